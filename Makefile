@@ -1,0 +1,137 @@
+# The doors of the house: `make help` lists them.
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# SQLite is C.
+export CGO_ENABLED := 1
+
+# The modules of go.work, each after those it depends on.
+MODULES  := proto internal $(sort $(wildcard services/*)) cmd/ihc tests
+PACKAGES := $(MODULES:%=./%/...)
+
+# The tools, each pinned in a module of its own (tools/<name>/go.mod), so that
+# none changes another's dependencies; built once and again when its pin moves.
+BIN   := $(CURDIR)/.bin
+TOOLS := buf golangci-lint govulncheck
+
+# Settings, as in `make fuzz FUZZTIME=1m`.
+OUT       := out
+FUZZTIME  := 2000x
+BASE      := main
+PKG       := work
+BENCHARGS :=
+
+COMPOSE := docker compose -f deploy/compose.yaml
+
+##@ Use
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: needs ## Make an example shop, run the whole pipeline on it, show the report (out/demo)
+	go run ./cmd/ihc demo --out $(OUT)/demo
+
+.PHONY: build
+build: needs ## Build ihc and the four services into bin/
+	go build -o bin/ ./cmd/ihc ./services/*/cmd/*
+
+.PHONY: up
+up: ## Start the stack in containers and wait until it is healthy
+	$(COMPOSE) up -d --build --wait
+
+.PHONY: down
+down: ## Stop the stack; its data stays
+	$(COMPOSE) down
+
+##@ Test
+
+.PHONY: test
+test: needs ## Run all tests that need no container
+	go test work
+
+.PHONY: race
+race: needs ## The same under the race detector
+	go test -race work
+
+.PHONY: fuzz
+fuzz: needs ## Run every fuzz target for FUZZTIME (2000 inputs; 1m, 5000x, …)
+	@scripts/each-test Fuzz $(PKG) | while read -r pkg name; do \
+	  go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; done
+
+.PHONY: chaos
+chaos: needs ## Kill the services in mid-run and compare the outcome
+	cd tests/chaos && go test -tags chaos -count=1 -timeout 20m
+
+##@ Measure
+
+.PHONY: bench
+bench: needs ## Run every benchmark, with allocations (PKG=./internal/… for one package)
+	@scripts/each-test Benchmark $(PKG) | cut -d' ' -f1 | uniq | while read -r pkg; do \
+	  go test -run '^$$' -bench . -benchmem "$$pkg" </dev/null; done
+
+.PHONY: profile
+profile: needs ## Profile each package's benchmarks into out/profile (PKG=./internal/…)
+	@mkdir -p $(OUT)/profile
+	@scripts/each-test Benchmark $(PKG) | cut -d' ' -f1 | uniq | while read -r pkg; do \
+	  to=$(OUT)/profile/$$(tr / - <<<"$${pkg#github.com/ihc-pipeline/ihc/}"); \
+	  go test -run '^$$' -bench . -benchmem -cpuprofile $$to.cpu -memprofile $$to.mem -o $$to.test "$$pkg" </dev/null | tee $$to.txt; \
+	  echo "look: go tool pprof -http=: $$to.cpu (or $$to.mem)"; done
+
+##@ Change
+
+.PHONY: gen
+gen: $(BIN)/buf $(BIN)/protoc-gen-go ## Make the Go code of the contract anew
+	cd proto && $(BIN)/buf build && $(BIN)/buf format -w
+	cd proto && find . -name '*.pb.go' -delete && PATH="$(BIN):$$PATH" $(BIN)/buf generate
+
+.PHONY: tidy
+tidy: ## Tidy every module and bring the workspace's versions together
+	go work sync
+	@for d in $(MODULES) $(addprefix tools/,$(TOOLS)); do (cd $$d && GOWORK=off go mod tidy) || exit; done
+
+.PHONY: fmt
+fmt: ## Format all Go code
+	gofmt -w $(MODULES)
+
+.PHONY: verify
+verify: $(BIN)/buf $(BIN)/protoc-gen-go ## Fail if gen, tidy or fmt would change anything
+	scripts/verify
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint $(BIN)/buf ## Lint all modules and the contract
+	cd proto && $(BIN)/buf lint
+	$(BIN)/golangci-lint run $(PACKAGES)
+
+.PHONY: breaking
+breaking: $(BIN)/buf ## Fail if the contract cannot read what that of BASE (main) wrote
+	@if git cat-file -e $(BASE):proto/buf.yaml 2>/dev/null; then \
+	  git archive $(BASE):proto | (cd proto && $(BIN)/buf breaking --against -#format=tar); \
+	else echo "breaking: $(BASE) has no contract yet, nothing to compare with"; fi
+
+.PHONY: vuln
+vuln: $(BIN)/govulncheck ## Look for known vulnerabilities in what is reachable (needs vuln.go.dev)
+	$(BIN)/govulncheck -C cmd/ihc work
+
+.PHONY: tools
+tools: $(addprefix $(BIN)/,$(TOOLS) protoc-gen-go) ## Build the tools that gen, lint, verify and vuln use
+
+.PHONY: clean
+clean: ## Remove what these targets made
+	rm -rf bin $(OUT) $(BIN)
+
+.PHONY: needs
+needs:
+	@scripts/needs
+
+$(BIN)/%: tools/%/go.mod tools/%/go.sum
+	cd tools/$* && GOWORK=off go build -ldflags '-s -w' -o $@ tool
+	@touch $@
+
+# The generator comes from the contract's own go.mod: it must fit the runtime.
+$(BIN)/protoc-gen-go: proto/go.mod proto/go.sum
+	cd proto && GOWORK=off go build -ldflags '-s -w' -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
+	@touch $@

@@ -1,0 +1,347 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+func newDeadCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dead",
+		Short: "Look after messages that could not be processed",
+		Long: `A message that cannot be decoded, that fails whenever it is tried, or on which
+service after service dies is moved to the dead letters, and its run waits.
+See what it is with "dead ls" and "dead show"; once the cause is mended, put it
+back with "dead requeue" and its run goes on, or remove it with "dead purge".`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newDeadLsCmd(), newDeadShowCmd(), newDeadRequeueCmd(), newDeadPurgeCmd())
+	return cmd
+}
+
+// deadFlags say which dead letters a command is about.
+type deadFlags struct {
+	stackFlags
+	run string
+	all bool
+}
+
+func (f *deadFlags) add(cmd *cobra.Command, what string) {
+	f.stackFlags.add(cmd)
+	cmd.Flags().StringVar(&f.run, "run", "", what+" those of one `run`")
+	if what != "list" {
+		cmd.Flags().BoolVar(&f.all, "all", false, what+" all of them")
+	}
+}
+
+// chosen returns the letters a command names by their numbers or by flags.
+func (f *deadFlags) chosen(ctx context.Context, client *stream.Client, args []string) ([]stream.DeadLetter, error) {
+	ways := 0
+	for _, used := range []bool{len(args) > 0, f.run != "", f.all} {
+		if used {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return nil, fault.Inputf("name dead letters by their numbers, by --run or by --all; `ihc dead ls` lists them")
+	}
+	if len(args) == 0 {
+		return f.list(ctx, client)
+	}
+	var letters []stream.DeadLetter
+	for _, arg := range args {
+		d, err := deadLetter(ctx, client, arg)
+		if err != nil {
+			return nil, err
+		}
+		letters = append(letters, d)
+	}
+	return letters, nil
+}
+
+func (f *deadFlags) list(ctx context.Context, client *stream.Client) ([]stream.DeadLetter, error) {
+	of := f.run
+	switch {
+	case of == "":
+		of = "*"
+	case !run.ValidID(of):
+		return nil, fault.Inputf("--run %q is no run id", of)
+	}
+	var letters []stream.DeadLetter
+	err := client.DeadLetters(ctx, of, func(d stream.DeadLetter) error {
+		letters = append(letters, d)
+		return nil
+	})
+	return letters, err
+}
+
+func deadLetter(ctx context.Context, client *stream.Client, arg string) (stream.DeadLetter, error) {
+	n, err := strconv.ParseUint(arg, 10, 64)
+	if err != nil || n == 0 {
+		return stream.DeadLetter{}, fault.Inputf("%q is no dead letter's number; `ihc dead ls` lists them", arg)
+	}
+	d, err := client.DeadLetter(ctx, n)
+	if errors.Is(err, stream.ErrNotFound) {
+		return d, fault.Inputf("there is no dead letter %d; `ihc dead ls` lists them", n)
+	}
+	return d, err
+}
+
+func newDeadLsCmd() *cobra.Command {
+	f := &deadFlags{}
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Example: "  ihc dead ls --run 20231101-120000-42",
+		Short:   "List the dead letters",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, done, err := f.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer done()
+			letters, err := f.list(cmd.Context(), client)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				all := make([]jsonDead, len(letters))
+				for i, d := range letters {
+					all[i] = deadJSON(d)
+				}
+				return printJSON(cmd.OutOrStdout(), all)
+			}
+			return printDead(cmd.OutOrStdout(), letters)
+		},
+	}
+	f.add(cmd, "list")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array on standard output")
+	return cmd
+}
+
+func printDead(w io.Writer, letters []stream.DeadLetter) error {
+	if len(letters) == 0 {
+		_, err := fmt.Fprintln(w, "no dead letters")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "NUMBER\tSINCE\tSTAGE\tRUN\tCHUNK\tTRIES\tREASON")
+	for _, d := range letters {
+		chunk := ""
+		if d.Chunk > 0 {
+			chunk = strconv.FormatUint(uint64(d.Chunk), 10)
+		}
+		_, _ = fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Sequence, d.Time.Format(time.DateTime), d.Stage, d.Run, chunk, d.Tries, d.Reason)
+	}
+	return t.Flush()
+}
+
+// jsonDead is a dead letter in JSON.
+type jsonDead struct {
+	Number   uint64    `json:"number"`
+	Since    time.Time `json:"since"`
+	Stage    string    `json:"stage"`
+	Run      string    `json:"run_id"`
+	Chunk    uint32    `json:"chunk,omitempty"`
+	Tries    int       `json:"tries"`
+	Reason   string    `json:"reason"`
+	Subject  string    `json:"origin_subject"`
+	Stream   string    `json:"origin_stream"`
+	Sequence uint64    `json:"origin_sequence"`
+	Bytes    int       `json:"bytes"`
+
+	// Of show alone: the message, or its bytes where it cannot be decoded.
+	Message json.RawMessage `json:"message,omitempty"`
+	Data    []byte          `json:"data,omitempty"`
+}
+
+func deadJSON(d stream.DeadLetter) jsonDead {
+	tries, _ := strconv.Atoi(d.Tries)
+	sequence, _ := strconv.ParseUint(d.OriginSequence, 10, 64)
+	return jsonDead{Number: d.Sequence, Since: d.Time, Stage: d.Stage, Run: d.Run, Chunk: d.Chunk, Tries: tries, Reason: d.Reason,
+		Subject: d.Subject, Stream: d.Stream, Sequence: sequence, Bytes: len(d.Data)}
+}
+
+func newDeadShowCmd() *cobra.Command {
+	f := &stackFlags{}
+	cmd := &cobra.Command{
+		Use:     "show NUMBER",
+		Example: "  ihc dead show 17",
+		Short:   "Print a dead letter as JSON: why it is one, and the message",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, done, err := f.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer done()
+			d, err := deadLetter(cmd.Context(), client, args[0])
+			if err != nil {
+				return err
+			}
+			j := deadJSON(d)
+			if j.Message, err = content(d); err != nil {
+				j.Data = d.Data
+			}
+			return printJSON(cmd.OutOrStdout(), j)
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+// content returns a dead letter's message as JSON.
+func content(d stream.DeadLetter) (json.RawMessage, error) {
+	var m proto.Message
+	switch {
+	case d.Subject == stream.SubjectRunRequested:
+		r, err := run.Decode(d.Data)
+		if err != nil {
+			return nil, err
+		}
+		return run.JSON(r, "")
+	case d.Stream == stream.Runs:
+		m = &ihcv1.RunEvent{}
+	case d.Stream == stream.Journeys:
+		m = &ihcv1.JourneyChunk{}
+	case d.Stream == stream.Results:
+		m = &ihcv1.AttributionResult{}
+	default:
+		return nil, fmt.Errorf("nothing is known of stream %q", d.Stream)
+	}
+	if err := proto.Unmarshal(d.Data, m); err != nil {
+		return nil, err
+	}
+	return run.JSON(m, "")
+}
+
+func newDeadRequeueCmd() *cobra.Command {
+	f := &deadFlags{}
+	cmd := &cobra.Command{
+		Use:     "requeue NUMBER… | --run RUN | --all",
+		Example: "  ihc dead requeue 17 18\n  ihc dead requeue --run 20231101-120000-42",
+		Short:   "Put dead letters back where they came from",
+		Args:    cobra.ArbitraryArgs,
+		Long: `requeue publishes dead letters once more, as new messages, on the subjects they
+came from, and then removes them. A chunk that was put back replaces whatever
+is stored of it. Letters of runs that failed or were cancelled stay, since
+nothing would be done about them: start a new run, or replay the old one.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			client, done, err := f.open(ctx)
+			if err != nil {
+				return err
+			}
+			defer done()
+			letters, err := f.chosen(ctx, client, args)
+			if err != nil {
+				return err
+			}
+			over, err := stopped(ctx, client)
+			if err != nil {
+				return err
+			}
+			put := 0
+			for _, d := range letters {
+				if state := over[d.Run]; state != "" {
+					if len(args) > 0 {
+						return fault.Inputf("dead letter %d is of run %s, which has %s: nothing would be done about it; start or replay a run, and purge the letter", d.Sequence, d.Run, state)
+					}
+					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "left dead letter %d where it is: its run %s has %s\n", d.Sequence, d.Run, state)
+					continue
+				}
+				if err := client.Requeue(ctx, d); err != nil {
+					return err
+				}
+				put++
+			}
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "put %d dead letters back\n", put)
+			return nil
+		},
+	}
+	f.add(cmd, "put back")
+	return cmd
+}
+
+// stopped returns the runs for which nothing more is done, and how they ended.
+func stopped(ctx context.Context, client *stream.Client) (map[string]string, error) {
+	events, err := client.Events(ctx, "*")
+	if err != nil {
+		return nil, err
+	}
+	over := map[string]string{}
+	for _, e := range events {
+		switch e.Event.GetEvent().(type) {
+		case *ihcv1.RunEvent_Failed:
+			over[e.Event.GetRunId()] = "failed"
+		case *ihcv1.RunEvent_Cancelled:
+			over[e.Event.GetRunId()] = "been cancelled"
+		}
+	}
+	return over, nil
+}
+
+func newDeadPurgeCmd() *cobra.Command {
+	f := &deadFlags{}
+	var yes bool
+	cmd := &cobra.Command{
+		Use:     "purge NUMBER… | --run RUN | --all",
+		Example: "  ihc dead purge --all --yes",
+		Short:   "Remove dead letters for good",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			client, done, err := f.open(ctx)
+			if err != nil {
+				return err
+			}
+			defer done()
+			letters, err := f.chosen(ctx, client, args)
+			if err != nil {
+				return err
+			}
+			if !yes && len(letters) > 0 {
+				numbers := make([]string, len(letters))
+				for i, d := range letters {
+					numbers[i] = strconv.FormatUint(d.Sequence, 10)
+				}
+				return fault.Inputf("this would remove %d dead letters for good (%s): add --yes if you mean it", len(letters), ellipsis(numbers, 10))
+			}
+			for _, d := range letters {
+				if err := client.Purge(ctx, d); err != nil {
+					return err
+				}
+			}
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "removed %d dead letters\n", len(letters))
+			return nil
+		},
+	}
+	f.add(cmd, "remove")
+	cmd.Flags().BoolVar(&yes, "yes", false, "really remove them")
+	return cmd
+}
+
+// ellipsis joins at most n words.
+func ellipsis(words []string, n int) string {
+	if len(words) > n {
+		words = append(words[:n:n], "…")
+	}
+	return strings.Join(words, ", ")
+}

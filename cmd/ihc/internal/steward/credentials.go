@@ -1,0 +1,88 @@
+// Package steward prepares what the stack's containers share before they
+// start, so that first use needs no set-up: a password for each user of the
+// NATS server, and a data directory that the host's user and the services can
+// both write, whoever puts a file there and whenever.
+package steward
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+)
+
+// Users are the users of the NATS server. What each may do is written in
+// deploy/nats.conf.
+var Users = []string{"admin", "attributor", "extractor", "ihc", "reporter", "writer"}
+
+const (
+	serverDir     = "nats"           // what only the server sees: all passwords
+	serverFile    = "passwords.conf" // the same in the form its configuration includes
+	passwordFile  = "password"       // what a user sees
+	readableAlone = 0o440            // by the steward, and by the group of the services
+)
+
+// Credentials sees to it that each of [Users] has a password, drawn at random
+// the first time and kept from then on. It writes them into dir/nats for the
+// server, and for each user that has a directory of its own, dir/<user>, into
+// the file password there. The files can be read by the group gid alone.
+//
+// Errors are environment faults.
+func Credentials(dir string, gid int) error {
+	var conf bytes.Buffer
+	for _, user := range Users {
+		kept := filepath.Join(dir, serverDir, user)
+		password, err := os.ReadFile(kept)
+		if errors.Is(err, fs.ErrNotExist) {
+			password = []byte(rand.Text())
+			err = place(kept, password, gid)
+		}
+		if err != nil {
+			return fault.Environmentf("password of %s: %w", user, err)
+		}
+		_, _ = fmt.Fprintf(&conf, "%s_PASSWORD: %q\n", strings.ToUpper(user), password)
+		own := filepath.Join(dir, user)
+		if _, err := os.Stat(own); errors.Is(err, fs.ErrNotExist) {
+			continue // a user without a container of its own
+		}
+		if err := place(filepath.Join(own, passwordFile), password, gid); err != nil {
+			return fault.Environmentf("password of %s: %w", user, err)
+		}
+	}
+	if err := place(filepath.Join(dir, serverDir, serverFile), conf.Bytes(), gid); err != nil {
+		return fault.Environmentf("passwords of the NATS server: %w", err)
+	}
+	return nil
+}
+
+// Ready says whether [Credentials] has done its work in dir.
+func Ready(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, serverDir, serverFile)); err != nil {
+		return fault.Environmentf("not ready: %w", err)
+	}
+	return nil
+}
+
+// place writes a file that is there whole or not at all.
+func place(path string, content []byte, gid int) (err error) {
+	temp := path + ".new"
+	_ = os.Remove(temp) // of a steward that was killed; it cannot be written again
+	defer func() {
+		if err != nil {
+			_ = os.Remove(temp)
+		}
+	}()
+	if err := os.WriteFile(temp, content, readableAlone); err != nil {
+		return err
+	}
+	if err := os.Chown(temp, -1, gid); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}

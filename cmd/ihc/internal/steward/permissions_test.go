@@ -1,0 +1,329 @@
+package steward_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ihc-pipeline/ihc/cmd/ihc/internal/steward"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/sandbox"
+	"github.com/ihc-pipeline/ihc/internal/service"
+	"github.com/ihc-pipeline/ihc/internal/shop"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/services/attributor"
+	"github.com/ihc-pipeline/ihc/services/extractor"
+	"github.com/ihc-pipeline/ihc/services/reporter"
+	"github.com/ihc-pipeline/ihc/services/writer"
+)
+
+// stack is a NATS server with the configuration the containers run with, and
+// the credentials the steward made.
+type stack struct {
+	url, credentials string
+
+	mu        sync.Mutex
+	complaint []string // violations any of its clients was told of
+}
+
+func newStack(t *testing.T) *stack {
+	t.Helper()
+	etc := t.TempDir()
+	conf, err := os.ReadFile("../../../../deploy/nats.conf")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(etc, "nats.conf"), conf, 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(etc, "credentials"), 0o755))
+	s := &stack{credentials: t.TempDir()}
+	for _, user := range append([]string{"nats"}, steward.Users...) {
+		require.NoError(t, os.Mkdir(filepath.Join(s.credentials, user), 0o755))
+	}
+	require.NoError(t, steward.Credentials(s.credentials, os.Getgid()))
+	// The include is relative to the configuration, as in the container.
+	require.NoError(t, os.Remove(filepath.Join(etc, "credentials")))
+	require.NoError(t, os.Symlink(filepath.Join(s.credentials, "nats"), filepath.Join(etc, "credentials")))
+
+	opts, err := server.ProcessConfigFile(filepath.Join(etc, "nats.conf"))
+	require.NoError(t, err)
+	opts.Host, opts.Port, opts.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
+	opts.StoreDir, opts.SyncAlways = t.TempDir(), false // that is for power failures
+	opts.NoSigs, opts.NoLog = true, true
+	ns, err := server.NewServer(opts)
+	require.NoError(t, err)
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	require.True(t, ns.ReadyForConnections(10*time.Second))
+	s.url = ns.ClientURL()
+	return s
+}
+
+func (s *stack) address(user string) stream.Address {
+	return stream.Address{URL: s.url, User: user, PasswordFile: filepath.Join(s.credentials, user, "password")}
+}
+
+// log returns a logger that keeps what clients report of violations.
+func (s *stack) log(user string) *slog.Logger {
+	return slog.New(listener{slog.DiscardHandler, s, user})
+}
+
+type listener struct {
+	slog.Handler
+	s    *stack
+	user string
+}
+
+func (l listener) Enabled(context.Context, slog.Level) bool { return true }
+func (l listener) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l listener) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if text := a.Value.String(); strings.Contains(strings.ToLower(text), "violation") {
+			l.s.mu.Lock()
+			defer l.s.mu.Unlock()
+			l.s.complaint = append(l.s.complaint, l.user+": "+text)
+		}
+		return true
+	})
+	return nil
+}
+
+func (s *stack) complaints() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.complaint
+}
+
+// client returns a client of the streams as a user.
+func (s *stack) client(ctx context.Context, t *testing.T, user string) *stream.Client {
+	t.Helper()
+	nc, err := stream.Dial(s.address(user), user, s.log(user), false)
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	if user == stream.StageExtractor {
+		settings := stream.DefaultSettings()
+		settings.AckWait = 500 * time.Millisecond
+		require.NoError(t, stream.EnsureOn(ctx, nc, settings))
+	}
+	c, err := stream.New(ctx, nc, stream.Options{Stage: user, Instance: "1", Log: s.log(user)})
+	require.NoError(t, err)
+	return c
+}
+
+// start runs a service as its user until stop is called.
+func start[C any](t *testing.T, s *stack, stage string, cfg C, serve func(context.Context, C, service.Deps) error) (stop func()) {
+	t.Helper()
+	bus := s.client(t.Context(), t, stage)
+	ctx, cancel := context.WithCancel(t.Context())
+	var group errgroup.Group
+	group.Go(func() error {
+		return serve(ctx, cfg, service.Deps{Bus: bus, Log: s.log(stage), Metrics: prometheus.NewRegistry()})
+	})
+	stop = sync.OnceFunc(func() { cancel(); _ = group.Wait() })
+	t.Cleanup(stop)
+	return stop
+}
+
+// Everything the pipeline does, done with no more than what each user may do:
+// runs over the built-in model and over the API, with chunks divided, a budget
+// that runs out and is raised, both replays, a cancellation, a dead letter put
+// back, a stage that was away.
+func TestUsersMayDoTheirWork(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	dir := t.TempDir()
+	db := filepath.Join(dir, "ihc.db")
+	_, err := shop.Generate(t.Context(), db, shop.Config{Sessions: 600})
+	require.NoError(t, err)
+	api, err := sandbox.New(sandbox.Config{Faults: sandbox.Faults{Poison: []string{"o_00000002*"}}})
+	require.NoError(t, err)
+	web := httptest.NewServer(api)
+	t.Cleanup(web.Close)
+
+	start(t, s, stream.StageExtractor, extractor.Config{Database: db}, extractor.Run)
+	start(t, s, stream.StageReporter, reporter.Config{Database: db, Out: dir}, reporter.Run)
+	start(t, s, stream.StageWriter, writer.Config{Database: db, Batch: 8}, writer.Run)
+	scoring := attributor.Config{Workers: 2, APIURL: web.URL + "/v1", APIKey: "k", ConvTypeID: "c", Timeout: 10 * time.Second}
+	stopAttributor := start(t, s, stream.StageAttributor, scoring, attributor.Run)
+	ihc := s.client(t.Context(), t, "ihc")
+
+	ended := func(id string) *ihcv1.RunEvent {
+		t.Helper()
+		var end *ihcv1.RunEvent
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		defer cancel()
+		err := ihc.Follow(ctx, id, func(e stream.StoredEvent) bool {
+			switch e.Event.GetEvent().(type) {
+			case *ihcv1.RunEvent_Reported, *ihcv1.RunEvent_Failed, *ihcv1.RunEvent_Cancelled, *ihcv1.RunEvent_Paused:
+				end = e.Event
+				return false
+			}
+			return true
+		})
+		require.NoError(t, err, "%s: %v", id, s.complaints())
+		return end
+	}
+	reported := func(req *ihcv1.RunRequest) *ihcv1.Report {
+		t.Helper()
+		require.NoError(t, ihc.PublishRequest(t.Context(), req))
+		e := ended(req.GetRunId())
+		require.NotNil(t, e.GetReported(), "%v %v", e, s.complaints())
+		return e.GetReported().GetReport()
+	}
+	first := reported(&ihcv1.RunRequest{RunId: "builtin", Model: run.ModelBuiltin})
+	require.Positive(t, first.GetCounts().GetAttributed())
+	_, err = ihc.Progress(t.Context(), "builtin")
+	require.NoError(t, err)
+	require.Positive(t, reported(&ihcv1.RunRequest{RunId: "api", Model: run.ModelAPI}).GetCounts().GetFailed(), "the poisoned conversions")
+	reported(&ihcv1.RunRequest{RunId: "again", ReplayOf: "builtin", ReplayFrom: run.FromJourneys})
+	require.Zero(t, reported(&ihcv1.RunRequest{RunId: "stored", ReplayOf: "api", ReplayFrom: run.FromResults}).GetCounts().GetExcluded()-first.GetCounts().GetExcluded())
+
+	// An API that fails now and then, so that chunks are delivered again and again.
+	require.NoError(t, api.SetFaults(sandbox.Faults{Rate5xx: 0.4, Rate429: 0.2}))
+	reported(&ihcv1.RunRequest{RunId: "flaky", Model: run.ModelAPI, MaxJourneys: 5})
+	require.NoError(t, api.SetFaults(sandbox.Faults{}))
+
+	// A budget, its end and its rise.
+	require.NoError(t, ihc.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "budget", Model: run.ModelAPI, MaxRequests: 1, MaxJourneys: 10}))
+	require.NotNil(t, ended("budget").GetPaused())
+	require.NoError(t, ihc.PublishEvent(t.Context(), &ihcv1.RunEvent{RunId: "budget", Event: &ihcv1.RunEvent_Resumed{Resumed: &ihcv1.RunResumed{}}}))
+	waitFor(t, ihc, "budget", func(e *ihcv1.RunEvent) bool { return e.GetReported() != nil })
+
+	// A cancellation while nobody scores.
+	stopAttributor()
+	require.NoError(t, ihc.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "cancelled"}))
+	waitFor(t, ihc, "cancelled", func(e *ihcv1.RunEvent) bool { return e.GetExtracted() != nil })
+	require.NoError(t, ihc.PublishEvent(t.Context(), &ihcv1.RunEvent{RunId: "cancelled", Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}}))
+	start(t, s, stream.StageAttributor, scoring, attributor.Run)
+	require.NotNil(t, ended("cancelled").GetCancelled())
+
+	// A request nobody can read: a dead letter, that is put back, read again
+	// as badly, and removed.
+	nc := s.connect(t, "ihc")
+	require.NoError(t, nc.Publish(stream.SubjectRunRequested, []byte(`{"start":1}`)))
+	letter := s.deadLetter(t, ihc, 0)
+	require.NoError(t, ihc.Requeue(t.Context(), letter))
+	letter = s.deadLetter(t, ihc, letter.Sequence)
+	require.NoError(t, ihc.Purge(t.Context(), letter))
+
+	require.Empty(t, s.complaints())
+}
+
+func waitFor(t *testing.T, c *stream.Client, id string, do func(*ihcv1.RunEvent) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	require.NoError(t, c.Follow(ctx, id, func(e stream.StoredEvent) bool { return !do(e.Event) }))
+}
+
+// deadLetter waits for the first one after a place in their stream.
+func (s *stack) deadLetter(t *testing.T, c *stream.Client, after uint64) (found stream.DeadLetter) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		err := c.DeadLetters(t.Context(), "*", func(d stream.DeadLetter) error {
+			if d.Sequence > after {
+				found = d
+			}
+			return nil
+		})
+		return err == nil && found.Sequence > after
+	}, 30*time.Second, 10*time.Millisecond, "%v", s.complaints())
+	return found
+}
+
+// connect returns a plain connection of a user.
+func (s *stack) connect(t *testing.T, user string) *nats.Conn {
+	t.Helper()
+	nc, err := stream.Dial(s.address(user), user, s.log(user), false)
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func TestNobodyGetsInWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	for _, opts := range [][]nats.Option{
+		nil,
+		{nats.UserInfo("reporter", "")},
+		{nats.UserInfo("reporter", "reporter")},
+		{nats.UserInfo("nobody", "nothing")},
+	} {
+		_, err := nats.Connect(s.url, opts...)
+		require.ErrorIs(t, err, nats.ErrAuthorization)
+	}
+}
+
+// What is not for every day, and what would be more than users need.
+func TestUsersMayDoThisMuch(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	s.client(t.Context(), t, stream.StageExtractor) // makes the streams
+	own := "$JS.API.CONSUMER.DELETE.IHC_RUNS.mine"
+	allowed := map[string][]string{
+		"extractor":  {"ihc.v1.run.failed.x", "ihc.v1.dead.extractor.x", "$KV.IHC_STATE.crash.extractor.1", "$JS.API.CONSUMER.DELETE.IHC_JOURNEYS.mine", own},
+		"attributor": {"ihc.v1.run.failed.x", "ihc.v1.dead.attributor.x", "$KV.IHC_STATE.crash.attributor.1", own},
+		"writer": {"ihc.v1.run.failed.x", "ihc.v1.dead.writer.x", "$KV.IHC_STATE.crash.writer.1", "$KV.IHC_STATE.crash.writer-runs.1",
+			"$JS.API.CONSUMER.DELETE.IHC_RESULTS.mine", own},
+		"reporter": {"ihc.v1.run.failed.x", "ihc.v1.dead.reporter.x", "$KV.IHC_STATE.crash.reporter.1", "$KV.IHC_STATE.progress.x.reporter.1"},
+		"ihc":      {"ihc.v1.journeys.extracted.x.1", "ihc.v1.journeys.attributed.x.1", "ihc.v1.run.written.x", own},
+		"admin":    {"elsewhere", "$JS.API.STREAM.PURGE.IHC_DEAD"},
+	}
+	for user, subjects := range allowed {
+		nc := s.connect(t, user)
+		for _, subject := range subjects {
+			require.NoError(t, nc.Publish(subject, nil))
+		}
+		require.NoError(t, nc.Flush())
+		require.NoError(t, nc.LastError(), user)
+	}
+	forbidden := map[string][]string{
+		"extractor": {"ihc.v1.run.requested", "ihc.v1.run.written.x", "ihc.v1.run.reported.x", "ihc.v1.run.cancelled.x", "ihc.v1.journeys.attributed.x.1", "ihc.v1.dead.writer.x",
+			"$JS.API.STREAM.DELETE.IHC_RUNS", "$JS.API.STREAM.PURGE.IHC_RUNS", "$JS.API.CONSUMER.DELETE.IHC_RESULTS.writer",
+			"$JS.API.CONSUMER.MSG.NEXT.IHC_RESULTS.writer", "$JS.ACK.IHC_RESULTS.writer.1.1.1.1.1", "$KV.IHC_STATE.progress.x.writer.1"},
+		"attributor": {"ihc.v1.run.requested", "ihc.v1.run.accepted.x", "ihc.v1.run.extracted.x", "ihc.v1.run.reported.x", "ihc.v1.journeys.extracted.x.1", "ihc.v1.dead.writer.x",
+			"$JS.API.CONSUMER.CREATE.IHC_RUNS.extractor", "$JS.API.CONSUMER.CREATE.IHC_RUNS.extractor.ihc.v1.run.failed.*", "$JS.API.CONSUMER.CREATE.IHC_RESULTS.mine", "$JS.API.CONSUMER.DURABLE.CREATE.IHC_RUNS.extractor",
+			"$JS.API.CONSUMER.MSG.NEXT.IHC_RUNS.extractor", "$JS.API.CONSUMER.MSG.NEXT.IHC_RESULTS.writer", "$JS.API.CONSUMER.DELETE.IHC_RUNS.reporter",
+			"$JS.API.STREAM.UPDATE.IHC_JOURNEYS", "$JS.API.STREAM.CREATE.MINE", "$JS.ACK.IHC_RUNS.extractor.1.1.1.1.1", "$KV.IHC_STATE.progress.x.writer.1"},
+		"writer": {"ihc.v1.run.requested", "ihc.v1.run.accepted.x", "ihc.v1.run.reported.x", "ihc.v1.journeys.extracted.x.1", "ihc.v1.journeys.attributed.x.1",
+			"$JS.API.CONSUMER.CREATE.IHC_JOURNEYS.mine", "$JS.API.CONSUMER.MSG.NEXT.IHC_JOURNEYS.attributor", "$JS.API.CONSUMER.MSG.NEXT.IHC_RUNS.extractor",
+			"$JS.API.CONSUMER.CREATE.IHC_RESULTS.writer", "$JS.API.STREAM.MSG.DELETE.IHC_RESULTS", "$JS.ACK.IHC_RUNS.reporter.1.1.1.1.1"},
+		"reporter": {"ihc.v1.run.requested", "ihc.v1.run.accepted.x", "ihc.v1.run.written.x", "ihc.v1.journeys.extracted.x.1", "ihc.v1.journeys.attributed.x.1", "ihc.v1.dead.writer.x",
+			"$JS.API.CONSUMER.CREATE.IHC_RUNS.mine", "$JS.API.CONSUMER.CREATE.IHC_JOURNEYS.mine", "$JS.API.CONSUMER.MSG.NEXT.IHC_JOURNEYS.attributor", "$JS.API.CONSUMER.MSG.NEXT.IHC_RUNS.writer-runs",
+			"$JS.API.DIRECT.GET.IHC_JOURNEYS.ihc.v1.journeys.extracted.x.1", "$JS.API.STREAM.DELETE.IHC_JOURNEYS", "$KV.IHC_STATE.part.x"},
+		"ihc": {"ihc.v1.run.reported.x", "ihc.v1.dead.writer.x", "$JS.API.STREAM.DELETE.IHC_RUNS", "$JS.API.STREAM.PURGE.IHC_RUNS", "$JS.API.STREAM.UPDATE.IHC_RUNS", "$JS.API.STREAM.CREATE.MINE",
+			"$JS.API.STREAM.MSG.DELETE.IHC_RUNS", "$JS.API.CONSUMER.DELETE.IHC_JOURNEYS.attributor", "$JS.API.CONSUMER.MSG.NEXT.IHC_JOURNEYS.attributor",
+			"$JS.ACK.IHC_JOURNEYS.attributor.1.1.1.1.1", "$KV.IHC_STATE.budget.x"},
+	}
+	for user, subjects := range forbidden {
+		for _, subject := range append(subjects, "$SYS.REQ.SERVER.PING", "_INBOX.other.1", "elsewhere") {
+			nc := s.connect(t, user)
+			require.NoError(t, nc.Publish(subject, nil))
+			require.NoError(t, nc.Flush())
+			require.ErrorIs(t, nc.LastError(), nats.ErrPermissionViolation, "%s may publish to %s", user, subject)
+			nc.Close()
+		}
+		listen := []string{"$KV.>", "$JS.>", ">"}
+		if user != "ihc" {
+			listen = append(listen, "ihc.v1.>", "ihc.v1.run.requested", "_INBOX.>", "_INBOX.ihc.>")
+		}
+		for _, subject := range listen {
+			nc := s.connect(t, user)
+			_, err := nc.SubscribeSync(subject)
+			require.NoError(t, err)
+			require.NoError(t, nc.Flush())
+			require.ErrorIs(t, nc.LastError(), nats.ErrPermissionViolation, "%s may listen to %s", user, subject)
+			nc.Close()
+		}
+	}
+}

@@ -1,0 +1,75 @@
+// Command ihc runs the attribution pipeline: as a whole on an embedded NATS
+// server, or as a client of a running stack.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/service"
+)
+
+// version is set by the linker for releases.
+var version = "dev"
+
+func main() { os.Exit(execute(os.Args[1:])) }
+
+// execute runs one command and returns its exit code: 0 done, 1 the run or
+// some conversions failed, 2 bad usage or bad input, 3 the environment.
+func execute(args []string) int {
+	service.LimitMemory(256 << 20)
+	ctx, cancel := service.Signals(context.Background())
+	defer cancel()
+	root, begun := newRootCmd()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if !*begun { // cobra's own errors come before a command begins
+		err = fault.As(fault.Input, err)
+	}
+	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+err.Error())
+	return fault.ExitCode(err)
+}
+
+func newRootCmd() (root *cobra.Command, begun *bool) {
+	begun = new(bool)
+	root = &cobra.Command{
+		Use:   "ihc",
+		Short: "Marketing attribution with the IHC model: from visits and orders to channel reporting",
+		Long: `ihc builds the customer journey of every conversion in a SQLite database, has it
+scored by the IHC (Initializer-Holder-Closer) model, and reports what each
+channel cost and earned: CPO and ROAS by channel and day.
+
+Start with "ihc demo", then "ihc run --db FILE" on data of your own.
+
+Exit codes: 0 every conversion in range has an outcome and none failed;
+1 the run or some conversions failed; 2 bad usage or bad input;
+3 the environment is at fault (no database, no NATS, no API).`,
+		Version: version, SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRun: func(*cobra.Command, []string) { *begun = true },
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:             cobra.NoArgs,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fault.Inputf("%w; see %q", err, cmd.CommandPath()+" --help")
+	})
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Running:"}, &cobra.Group{ID: "ops", Title: "Runs of a stack:"}, &cobra.Group{ID: "data", Title: "Data:"}, &cobra.Group{ID: "model", Title: "Model:"})
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("run", newDemoCmd(), newRunCmd(), newUpCmd())
+	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newDeadCmd())
+	add("data", newImportCmd(), newValidateCmd())
+	add("model", newModelCmd(), newScoreCmd(), newSandboxCmd())
+	root.AddCommand(newStewardCmd())
+	return root, begun
+}

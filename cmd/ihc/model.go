@@ -1,0 +1,370 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/source"
+)
+
+// newModelCmd is "ihc model": the built-in model's parameters.
+func newModelCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "model",
+		Short: "Show, check and train the parameters of the built-in model",
+		Long: `The built-in model computes IHC without the vendor's API. Its formulas are the
+same for everyone; its parameters (two curves, three phase weights, a score for
+each channel) are trained for each customer. Those built in are of one published
+shop, called published-shop: your numbers will be nearer the truth with your own.`,
+		Example: `  ihc model show
+  ihc model train --db shop.db --out params.json --plots plots
+  ihc model validate params.json
+  ihc run --db shop.db --model builtin --model-params params.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newModelShowCmd(), newModelValidateCmd(), newModelTrainCmd())
+	return cmd
+}
+
+// oneArgument is cobra's check for one, in words that say what it is.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fault.Inputf("%s takes one argument, %s; %d given", cmd.CommandPath(), what, len(args))
+		}
+		return nil
+	}
+}
+
+// readParams reads a parameter file, or in for "-". Errors name the file.
+func readParams(in io.Reader, path string) (*ihcmodel.Params, error) {
+	data, name, err := readInput(in, "model parameters", path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := ihcmodel.ParseParams(data)
+	if err != nil {
+		return nil, fault.Inputf("model parameters %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// loadModel makes a model of a parameter file; without a path, of the built-in
+// parameters.
+func loadModel(in io.Reader, path string) (*ihcmodel.Model, error) {
+	p := ihcmodel.DefaultParams()
+	if path != "" {
+		var err error
+		if p, err = readParams(in, path); err != nil {
+			return nil, err
+		}
+	}
+	return ihcmodel.New(p)
+}
+
+func newModelShowCmd() *cobra.Command {
+	var plots string
+	var asJSON, asText bool
+	cmd := &cobra.Command{
+		Use:   "show [FILE]",
+		Short: "Show the parameters the built-in model goes by, or those of a file",
+		Long: `Shows parameters: the built-in published-shop, or those of a file (- is standard
+input). On a terminal that is a page to read, elsewhere the parameter file itself.`,
+		Example: `  ihc model show
+  ihc model show > params.json     # a file to start your own from
+  ihc model show params.json --plots plots`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if asJSON && asText {
+				return fault.Inputf("--json and --text are one or the other")
+			}
+			p := ihcmodel.DefaultParams()
+			if len(args) == 1 {
+				var err error
+				if p, err = readParams(cmd.InOrStdin(), args[0]); err != nil {
+					return err
+				}
+			}
+			if err := writePlots(cmd.ErrOrStderr(), plots, p); err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if asText || !asJSON && isTerminal(out) {
+				return showParams(out, p)
+			}
+			_, err := out.Write(p.JSON())
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the parameter file, also on a terminal")
+	cmd.Flags().BoolVar(&asText, "text", false, "the page, also elsewhere")
+	cmd.Flags().StringVar(&plots, "plots", "", "also draw both curves as SVG into this `DIR`")
+	return cmd
+}
+
+// isTerminal tells whether w is one: somebody reads it, and no program.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// showParams prints the parameters for people.
+func showParams(w io.Writer, p *ihcmodel.Params) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", p.Name)
+	if p.Provenance != "" {
+		fmt.Fprintf(&b, "  %s\n", p.Provenance)
+	}
+	fmt.Fprintf(&b, "\nphase weights  initializer %v, holder %v, closer %v\n", p.PhaseWeights.Initializer, p.PhaseWeights.Holder, p.PhaseWeights.Closer)
+	for _, c := range []struct {
+		name, of string
+		curve    ihcmodel.Curve
+		at       []float64
+	}{
+		{"initializer curve", "hours since the session before", p.InitializerCurve, []float64{1, 2, 6, 12, 24, 36, 48, 72}},
+		{"closer curve", "hours to the last session", p.CloserCurve, []float64{0, 0.25, 1, 3, 6, 12, 24, 48}},
+	} {
+		fmt.Fprintf(&b, "\n%s, over the %s (%d knots)\n", c.name, c.of, len(c.curve))
+		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+		var hours, values strings.Builder
+		for _, h := range c.at {
+			fmt.Fprintf(&hours, "%v h\t", h)
+			fmt.Fprintf(&values, "%.3f\t", c.curve.At(h))
+		}
+		_, _ = fmt.Fprintf(table, "\t%s\n\t%s\n", hours.String(), values.String()) // into a strings.Builder
+		_ = table.Flush()
+	}
+	if len(p.ChannelScores) == 0 {
+		b.WriteString("\nchannel scores: none; every channel's are 1\n")
+	} else {
+		b.WriteString("\nchannel scores (1 for every other channel)\n")
+		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(table, "  channel\tinitializer\tholder\tcloser")
+		for _, name := range p.Channels() {
+			s := p.ChannelScores[name]
+			_, _ = fmt.Fprintf(table, "  %s\t%.2f\t%.2f\t%.2f\n", strings.Join(strings.Fields(name), " "), s.Initializer, s.Holder, s.Closer)
+		}
+		_ = table.Flush()
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writePlots draws both curves into dir, which is made; no dir, no plots. The
+// published shop's curves are drawn beside others, to compare with.
+func writePlots(log io.Writer, dir string, p *ihcmodel.Params) error {
+	if dir == "" {
+		return nil
+	}
+	var other *ihcmodel.Params
+	if published := ihcmodel.DefaultParams(); p.Name != published.Name {
+		other = published
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.Environmentf("--plots: %w", err)
+	}
+	for name, plot := range map[string]ihcmodel.Plot{
+		"initializer-curve.svg": p.InitializerPlot(other),
+		"closer-curve.svg":      p.CloserPlot(other),
+	} {
+		var svg strings.Builder
+		if err := plot.WriteSVG(&svg); err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(dir, name), []byte(svg.String())); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(log, "wrote %s and %s\n", filepath.Join(dir, "initializer-curve.svg"), filepath.Join(dir, "closer-curve.svg"))
+	return err
+}
+
+// writeFile writes a file whole or not at all.
+func writeFile(path string, data []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), ".incomplete-*")
+	if err != nil {
+		return fault.Environmentf("%s cannot be written: %w", path, err)
+	}
+	_, err = temp.Write(data)
+	err = errors.Join(err, temp.Chmod(0o644), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(temp.Name()) // best effort; the error to tell is the first
+		return fault.Environmentf("%s cannot be written: %w", path, err)
+	}
+	return nil
+}
+
+func newModelValidateCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate FILE|-",
+		Short: "Check a parameter file",
+		Long: `Checks a parameter file as ihc run --model-params does: all fields there and no
+others, curves monotone and within 0 to 1, weights that sum to 1, positive scores.`,
+		Example: `  ihc model validate params.json`,
+		Args:    oneArgument("a parameter file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := readParams(cmd.InOrStdin(), args[0])
+			if err != nil {
+				return err
+			}
+			name := args[0]
+			if name == "-" {
+				name = "standard input"
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: valid (%s: %d and %d knots, %d channels)\n",
+				name, p.Name, len(p.InitializerCurve), len(p.CloserCurve), len(p.ChannelScores))
+			return err
+		},
+	}
+}
+
+func newModelTrainCmd() *cobra.Command {
+	var db, out, plots, name string
+	cmd := &cobra.Command{
+		Use:   "train",
+		Short: "Learn parameters from the journeys of a database",
+		Long: `Learns both curves and the channel scores from your own journeys: for each
+conversion, all sessions of its user before it. Writes a parameter file and a
+report of what was learned from how much. Phase weights cannot be learned from
+journeys and stay the published shop's.
+
+How the vendor trains is not published. The method used here is this project's,
+and a guess where docs/ihc-model.md says so. With few journeys the result stays
+near the published shop's. The vendor advises 10,000 to 100,000 journeys.`,
+		Example: `  ihc model train --db shop.db --out params.json
+  ihc model train --db shop.db --out params.json --plots plots --name "our shop, 2023"`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if out == "" {
+				return fault.Inputf("say where the parameters go: --out FILE")
+			}
+			trained, err := train(cmd.Context(), db, name)
+			if err != nil {
+				return err
+			}
+			if err := writeFile(out, trained.Params.JSON()); err != nil {
+				return err
+			}
+			if err := writePlots(cmd.ErrOrStderr(), plots, trained.Params); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\nwrote %s\n", trained.Report(), out)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&db, "db", "", "SQLite `FILE` with session_sources and conversions")
+	cmd.Flags().StringVar(&out, "out", "", "parameter `FILE` to write")
+	cmd.Flags().StringVar(&plots, "plots", "", "also draw both curves as SVG into this `DIR`")
+	cmd.Flags().StringVar(&name, "name", "", "name of the parameters, shown with their numbers (default: \"trained on\" the file's name)")
+	return cmd
+}
+
+// train checks the database's data and learns from its journeys.
+func train(ctx context.Context, path, name string) (*ihcmodel.Trained, error) {
+	db, err := source.Open(ctx, path, source.Read)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }() // only read
+	report, err := source.Validate(ctx, db, source.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := report.Err(); err != nil {
+		return nil, err
+	}
+	if name == "" {
+		name = "trained on " + filepath.Base(path)
+	}
+	provenance := fmt.Sprintf("%d conversions from %s to %s; curves and channel scores learned as docs/ihc-model.md says, phase weights of published-shop",
+		report.Conversions, report.FirstConversion, report.LastConversion)
+	journeys := &journeyReader{ctx: ctx, db: db}
+	trained, err := ihcmodel.Train(name, provenance, journeys.all())
+	switch {
+	case journeys.err != nil:
+		return nil, source.Explain(path, journeys.err)
+	case errors.Is(err, ihcmodel.ErrNothingToLearn):
+		return nil, fault.Inputf("%s: %w", path, err)
+	}
+	return trained, err
+}
+
+// journeySQL gives the journeys' sessions, journey by journey, by time: all
+// sessions of the conversion's user strictly before it.
+const journeySQL = `
+SELECT c.conv_id, s.event_date || ' ' || s.event_time, s.channel_name, s.holder_engagement, s.closer_engagement, s.impression_interaction
+FROM conversions AS c
+JOIN session_sources AS s ON s.user_id = c.user_id
+ AND s.event_date || ' ' || s.event_time < c.conv_date || ' ' || c.conv_time
+ORDER BY c.conv_id, s.event_date, s.event_time, s.session_id`
+
+// journeyReader reads journeys from the database, each time anew. err is what
+// ended the last reading early.
+type journeyReader struct {
+	ctx context.Context
+	db  *sql.DB
+	err error
+}
+
+func (r *journeyReader) all() iter.Seq[[]ihcmodel.Session] {
+	return func(yield func([]ihcmodel.Session) bool) {
+		if r.err == nil {
+			r.err = r.read(yield)
+		}
+	}
+}
+
+func (r *journeyReader) read(yield func([]ihcmodel.Session) bool) error {
+	rows, err := r.db.QueryContext(r.ctx, journeySQL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // Err below tells what matters
+	var journey []ihcmodel.Session
+	var of string
+	for rows.Next() {
+		var conversion, at string
+		var s ihcmodel.Session
+		if err := rows.Scan(&conversion, &at, &s.Channel, &s.Holder, &s.Closer, &s.Impression); err != nil {
+			return err
+		}
+		parsed, err := time.Parse(time.DateTime, at) // takes a fraction too
+		if err != nil {
+			return fmt.Errorf("session of conversion %q: %w", conversion, err)
+		}
+		s.TimeMicros = parsed.UnixMicro()
+		if conversion != of && len(journey) > 0 {
+			if !yield(journey) {
+				return nil
+			}
+			journey = journey[:0]
+		}
+		of = conversion
+		journey = append(journey, s)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if len(journey) > 0 {
+		yield(journey)
+	}
+	return nil
+}

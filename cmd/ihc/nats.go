@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ihc-pipeline/ihc/internal/stream"
+)
+
+// natsFlags say which running stack a command talks to.
+type natsFlags struct{ address stream.Address }
+
+func (f *natsFlags) add(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.address.URL, "nats", "", "`URL` of a running stack's NATS server (NATS_URL)")
+	fs.StringVar(&f.address.User, "nats-user", os.Getenv("NATS_USER"), "NATS user (NATS_USER)")
+	fs.StringVar(&f.address.Creds, "nats-creds", os.Getenv("NATS_CREDS"), "NATS credentials `file` (NATS_CREDS)")
+}
+
+// url returns where the stack is: the flag or, where that is fitting, the
+// environment.
+func (f *natsFlags) url(environment bool) string {
+	if f.address.URL == "" && environment {
+		return os.Getenv("NATS_URL")
+	}
+	return f.address.URL
+}
+
+// connect returns a client of the stack and a function that closes it.
+func (f *natsFlags) connect(ctx context.Context, verbose bool) (*stream.Client, func(), error) {
+	a := f.address
+	if a.URL = f.url(true); a.URL == "" {
+		a.URL = "nats://127.0.0.1:4222"
+	}
+	a.Password, a.PasswordFile = os.Getenv("NATS_PASSWORD"), os.Getenv("NATS_PASSWORD_FILE")
+	log := quietLog(verbose)
+	nc, err := stream.Dial(a, "ihc", log, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	client, err := stream.New(wait, nc, stream.Options{Stage: "ihc", Log: log})
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return client, func() {
+		drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = client.Close(drain)
+	}, nil
+}
+
+// newRunID names a run by when it was asked for, with three random letters for
+// those asked for in the same second.
+func newRunID() string {
+	return fmt.Sprintf("%s-%.3s", time.Now().UTC().Format("20060102-150405"), rand.Text())
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ihc-pipeline/ihc/internal/broker"
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+)
+
+// stackFlags say whose runs a command is about: those of a running stack, or
+// those in a data directory on which nothing runs at the moment.
+type stackFlags struct {
+	natsFlags
+	dir string
+}
+
+func (f *stackFlags) add(cmd *cobra.Command) {
+	f.natsFlags.add(cmd)
+	cmd.Flags().StringVar(&f.dir, "data-dir", "", "`directory` in which \"ihc run\" or \"ihc up\" kept its streams, while nothing runs on it")
+}
+
+// open returns a client of the streams and a function that closes it.
+func (f *stackFlags) open(ctx context.Context) (*stream.Client, func(), error) {
+	if f.dir == "" {
+		return f.connect(ctx, false)
+	}
+	if f.address.URL != "" {
+		return nil, nil, fault.Inputf("--nats names a running stack and --data-dir one that does not run: give one of them")
+	}
+	if _, err := os.Stat(filepath.Join(f.dir, "jetstream")); err != nil {
+		return nil, nil, fault.Inputf("--data-dir %s: there are no streams in it", f.dir)
+	}
+	log := quietLog(false)
+	server, err := broker.Start(broker.Config{Dir: f.dir, Sync: true, Log: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	nc, err := server.Connect("ihc")
+	var client *stream.Client
+	if err == nil {
+		wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		client, err = stream.New(wait, nc, stream.Options{Stage: "ihc", Log: log})
+	}
+	if err != nil {
+		server.Stop(ctx)
+		return nil, nil, err
+	}
+	return client, func() {
+		stop, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = client.Close(stop)
+		server.Stop(stop)
+	}, nil
+}

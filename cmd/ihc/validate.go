@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/source"
+)
+
+func newValidateCmd() *cobra.Command {
+	var db string
+	var opts source.Options
+	var asJSON, strict bool
+	cmd := &cobra.Command{
+		Use:   "validate --db FILE",
+		Short: "Check whether a database can give a true result",
+		Long: `validate reads the tables session_sources, conversions and session_costs whole
+and says what is odd about them: each finding in one line, with how many rows
+it concerns, the first of them, and what to do about it.
+
+  error    makes a true result impossible; no run starts
+  warning  makes a result that may not be what was meant
+  note     worth knowing, and harmless
+
+It changes nothing, and can be used beside a run. Every run makes the same
+checks before it sends anything.
+
+Exit codes: 0 sound; 2 there are errors (with --strict: or warnings);
+3 there is no database, or it cannot be read.`,
+		Example: `  ihc validate --db shop.db
+  ihc validate --db shop.db --start-date 2023-09-01 --end-date 2023-09-30
+  ihc validate --db shop.db --strict --json | jq '.findings[] | select(.severity != "note")'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := validateFile(cmd, db, opts)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(cmd.OutOrStdout(), jsonValidation{Database: db, jsonReport: newJSONReport(report)})
+			} else {
+				printValidation(cmd.OutOrStdout(), db, report, opts, strict)
+			}
+			return errors.Join(err, judge(report, strict))
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&db, "db", "", "SQLite database `file`")
+	fs.StringVar(&opts.StartDate, "start-date", "", "first UTC `date` (YYYY-MM-DD) of the conversions to count")
+	fs.StringVar(&opts.EndDate, "end-date", "", "last UTC `date` (YYYY-MM-DD) of the conversions to count")
+	fs.BoolVar(&asJSON, "json", false, "print the findings as one JSON object on standard output")
+	fs.BoolVar(&strict, "strict", false, "take warnings for errors")
+	return cmd
+}
+
+func validateFile(cmd *cobra.Command, path string, opts source.Options) (*source.Report, error) {
+	if err := source.CheckRange(opts.StartDate, opts.EndDate); err != nil {
+		return nil, err
+	}
+	db, err := source.Open(cmd.Context(), path, source.Read)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close() //nolint:errcheck // only read
+	return source.Validate(cmd.Context(), db, opts)
+}
+
+// judge returns nil for sound data.
+func judge(r *source.Report, strict bool) error {
+	if err := r.Err(); err != nil {
+		return err
+	}
+	if n := r.Count(source.Warning); strict && n > 0 {
+		return fault.Inputf("source data: %s, which --strict takes for errors", countOf(n, "warning"))
+	}
+	return nil
+}
+
+type jsonValidation struct {
+	Database string `json:"database"`
+	jsonReport
+}
+
+// jsonReport is a report with its verdict.
+type jsonReport struct {
+	Sound    bool `json:"sound"`
+	Errors   int  `json:"errors"`
+	Warnings int  `json:"warnings"`
+	Notes    int  `json:"notes"`
+	*source.Report
+}
+
+func newJSONReport(r *source.Report) jsonReport {
+	return jsonReport{r.Count(source.Error) == 0, r.Count(source.Error), r.Count(source.Warning), r.Count(source.Note), r}
+}
+
+func printJSON(w io.Writer, v any) error {
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false)
+	out.SetIndent("", "  ")
+	return out.Encode(v)
+}
+
+// printValidation prints a report for people: a title, what is there, and the
+// findings.
+func printValidation(w io.Writer, title string, r *source.Report, opts source.Options, strict bool) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(n int64, format string, args ...any) {
+		_, _ = fmt.Fprintf(t, "%s\t %s\n", thousands(uint64(max(n, 0))), fmt.Sprintf(format, args...))
+	}
+	_, _ = fmt.Fprintln(w, title)
+	row(r.Sessions, "sessions%s, %s", between(r.FirstSession, r.LastSession), countOf(int(r.Channels), "channel"))
+	if opts.StartDate == "" && opts.EndDate == "" {
+		row(r.Conversions, "conversions%s", between(r.FirstConversion, r.LastConversion))
+	} else {
+		row(r.Conversions, "conversions%s, %s of them in range", between(r.FirstConversion, r.LastConversion), thousands(uint64(max(r.ConversionsInRange, 0))))
+	}
+	row(r.Costs, "costs")
+	_ = t.Flush()
+	_, _ = fmt.Fprintln(w)
+	for _, line := range r.Lines() {
+		_, _ = fmt.Fprintln(w, line)
+	}
+	verdict := "sound"
+	if judge(r, strict) != nil {
+		verdict = "not sound"
+	}
+	_, _ = fmt.Fprintf(w, "%s: %s, %s, %s\n", verdict, countOf(r.Count(source.Error), "error"), countOf(r.Count(source.Warning), "warning"), countOf(r.Count(source.Note), "note"))
+}
+
+func between(first, last string) string {
+	if first == "" {
+		return ""
+	}
+	return " from " + first + " to " + last
+}
+
+// countOf says how many there are of something.
+func countOf(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,179 @@
+// Package broker runs a NATS server with JetStream on disk inside the process,
+// so that the whole pipeline works without anything to install.
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+)
+
+// Config says where the server keeps its data and whether it listens.
+type Config struct {
+	// Dir holds the streams; it is created where it does not exist.
+	Dir string
+	// Listen is a host:port to accept clients on, or empty for none but this
+	// process.
+	Listen string
+	// Sync has every message on the disk, not only with the operating system,
+	// before it is acknowledged, so that it outlives a loss of power. Without
+	// it messages outlive the process, which is all a directory needs that is
+	// removed with it.
+	Sync bool
+	Log  *slog.Logger
+}
+
+// Server is a running embedded server.
+type Server struct {
+	ns     *server.Server
+	lock   *os.File
+	broken chan error
+}
+
+// Start runs the server and returns when it accepts connections. A directory
+// that another process uses, that cannot be written, or an address that is
+// taken is an environment fault.
+func Start(cfg Config) (*Server, error) {
+	opts := &server.Options{
+		ServerName: "ihc", JetStream: true, StoreDir: cfg.Dir, NoSigs: true, NoLog: true,
+		DontListen: cfg.Listen == "", JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 1 << 40,
+		SyncAlways: cfg.Sync,
+	}
+	if cfg.Listen != "" {
+		if err := listen(opts, cfg.Listen); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return nil, fault.Environmentf("cannot create the data directory: %w", err)
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		_ = lock.Close()
+		return nil, fault.Environmentf("cannot start the embedded NATS server in %s: %w", cfg.Dir, err)
+	}
+	broken := make(chan error, 1)
+	log := cfg.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	ns.SetLogger(logger{log.With("component", "nats"), cfg.Dir, broken}, false, false)
+	ns.Start()
+	if !ns.ReadyForConnections(30*time.Second) || !ns.JetStreamEnabled() {
+		ns.Shutdown()
+		_ = lock.Close()
+		return nil, fault.Environmentf("the embedded NATS server in %s did not become ready", cfg.Dir)
+	}
+	return &Server{ns: ns, lock: lock, broken: broken}, nil
+}
+
+// listen puts an address into opts once it is known to be free: the server ends
+// the process when it cannot listen.
+func listen(opts *server.Options, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		opts.Host = host
+		opts.Port, err = strconv.Atoi(port)
+	}
+	if err != nil {
+		return fault.Inputf("address %q: write it as host:port, for example 127.0.0.1:4222", address)
+	}
+	if opts.Port == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	probe, err := net.Listen("tcp", address)
+	if err != nil {
+		return fault.Environmentf("cannot listen on %s: %w; is a NATS server running there already?", address, err)
+	}
+	_ = probe.Close()
+	return nil
+}
+
+// lockDir takes dir for this process: two servers on one store would destroy it.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fault.Environmentf("cannot write to the data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fault.Environmentf("data directory %s is in use by another process", dir)
+	}
+	return f, nil
+}
+
+// Connect returns a connection to the server that needs no network.
+func (s *Server) Connect(name string) (*nats.Conn, error) {
+	nc, err := nats.Connect("", nats.InProcessServer(s.ns), nats.Name(name), nats.MaxReconnects(-1))
+	if err != nil {
+		return nil, fmt.Errorf("connect to the embedded NATS server: %w", err)
+	}
+	return nc, nil
+}
+
+// URL returns the address clients use, "" for a server that does not listen.
+func (s *Server) URL() string {
+	if a := s.ns.Addr(); a != nil {
+		return "nats://" + a.String()
+	}
+	return ""
+}
+
+// Stop shuts the server down with everything on disk, or gives up waiting for
+// that when ctx ends.
+func (s *Server) Stop(ctx context.Context) {
+	s.ns.Shutdown()
+	done := make(chan struct{})
+	go func() { s.ns.WaitForShutdown(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	_ = s.lock.Close()
+}
+
+// Broken gets an environment fault when the disk is full: the server takes
+// nothing more then, not even when there is room again, until it is started
+// anew.
+func (s *Server) Broken() <-chan error { return s.broken }
+
+// logger passes the server's warnings and errors on.
+type logger struct {
+	log    *slog.Logger
+	dir    string
+	broken chan<- error
+}
+
+func (l logger) Noticef(f string, a ...any) { l.log.Debug("notice", "text", fmt.Sprintf(f, a...)) }
+func (l logger) Warnf(f string, a ...any)   { l.log.Debug("warning", "text", fmt.Sprintf(f, a...)) }
+func (l logger) Fatalf(f string, a ...any)  { l.log.Error("fatal", "text", fmt.Sprintf(f, a...)) }
+func (l logger) Debugf(string, ...any)      {}
+func (l logger) Tracef(string, ...any)      {}
+
+func (l logger) Errorf(f string, a ...any) {
+	text := fmt.Sprintf(f, a...)
+	l.log.Error("error", "text", text)
+	if !strings.Contains(text, syscall.ENOSPC.Error()) { // the one place where the server tells
+		return
+	}
+	select {
+	case l.broken <- fault.Environmentf("no space left for the streams in %s: free some and start again", l.dir):
+	default: // it was told
+	}
+}

@@ -1,0 +1,214 @@
+package ihcapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+)
+
+// ClientConfig is what a [Client] needs. The zero value of a field but Key is its default.
+type ClientConfig struct {
+	BaseURL   string        // with /v1 or the like; DefaultBaseURL
+	Key       string        // the API key; required
+	Timeout   time.Duration // for one call from start to the reply's last byte; a minute
+	UserAgent string        // "ihc-pipeline"
+	MaxReply  int64         // the largest reply taken, in bytes; 64 MiB
+	HTTP      *http.Client  // copied; its redirects and timeout are replaced
+}
+
+// Client calls the IHC API. It is for any number of goroutines. It does not
+// retry: whoever calls knows how long the work can wait.
+type Client struct {
+	base      *url.URL
+	key       string
+	timeout   time.Duration
+	userAgent string
+	maxReply  int64
+	http      http.Client
+}
+
+// NewClient checks the configuration; what is wrong with it is an input fault
+// that names the environment variable, and never shows the key.
+func NewClient(c ClientConfig) (*Client, error) {
+	base, err := parseBaseURL(c.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	if c.Key == "" {
+		return nil, fault.Inputf("no API key: set IHC_API_KEY")
+	}
+	for _, b := range []byte(c.Key) {
+		if b <= ' ' || b > '~' {
+			return nil, fault.Inputf("IHC_API_KEY holds a space, a line break or another character that no key has")
+		}
+	}
+	client := &Client{
+		base: base, key: c.Key,
+		timeout: c.Timeout, userAgent: c.UserAgent, maxReply: c.MaxReply,
+	}
+	if client.timeout <= 0 {
+		client.timeout = time.Minute
+	}
+	if client.userAgent == "" {
+		client.userAgent = "ihc-pipeline"
+	}
+	if client.maxReply <= 0 {
+		client.maxReply = 64 << 20
+	}
+	if c.HTTP != nil {
+		client.http = *c.HTTP
+	} else {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConnsPerHost = 64 // all calls go to one host; two would mean a new connection for most
+		client.http.Transport = transport
+	}
+	client.http.Timeout = 0 // the context's, which tells a timeout from a cancel
+	client.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return client, nil
+}
+
+// Close gives up the connections kept for the next call.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+func parseBaseURL(text string) (*url.URL, error) {
+	if text == "" {
+		text = DefaultBaseURL
+	}
+	u, err := url.Parse(strings.TrimRight(text, "/"))
+	switch {
+	case err != nil:
+		return nil, fault.Inputf("IHC_API_URL is not a URL; it looks like %s", DefaultBaseURL)
+	case u.User != nil, u.RawQuery != "", u.Fragment != "":
+		return nil, fault.Inputf("IHC_API_URL holds a user, a query or a fragment; it looks like %s", DefaultBaseURL)
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return nil, fault.Inputf("IHC_API_URL %s is not an http or https URL; it looks like %s", quote(text), DefaultBaseURL)
+	}
+	return u, nil
+}
+
+// Compute sends one body, made by [AppendRequest], to be scored by the trained
+// conversion type, and returns the reply if it is a success or a partial one.
+//
+// Every other outcome is an *[Error], but for the end of ctx, whose error is
+// returned as it is: then nobody is waiting.
+func (c *Client) Compute(ctx context.Context, convTypeID string, body []byte) (*Response, error) {
+	target := *c.base
+	target.Path += ComputePath
+	target.RawQuery = url.Values{ConvTypeParam: {convTypeID}}.Encode()
+	header := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}
+	header.Set(KeyHeader, c.key)
+
+	attempt, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	reply, err := c.send(attempt, http.MethodPost, &target, header, body)
+	if err != nil {
+		return nil, c.lost(ctx, err)
+	}
+	defer drain(reply)
+	decoded, err := DecodeResponse(reply.Body, c.maxReply)
+	if err != nil && attempt.Err() != nil {
+		return nil, c.lost(ctx, err) // the time was up in the middle of the reply
+	}
+	response, failed := judge(reply.StatusCode, reply.Header, decoded, err, time.Now())
+	if failed == nil {
+		c.redact(response)
+		return response, nil
+	}
+	if errors.Is(err, ErrTooLarge) {
+		failed.Kind = Unexpected // and would be as large the next time
+	}
+	failed.Reason = c.redacted(failed.Reason)
+	c.redactFailures(failed.Failures)
+	return nil, failed
+}
+
+// Ping asks whether anything answers HTTP at the base URL, without the key and
+// without spending a call. Any status will do. The error is like [Client.Compute]'s.
+func (c *Client) Ping(ctx context.Context) error {
+	attempt, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	reply, err := c.send(attempt, http.MethodGet, c.base, http.Header{}, nil)
+	if err != nil {
+		return c.lost(ctx, err)
+	}
+	drain(reply)
+	return nil
+}
+
+func (c *Client) send(ctx context.Context, method string, target *url.URL, header http.Header, body []byte) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	header.Set("User-Agent", c.userAgent)
+	request.Header = header
+	return c.http.Do(request)
+}
+
+// drain reads what little may be left, so that the connection can be used again.
+func drain(reply *http.Response) {
+	_, _ = io.CopyN(io.Discard, reply.Body, 64<<10)
+	_ = reply.Body.Close() // nothing was written; there is nothing a failure could lose
+}
+
+// lost makes an error of a call that got no reply.
+func (c *Client) lost(ctx context.Context, err error) error {
+	if ended := ctx.Err(); ended != nil {
+		return fmt.Errorf("the call to the IHC API was given up: %w", ended)
+	}
+	e := &Error{Kind: Transient, cause: err}
+	var (
+		certificate *tls.CertificateVerificationError
+		network     net.Error
+		inURL       *url.Error
+	)
+	if errors.As(err, &inURL) {
+		err = inURL.Err // without the address, which is in the configuration
+	}
+	switch {
+	case errors.As(err, &certificate):
+		e.Kind = Unexpected
+		e.Reason = c.redacted(err.Error())
+	case errors.As(err, &network) && network.Timeout():
+		e.Reason = fmt.Sprintf("%s did not answer within %s", c.base.Host, c.timeout)
+	default:
+		e.Reason = c.redacted(fmt.Sprintf("%s: %v", c.base.Host, err))
+	}
+	return e
+}
+
+// redacted returns text on one line, not too long, and without the key: a
+// service may well quote in its reply what it was sent.
+func (c *Client) redacted(text string) string {
+	for _, form := range []string{c.key, url.QueryEscape(c.key)} {
+		text = strings.ReplaceAll(text, form, "[key]")
+	}
+	return brief(text)
+}
+
+func (c *Client) redactFailures(failures []PartialFailure) {
+	for i := range failures {
+		failures[i].Reason = c.redacted(failures[i].Reason)
+	}
+}
+
+// redact does so for all the words of a reply that may be shown.
+func (c *Client) redact(r *Response) {
+	r.Message = c.redacted(r.Message)
+	c.redactFailures(r.Failures)
+	for i := range r.Values {
+		if p := &r.Values[i].Problem; *p != "" {
+			*p = c.redacted(*p)
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package run
+
+import (
+	"errors"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// Failed returns the event that ends a run because of err in the named stage.
+// An error with a method Details() []string adds those lines.
+func Failed(id, stage string, err error) *ihcv1.RunEvent {
+	f := &ihcv1.RunFailed{Stage: stage, Cause: ihcv1.Cause_CAUSE_RUN, Reason: err.Error()}
+	switch fault.KindOf(err) {
+	case fault.Input:
+		f.Cause = ihcv1.Cause_CAUSE_INPUT
+	case fault.Environment:
+		f.Cause = ihcv1.Cause_CAUSE_ENVIRONMENT
+	}
+	var more interface{ Details() []string }
+	if errors.As(err, &more) {
+		f.Details = more.Details()
+	}
+	return &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Failed{Failed: f}}
+}
+
+// Fault returns the error a failed run stands for, classified as it was where
+// it arose.
+func Fault(f *ihcv1.RunFailed) error {
+	err := errors.New(f.GetReason())
+	switch f.GetCause() {
+	case ihcv1.Cause_CAUSE_INPUT:
+		return fault.As(fault.Input, err)
+	case ihcv1.Cause_CAUSE_ENVIRONMENT:
+		return fault.As(fault.Environment, err)
+	default:
+		return fault.As(fault.Run, err)
+	}
+}

@@ -1,0 +1,240 @@
+// Package run knows what a run request may say, how it is spelled in protobuf
+// and JSON, and which id a run has.
+package run
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// What scores the journeys, as a request names it.
+const (
+	ModelAPI     = "api"
+	ModelBuiltin = "builtin"
+)
+
+// Which stored messages a replay starts from.
+const (
+	FromJourneys = "journeys"
+	FromResults  = "results"
+)
+
+// The limits a request gets that names none: those of the API's free plan,
+// which every plan allows.
+const (
+	DefaultMaxSessions = 200
+	DefaultMaxJourneys = 100
+)
+
+const (
+	mostSessions = 10_000
+	mostJourneys = 1_000
+	mostLookback = 36_500
+)
+
+var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// ValidID says whether id can name a run: 1 to 64 of A-Z a-z 0-9 _ -.
+func ValidID(id string) bool { return validID.MatchString(id) }
+
+// NewID returns the id of a run asked for at time t by the request that has
+// the given sequence in its stream. Both stay the same when the request is
+// delivered again, and so does the id.
+func NewID(t time.Time, sequence uint64) string {
+	return fmt.Sprintf("%s-%d", t.UTC().Format("20060102-150405"), sequence)
+}
+
+// IDOf returns the id of the run that a stored request asks for: its own, or
+// that of [NewID] where it has none that can be.
+func IDOf(r *ihcv1.RunRequest, t time.Time, sequence uint64) string {
+	if ValidID(r.GetRunId()) {
+		return r.GetRunId()
+	}
+	return NewID(t, sequence)
+}
+
+// Decode reads a request in either encoding: JSON when the first byte that is
+// not white space is '{', protobuf otherwise. Unknown JSON fields are refused,
+// so that a misspelt one is not silently without effect. Errors are input
+// faults.
+func Decode(data []byte) (*ihcv1.RunRequest, error) {
+	var r ihcv1.RunRequest
+	if text := bytes.TrimLeft(data, " \t\r\n"); len(text) > 0 && text[0] == '{' {
+		if err := protojson.Unmarshal(text, &r); err != nil {
+			return nil, fault.Inputf("the run request is not valid JSON for a RunRequest: %w", err)
+		}
+		return &r, nil
+	}
+	if err := proto.Unmarshal(data, &r); err != nil {
+		return nil, fault.Inputf("the run request is neither JSON nor protobuf: %w", err)
+	}
+	return &r, nil
+}
+
+// Complete returns a copy of r with its defaults filled in. It is an input
+// fault, in one line, when r asks for something that cannot be.
+func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
+	r = proto.CloneOf(r)
+	if r.GetRunId() != "" && !ValidID(r.GetRunId()) {
+		return nil, fault.Inputf("run_id %q: use 1 to 64 letters, digits, _ or -", r.GetRunId())
+	}
+	if err := checkDates(r); err != nil {
+		return nil, err
+	}
+	if m := r.GetModel(); m != "" && m != ModelAPI && m != ModelBuiltin {
+		return nil, fault.Inputf("model %q: use %q or %q", m, ModelAPI, ModelBuiltin)
+	}
+	if r.MaxSessions == 0 {
+		r.MaxSessions = DefaultMaxSessions
+	}
+	if r.MaxJourneys == 0 {
+		r.MaxJourneys = DefaultMaxJourneys
+	}
+	for _, limit := range []struct {
+		name     string
+		is, most uint32
+	}{
+		{"max_sessions", r.MaxSessions, mostSessions},
+		{"max_journeys", r.MaxJourneys, mostJourneys},
+		{"lookback_days", r.LookbackDays, mostLookback},
+	} {
+		if limit.is > limit.most {
+			return nil, fault.Inputf("%s %d: the most is %d", limit.name, limit.is, limit.most)
+		}
+	}
+	if rules := Redistribution(r.GetRedistributionParameter()); rules != nil {
+		if err := rules.Validate(); err != nil {
+			return nil, fault.Inputf("redistribution_parameter: %w", err)
+		}
+	}
+	if text := r.GetModelParams(); text != "" {
+		if _, err := ihcmodel.ParseParams([]byte(text)); err != nil {
+			return nil, fault.Inputf("model_params: %w", err)
+		}
+	}
+	return r, checkReplay(r)
+}
+
+func checkDates(r *ihcv1.RunRequest) error {
+	for _, d := range []struct{ name, value string }{{"start_date", r.GetStartDate()}, {"end_date", r.GetEndDate()}} {
+		if d.value == "" {
+			continue
+		}
+		if _, err := time.Parse(time.DateOnly, d.value); err != nil {
+			return fault.Inputf("%s %q is no date: write it as YYYY-MM-DD, for example 2023-09-01", d.name, d.value)
+		}
+	}
+	if r.GetStartDate() != "" && r.GetEndDate() != "" && r.GetStartDate() > r.GetEndDate() {
+		return fault.Inputf("start_date %s is after end_date %s", r.GetStartDate(), r.GetEndDate())
+	}
+	return nil
+}
+
+// Redistribution returns a request's rules as the model and the API have them;
+// nil for none.
+func Redistribution(p *ihcv1.RedistributionParameter) *ihcmodel.Redistribution {
+	if p == nil {
+		return nil
+	}
+	rule := func(r *ihcv1.RedistributionRule) *ihcmodel.Rule {
+		if r == nil {
+			return nil
+		}
+		return &ihcmodel.Rule{Direction: ihcmodel.Direction(r.GetDirection()), ReceiveThreshold: r.GetReceiveThreshold(),
+			Channels: r.GetRedistributionChannelLabels()}
+	}
+	return &ihcmodel.Redistribution{Initializer: rule(p.GetInitializer()), Holder: rule(p.GetHolder()), Closer: rule(p.GetCloser())}
+}
+
+func checkReplay(r *ihcv1.RunRequest) error {
+	of, from := r.GetReplayOf(), r.GetReplayFrom()
+	switch {
+	case of == "" && from == "":
+		return nil
+	case of == "" || from == "":
+		return fault.Inputf("a replay names both replay_of (a run) and replay_from (%q or %q)", FromJourneys, FromResults)
+	case !ValidID(of):
+		return fault.Inputf("replay_of %q is no run id", of)
+	case of == r.GetRunId():
+		return fault.Inputf("run %s cannot replay itself: leave run_id empty or choose a new one", of)
+	case from != FromJourneys && from != FromResults:
+		return fault.Inputf("replay_from %q: use %q or %q", from, FromJourneys, FromResults)
+	}
+	return nil
+}
+
+// InRange says whether a UTC date, YYYY-MM-DD, is in the request's range.
+func InRange(r *ihcv1.RunRequest, date string) bool {
+	return (r.GetStartDate() == "" || date >= r.GetStartDate()) && (r.GetEndDate() == "" || date <= r.GetEndDate())
+}
+
+// Range returns the request's range as two dates that always compare: its own,
+// or the first and last date there can be.
+func Range(r *ihcv1.RunRequest) (start, end string) {
+	start, end = r.GetStartDate(), r.GetEndDate()
+	if start == "" {
+		start = "0000-01-01"
+	}
+	if end == "" {
+		end = "9999-12-31"
+	}
+	return start, end
+}
+
+// Describe says in a few words which conversions a request covers.
+func Describe(r *ihcv1.RunRequest) string {
+	switch start, end := r.GetStartDate(), r.GetEndDate(); {
+	case start == "" && end == "":
+		return "all conversions"
+	case end == "":
+		return "conversions from " + start
+	case start == "":
+		return "conversions up to " + end
+	default:
+		return "conversions from " + start + " to " + end
+	}
+}
+
+// Replayed returns the request of a replay of origin, whose settings hold
+// where replay itself sets none. What decides which journeys there are (range,
+// limits, lookback) is always the origin's, since its chunks are used again.
+func Replayed(origin, replay *ihcv1.RunRequest) *ihcv1.RunRequest {
+	r := &ihcv1.RunRequest{}
+	proto.Merge(r, origin)
+	r.RunId, r.ReplayOf, r.ReplayFrom = replay.GetRunId(), replay.GetReplayOf(), replay.GetReplayFrom()
+	r.MaxRequests = replay.GetMaxRequests()
+	if replay.GetReplayFrom() == FromResults {
+		return r // what was scored is scored: its model stays
+	}
+	if replay.GetModel() != "" {
+		r.Model = replay.GetModel()
+	}
+	if replay.GetConvTypeId() != "" {
+		r.ConvTypeId = replay.GetConvTypeId()
+	}
+	if replay.GetModelParams() != "" {
+		r.ModelParams = replay.GetModelParams()
+	}
+	if replay.GetRedistributionParameter() != nil {
+		r.RedistributionParameter = replay.GetRedistributionParameter()
+	}
+	return r
+}
+
+// Same says whether two requests ask for the same, whatever the runs' ids and
+// however many requests each may take.
+func Same(a, b *ihcv1.RunRequest) bool {
+	a, b = proto.CloneOf(a), proto.CloneOf(b)
+	a.RunId, b.RunId = "", ""
+	a.MaxRequests, b.MaxRequests = 0, 0
+	return proto.Equal(a, b)
+}

@@ -1,0 +1,238 @@
+package source
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// maxChannels bounds the memory for channel names.
+const maxChannels = 100_000
+
+// scan is one pass over one table.
+type scan struct {
+	table table
+	row   []driver.Value
+
+	rows    int64
+	tallies []map[string]*tally // by column, then code
+	dates   map[string]int64    // rows by date, readable ones; few in any shop
+
+	channels map[string]int64 // rows by channel name
+	crowded  bool             // there are more than maxChannels
+}
+
+// tally counts the rows that break a rule.
+type tally struct {
+	rule    rule
+	count   int64
+	example string
+}
+
+// scan reads all rows of a table once and reports on every value. The rows are
+// taken from the driver itself: database/sql would double the time.
+func (v *validation) scan(ctx context.Context, t table) error {
+	s := &scan{table: t, tallies: make([]map[string]*tally, len(t.columns)), dates: map[string]int64{}}
+	if t.name == SessionSources {
+		s.channels = map[string]int64{}
+	}
+	conn, err := v.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	err = conn.Raw(func(c any) error {
+		q, ok := c.(*sqlite3.SQLiteConn)
+		if !ok {
+			return fmt.Errorf("the database is opened by another driver than go-sqlite3: %T", c)
+		}
+		rows, err := q.QueryContext(ctx, s.query(), nil)
+		if err != nil {
+			return err
+		}
+		defer rows.Close() //nolint:errcheck // only read
+		return s.read(rows)
+	})
+	if err != nil {
+		return err
+	}
+	v.conclude(s)
+	return nil
+}
+
+// query selects the table's columns. The plus signs take away the columns'
+// declared types: for one declared date, timestamp or boolean the driver would
+// give a value of its own making and not what is stored.
+func (s *scan) query() string {
+	names := make([]string, len(s.table.columns))
+	for i, c := range s.table.columns {
+		names[i] = "+" + c.name
+	}
+	return "SELECT " + strings.Join(names, ", ") + " FROM " + s.table.name
+}
+
+func (s *scan) read(rows driver.Rows) error {
+	s.row = make([]driver.Value, len(s.table.columns))
+	reports := make([]func(rule), len(s.table.columns))
+	date, channel := -1, -1
+	for i, c := range s.table.columns {
+		reports[i] = func(r rule) { s.report(i, r) }
+		switch c.name {
+		case "event_date", "conv_date":
+			date = i
+		case "channel_name":
+			channel = i
+		}
+	}
+	for {
+		err := rows.Next(s.row)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.rows++
+		for i, c := range s.table.columns {
+			c.is(s.row[i], reports[i])
+		}
+		if date >= 0 {
+			s.countDate(s.row[date])
+		}
+		if channel >= 0 {
+			s.countChannel(s.row[channel])
+		}
+	}
+}
+
+func (s *scan) report(col int, r rule) {
+	if s.tallies[col] == nil {
+		s.tallies[col] = map[string]*tally{}
+	}
+	t := s.tallies[col][r.code]
+	if t == nil {
+		t = &tally{rule: r, example: s.example(col)}
+		s.tallies[col][r.code] = t
+	}
+	t.count++
+}
+
+// example shows the value of a column in the row at hand, and which row it is.
+func (s *scan) example(col int) string {
+	value := quote(s.row[col])
+	if col == 0 {
+		return value
+	}
+	return fmt.Sprintf("%s where %s is %s", value, s.table.columns[0].name, quote(s.row[0]))
+}
+
+func (s *scan) countDate(value driver.Value) {
+	if d, ok := value.(string); ok && IsDate(d) {
+		s.dates[d]++
+	}
+}
+
+func (s *scan) countChannel(value driver.Value) {
+	name, ok := value.(string)
+	if !ok {
+		return
+	}
+	if _, known := s.channels[name]; !known && len(s.channels) == maxChannels {
+		s.crowded = true
+		return
+	}
+	s.channels[name]++
+}
+
+// conclude puts what a pass found into the report.
+func (v *validation) conclude(s *scan) {
+	for i, byCode := range s.tallies {
+		for _, code := range slices.Sorted(maps.Keys(byCode)) {
+			t := byCode[code]
+			v.add(t.rule, s.table.name, s.table.columns[i].name, t.count, "rows", t.example)
+		}
+	}
+	dates := slices.Sorted(maps.Keys(s.dates))
+	var first, last string
+	if len(dates) > 0 {
+		first, last = dates[0], dates[len(dates)-1]
+	}
+	// Each pass fills fields of its own, and they are read after all are done.
+	switch s.table.name {
+	case SessionSources:
+		v.report.Sessions, v.report.FirstSession, v.report.LastSession = s.rows, first, last
+		v.report.Channels = int64(len(s.channels))
+		v.concludeChannels(s)
+	case Conversions:
+		v.report.Conversions, v.report.FirstConversion, v.report.LastConversion = s.rows, first, last
+		for _, d := range dates {
+			if d >= v.opts.StartDate && (v.opts.EndDate == "" || d <= v.opts.EndDate) {
+				v.report.ConversionsInRange += s.dates[d]
+			}
+		}
+		if len(dates) > 0 && v.report.ConversionsInRange == 0 {
+			v.add(nothingInRange.with(first, last), Conversions, "conv_date", 0, "", "")
+		}
+	case SessionCosts:
+		v.report.Costs = s.rows
+		return // no cost at all is a note about the sessions
+	}
+	if s.rows == 0 {
+		v.add(emptyTable, s.table.name, "", 0, "", "")
+	}
+}
+
+// concludeChannels reports on the channel names as a whole.
+func (v *validation) concludeChannels(s *scan) {
+	add := func(r rule, count int64, unit, example string) {
+		v.add(r, SessionSources, "channel_name", count, unit, example)
+	}
+	if s.crowded {
+		add(manyChannels, 0, "", "")
+	}
+	names := slices.Sorted(maps.Keys(s.channels))
+	var blanks int64
+	var blankName string
+	var formulas []string
+	alike := map[string][]string{} // by the name without case and spaces
+	for _, name := range names {
+		if blank(name) {
+			if blanks == 0 {
+				blankName = name
+			}
+			blanks += s.channels[name]
+			continue
+		}
+		if strings.ContainsAny(name[:1], "=+-@\t\r") {
+			formulas = append(formulas, name)
+		}
+		key := strings.Join(strings.Fields(strings.ToLower(name)), "")
+		alike[key] = append(alike[key], name)
+	}
+	if blanks > 0 {
+		add(blankChannel, blanks, "rows", quote(blankName))
+	}
+	if len(formulas) > 0 {
+		add(formulaChannel, int64(len(formulas)), "channels", quote(formulas[0]))
+	}
+	var similar int64
+	var example string
+	for _, key := range slices.Sorted(maps.Keys(alike)) {
+		if same := alike[key]; len(same) > 1 {
+			similar += int64(len(same))
+			if example == "" {
+				example = quote(same[0]) + " and " + quote(same[1])
+			}
+		}
+	}
+	if similar > 0 {
+		add(similarChannels, similar, "channels", example)
+	}
+}

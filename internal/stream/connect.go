@@ -1,0 +1,246 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+)
+
+// Client is one process's connection to the streams: what it publishes and
+// consumes goes through here, is counted here and is logged here.
+type Client struct {
+	stage    string
+	instance string
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	kv       jetstream.KeyValue
+	log      *slog.Logger
+	metrics  *metrics
+	grace    time.Duration
+	hurry    atomic.Bool
+	backoff  func(tries uint64) time.Duration // before a message whose handler failed is delivered again
+}
+
+// Options say who a [Client] is.
+type Options struct {
+	// Stage is the service's name, one of the Stage constants, or any word
+	// for a tool. Instance tells replicas of it apart.
+	Stage, Instance string
+	Log             *slog.Logger
+	// Metrics receives the client's counters; nil keeps them to itself.
+	Metrics prometheus.Registerer
+	// Grace is how long work under way may take to finish when a consumer is
+	// told to stop; 0 means 20 seconds.
+	Grace time.Duration
+}
+
+// Address is where NATS is and who asks.
+type Address struct {
+	URL string
+	// User and Password (or PasswordFile, a file that holds nothing else), or
+	// Creds (a credentials file); all may be empty.
+	User, Password, PasswordFile, Creds string
+}
+
+// password returns the password in the file, if one is named.
+func (a Address) password() (string, error) {
+	if a.PasswordFile == "" {
+		return a.Password, nil
+	}
+	data, err := os.ReadFile(a.PasswordFile)
+	if err != nil {
+		return "", fault.Environmentf("NATS password: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// Dial connects to NATS and keeps the connection up for as long as the
+// process lives: it goes on trying where the server is away, now or later.
+// name shows in the server's monitoring. Without wait, a server that cannot
+// be reached at once is an environment fault.
+func Dial(a Address, name string, log *slog.Logger, wait bool) (*nats.Conn, error) {
+	opts := []nats.Option{
+		nats.Name(name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(wait),
+		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, time.Second),
+		nats.Timeout(5 * time.Second),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("lost the connection to NATS, reconnecting", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reports", "error", err) }),
+	}
+	if a.User != "" {
+		password, err := a.password()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, nats.UserInfo(a.User, password))
+		// Answers come to inboxes of the user's own, so that the server can
+		// keep users from reading one another's.
+		if !strings.ContainsAny(a.User, ".*> \t") {
+			opts = append(opts, nats.CustomInboxPrefix("_INBOX."+a.User))
+		}
+	}
+	if a.Creds != "" {
+		opts = append(opts, nats.UserCredentials(a.Creds))
+	}
+	nc, err := nats.Connect(a.URL, opts...)
+	if err != nil {
+		return nil, unreachable(a.URL, err)
+	}
+	return nc, nil
+}
+
+func unreachable(address string, err error) error {
+	shown := address
+	if u, e := url.Parse(address); e == nil {
+		shown = u.Redacted()
+	}
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+		return fault.Environmentf("NATS at %s refused the credentials: set NATS_USER and NATS_PASSWORD (or NATS_PASSWORD_FILE), or NATS_CREDS", shown)
+	default:
+		return fault.Environmentf("cannot reach NATS at %s: %w; is it running, and is the address right?", shown, err)
+	}
+}
+
+// New puts a client on nc. It waits until the streams are there (see
+// [Ensure]), which another process may still be about to create.
+func New(ctx context.Context, nc *nats.Conn, o Options) (*Client, error) {
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	if err := Await(ctx, js); err != nil {
+		return nil, fault.Environmentf("the pipeline's streams are not on this NATS server: %w", err)
+	}
+	kv, err := bucket(ctx, js)
+	if err != nil {
+		return nil, fault.Environmentf("open bucket %s: %w", State, err)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Grace == 0 {
+		o.Grace = 20 * time.Second
+	}
+	if o.Instance == "" {
+		o.Instance = "0"
+	}
+	return &Client{stage: o.Stage, instance: o.Instance, nc: nc, js: js, kv: kv, log: o.Log, metrics: newMetrics(o.Metrics, o.Stage),
+		grace: o.Grace, backoff: backoff}, nil
+}
+
+// bucket opens the state bucket, also if the server goes away in between.
+func bucket(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
+	for {
+		once, cancel := context.WithTimeout(ctx, 5*time.Second)
+		kv, err := js.KeyValue(once, State)
+		cancel()
+		if err == nil || ctx.Err() != nil || !Transient(err) {
+			return kv, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// EnsureOn calls [Ensure] on nc and waits, for as long as ctx lives, for a
+// server that is still starting.
+func EnsureOn(ctx context.Context, nc *nats.Conn, s Settings) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("open JetStream: %w", err)
+	}
+	for {
+		err := Ensure(ctx, js, s)
+		if err == nil || !Transient(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fault.Environmentf("JetStream does not answer: %w", err)
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// Healthy says whether the connection is up: nil, or what is wrong.
+func (c *Client) Healthy() error {
+	if s := c.nc.Status(); s != nats.CONNECTED {
+		return fault.Environmentf("NATS connection is %s", s)
+	}
+	return nil
+}
+
+// Hurry gives up the grace: consumers that are told to stop, now or later, do
+// not wait for what is under way. It is for a server that takes nothing more.
+func (c *Client) Hurry() { c.hurry.Store(true) }
+
+// Close drains the connection: what was published is sent, what was received
+// is settled. It returns when the connection is closed or ctx ends.
+func (c *Client) Close(ctx context.Context) error { return Drain(ctx, c.nc) }
+
+// Drain closes nc once everything under way is flushed, or ctx ends.
+func Drain(ctx context.Context, nc *nats.Conn) error {
+	closed := nc.StatusChanged(nats.CLOSED)
+	if err := nc.Drain(); err != nil {
+		nc.Close()
+		return nil //nolint:nilerr // not connected: there is nothing to flush to
+	}
+	for !nc.IsClosed() {
+		select {
+		case <-closed:
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			nc.Close()
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Transient tells whether an error of this package is one of NATS itself that
+// may pass: the server is away, starting, or full.
+func Transient(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		// 503: starting, no leader, out of resources. 10077: the stream is
+		// full, and has room again when messages age or limits are raised.
+		// 10047/10028: storage exhausted.
+		return api.Code >= 500 || api.ErrorCode == 10077 || api.ErrorCode == 10047 || api.ErrorCode == 10028
+	}
+	// A connection that broke under a write.
+	if network := net.Error(nil); errors.As(err, &network) {
+		return true
+	}
+	for _, e := range []error{
+		io.EOF, io.ErrUnexpectedEOF,
+		nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded,
+		nats.ErrNoStreamResponse, jetstream.ErrNoStreamResponse, jetstream.ErrJetStreamNotEnabled, jetstream.ErrAsyncPublishTimeout,
+		jetstream.ErrTooManyStalledMsgs, jetstream.ErrServerShutdown, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,339 @@
+package stream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+)
+
+// Delivery is where a message came from.
+type Delivery struct {
+	// Subject it was published to; Run and Chunk are read from it, "" and 0
+	// where the subject names none.
+	Subject, Run string
+	Chunk        uint32
+	// Tries counts deliveries of the message so far, this one included.
+	Tries uint64
+	// Sequence is its place in the stream, Time when the stream took it, UTC.
+	Sequence uint64
+	Time     time.Time
+}
+
+// Redelivered says whether the message was handed out before, in which case
+// some of its effects may already be there.
+func (d Delivery) Redelivered() bool { return d.Tries > 1 }
+
+// Message is a delivered message with its content decoded.
+type Message[M any] struct {
+	Delivery
+	Body M
+}
+
+// Work on a message ends in one of four ways, and this type with nil decides
+// which (settle is the only place that acts on it): nil acknowledges; [Retry]
+// gives it back for later; [Poison] moves it to the dead letters; any other
+// error is retried with growing delay until maxTries, then it is poison.
+type disposition struct {
+	err    error
+	after  time.Duration
+	poison bool
+}
+
+func (d *disposition) Error() string { return d.err.Error() }
+func (d *disposition) Unwrap() error { return d.err }
+
+// Retry returns err so that the message it concerns is delivered again after
+// the given time, however often that may be: for trouble outside the message.
+func Retry(err error, after time.Duration) error { return &disposition{err: err, after: after} }
+
+// Poison returns err so that the message it concerns ends in the dead letters:
+// for trouble in the message, which no repetition will mend.
+func Poison(err error) error { return &disposition{err: err, poison: true} }
+
+const (
+	// maxTries is how often a message is delivered while its handler fails
+	// with errors nobody classified.
+	maxTries = 10
+	// maxCrashes is how many processes may die on one message before it is
+	// taken for the cause.
+	maxCrashes = 5
+	// suspectAfter is the number of deliveries from which crashes are
+	// counted; before it the count is not worth a write.
+	suspectAfter = 3
+)
+
+// classified says whether an error tells what is to become of its message.
+func classified(err error) bool {
+	var how *disposition
+	return errors.As(err, &how) || Transient(err) // that NATS is away is not the message's fault, however often
+}
+
+// Decoder turns a message's bytes into its content. Its errors are poison.
+type Decoder[M any] func(d Delivery, data []byte) (M, error)
+
+// Proto returns the decoder of a protobuf message type.
+func Proto[M proto.Message](fresh func() M) Decoder[M] {
+	return func(_ Delivery, data []byte) (M, error) {
+		m := fresh()
+		return m, proto.Unmarshal(data, m)
+	}
+}
+
+// Consume hands the consumer's messages to handle, workers at a time, until
+// ctx ends; then it lets those under way finish for as long as the client's
+// grace, and gives the rest back at once. What handle returns decides what
+// becomes of the message: see [Retry] and [Poison]. A worker asks for a
+// message only when it is free, so that none grows old in a buffer while
+// another replica is idle; before it asks it calls gate, where that is not
+// nil, which waits for as long as no work could be done.
+func Consume[M any](ctx context.Context, c *Client, from Consumer, workers int, gate func(context.Context), decode Decoder[M], handle func(context.Context, Message[M]) error) error {
+	p := &puller{Client: c, from: from}
+	return p.workers(ctx, workers, func(work context.Context, h *hand) error {
+		if gate != nil {
+			gate(ctx)
+		}
+		got, err := h.fetch(ctx, 1)
+		for _, m := range got {
+			p.one(ctx, work, m, func(ctx context.Context, d Delivery) error {
+				body, err := decode(d, m.Data())
+				if err != nil {
+					return Poison(fmt.Errorf("cannot decode: %w", err))
+				}
+				return handle(ctx, Message[M]{d, body})
+			})
+		}
+		return err
+	})
+}
+
+// ConsumeBatches hands the consumer's messages to handle in batches of what is
+// waiting, at most size, one batch at a time. What handle returns holds for
+// the whole batch, but that no message shall suffer for another: where nobody
+// classified the error, and where a process died on one of the messages
+// before, each is handed over alone. Messages that cannot be decoded end in
+// the dead letters before.
+func ConsumeBatches[M any](ctx context.Context, c *Client, from Consumer, size int, decode Decoder[M], handle func(context.Context, []Message[M]) error) error {
+	p := &puller{Client: c, from: from}
+	return p.workers(ctx, 1, func(work context.Context, h *hand) error {
+		got, err := h.fetch(ctx, size)
+		if err != nil || len(got) == 0 {
+			return err
+		}
+		stop := p.keepAlive(got...)
+		defer stop()
+		alone := func(ms []pulled[M]) {
+			for _, m := range ms {
+				p.one(ctx, work, m.msg, func(ctx context.Context, _ Delivery) error { return handle(ctx, []Message[M]{m.Message}) })
+			}
+		}
+		var together, suspects []pulled[M]
+		for _, m := range decodeAll(ctx, p, got, decode) {
+			if p.crashes(work, m.Delivery) > 0 {
+				suspects = append(suspects, m)
+			} else {
+				together = append(together, m)
+			}
+		}
+		alone(suspects)
+		if len(together) < 2 {
+			alone(together)
+			return nil
+		}
+		bodies := make([]Message[M], len(together))
+		for i, m := range together {
+			bodies[i] = m.Message
+			p.enter(work, m.Delivery, 0)
+		}
+		err = handle(work, bodies)
+		for _, m := range together {
+			p.leave(work, m.Delivery)
+		}
+		if err != nil && !classified(err) && ctx.Err() == nil {
+			p.log.Warn("a batch failed; trying its messages one by one", "consumer", from.Durable, "messages", len(together), "error", err)
+			alone(together)
+			return nil
+		}
+		for _, m := range together {
+			p.settle(ctx, m.msg, m.Delivery, err)
+		}
+		return nil
+	})
+}
+
+// pulled is a message with what it takes to settle it.
+type pulled[M any] struct {
+	Message[M]
+	msg jetstream.Msg
+}
+
+// decodeAll returns the messages that can be decoded and buries the others.
+func decodeAll[M any](ctx context.Context, p *puller, got []jetstream.Msg, decode Decoder[M]) []pulled[M] {
+	sound := make([]pulled[M], 0, len(got))
+	for _, m := range got {
+		d, err := p.delivery(m)
+		var body M
+		if err == nil {
+			body, err = decode(d, m.Data())
+		}
+		if err != nil {
+			p.settle(ctx, m, d, Poison(fmt.Errorf("cannot decode: %w", err)))
+			continue
+		}
+		sound = append(sound, pulled[M]{Message[M]{d, body}, m})
+	}
+	return sound
+}
+
+// one processes a single message from delivery to settlement.
+func (p *puller) one(ctx, work context.Context, m jetstream.Msg, handle func(context.Context, Delivery) error) {
+	d, err := p.delivery(m)
+	if err != nil {
+		p.settle(ctx, m, d, Poison(err))
+		return
+	}
+	if ctx.Err() != nil { // stopping: somebody else's now
+		p.settle(ctx, m, d, Retry(ctx.Err(), 0))
+		return
+	}
+	alive := p.keepAlive(m)
+	defer alive()
+	crashes := p.crashes(work, d)
+	if crashes >= maxCrashes {
+		p.settle(ctx, m, d, Poison(fmt.Errorf("%d processes died while working on this message", crashes)))
+		return
+	}
+	if crashes > 0 { // alone among its like, so that only one of them can be to blame for the next
+		p.suspects.Lock()
+		defer p.suspects.Unlock()
+	}
+	p.enter(work, d, crashes)
+	err = handle(work, d)
+	p.leave(work, d)
+	p.settle(ctx, m, d, err)
+}
+
+func (c *Client) delivery(m jetstream.Msg) (Delivery, error) {
+	run, chunk := place(m.Subject())
+	d := Delivery{Subject: m.Subject(), Run: run, Chunk: chunk}
+	meta, err := m.Metadata()
+	if err != nil {
+		return d, fmt.Errorf("message without JetStream metadata: %w", err)
+	}
+	d.Tries, d.Sequence, d.Time = meta.NumDelivered, meta.Sequence.Stream, meta.Timestamp.UTC()
+	return d, nil
+}
+
+// settle is the one place that decides between ack, retry and dead letter.
+func (p *puller) settle(ctx context.Context, m jetstream.Msg, d Delivery, err error) {
+	log := p.log.With("run", d.Run, "chunk", d.Chunk)
+	var how *disposition
+	if !errors.As(err, &how) {
+		givenUp := d.Tries >= maxTries && !classified(err) && ctx.Err() == nil // to be told to stop is no failure
+		how = &disposition{err: err, after: p.backoff(d.Tries), poison: givenUp}
+	}
+	var did error
+	switch {
+	case err == nil:
+		did = m.Ack()
+	case ctx.Err() != nil && !how.poison:
+		did = m.Nak() // stopping: the next process shall have it at once
+	case how.poison:
+		did = p.bury(m, d, how.err)
+	default:
+		p.metrics.retried.Inc()
+		log.Debug("message will be delivered again", "subject", d.Subject, "tries", d.Tries, "after", how.after, "error", err)
+		did = m.NakWithDelay(how.after)
+	}
+	if did != nil {
+		// The server will deliver it again after the consumer's AckWait, and
+		// every effect is idempotent (invariant 3).
+		log.Warn("could not settle a message; it will come again", "subject", d.Subject, "error", did)
+	}
+}
+
+// bury puts a message into the dead letters with its reason and terminates it
+// only once it is there (invariant 5).
+func (p *puller) bury(m jetstream.Msg, d Delivery, reason error) error {
+	log := p.log.With("run", d.Run, "chunk", d.Chunk)
+	run := cmp.Or(d.Run, m.Headers().Get(headerRun))
+	if run == "" || strings.ContainsAny(run, ".*> \t\r\n") {
+		run = "unknown"
+	}
+	dead := &nats.Msg{Subject: deadSubject(p.from.Stage, run), Data: m.Data(), Header: nats.Header{
+		headerStage: {p.from.Stage}, headerReason: {oneLine(reason)}, headerTries: {fmt.Sprint(d.Tries)},
+		headerSubject: {d.Subject}, headerStream: {p.from.Stream}, headerSequence: {fmt.Sprint(d.Sequence)},
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := p.publish(ctx, dead, fmt.Sprintf("dead.%s.%s.%d", p.from.Stream, p.from.Durable, d.Sequence)); err != nil {
+		log.Error("could not store a dead letter; the message stays where it is", "subject", d.Subject, "error", err)
+		return m.NakWithDelay(p.backoff(d.Tries))
+	}
+	p.metrics.dead.Inc()
+	log.Error("message moved to the dead letters", "subject", d.Subject, "tries", d.Tries, "reason", reason)
+	return m.TermWithReason(oneLine(reason))
+}
+
+// crashes returns how many processes died while they worked on a message: how
+// often [puller.enter] was not followed by [puller.leave]. A message on which
+// process after process dies is poison, though no handler ever returned.
+func (p *puller) crashes(ctx context.Context, d Delivery) int {
+	n := 0
+	if d.Tries < suspectAfter {
+		return n
+	}
+	if e, err := p.kv.Get(ctx, p.crashKey(d)); err == nil {
+		_, _ = fmt.Sscan(string(e.Value()), &n)
+		p.metrics.crashed.Inc()
+	}
+	return n
+}
+
+// enter notes that work on a suspicious message begins, after so many crashes;
+// leave, that it ended in an orderly way.
+func (p *puller) enter(ctx context.Context, d Delivery, crashes int) {
+	if d.Tries < suspectAfter {
+		return
+	}
+	if _, err := p.kv.PutString(ctx, p.crashKey(d), fmt.Sprint(crashes+1)); err != nil {
+		p.log.Debug("could not note the start of a suspicious message", "subject", d.Subject, "error", err)
+	}
+}
+
+func (p *puller) leave(ctx context.Context, d Delivery) {
+	if d.Tries < suspectAfter {
+		return
+	}
+	// Being told to stop is orderly too, and leaves no other context.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_ = p.kv.Purge(ctx, p.crashKey(d))
+}
+
+func (p *puller) crashKey(d Delivery) string {
+	return fmt.Sprintf("crash.%s.%d", p.from.Durable, d.Sequence)
+}
+
+// backoff grows from a quarter second to a minute, with jitter.
+func backoff(tries uint64) time.Duration {
+	d := 250 * time.Millisecond << min(tries, 8)
+	return d/2 + rand.N(d/2)
+}
+
+func oneLine(err error) string {
+	b := []byte(err.Error())
+	for i, ch := range b {
+		if ch < ' ' {
+			b[i] = ' '
+		}
+	}
+	return string(b[:min(len(b), 1000)])
+}

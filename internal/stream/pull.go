@@ -1,0 +1,182 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// maxBatch is about how many bytes of messages are in one batch.
+const maxBatch = 8 << 20
+
+// puller is a client at work on one consumer.
+type puller struct {
+	*Client
+	from Consumer
+
+	mu      sync.Mutex
+	handle  jetstream.Consumer
+	ackWait time.Duration // of handle
+
+	suspects sync.Mutex // held while a message is worked on that processes died on
+}
+
+// consumer returns the server's consumer, asked for once.
+func (p *puller) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.handle == nil {
+		h, err := p.js.Consumer(ctx, p.from.Stream, p.from.Durable)
+		if err != nil {
+			return nil, err
+		}
+		p.handle, p.ackWait = h, h.CachedInfo().Config.AckWait
+	}
+	return p.handle, nil
+}
+
+// forget makes the next call of consumer ask the server again.
+func (p *puller) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.handle = nil
+}
+
+// workers runs turn in n goroutines until ctx ends, and returns when all of
+// them have let go of their messages. The context turn gets outlives ctx by
+// the client's grace.
+func (p *puller) workers(ctx context.Context, n int, turn func(work context.Context, h *hand) error) error {
+	defer p.showLag()()
+	work, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer kill()
+	grace := p.grace
+	if p.from.restartable {
+		grace = 0
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if p.hurry.Load() {
+			grace = 0
+		}
+		late := time.AfterFunc(grace, kill)
+		context.AfterFunc(work, func() { late.Stop() })
+	})
+	defer stop()
+
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			h := &hand{p: p}
+			defer h.close()
+			for failures := 0; ctx.Err() == nil; {
+				err := turn(work, h)
+				if err == nil {
+					failures = 0
+					continue
+				}
+				if failures++; failures == 3 || failures%60 == 0 {
+					p.log.Warn("cannot fetch messages, trying again", "consumer", p.from.Durable, "error", err)
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(min(time.Duration(failures)*100*time.Millisecond, 2*time.Second)):
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// hand is what one worker takes messages with: a subscription that lasts, and
+// on which the server is asked for a message only while fetch waits for one.
+// It asks anew when the connection was lost and is back.
+type hand struct {
+	p  *puller
+	it jetstream.MessagesContext
+}
+
+// fetch waits for a message and takes up to n that are there. It returns none
+// when ctx ends.
+func (h *hand) fetch(ctx context.Context, n int) ([]jetstream.Msg, error) {
+	consumer, err := h.p.consumer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if h.it == nil {
+		if h.it, err = consumer.Messages(jetstream.PullMaxMessages(1), jetstream.WithMessagesErrOnMissingHeartbeat(false)); err != nil {
+			return nil, err
+		}
+	}
+	m, err := h.it.Next(jetstream.NextContext(ctx))
+	switch {
+	case ctx.Err() != nil && m == nil:
+		return nil, nil
+	case err != nil: // the consumer was deleted, or the connection closed for good
+		h.it.Stop()
+		h.it = nil
+		h.p.forget()
+		return nil, err
+	}
+	got := []jetstream.Msg{m}
+	// Messages of one time are of about one size: take so many more that a
+	// batch of large ones does not fill the memory (invariant 8).
+	if n = min(n, maxBatch/max(len(m.Data()), 1)); n > 1 {
+		if more, err := consumer.FetchNoWait(n - 1); err == nil { // one is enough to go on with
+			for m := range more.Messages() {
+				got = append(got, m)
+			}
+		}
+	}
+	h.p.metrics.in.Add(float64(len(got)))
+	return got, nil
+}
+
+// close gives back at once what the server sent while nobody waited for it any
+// more. Left alone, it would be missing for the consumer's AckWait.
+func (h *hand) close() {
+	switch {
+	case h.it == nil:
+		return
+	case h.p.nc.Status() != nats.CONNECTED:
+		h.it.Stop()
+		return
+	}
+	h.it.Drain()
+	for {
+		m, err := h.it.Next(jetstream.NextMaxWait(2 * time.Second))
+		if errors.Is(err, nats.ErrTimeout) {
+			h.it.Stop()
+		}
+		if err != nil {
+			return
+		}
+		_ = m.Nak() // then it is missing after all
+	}
+}
+
+// keepAlive tells the server every third of the consumer's AckWait that the
+// messages are being worked on, until the function it returns is called.
+func (p *puller) keepAlive(ms ...jetstream.Msg) (stop func()) {
+	p.mu.Lock()
+	every := p.ackWait / 3
+	p.mu.Unlock()
+	t := time.NewTicker(every)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-t.C:
+				for _, m := range ms {
+					_ = m.InProgress()
+				}
+			}
+		}
+	}()
+	return func() { t.Stop(); close(done) }
+}

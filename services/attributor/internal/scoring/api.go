@@ -1,0 +1,222 @@
+package scoring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/ihcapi"
+	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// Calls is what all runs of one attributor share when they ask the API.
+type Calls struct {
+	Client *ihcapi.Client
+	// Limiter bounds requests a second; nil sets no bound.
+	Limiter *rate.Limiter
+	Breaker *Breaker
+	// Stubborn counts trouble by where it is, Parts keeps what divided chunks
+	// gave so far.
+	Stubborn *Stubborn
+	Parts    Parts
+	// Unanswered, when not nil, is asked right before each request is sent; an
+	// error keeps it from being sent, and is returned.
+	Unanswered func(context.Context, *ihcv1.JourneyChunk) error
+	// Payloads is a directory that gets a copy of each request's body, or "".
+	Payloads string
+	Observe  func(Request)
+	Log      *slog.Logger
+}
+
+// Request is what became of one request, for the metrics.
+type Request struct {
+	// Status is the one that counts, or 0 where no reply came.
+	Status   int
+	Seconds  float64
+	Sessions int
+}
+
+// API scores with the IHC API.
+type API struct {
+	*Calls
+	ConvTypeID     string
+	Redistribution *ihcmodel.Redistribution
+	// Spend is asked before each request whether it may be sent; nil allows
+	// any. Score returns its error.
+	Spend func(context.Context) error
+}
+
+// Name returns "api".
+func (a *API) Name() string { return "api" }
+
+// Trouble that may pass is returned, to be tried again later. Trouble that has
+// come back this often with the same journeys, while others were answered each
+// time, is taken to lie in them.
+const (
+	divideAfter = 10
+	giveUpAfter = 20
+)
+
+// Score sends the chunk in one request. A chunk that the API refuses is
+// divided until the conversion it refuses is alone, between conversions and
+// never within one (invariant 2), so that this one fails and the others are
+// attributed. What a part gave is kept until all have:
+// trouble with one does not have the others paid again. Errors are
+// *[ihcapi.Error], which concern the API and not the chunk (see
+// [ihcapi.Kind]), in a *[Repeated], or those of Parts.
+func (a *API) Score(ctx context.Context, chunk *ihcv1.JourneyChunk) (*Scored, error) {
+	done := &Scored{}
+	resumed := true // until the first part, the whole, shows otherwise
+	var score func(part uint32, journeys []*ihcv1.Journey) error
+	score = func(part uint32, journeys []*ihcv1.Journey) error {
+		id := PartID{chunk.GetRunId(), chunk.GetChunk(), chunk.GetRevision(), part}
+		if resumed {
+			kept, err := a.Parts.Part(ctx, id)
+			if err != nil {
+				return err
+			}
+			if kept != nil {
+				return done.take(kept, part, journeys, score)
+			}
+			resumed = part != 1
+		}
+		got, err := a.ask(ctx, chunk, part, journeys)
+		if err != nil {
+			lies, reason := a.liesIn(id, err, len(journeys))
+			switch {
+			case !lies:
+				return &Repeated{err, a.Stubborn.again(id)}
+			case len(journeys) == 1:
+				got = &Scored{}
+				got.fail(journeys[0], reason)
+			default:
+				got = &Scored{divided: true}
+			}
+		}
+		a.Stubborn.answered(id)
+		if part == 1 && !got.divided {
+			*done = *got // the usual case: one request, one answer
+			return nil
+		}
+		if err := a.Parts.KeepPart(ctx, id, got.message(id)); err != nil {
+			return err
+		}
+		return done.take(got.message(id), part, journeys, score)
+	}
+	return done, score(1, chunk.GetJourneys())
+}
+
+// liesIn tells whether err is about the journeys sent, and in which words to
+// record it.
+func (a *API) liesIn(id PartID, err error, journeys int) (bool, string) {
+	var e *ihcapi.Error
+	if !errors.As(err, &e) {
+		return false, ""
+	}
+	if e.Kind == ihcapi.Refused {
+		return true, e.Error()
+	}
+	if e.Kind != ihcapi.Transient || e.HTTPStatus == 0 || e.HTTPStatus == http.StatusTooManyRequests {
+		return false, ""
+	}
+	times := a.Stubborn.failed(id)
+	if times >= giveUpAfter || times >= divideAfter && journeys > 1 {
+		return true, fmt.Sprintf("%v (each of %d times, while other requests were answered)", e, times)
+	}
+	return false, ""
+}
+
+// ask sends one request and holds the reply against it.
+func (a *API) ask(ctx context.Context, chunk *ihcv1.JourneyChunk, part uint32, journeys []*ihcv1.Journey) (*Scored, error) {
+	rows := sessions(chunk, journeys)
+	body := ihcapi.AppendRequest(nil, rows, a.Redistribution)
+	if err := a.save(chunk, part, body); err != nil {
+		return nil, err
+	}
+	if a.Limiter != nil {
+		if err := a.Limiter.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if a.Spend != nil {
+		if err := a.Spend(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if a.Unanswered != nil {
+		if err := a.Unanswered(ctx, chunk); err != nil {
+			return nil, err
+		}
+	}
+	start := time.Now()
+	reply, err := a.Client.Compute(ctx, a.ConvTypeID, body)
+	r := Request{Seconds: time.Since(start).Seconds(), Sessions: len(rows)}
+	var e *ihcapi.Error
+	switch {
+	case err == nil:
+		r.Status = reply.StatusCode
+	case errors.As(err, &e):
+		r.Status = max(e.HTTPStatus, e.StatusCode)
+	}
+	a.Observe(r)
+	a.Breaker.Note(err)
+	if err != nil {
+		return nil, err
+	}
+	done, strangers := reconcile(journeys, reply)
+	if len(strangers) > 0 {
+		a.Log.Warn("the IHC API's reply has rows of conversions that were not asked about; they are left out",
+			"run", chunk.GetRunId(), "chunk", chunk.GetChunk(), "rows", len(strangers), "first", strangers[0])
+	}
+	return done, nil
+}
+
+// sessions writes journeys as rows of a request.
+func sessions(chunk *ihcv1.JourneyChunk, journeys []*ihcv1.Journey) []ihcapi.Session {
+	n := 0
+	for _, j := range journeys {
+		n += len(j.GetSessionIds())
+	}
+	rows := make([]ihcapi.Session, 0, n)
+	for _, j := range journeys {
+		at := int64(0)
+		for k, id := range j.GetSessionIds() {
+			at += j.GetTimeDeltas()[k]
+			flags := j.GetFlags()[k]
+			rows = append(rows, ihcapi.Session{ConversionID: j.GetConvId(), SessionID: id, TimeMicros: at,
+				Channel: chunk.GetChannels()[j.GetChannels()[k]],
+				Holder:  flags&flagHolder != 0, Closer: flags&flagCloser != 0, Impression: flags&flagImpression != 0,
+				Conversion: k == len(j.GetSessionIds())-1})
+		}
+	}
+	return rows
+}
+
+// save keeps a copy of a request's body, which never has the key (invariant 6).
+func (a *API) save(chunk *ihcv1.JourneyChunk, part uint32, body []byte) error {
+	if a.Payloads == "" {
+		return nil
+	}
+	dir := filepath.Join(a.Payloads, chunk.GetRunId())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.Environmentf("cannot save request payloads: %w", err)
+	}
+	name := fmt.Sprintf("chunk-%06d", chunk.GetChunk())
+	if part > 1 {
+		name += "-part-" + strconv.FormatUint(uint64(part), 10)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".json"), body, 0o644); err != nil {
+		return fault.Environmentf("cannot save request payloads: %w", err)
+	}
+	return nil
+}

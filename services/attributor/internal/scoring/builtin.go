@@ -1,0 +1,56 @@
+package scoring
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// Builtin scores with the built-in model.
+type Builtin struct {
+	model   *ihcmodel.Model
+	scratch sync.Pool
+}
+
+type scratch struct {
+	scorer   *ihcmodel.Scorer
+	sessions []ihcmodel.Session
+	scores   []ihcmodel.Score
+}
+
+// NewBuiltin returns a scorer with a model's parameters and a redistribution,
+// which may be nil and must have been validated.
+func NewBuiltin(m *ihcmodel.Model, r *ihcmodel.Redistribution) *Builtin {
+	b := &Builtin{model: m}
+	b.scratch.New = func() any { return &scratch{scorer: m.Scorer(r)} }
+	return b
+}
+
+// Name names the model's parameters, since its numbers are theirs.
+func (b *Builtin) Name() string { return "builtin " + b.model.Name() }
+
+// Score never fails: the model has a value for every journey.
+func (b *Builtin) Score(_ context.Context, chunk *ihcv1.JourneyChunk) (*Scored, error) {
+	s := b.scratch.Get().(*scratch)
+	defer b.scratch.Put(s)
+	done := &Scored{Attributions: make([]*ihcv1.Attribution, len(chunk.GetJourneys()))}
+	for i, j := range chunk.GetJourneys() {
+		s.sessions = s.sessions[:0]
+		at := int64(0)
+		for k, delta := range j.GetTimeDeltas() {
+			at += delta
+			flags := j.GetFlags()[k]
+			s.sessions = append(s.sessions, ihcmodel.Session{TimeMicros: at, Channel: chunk.GetChannels()[j.GetChannels()[k]],
+				Holder: flags&flagHolder != 0, Closer: flags&flagCloser != 0, Impression: flags&flagImpression != 0})
+		}
+		s.scores = s.scorer.Score(s.sessions, s.scores)
+		ihc := make([]uint32, len(s.scores))
+		for k, score := range s.scores {
+			ihc[k] = uint32(score.IHC)
+		}
+		done.Attributions[i] = &ihcv1.Attribution{ConvId: j.GetConvId(), SessionIds: j.GetSessionIds(), Ihc: ihc}
+	}
+	return done, nil
+}

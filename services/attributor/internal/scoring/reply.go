@@ -1,0 +1,89 @@
+package scoring
+
+import (
+	"fmt"
+
+	"github.com/ihc-pipeline/ihc/internal/ihcapi"
+	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// tolerance is how far the shares of one conversion may sum from 1, in
+// ten-thousandths: 0.001.
+const tolerance = 10
+
+// reconcile holds a reply against what was asked. A conversion is attributed
+// only if the reply has exactly one sound row for each of its sessions, none
+// for another, and they sum to 1; whatever else it is, it fails with its
+// reason and takes no other conversion with it. Rows of conversions that were
+// not asked about are returned as strangers.
+func reconcile(journeys []*ihcv1.Journey, reply *ihcapi.Response) (done *Scored, strangers []string) {
+	done = &Scored{Requests: 1}
+	type asked struct {
+		journey *ihcv1.Journey
+		slot    map[string]int // session id on the wire → position
+		ihc     []int64        // -1 where no row came
+		problem string
+	}
+	all := make(map[string]*asked, len(journeys))
+	for _, j := range journeys {
+		a := &asked{journey: j, slot: make(map[string]int, len(j.GetSessionIds())), ihc: make([]int64, len(j.GetSessionIds()))}
+		for i, id := range j.GetSessionIds() {
+			a.slot[ihcapi.WireID(id)] = i
+			a.ihc[i] = -1
+		}
+		all[ihcapi.WireID(j.GetConvId())] = a
+	}
+	blame := func(a *asked, format string, args ...any) {
+		if a.problem == "" { // the first reason is the one that explains the rest
+			a.problem = fmt.Sprintf(format, args...)
+		}
+	}
+	for _, f := range reply.Failures {
+		if a := all[f.ConversionID]; a != nil {
+			blame(a, "the IHC API: %s (status %d)", f.Reason, f.StatusCode)
+		} else {
+			strangers = append(strangers, f.ConversionID)
+		}
+	}
+	for _, v := range reply.Values {
+		a := all[v.ConversionID]
+		if a == nil {
+			strangers = append(strangers, v.ConversionID)
+			continue
+		}
+		i, known := a.slot[v.SessionID]
+		switch {
+		case v.Problem != "":
+			blame(a, "the IHC API's reply is unusable: %s", v.Problem)
+		case !known:
+			blame(a, "the IHC API's reply has a session that was not sent")
+		case a.ihc[i] >= 0:
+			blame(a, "the IHC API's reply has a session twice")
+		default:
+			a.ihc[i] = int64(v.IHC)
+		}
+	}
+	for _, j := range journeys {
+		a := all[ihcapi.WireID(j.GetConvId())]
+		sum := int64(0)
+		shares := make([]uint32, len(a.ihc))
+		for i, v := range a.ihc {
+			if v < 0 {
+				blame(a, "the IHC API's reply lacks a session")
+				v = 0
+			}
+			sum += v
+			shares[i] = uint32(min(v, int64(ihcmodel.Whole)*2))
+		}
+		if off := sum - int64(ihcmodel.Whole); off > tolerance || off < -tolerance {
+			blame(a, "the IHC API's shares of the conversion do not sum to 1")
+		}
+		if a.problem != "" {
+			done.fail(j, a.problem)
+			continue
+		}
+		done.Attributions = append(done.Attributions, &ihcv1.Attribution{ConvId: j.GetConvId(), SessionIds: j.GetSessionIds(), Ihc: shares})
+	}
+	return done, strangers
+}

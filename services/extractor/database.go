@@ -1,0 +1,250 @@
+package extractor
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/services/extractor/internal/journey"
+	"github.com/ihc-pipeline/ihc/services/extractor/internal/packing"
+)
+
+// fromDatabase runs an ordinary request: check, announce, extract.
+func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*ihcv1.Counts, error) {
+	db, err := source.Open(ctx, e.cfg.Database, source.Read)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close() //nolint:errcheck // only read
+	// The event accepted tells an attempt after an interruption from a first
+	// one, whose data are to be checked and which has no chunks stored yet.
+	_, err = e.Bus.Accepted(ctx, req.GetRunId())
+	first := errors.Is(err, stream.ErrNotFound)
+	if err != nil && !first {
+		return nil, err
+	}
+	if first {
+		if err := e.accept(ctx, db, req); err != nil {
+			return nil, err
+		}
+	}
+	chunks, err := e.Bus.NewChunkPublisher(ctx, req.GetRunId(), first)
+	if err != nil {
+		return nil, err
+	}
+	b := newBuilder(ctx, e, req, chunks)
+	if err := e.readJourneys(ctx, db, req, b.add); err != nil {
+		return nil, err
+	}
+	if err := b.flush(); err != nil {
+		return nil, err
+	}
+	return b.counts, e.finish(ctx, req.GetRunId(), b.chunk, b.counts)
+}
+
+// accept checks the source data and, if they can give a true result, makes the
+// database ready for reading in order and announces the run.
+func (e *extractor) accept(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest) error {
+	report, err := source.Validate(ctx, db, source.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate()})
+	if err != nil {
+		return err
+	}
+	if err := report.Err(); err != nil {
+		return &unsoundError{lines: report.Lines(), err: err}
+	}
+	warnings := report.Warnings()
+	unknown, err := unknownLabels(ctx, db, req)
+	if err != nil {
+		return source.Explain(e.cfg.Database, err)
+	}
+	for _, label := range unknown {
+		warnings = append(warnings, fmt.Sprintf("warning: redistribution label %q matches no channel of the data and changes nothing", label))
+	}
+	if err := e.createIndices(ctx); err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		e.Log.Warn("source data", "run", req.GetRunId(), "finding", w)
+	}
+	return e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{
+		Accepted: &ihcv1.RunAccepted{Request: req, Warnings: warnings}}})
+}
+
+// unknownLabels returns the redistribution labels no session's channel has.
+func unknownLabels(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest) ([]string, error) {
+	var unknown []string
+	rules := run.Redistribution(req.GetRedistributionParameter())
+	if rules == nil {
+		return nil, nil
+	}
+	for _, label := range rules.Labels() {
+		var there bool
+		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM session_sources WHERE channel_name = ?)`, label).Scan(&there)
+		if err != nil {
+			return nil, fmt.Errorf("look for channel %q: %w", label, err)
+		}
+		if !there {
+			unknown = append(unknown, label)
+		}
+	}
+	return unknown, nil
+}
+
+func (e *extractor) createIndices(ctx context.Context) error {
+	db, err := source.Open(ctx, e.cfg.Database, source.Write)
+	if err != nil {
+		return err
+	}
+	defer db.Close() //nolint:errcheck // each statement is committed when it returns
+	for _, index := range journey.Indices {
+		if _, err := db.ExecContext(ctx, index); err != nil {
+			return source.Explain(e.cfg.Database, fmt.Errorf("create an index: %w", err))
+		}
+	}
+	return nil
+}
+
+// readJourneys reads from one snapshot of the database.
+func (e *extractor) readJourneys(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest, yield func(journey.Journey) error) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return source.Explain(e.cfg.Database, err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
+		return source.Explain(e.cfg.Database, err)
+	}
+	defer conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") //nolint:errcheck // nothing was written
+	start, end := run.Range(req)
+	err = conn.Raw(func(c any) error {
+		return journey.Read(ctx, c.(*sqlite3.SQLiteConn), journey.Options{
+			Start: start, End: end, LookbackDays: int(req.GetLookbackDays()),
+			IncludeSimultaneous: req.GetIncludeSimultaneous(), MaxSessions: int(req.GetMaxSessions()),
+		}, yield)
+	})
+	return source.Explain(e.cfg.Database, err)
+}
+
+// maxOutcomes bounds the conversions that ride on one chunk without a journey.
+const maxOutcomes = 1000
+
+// builder turns journeys into chunks: the packer decides which journeys travel
+// together, and conversions without one ride along.
+type builder struct {
+	ctx      context.Context //nolint:containedctx // the packer calls back without one
+	e        *extractor
+	req      *ihcv1.RunRequest
+	limits   packing.Limits
+	packer   *packing.Packer
+	chunks   *stream.ChunkPublisher
+	meter    *stream.Meter
+	chunk    uint32 // number of the last chunk
+	counts   *ihcv1.Counts
+	outcomes []*ihcv1.Outcome // not yet on a chunk
+	weight   int              // of outcomes
+}
+
+func newBuilder(ctx context.Context, e *extractor, req *ihcv1.RunRequest, chunks *stream.ChunkPublisher) *builder {
+	b := &builder{ctx: ctx, e: e, req: req, chunks: chunks, counts: &ihcv1.Counts{}, meter: e.Bus.Meter(req.GetRunId())}
+	b.limits = packing.Limits{Sessions: int(req.GetMaxSessions()), Journeys: int(req.GetMaxJourneys()), Bytes: stream.MaxMessage * 3 / 4}
+	b.packer = packing.New(b.limits, b.publish)
+	return b
+}
+
+// add takes the next conversion in the order of reading.
+func (b *builder) add(j journey.Journey) error {
+	o := &ihcv1.Outcome{ConvId: j.ConvID, Sessions: uint64(j.Count)}
+	switch {
+	case j.Count == 0:
+		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS
+		o.Reason = "no session of the user comes before the conversion"
+		if b.req.GetLookbackDays() > 0 {
+			o.Reason = fmt.Sprintf("no session of the user comes within %d days before the conversion", b.req.GetLookbackDays())
+		}
+	case j.Count > b.limits.Sessions:
+		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_EXCLUDED
+		o.Reason = fmt.Sprintf("the journey has more than %d sessions, the most one request may hold", b.limits.Sessions)
+	case !b.limits.Fits(j):
+		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_EXCLUDED
+		o.Reason = fmt.Sprintf("the journey takes more than %d bytes, the most one message may hold", b.limits.Bytes)
+	default:
+		run.Add(b.counts, ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED, 1, uint64(j.Count))
+		return b.packer.Add(j)
+	}
+	run.Add(b.counts, o.GetKind(), 1, 0)
+	b.outcomes = append(b.outcomes, o)
+	b.weight += len(o.GetConvId()) + len(o.GetReason()) + 24
+	if len(b.outcomes) >= maxOutcomes || b.weight > b.limits.Bytes/4 {
+		return b.publish(nil)
+	}
+	return nil
+}
+
+func (b *builder) flush() error {
+	if err := b.packer.Flush(); err != nil {
+		return err
+	}
+	if len(b.outcomes) > 0 {
+		if err := b.publish(nil); err != nil {
+			return err
+		}
+	}
+	if err := b.chunks.Flush(b.ctx); err != nil {
+		return err
+	}
+	b.meter.Add(b.ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = b.counts.GetInRange() })
+	b.meter.Tell(b.ctx)
+	return nil
+}
+
+// publish sends one chunk with the journeys and all outcomes at hand.
+func (b *builder) publish(journeys []journey.Journey) error {
+	if b.e.ended.Has(b.req.GetRunId()) {
+		return errEnded
+	}
+	b.chunk++
+	chunk := encode(journeys)
+	chunk.RunId, chunk.Chunk, chunk.Outcomes = b.req.GetRunId(), b.chunk, b.outcomes
+	conversions := uint64(len(journeys) + len(b.outcomes))
+	b.outcomes, b.weight = nil, 0
+	if err := b.chunks.Publish(b.ctx, chunk); err != nil {
+		return err
+	}
+	b.meter.Add(b.ctx, func(p *ihcv1.Progress) {
+		p.Conversions += conversions
+		p.Chunks++
+	})
+	return nil
+}
+
+// encode writes journeys as the message has them.
+func encode(journeys []journey.Journey) *ihcv1.JourneyChunk {
+	c := &ihcv1.JourneyChunk{Journeys: make([]*ihcv1.Journey, len(journeys))}
+	index := map[string]uint32{}
+	for i, j := range journeys {
+		n := len(j.Sessions)
+		m := &ihcv1.Journey{ConvId: j.ConvID, SessionIds: make([]string, n), TimeDeltas: make([]int64, n), Channels: make([]uint32, n), Flags: make([]byte, n)}
+		before := int64(0)
+		for k, s := range j.Sessions {
+			channel, ok := index[s.Channel]
+			if !ok {
+				channel = uint32(len(c.Channels))
+				index[s.Channel] = channel
+				c.Channels = append(c.Channels, s.Channel)
+			}
+			m.SessionIds[k], m.TimeDeltas[k], m.Channels[k], m.Flags[k] = s.ID, s.Time-before, channel, s.Flags
+			before = s.Time
+		}
+		c.Journeys[i] = m
+	}
+	c.Channels = slices.Clip(c.Channels)
+	return c
+}

@@ -1,0 +1,150 @@
+// Package extractor is the pipeline's first stage. It takes run requests,
+// checks the source data, builds the journeys of the conversions in range and
+// publishes them in chunks that each fit one request to the IHC API.
+package extractor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/service"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// Config is the extractor's environment.
+type Config struct {
+	// Database is the path of the SQLite database with the source tables.
+	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
+}
+
+// Run processes run requests, one at a time, until ctx ends.
+func Run(ctx context.Context, cfg Config, d service.Deps) error {
+	e := &extractor{cfg: cfg, Deps: d, ended: d.Bus.WatchEnded(ctx)}
+	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
+}
+
+// decode reads a request, or the event resumed, which alone names its run in
+// the subject. It does not fail on a request: one that cannot be read becomes
+// a failed run, which tells its publisher more than a dead letter alone would.
+func decode(d stream.Delivery, data []byte) (request, error) {
+	if d.Run != "" {
+		e, err := stream.DecodeEvent(d, data)
+		return request{resumed: e}, err
+	}
+	r, err := run.Decode(data)
+	return request{RunRequest: r, err: err}, nil
+}
+
+type request struct {
+	*ihcv1.RunRequest
+	err     error
+	resumed *ihcv1.RunEvent // in place of a request
+}
+
+type extractor struct {
+	cfg Config
+	service.Deps
+	ended *stream.Ended
+}
+
+// handle takes one request to its end: chunks and the event extracted, or the
+// event failed. Only then is the request acknowledged (invariant 1).
+func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error {
+	if m.Body.resumed != nil {
+		return e.resume(ctx, m.Run, m)
+	}
+	id := run.IDOf(m.Body.RunRequest, m.Time, m.Sequence)
+	log := e.Log.With("run", id)
+	if e.ended.Has(id) {
+		return nil
+	}
+	switch _, err := e.Bus.Extracted(ctx, id); {
+	case err == nil:
+		return nil // a request published twice, or delivered again after its last step
+	case !errors.Is(err, stream.ErrNotFound):
+		return stream.Retry(err, time.Second)
+	}
+	log.Info("run requested", "tries", m.Tries)
+	start := time.Now()
+	counts, err := e.extract(ctx, id, m.Body)
+	switch {
+	case ctx.Err() != nil, errors.Is(err, errEnded):
+		return ctx.Err() // stopping, in which case it goes on elsewhere; or cancelled
+	case stream.Transient(err):
+		return stream.Retry(err, time.Second) // NATS went away in the middle: no reason to fail the run
+	case err == nil:
+		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", counts.GetAttributed(),
+			"touchpoints", counts.GetTouchpoints(), "seconds", time.Since(start).Seconds())
+		return nil
+	}
+	log.Error("run failed", "error", err)
+	if err := e.Bus.PublishEvent(ctx, run.Failed(id, stream.StageExtractor, err)); err != nil {
+		return stream.Retry(err, time.Second)
+	}
+	if m.Body.err != nil {
+		return stream.Poison(m.Body.err) // keep the bytes for whoever wonders (invariant 5)
+	}
+	return nil
+}
+
+// resume gives a paused run its new budget and puts its chunks back. Both may
+// be done twice.
+func (e *extractor) resume(ctx context.Context, id string, m stream.Message[request]) error {
+	if e.ended.Has(id) {
+		return nil
+	}
+	budget, err := e.Bus.Lift(ctx, id, m.Body.resumed.GetResumed().GetMaxRequests(), m.Sequence)
+	if err != nil {
+		return fmt.Errorf("resume run %s: %w", id, err)
+	}
+	chunks, err := e.Bus.PutBack(ctx, id, budget.GetBarrier())
+	if err != nil {
+		return fmt.Errorf("put back the chunks of run %s: %w", id, err)
+	}
+	e.Log.Info("run resumed", "run", id, "chunks", chunks)
+	return nil
+}
+
+// errEnded says that the run was cancelled or failed while it was extracted.
+var errEnded = errors.New("the run was ended")
+
+func (e *extractor) extract(ctx context.Context, id string, r request) (*ihcv1.Counts, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	req, err := run.Complete(r.RunRequest)
+	if err != nil {
+		return nil, err
+	}
+	req.RunId = id
+	if req.GetReplayOf() != "" {
+		return e.replay(ctx, req)
+	}
+	return e.fromDatabase(ctx, req)
+}
+
+// finish closes the run's chunks.
+func (e *extractor) finish(ctx context.Context, id string, chunks uint32, counts *ihcv1.Counts) error {
+	err := e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Extracted{
+		Extracted: &ihcv1.RunExtracted{Chunks: chunks, Counts: counts}}})
+	if err != nil {
+		return fmt.Errorf("tell the end of extraction: %w", err)
+	}
+	return nil
+}
+
+// unsoundError is source data that cannot give a true result.
+type unsoundError struct {
+	lines []string
+	err   error
+}
+
+func (u *unsoundError) Error() string { return u.err.Error() }
+func (u *unsoundError) Unwrap() error { return u.err }
+
+// Details returns each finding in a line of its own, for the failed run.
+func (u *unsoundError) Details() []string { return u.lines }

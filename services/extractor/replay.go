@@ -1,0 +1,80 @@
+package extractor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// replay starts a run from the stored messages of another, without a look at
+// the database: from its journeys by publishing them again under the new run's
+// name, from its results by telling the writer where they are.
+func (e *extractor) replay(ctx context.Context, replay *ihcv1.RunRequest) (*ihcv1.Counts, error) {
+	origin := replay.GetReplayOf()
+	accepted, err := e.Bus.Accepted(ctx, origin)
+	if errors.Is(err, stream.ErrNotFound) {
+		return nil, fault.Inputf("run %s is not known, so it cannot be replayed; `ihc runs` lists those that are", origin)
+	}
+	if err != nil {
+		return nil, err
+	}
+	extracted, err := e.Bus.Extracted(ctx, origin)
+	if errors.Is(err, stream.ErrNotFound) {
+		return nil, fault.Inputf("run %s was not extracted to its end, so it cannot be replayed", origin)
+	}
+	if err != nil {
+		return nil, err
+	}
+	req := run.Replayed(accepted.GetRequest(), replay)
+	announce := &ihcv1.RunAccepted{Request: req}
+	chunksRun := origin
+	if accepted.GetResultsRun() != "" {
+		chunksRun = accepted.GetResultsRun() // the origin had no messages of its own
+	}
+	if req.GetReplayFrom() == run.FromResults {
+		announce.ResultsRun = chunksRun
+	}
+	if err := e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{Accepted: announce}}); err != nil {
+		return nil, err
+	}
+	if req.GetReplayFrom() == run.FromJourneys {
+		if err := e.copyChunks(ctx, chunksRun, req.GetRunId(), extracted.GetChunks()); err != nil {
+			return nil, err
+		}
+	}
+	return extracted.GetCounts(), e.finish(ctx, req.GetRunId(), extracted.GetChunks(), extracted.GetCounts())
+}
+
+func (e *extractor) copyChunks(ctx context.Context, from, to string, want uint32) error {
+	chunks, err := e.Bus.NewChunkPublisher(ctx, to, false)
+	if err != nil {
+		return err
+	}
+	seen := map[uint32]bool{}
+	err = e.Bus.EachChunk(ctx, from, func(c *ihcv1.JourneyChunk) error {
+		if e.ended.Has(to) {
+			return errEnded
+		}
+		if seen[c.GetChunk()] {
+			return nil // put back from the dead letters once: the same journeys
+		}
+		seen[c.GetChunk()] = true
+		c.RunId, c.Revision = to, 0
+		return chunks.Publish(ctx, c)
+	})
+	if err != nil {
+		return err
+	}
+	if len(seen) != int(want) {
+		return fault.Inputf("only %d of the %d chunks of run %s are still stored; start a new run from the database", len(seen), want, from)
+	}
+	if err := chunks.Flush(ctx); err != nil {
+		return fmt.Errorf("copy the chunks of run %s: %w", from, err)
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package report
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"io"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// each calls do with every row of a query and stops at its first error. The
+// row is used again.
+func each(ctx context.Context, c *sqlite3.SQLiteConn, query string, columns int, do func([]driver.Value) error) (err error) {
+	rows, err := c.Query(query, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	row := make([]driver.Value, columns)
+	for n := 0; ; n++ {
+		if n%4096 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := rows.Next(row); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if err := do(row); err != nil {
+			return err
+		}
+	}
+}
+
+// lookup finds a row of two columns by one text.
+type lookup struct {
+	stmt driver.Stmt
+	row  []driver.Value
+}
+
+func newLookup(c *sqlite3.SQLiteConn, query string) (*lookup, error) {
+	stmt, err := c.Prepare(query)
+	return &lookup{stmt: stmt, row: make([]driver.Value, 2)}, err
+}
+
+// get returns the row, which is used again, or nil if there is none.
+func (l *lookup) get(id string) (row []driver.Value, err error) {
+	rows, err := l.stmt.Query([]driver.Value{id}) //nolint:staticcheck // the driver's own interface, without the cost of the one above it
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	switch err := rows.Next(l.row); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return l.row, nil
+}
+
+func (l *lookup) close() error { return l.stmt.Close() }
+
+// recent remembers what was put last: at least n entries, at most twice that.
+type recent[V any] struct {
+	n          int
+	young, old map[string]V
+}
+
+func newRecent[V any](n int) *recent[V] {
+	return &recent[V]{n: n, young: make(map[string]V, n)}
+}
+
+func (r *recent[V]) get(k string) (V, bool) {
+	if v, ok := r.young[k]; ok {
+		return v, true
+	}
+	v, ok := r.old[k]
+	if ok {
+		r.put(k, v)
+	}
+	return v, ok
+}
+
+func (r *recent[V]) put(k string, v V) {
+	if len(r.young) >= r.n {
+		r.old, r.young = r.young, make(map[string]V, r.n)
+	}
+	r.young[k] = v
+}

@@ -1,0 +1,290 @@
+// Package report makes channel_reporting out of the four tables it is a
+// function of (invariant 7), the CSV out of channel_reporting, and the proof
+// that nothing leaked on the way.
+package report
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/shopspring/decimal"
+
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/source"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// Row is one row of channel_reporting.
+type Row struct {
+	Channel, Date string
+	// Cost and IHCRevenue are in the shop's currency; IHC is in conversions.
+	Cost, IHC, IHCRevenue float64
+}
+
+// Totals are what the tables hold, and what of it is the run's.
+type Totals struct {
+	Rows []Row // of channel_reporting, by date and channel, as read back
+
+	share     int64   // Σ ihc over all attributions
+	product   product // Σ ihc × revenue over all attributions
+	cost      int64   // Σ cost over all sessions
+	costs     int64   // Σ cost by session_costs alone, sessions that are known
+	runShare  int64   // the same over conversions in the run's range
+	runSum    product
+	runRows   int64
+	attribbed int64 // conversions in range that have attributions
+	revenue   product
+	inRange   int64 // conversions in range
+	orphans   int64 // attributions whose conversion or session is not there
+
+	withoutCost, withoutSession int64 // sessions without cost, costs without session
+}
+
+type key struct{ channel, date string }
+
+type group struct {
+	cost, share int64
+	product     product
+}
+
+// Rebuild replaces channel_reporting by what the four tables say now, in one
+// transaction, and returns what is in it and what it was made from.
+func Rebuild(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest) (*Totals, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	// The writer's transactions wait for this one, so that all of it is read
+	// from one state of the database and written before there is another.
+	if _, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return nil, err
+	}
+	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // after a commit there is nothing to undo
+	for _, table := range []string{source.CreateCustomerJourney, source.CreateChannelReporting} {
+		if _, err := conn.ExecContext(ctx, table); err != nil {
+			return nil, err
+		}
+	}
+	t := &Totals{}
+	groups := map[key]*group{}
+	if err := conn.Raw(func(c any) error {
+		raw := c.(*sqlite3.SQLiteConn)
+		if err := t.readCosts(ctx, raw, groups); err != nil {
+			return err
+		}
+		return t.readAttributions(ctx, raw, req, groups)
+	}); err != nil {
+		return nil, err
+	}
+	if err := t.readCounts(ctx, conn, req); err != nil {
+		return nil, err
+	}
+	if err := replace(ctx, conn, groups); err != nil {
+		return nil, err
+	}
+	if t.Rows, err = readBack(ctx, conn); err != nil {
+		return nil, err
+	}
+	_, err = conn.ExecContext(ctx, `COMMIT`)
+	return t, err
+}
+
+// readCosts makes the groups: one for each channel and date that has sessions,
+// with the cost of all of them, summed before any join with attributions.
+func (t *Totals) readCosts(ctx context.Context, c *sqlite3.SQLiteConn, groups map[key]*group) error {
+	const query = `SELECT s.channel_name||'', s.event_date||'', c.session_id IS NULL, coalesce(c.cost, 0.0)
+		FROM session_sources s LEFT JOIN session_costs c ON c.session_id = s.session_id`
+	return each(ctx, c, query, 4, func(row []driver.Value) error {
+		g := at(groups, row[0], row[1])
+		if number(row[2]) != 0 {
+			t.withoutCost++
+			return nil
+		}
+		cost := toCost(number(row[3]))
+		g.cost += cost
+		t.cost += cost
+		return nil
+	})
+}
+
+// readAttributions adds what sessions earned, by the date of the session.
+//
+// A join would look every session up once for each conversion it serves. The
+// attributions of one conversion lie together, and those of one user's
+// conversions near each other, so what was looked up last answers most.
+func (t *Totals) readAttributions(ctx context.Context, c *sqlite3.SQLiteConn, req *ihcv1.RunRequest, groups map[key]*group) (err error) {
+	sessions, err := newLookup(c, `SELECT channel_name||'', event_date||'' FROM session_sources WHERE session_id = ?`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sessions.close()) }()
+	conversions, err := newLookup(c, `SELECT revenue, conv_date||'' FROM conversions WHERE conv_id = ?`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conversions.close()) }()
+
+	earned := newRecent[*group](1 << 16)
+	var conv string
+	var known, inRange bool // of conv
+	var revenue int64
+	return each(ctx, c, `SELECT conv_id||'', session_id||'', ihc FROM attribution_customer_journey`, 3, func(row []driver.Value) error {
+		id, _ := row[0].(string)
+		session, _ := row[1].(string)
+		if id != conv || conv == "" {
+			found, err := conversions.get(id)
+			if err != nil {
+				return err
+			}
+			conv, known = id, found != nil
+			if known {
+				date, _ := found[1].(string)
+				revenue, inRange = toRevenue(number(found[0])), run.InRange(req, date)
+			}
+		}
+		g, ok := earned.get(session)
+		if !ok {
+			found, err := sessions.get(session)
+			if err != nil {
+				return err
+			}
+			if found != nil {
+				g = at(groups, found[0], found[1])
+			}
+			earned.put(session, g)
+		}
+		if g == nil || !known {
+			t.orphans++
+			return nil
+		}
+		share := toShare(number(row[2]))
+		g.share += share
+		t.share += share
+		g.product.add(share, revenue)
+		t.product.add(share, revenue)
+		if inRange {
+			t.runShare += share
+			t.runSum.add(share, revenue)
+			t.runRows++
+		}
+		return nil
+	})
+}
+
+// readCounts reads by other ways what the sums are to be held against.
+func (t *Totals) readCounts(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRequest) error {
+	start, end := run.Range(req)
+	rows, err := conn.QueryContext(ctx, `SELECT v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
+		FROM conversions v WHERE v.conv_date BETWEEN ? AND ?`, start, end)
+	if err != nil {
+		return fmt.Errorf("read conversions: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var revenue float64
+		var attributed bool
+		if err := rows.Scan(&revenue, &attributed); err != nil {
+			return fmt.Errorf("read conversions: %w", err)
+		}
+		t.inRange++
+		if attributed {
+			t.attribbed++
+			t.revenue.add(shareUnit, toRevenue(revenue))
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read conversions: %w", err)
+	}
+	err = conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT
+		coalesce(sum(CASE WHEN s.session_id IS NOT NULL THEN CAST(round(coalesce(c.cost, 0.0) * %d) AS integer) END), 0),
+		count(*) - count(s.session_id) FROM session_costs c LEFT JOIN session_sources s ON s.session_id = c.session_id`, costUnit)).
+		Scan(&t.costs, &t.withoutSession)
+	if err != nil {
+		return fmt.Errorf("read session_costs: %w", err)
+	}
+	return nil
+}
+
+// replace writes the groups to channel_reporting.
+func replace(ctx context.Context, conn *sql.Conn, groups map[key]*group) error {
+	if _, err := conn.ExecContext(ctx, `DELETE FROM channel_reporting`); err != nil {
+		return fmt.Errorf("empty channel_reporting: %w", err)
+	}
+	insert, err := conn.PrepareContext(ctx, `INSERT INTO channel_reporting (channel_name, date, cost, ihc, ihc_revenue) VALUES (?,?,?,?,?)`)
+	if err != nil {
+		return fmt.Errorf("write channel_reporting: %w", err)
+	}
+	defer insert.Close()
+	keys := make([]key, 0, len(groups))
+	for k := range groups {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.channel, b.channel), cmp.Compare(a.date, b.date))
+	})
+	for _, k := range keys {
+		g := groups[k]
+		_, err := insert.ExecContext(ctx, k.channel, k.date, costDecimal(g.cost).InexactFloat64(), shareDecimal(g.share).InexactFloat64(), g.product.decimal().InexactFloat64())
+		if err != nil {
+			return fmt.Errorf("write channel_reporting: %w", err)
+		}
+	}
+	return nil
+}
+
+func readBack(ctx context.Context, conn *sql.Conn) ([]Row, error) {
+	rows, err := conn.QueryContext(ctx, `SELECT channel_name, date||'', cost, ihc, ihc_revenue FROM channel_reporting ORDER BY date, channel_name`)
+	if err != nil {
+		return nil, fmt.Errorf("read channel_reporting: %w", err)
+	}
+	defer rows.Close()
+	var all []Row
+	for rows.Next() {
+		var r Row
+		if err := rows.Scan(&r.Channel, &r.Date, &r.Cost, &r.IHC, &r.IHCRevenue); err != nil {
+			return nil, fmt.Errorf("read channel_reporting: %w", err)
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+func at(groups map[key]*group, channel, date driver.Value) *group {
+	c, _ := channel.(string)
+	d, _ := date.(string)
+	g := groups[key{c, d}]
+	if g == nil {
+		g = &group{}
+		groups[key{c, d}] = g
+	}
+	return g
+}
+
+// number returns a numeric column; validation has seen that it is one.
+func number(v driver.Value) float64 {
+	switch v := v.(type) {
+	case float64:
+		return v
+	case int64:
+		return float64(v)
+	default:
+		return 0
+	}
+}
+
+// sums adds up the rows of the table.
+func sums(rows []Row) (cost, ihc, revenue decimal.Decimal) {
+	for _, r := range rows {
+		cost = cost.Add(decimal.NewFromFloat(r.Cost))
+		ihc = ihc.Add(decimal.NewFromFloat(r.IHC))
+		revenue = revenue.Add(decimal.NewFromFloat(r.IHCRevenue))
+	}
+	return cost, ihc, revenue
+}

@@ -1,0 +1,121 @@
+package reporter
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/internal/service"
+	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+	"github.com/ihc-pipeline/ihc/internal/stream/streamtest"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// newDB makes a database with one conversion attributed and one failed.
+func newDB(t *testing.T, path string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", path+".new")
+	require.NoError(t, err)
+	_, err = db.Exec(source.Schema + `
+		CREATE TABLE pipeline_outcomes (run_id text, conv_id text, chunk integer, outcome text, reason text, sessions integer);
+		INSERT INTO session_sources VALUES ('s', 'u', '2023-01-01', '12:00:00', 'SEO', 0, 0, 0);
+		INSERT INTO session_costs VALUES ('s', 2);
+		INSERT INTO conversions VALUES ('c', 'u', '2023-01-02', '12:00:00', 10), ('d', 'u', '2023-01-02', '12:00:00', 10);
+		INSERT INTO attribution_customer_journey VALUES ('c', 's', 1);
+		INSERT INTO pipeline_outcomes VALUES ('run', 'd', 1, 'failed', 'why', 1), ('other', 'c', 1, 'failed', 'of another', 1)`)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	require.NoError(t, os.Rename(path+".new", path))
+}
+
+func serve(b *streamtest.Bus, cfg Config, ready func(error)) {
+	b.Service(stream.StageReporter, func(ctx context.Context, d service.Deps) error {
+		d.Ready = ready
+		return Run(ctx, cfg, d)
+	})
+}
+
+var counts = &ihcv1.Counts{InRange: 2, Attributed: 1, Failed: 1, Touchpoints: 1}
+
+func written(b *streamtest.Bus, revision uint32) {
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}}}})
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Written{Written: &ihcv1.RunWritten{Counts: counts, Requests: 3, Model: "api", Revision: revision}}})
+}
+
+func isReported(e *ihcv1.RunEvent) bool { return e.GetReported() != nil }
+
+const wantCSV = "channel_name,date,cost,ihc,ihc_revenue,CPO,ROAS\nSEO,2023-01-01,2,1,10,2,5\n"
+
+func TestReport(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	dir := t.TempDir()
+	cfg := Config{Database: filepath.Join(dir, "shop.db"), Out: filepath.Join(dir, "out")}
+	newDB(t, cfg.Database)
+	serve(b, cfg, nil)
+	written(b, 0)
+	r := b.Await("run", isReported).GetReported().GetReport()
+	require.Equal(t, []any{"run", "api", uint64(3), uint64(1), "1", "10", "2", filepath.Join(cfg.Out, CSVFile)},
+		[]any{r.GetRunId(), r.GetModel(), r.GetRequests(), r.GetReportRows(), r.GetIhc(), r.GetIhcRevenue(), r.GetCost(), r.GetCsv()})
+	require.Len(t, r.GetReasons(), 1, "those of the run alone")
+	require.Equal(t, "d", r.GetReasons()[0].GetExampleConvId())
+	require.Len(t, r.GetReconciliation(), 8)
+	for _, e := range r.GetReconciliation() {
+		require.True(t, e.GetHolds(), e.GetDescription())
+	}
+	csv, err := os.ReadFile(r.GetCsv())
+	require.NoError(t, err)
+	require.Equal(t, wantCSV, string(csv))
+	proof, err := os.ReadFile(filepath.Join(cfg.Out, ReconciliationFile))
+	require.NoError(t, err)
+	require.True(t, json.Valid(proof))
+
+	// Reported again, as after a crash: the same bytes.
+	written(b, 1)
+	b.Await("run", func(e *ihcv1.RunEvent) bool { return e.GetReported().GetRevision() == 1 })
+	b.Idle(stream.Written)
+	csv, err = os.ReadFile(r.GetCsv())
+	require.NoError(t, err)
+	require.Equal(t, wantCSV, string(csv))
+	again, err := os.ReadFile(filepath.Join(cfg.Out, ReconciliationFile))
+	require.NoError(t, err)
+	require.Equal(t, string(proof), string(again))
+}
+
+func TestReportWaitsForItsDatabase(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	dir := t.TempDir()
+	cfg := Config{Database: filepath.Join(dir, "shop.db"), Out: dir}
+	trouble := make(chan error, 1000)
+	serve(b, cfg, func(err error) { trouble <- err })
+	written(b, 0)
+	select {
+	case err := <-trouble:
+		require.ErrorContains(t, err, "no database at")
+	case <-b.Ctx.Done():
+		t.Fatal("tells nobody")
+	}
+	newDB(t, cfg.Database)
+	b.Await("run", isReported)
+	require.Empty(t, b.Dead(0))
+}
+
+func TestDamagedDatabaseEndsTheRun(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	cfg := Config{Database: filepath.Join(t.TempDir(), "shop.db"), Out: t.TempDir()}
+	require.NoError(t, os.WriteFile(cfg.Database, []byte("this is no database, and never was one"), 0o600))
+	serve(b, cfg, nil)
+	written(b, 0)
+	f := b.Await("run", func(e *ihcv1.RunEvent) bool { return e.GetFailed() != nil }).GetFailed()
+	require.Equal(t, ihcv1.Cause_CAUSE_INPUT, f.GetCause())
+	require.Equal(t, stream.StageReporter, f.GetStage())
+	require.NoFileExists(t, filepath.Join(cfg.Out, CSVFile))
+}

@@ -1,0 +1,283 @@
+// Package ledger is the writer's half of the database: the attributions, and
+// the record of which run got how far. Every method is one transaction, and
+// doing it twice is the same as doing it once (invariant 3).
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"fmt"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/source"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+//go:embed schema.sql
+var schema string
+
+// Ledger writes to one database, which may be replaced under it.
+type Ledger struct {
+	path   string
+	keeper *source.Keeper
+	insert rows
+	remove rows
+}
+
+// Open returns a ledger of the database at path. Nothing is opened yet.
+func Open(path string) *Ledger {
+	return &Ledger{path: path, keeper: source.NewKeeper(path, source.Write)}
+}
+
+// Close closes the database.
+func (l *Ledger) Close() error { return l.keeper.Close() }
+
+// transact runs do in a transaction, in a database that has all tables. Errors
+// are explained for people and classified (see [source.Explain]).
+func (l *Ledger) transact(ctx context.Context, do func(*sql.Tx) error) error {
+	db, fresh, err := l.keeper.DB(ctx)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		// A key's page is written again and again; copying it from the log
+		// into the database is better done once in 16,384 pages than in 1,000.
+		if _, err := db.ExecContext(ctx, `PRAGMA wal_autocheckpoint = 16384`); err != nil {
+			return source.Explain(l.path, err)
+		}
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return source.Explain(l.path, err)
+	}
+	defer tx.Rollback()
+	// Every time: a transaction that made them may have come to nothing, and
+	// users may drop them.
+	if err := createTables(ctx, tx); err != nil {
+		return source.Explain(l.path, err)
+	}
+	if fresh {
+		if err := l.checkTables(ctx, tx); err != nil {
+			return err
+		}
+	}
+	if err := do(tx); err != nil {
+		return source.Explain(l.path, err)
+	}
+	return source.Explain(l.path, tx.Commit())
+}
+
+func createTables(ctx context.Context, tx *sql.Tx) error {
+	for _, statement := range []string{source.CreateCustomerJourney, source.CreateChannelReporting, schema} {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("create the pipeline's tables: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkTables makes sure that the tables by the pipeline's names are its own.
+func (l *Ledger) checkTables(ctx context.Context, tx *sql.Tx) error {
+	for table, query := range map[string]string{
+		"pipeline_runs": `SELECT run_id, status, request, model, expected_chunks, expected_range, chunks, in_range, attributed, approximated, excluded,
+			failed, without_sessions, touchpoints, requests, revision FROM pipeline_runs`,
+		"pipeline_chunks": `SELECT run_id, chunk, revision, in_range, attributed, approximated, excluded, failed, without_sessions,
+			touchpoints, requests FROM pipeline_chunks`,
+		"pipeline_outcomes": `SELECT run_id, conv_id, chunk, outcome, reason, sessions FROM pipeline_outcomes`,
+	} {
+		_, err := tx.ExecContext(ctx, query+" LIMIT 0")
+		if err != nil {
+			if err = source.Explain(l.path, err); fault.KindOf(err) == fault.Run {
+				err = fault.Inputf("table %s of database %q is not the pipeline's: %w; rename or drop it, and it is created anew", table, l.path, err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// Accept records that a run began, and with which settings.
+func (l *Ledger) Accept(ctx context.Context, req *ihcv1.RunRequest) error {
+	text, err := run.JSON(req, "")
+	if err != nil {
+		return err
+	}
+	return l.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, request) VALUES (?1, ?2)
+			ON CONFLICT (run_id) DO UPDATE SET request = ?2`, req.GetRunId(), string(text))
+		return err
+	})
+}
+
+// Expect records how many chunks and conversions a run has.
+func (l *Ledger) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted) error {
+	return l.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, expected_chunks, expected_range) VALUES (?1, ?2, ?3)
+			ON CONFLICT (run_id) DO UPDATE SET expected_chunks = ?2, expected_range = ?3`, id, e.GetChunks(), e.GetCounts().GetInRange())
+		return err
+	})
+}
+
+// End records that a run was ended before its time: status is "failed" or
+// "cancelled". A run that is written stays so.
+func (l *Ledger) End(ctx context.Context, id, status string) error {
+	return l.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, status) VALUES (?1, ?2)
+			ON CONFLICT (run_id) DO UPDATE SET status = ?2 WHERE status = 'running'`, id, status)
+		return err
+	})
+}
+
+// Store writes results that are not stored yet, all of them or none: the rows
+// of attribution_customer_journey, the outcomes, and what they add to their
+// runs. A conversion that has rows of an earlier run loses those, whatever
+// became of it now: later results win whole conversions.
+func (l *Ledger) Store(ctx context.Context, results []*ihcv1.AttributionResult) error {
+	return l.transact(ctx, func(tx *sql.Tx) error {
+		for _, r := range results {
+			if err := l.store(ctx, tx, r); err != nil {
+				return fmt.Errorf("store chunk %d of run %s: %w", r.GetChunk(), r.GetRunId(), err)
+			}
+		}
+		return nil
+	})
+}
+
+func (l *Ledger) store(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionResult) error {
+	stored, err := l.forget(ctx, tx, r)
+	if err != nil || stored {
+		return err
+	}
+	counts := &ihcv1.Counts{}
+	convs := make([]any, 0, len(r.GetAttributions())+len(r.GetOutcomes()))
+	for _, a := range r.GetAttributions() {
+		convs = append(convs, a.GetConvId())
+		run.Add(counts, ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED, 1, uint64(len(a.GetSessionIds())))
+	}
+	for _, o := range r.GetOutcomes() {
+		convs = append(convs, o.GetConvId())
+		run.Add(counts, o.GetKind(), 1, 0)
+	}
+	if err := l.remove.exec(ctx, tx, `DELETE FROM attribution_customer_journey WHERE conv_id IN (`, "?", `)`, 1, convs); err != nil {
+		return err
+	}
+	values := make([]any, 0, 3*counts.GetTouchpoints())
+	for _, a := range r.GetAttributions() {
+		var conv any = a.GetConvId() // boxed once for all its rows
+		for i, session := range a.GetSessionIds() {
+			// Dividing two exact numbers gives the double nearest to the
+			// decimal, the same one that parsing "0.5100" gives.
+			values = append(values, conv, session, float64(a.GetIhc()[i])/10_000)
+		}
+	}
+	if err := l.insert.exec(ctx, tx, `INSERT INTO attribution_customer_journey (conv_id, session_id, ihc) VALUES `, "(?,?,?)", ``, 3, values); err != nil {
+		return err
+	}
+	for _, o := range r.GetOutcomes() {
+		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_outcomes (run_id, conv_id, chunk, outcome, reason, sessions) VALUES (?,?,?,?,?,?)`,
+			r.GetRunId(), o.GetConvId(), r.GetChunk(), run.OutcomeName(o.GetKind()), o.GetReason(), o.GetSessions())
+		if err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_chunks VALUES (?,?,?,?,?,?,?,?,?,?,?)`,
+		r.GetRunId(), r.GetChunk(), r.GetRevision(), counts.GetInRange(), counts.GetAttributed(), counts.GetApproximated(), counts.GetExcluded(),
+		counts.GetFailed(), counts.GetWithoutSessions(), counts.GetTouchpoints(), r.GetRequests())
+	if err != nil {
+		return err
+	}
+	return l.add(ctx, tx, r, counts, +1)
+}
+
+// forget reports whether r is stored already. If what is stored of its chunk
+// is an earlier revision, that is taken out.
+func (l *Ledger) forget(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionResult) (stored bool, err error) {
+	old := &ihcv1.AttributionResult{RunId: r.GetRunId(), Chunk: r.GetChunk()}
+	c := &ihcv1.Counts{}
+	err = tx.QueryRowContext(ctx, `SELECT revision, in_range, attributed, approximated, excluded, failed, without_sessions, touchpoints, requests
+		FROM pipeline_chunks WHERE run_id = ? AND chunk = ?`, r.GetRunId(), r.GetChunk()).
+		Scan(&old.Revision, &c.InRange, &c.Attributed, &c.Approximated, &c.Excluded, &c.Failed, &c.WithoutSessions, &c.Touchpoints, &old.Requests)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return false, nil
+	case err != nil || old.GetRevision() >= r.GetRevision():
+		return true, err
+	}
+	for _, remove := range []string{
+		`DELETE FROM pipeline_outcomes WHERE run_id = ? AND chunk = ?`,
+		`DELETE FROM pipeline_chunks WHERE run_id = ? AND chunk = ?`,
+	} {
+		if _, err := tx.ExecContext(ctx, remove, r.GetRunId(), r.GetChunk()); err != nil {
+			return false, err
+		}
+	}
+	return false, l.add(ctx, tx, old, c, -1)
+}
+
+// add changes a run's sums by those of one chunk, sign times.
+func (l *Ledger) add(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionResult, c *ihcv1.Counts, sign int) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, chunks, in_range, attributed, approximated, excluded, failed, without_sessions, touchpoints, requests, revision, model)
+		VALUES (?1, ?2, ?2*?3, ?2*?4, ?2*?5, ?2*?6, ?2*?7, ?2*?8, ?2*?9, ?2*?10, ?11, ?12)
+		ON CONFLICT (run_id) DO UPDATE SET chunks = chunks + ?2, in_range = in_range + ?2*?3, attributed = attributed + ?2*?4,
+			approximated = approximated + ?2*?5, excluded = excluded + ?2*?6, failed = failed + ?2*?7, without_sessions = without_sessions + ?2*?8,
+			touchpoints = touchpoints + ?2*?9, requests = requests + ?2*?10, revision = revision + ?11, model = max(model, ?12)`,
+		r.GetRunId(), sign, c.GetInRange(), c.GetAttributed(), c.GetApproximated(), c.GetExcluded(), c.GetFailed(), c.GetWithoutSessions(),
+		c.GetTouchpoints(), r.GetRequests(), boolInt(sign > 0 && r.GetRevision() > 0), r.GetModel())
+	return err
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// State is how far a run is by the ledger.
+type State struct {
+	// Complete: every chunk there is is stored, and every conversion in range
+	// has an outcome (invariant 4).
+	Complete bool
+	// Wrong says, where the chunks are complete, in which way the counts do
+	// not add up; it is empty when they do.
+	Wrong    string
+	Counts   *ihcv1.Counts
+	Requests uint64
+	Model    string
+	Revision uint32
+}
+
+// Finish marks a run as written if it is complete, and returns its state.
+func (l *Ledger) Finish(ctx context.Context, id string) (State, error) {
+	s := State{Counts: &ihcv1.Counts{}}
+	c := s.Counts
+	var status string
+	var chunks int64
+	var wantChunks, wantRange sql.NullInt64
+	err := l.transact(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT status, model, expected_chunks, expected_range, chunks, in_range, attributed, approximated, excluded, failed,
+			without_sessions, touchpoints, requests, revision FROM pipeline_runs WHERE run_id = ?`, id).
+			Scan(&status, &s.Model, &wantChunks, &wantRange, &chunks, &c.InRange, &c.Attributed, &c.Approximated, &c.Excluded, &c.Failed,
+				&c.WithoutSessions, &c.Touchpoints, &s.Requests, &s.Revision)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !wantChunks.Valid || chunks != wantChunks.Int64 || status == "failed" || status == "cancelled" {
+			return nil
+		}
+		s.Complete = true
+		if n := run.Accounted(c); n != c.GetInRange() || int64(n) != wantRange.Int64 {
+			s.Wrong = fmt.Sprintf("the extractor read %d conversions, the results hold %d, of which %d have an outcome", wantRange.Int64, c.GetInRange(), n)
+			return nil
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE pipeline_runs SET status = 'written' WHERE run_id = ?`, id)
+		return err
+	})
+	return s, err
+}

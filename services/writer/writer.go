@@ -1,0 +1,259 @@
+// Package writer is the pipeline's third stage: it stores results and the
+// ledger of runs in one transaction, and tells when a run is complete.
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/service"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/services/writer/internal/ledger"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Config is the writer's environment.
+type Config struct {
+	// Database is the path of the SQLite database that gets the results.
+	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
+	// Batch is how many results go into one transaction at the most.
+	Batch int `envconfig:"IHC_WRITE_BATCH" default:"128" desc:"most results in one transaction"`
+}
+
+// Validate returns an input fault that names the variable that is wrong.
+func (c Config) Validate() error {
+	if c.Batch < 1 || c.Batch > 1000 {
+		return fault.Inputf("IHC_WRITE_BATCH is %d: use a number from 1 to 1000", c.Batch)
+	}
+	return nil
+}
+
+// Run stores results until ctx ends. Two writers on one database do no harm:
+// each result is stored by whoever comes first.
+func Run(ctx context.Context, cfg Config, d service.Deps) error {
+	w := &writer{Deps: d, ledger: ledger.Open(cfg.Database), ended: d.Bus.WatchEnded(ctx), meters: map[string]*stream.Meter{}, metrics: newMetrics(d.Metrics)}
+	defer w.ledger.Close() //nolint:errcheck // every transaction is committed or gone
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return stream.ConsumeBatches(ctx, d.Bus, stream.Scored, cfg.Batch, decode, w.results)
+	})
+	group.Go(func() error {
+		return stream.Consume(ctx, d.Bus, stream.Milestones, 1, nil, stream.DecodeEvent, w.milestone)
+	})
+	return group.Wait()
+}
+
+// decode refuses results that could only be stored wrongly.
+func decode(d stream.Delivery, data []byte) (*ihcv1.AttributionResult, error) {
+	r, err := stream.Proto(func() *ihcv1.AttributionResult { return &ihcv1.AttributionResult{} })(d, data)
+	if err != nil {
+		return nil, err
+	}
+	if r.GetRunId() != d.Run || r.GetChunk() != d.Chunk {
+		return nil, fmt.Errorf("it says run %q, chunk %d, its subject %s", r.GetRunId(), r.GetChunk(), d.Subject)
+	}
+	for _, a := range r.GetAttributions() {
+		if len(a.GetSessionIds()) != len(a.GetIhc()) || len(a.GetIhc()) == 0 {
+			return nil, fmt.Errorf("conversion %q has %d sessions and %d shares", a.GetConvId(), len(a.GetSessionIds()), len(a.GetIhc()))
+		}
+	}
+	return r, nil
+}
+
+type writer struct {
+	service.Deps
+	metrics *metrics
+	ledger  *ledger.Ledger
+	ended   *stream.Ended
+
+	mu     sync.Mutex
+	meters map[string]*stream.Meter
+}
+
+// meter tells how far a run is.
+func (w *writer) meter(id string) *stream.Meter {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.meters[id] == nil {
+		if len(w.meters) > 100 {
+			clear(w.meters)
+		}
+		w.meters[id] = w.Bus.Meter(id)
+	}
+	return w.meters[id]
+}
+
+// results stores a batch, and only then are its messages acknowledged
+// (invariant 1).
+func (w *writer) results(ctx context.Context, batch []stream.Message[*ihcv1.AttributionResult]) error {
+	var store []*ihcv1.AttributionResult
+	for _, m := range batch {
+		if !w.ended.Has(m.Run) {
+			store = append(store, m.Body)
+		}
+	}
+	if len(store) == 0 {
+		return nil
+	}
+	touched := map[string]uint64{}
+	for _, r := range store {
+		touched[r.GetRunId()] += uint64(len(r.GetAttributions()) + len(r.GetOutcomes()))
+	}
+	if err := w.ledger.Store(ctx, store); err != nil {
+		return w.trouble(ctx, err, slices.Collect(maps.Keys(touched))...)
+	}
+	w.Report(nil)
+	for id, conversions := range touched {
+		w.meter(id).Add(ctx, func(p *ihcv1.Progress) {
+			p.Conversions += conversions
+			p.Waiting = ""
+		})
+		if err := w.finish(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trouble decides what becomes of messages of some runs that could not be
+// stored. What keeps the database from being written (a lock, a full disk) may
+// pass, and nothing is lost by waiting for that. A database that is damaged or
+// has other tables of the same name ends the runs: their results stay in the
+// stream, to be replayed once somebody has mended it.
+func (w *writer) trouble(ctx context.Context, err error, runs ...string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	w.Report(err)
+	switch fault.KindOf(err) {
+	case fault.Run:
+		w.Log.Error("cannot write to the database; trying again", "error", err)
+		return err
+	case fault.Input:
+		w.Log.Error("run failed", "runs", runs, "error", err)
+		for _, id := range runs {
+			if err := w.Bus.PublishEvent(ctx, run.Failed(id, stream.StageWriter, err)); err != nil {
+				return stream.Retry(err, time.Second)
+			}
+		}
+		return nil
+	default:
+		w.Log.Warn("waiting for the database", "error", err)
+		for _, id := range runs {
+			w.meter(id).Add(ctx, func(p *ihcv1.Progress) { p.Waiting = err.Error() })
+		}
+		return stream.Retry(err, 2*time.Second)
+	}
+}
+
+// milestone records what happened to a run outside the results.
+func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent]) error {
+	id := m.Body.GetRunId()
+	var err error
+	switch e := m.Body.GetEvent().(type) {
+	case *ihcv1.RunEvent_Accepted:
+		err = w.ledger.Accept(ctx, e.Accepted.GetRequest())
+	case *ihcv1.RunEvent_Extracted:
+		if err = w.extracted(ctx, id, e.Extracted); err == nil {
+			return w.finish(ctx, id)
+		}
+	case *ihcv1.RunEvent_Failed:
+		// A run that never began has no place in the database: there may be
+		// none, or it may be what the run failed on.
+		if _, notFound := w.Bus.Accepted(ctx, id); notFound == nil {
+			err = w.ledger.End(ctx, id, "failed")
+		}
+		if err == nil {
+			w.metrics.endedEarly.WithLabelValues("failed").Inc()
+		}
+	case *ihcv1.RunEvent_Cancelled:
+		if err = w.ledger.End(ctx, id, "cancelled"); err == nil {
+			w.metrics.endedEarly.WithLabelValues("cancelled").Inc()
+		}
+	}
+	if err != nil {
+		return w.trouble(ctx, err, id)
+	}
+	return nil
+}
+
+// extracted records what a run has to come to. Its event accepted may still be
+// in the hands of a process that died; without it the run is not to end.
+func (w *writer) extracted(ctx context.Context, id string, e *ihcv1.RunExtracted) error {
+	accepted, err := w.Bus.Accepted(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := w.ledger.Accept(ctx, accepted.GetRequest()); err != nil {
+		return err
+	}
+	if err := w.ledger.Expect(ctx, id, e); err != nil {
+		return err
+	}
+	if accepted.GetResultsRun() == "" {
+		return nil
+	}
+	return w.replay(ctx, id, accepted, e)
+}
+
+// replay stores the results of an earlier run again.
+func (w *writer) replay(ctx context.Context, id string, accepted *ihcv1.RunAccepted, e *ihcv1.RunExtracted) error {
+	chunks := map[uint32]bool{}
+	var batch []*ihcv1.AttributionResult
+	err := w.Bus.EachResult(ctx, accepted.GetResultsRun(), func(r *ihcv1.AttributionResult) error {
+		if w.ended.Has(id) {
+			return nil
+		}
+		r.RunId = id
+		chunks[r.GetChunk()] = true
+		if batch = append(batch, r); len(batch) < 64 {
+			return nil
+		}
+		store := batch
+		batch = nil
+		return w.ledger.Store(ctx, store)
+	})
+	if err != nil {
+		return err
+	}
+	if len(batch) > 0 {
+		if err := w.ledger.Store(ctx, batch); err != nil {
+			return err
+		}
+	}
+	if len(chunks) != int(e.GetChunks()) && !w.ended.Has(id) {
+		err := fault.Inputf("only %d of the %d results of run %s are stored; replay it from its journeys", len(chunks), e.GetChunks(), accepted.GetResultsRun())
+		return w.Bus.PublishEvent(ctx, run.Failed(id, stream.StageWriter, err))
+	}
+	return nil
+}
+
+// finish tells that a run is complete, if it is.
+func (w *writer) finish(ctx context.Context, id string) error {
+	s, err := w.ledger.Finish(ctx, id)
+	switch {
+	case err != nil:
+		return w.trouble(ctx, err, id)
+	case !s.Complete:
+		return nil
+	case s.Wrong != "":
+		err = w.Bus.PublishEvent(ctx, run.Failed(id, stream.StageWriter, errors.New("the counts of the run do not add up: "+s.Wrong)))
+	default:
+		err = w.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Written{Written: &ihcv1.RunWritten{
+			Counts: s.Counts, Requests: s.Requests, Model: s.Model, Revision: s.Revision}}})
+	}
+	if err != nil {
+		return stream.Retry(err, time.Second)
+	}
+	w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", s.Counts.GetAttributed(), "failed", s.Counts.GetFailed())
+	return nil
+}

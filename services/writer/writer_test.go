@@ -1,0 +1,273 @@
+package writer
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ihc-pipeline/ihc/internal/service"
+	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+	"github.com/ihc-pipeline/ihc/internal/stream/streamtest"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+func newDB(t *testing.T, path string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", path+".new")
+	require.NoError(t, err)
+	_, err = db.Exec(source.InputSchema)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	require.NoError(t, os.Rename(path+".new", path))
+}
+
+// setup starts a bus and a writer of a new database.
+func setup(t *testing.T) (b *streamtest.Bus, db string) {
+	t.Helper()
+	b = streamtest.New(t)
+	db = filepath.Join(t.TempDir(), "shop.db")
+	newDB(t, db)
+	write(b, db)
+	return b, db
+}
+
+func write(b *streamtest.Bus, db string) (stop func()) {
+	return b.Service(stream.StageWriter, func(ctx context.Context, d service.Deps) error {
+		return Run(ctx, Config{Database: db, Batch: 10}, d)
+	})
+}
+
+// result of chunk n: one conversion attributed, one failed.
+func result(run string, n uint32) *ihcv1.AttributionResult {
+	return &ihcv1.AttributionResult{RunId: run, Chunk: n, Model: "api", Requests: 1,
+		Attributions: []*ihcv1.Attribution{{ConvId: fmt.Sprintf("a%d", n), SessionIds: []string{"s1", "s2"}, Ihc: []uint32{4000, 6000}}},
+		Outcomes:     []*ihcv1.Outcome{{ConvId: fmt.Sprintf("b%d", n), Kind: ihcv1.OutcomeKind_OUTCOME_KIND_FAILED, Reason: "why"}}}
+}
+
+func publishResults(t *testing.T, b *streamtest.Bus, run string, n uint32) {
+	t.Helper()
+	for i := range n {
+		require.NoError(t, b.PublishResult(b.Ctx, result(run, i+1)))
+	}
+}
+
+func accepted(b *streamtest.Bus, a *ihcv1.RunAccepted) {
+	b.Event(a.GetRequest().GetRunId(), &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Accepted{Accepted: a}})
+}
+
+func extracted(b *streamtest.Bus, run string, chunks uint32, conversions uint64) {
+	b.Event(run, &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Extracted{Extracted: &ihcv1.RunExtracted{Chunks: chunks, Counts: &ihcv1.Counts{InRange: conversions}}}})
+}
+
+func isWritten(e *ihcv1.RunEvent) bool { return e.GetWritten() != nil }
+func isFailed(e *ihcv1.RunEvent) bool  { return e.GetFailed() != nil }
+
+func count(t *testing.T, db, query string) (n int) {
+	t.Helper()
+	c, err := source.Open(t.Context(), db, source.Read)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.QueryRow(query).Scan(&n))
+	return n
+}
+
+func TestRunIsWrittenInWhateverOrderItsMessagesCome(t *testing.T) {
+	t.Parallel()
+	const chunks = 25
+	for name, order := range map[string]string{"as usual": "aer", "results first": "rae", "extracted before its last result": "are"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, db := setup(t)
+			for _, step := range order {
+				switch step {
+				case 'a':
+					accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+				case 'e':
+					extracted(b, "run", chunks, 2*chunks)
+				case 'r':
+					publishResults(t, b, "run", chunks)
+				}
+			}
+			w := b.Await("run", isWritten).GetWritten()
+			require.True(t, proto.Equal(&ihcv1.RunWritten{Model: "api", Requests: chunks,
+				Counts: &ihcv1.Counts{InRange: 2 * chunks, Attributed: chunks, Failed: chunks, Touchpoints: 2 * chunks}}, w), w)
+			require.Equal(t, 2*chunks, count(t, db, `SELECT count(*) FROM attribution_customer_journey`))
+			b.Idle(stream.Scored)
+		})
+	}
+}
+
+func TestCountsThatDoNotAddUpFailTheRun(t *testing.T) {
+	t.Parallel()
+	b, _ := setup(t)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+	extracted(b, "run", 1, 5)
+	publishResults(t, b, "run", 1)
+	f := b.Await("run", isFailed).GetFailed()
+	require.Contains(t, f.GetReason(), "the counts of the run do not add up")
+	require.Equal(t, stream.StageWriter, f.GetStage())
+}
+
+func TestReplayFromResults(t *testing.T) {
+	t.Parallel()
+	b, db := setup(t)
+	publishResults(t, b, "origin", 100)
+	b.Idle(stream.Scored)
+	replay := func(id string, chunks uint32) {
+		accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: id}, ResultsRun: "origin"})
+		extracted(b, id, chunks, uint64(2*chunks))
+	}
+	replay("replay", 100)
+	w := b.Await("replay", isWritten).GetWritten()
+	require.EqualValues(t, 100, w.GetCounts().GetAttributed())
+	require.Equal(t, 200, count(t, db, `SELECT count(*) FROM pipeline_outcomes`), "both runs have theirs")
+	require.Equal(t, 200, count(t, db, `SELECT count(*) FROM attribution_customer_journey`))
+
+	replay("incomplete", 101)
+	f := b.Await("incomplete", isFailed).GetFailed()
+	require.Equal(t, ihcv1.Cause_CAUSE_INPUT, f.GetCause())
+	require.Contains(t, f.GetReason(), "only 100 of the 101 results of run origin are stored")
+}
+
+func TestNothingMoreIsWrittenOfACancelledRun(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	db := filepath.Join(t.TempDir(), "shop.db")
+	newDB(t, db)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+	publishResults(t, b, "run", 5)
+	extracted(b, "run", 5, 10)
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}})
+	publishResults(t, b, "other", 1)
+	write(b, db)
+	b.Idle(stream.Scored)
+	b.Idle(stream.Milestones)
+	require.Equal(t, 2, count(t, db, `SELECT count(*) FROM attribution_customer_journey`), "those of the other")
+	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM pipeline_runs WHERE run_id = 'run' AND status = 'cancelled'`))
+	events, err := b.Events(b.Ctx, "run")
+	require.NoError(t, err)
+	require.Len(t, events, 3)
+}
+
+// A run that failed before it was accepted may have failed on the database.
+func TestRunThatNeverBeganLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	b, db := setup(t)
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Failed{Failed: &ihcv1.RunFailed{}}})
+	b.Idle(stream.Milestones)
+	require.Zero(t, count(t, db, `SELECT count(*) FROM sqlite_schema WHERE name LIKE 'pipeline%'`))
+}
+
+// No database is no reason to lose anything.
+func TestResultsWaitForTheDatabase(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	db := filepath.Join(t.TempDir(), "shop.db")
+	trouble := make(chan error, 1000)
+	b.Service(stream.StageWriter, func(ctx context.Context, d service.Deps) error {
+		d.Ready = func(err error) { trouble <- err }
+		return Run(ctx, Config{Database: db, Batch: 10}, d)
+	})
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+	publishResults(t, b, "run", 3)
+	extracted(b, "run", 3, 6)
+	select {
+	case err := <-trouble:
+		require.ErrorContains(t, err, "no database at")
+	case <-b.Ctx.Done():
+		t.Fatal("tells nobody")
+	}
+	newDB(t, db)
+	require.EqualValues(t, 3, b.Await("run", isWritten).GetWritten().GetCounts().GetAttributed())
+	require.Empty(t, b.Dead(0))
+}
+
+func TestTwoWritersOnOneDatabase(t *testing.T) {
+	t.Parallel()
+	b, db := setup(t)
+	write(b, db)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+	extracted(b, "run", 60, 120)
+	publishResults(t, b, "run", 60)
+	require.EqualValues(t, 60, b.Await("run", isWritten).GetWritten().GetCounts().GetAttributed())
+	require.Equal(t, 120, count(t, db, `SELECT count(*) FROM attribution_customer_journey`))
+}
+
+// A chunk that was scored anew after its run was written has it written, and
+// so reported, once more.
+func TestLaterRevisionIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	b, db := setup(t)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+	extracted(b, "run", 2, 4)
+	publishResults(t, b, "run", 2)
+	b.Await("run", isWritten)
+	mended := &ihcv1.AttributionResult{RunId: "run", Chunk: 2, Revision: 1, Model: "api", Requests: 1, Attributions: []*ihcv1.Attribution{
+		{ConvId: "a2", SessionIds: []string{"s1"}, Ihc: []uint32{10_000}}, {ConvId: "b2", SessionIds: []string{"s1"}, Ihc: []uint32{10_000}}}}
+	require.NoError(t, b.PublishResult(b.Ctx, mended))
+	w := b.Await("run", func(e *ihcv1.RunEvent) bool { return e.GetWritten().GetRevision() == 1 }).GetWritten()
+	require.True(t, proto.Equal(&ihcv1.Counts{InRange: 4, Attributed: 3, Failed: 1, Touchpoints: 4}, w.GetCounts()), w.GetCounts())
+	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM attribution_customer_journey WHERE conv_id = 'a2'`))
+}
+
+func TestUnusableResultsEndInTheDeadLetters(t *testing.T) {
+	t.Parallel()
+	b, _ := setup(t)
+	for subject, r := range map[string]*ihcv1.AttributionResult{
+		"ihc.v1.journeys.attributed.run.1": result("other", 1),
+		"ihc.v1.journeys.attributed.run.2": result("run", 3),
+		"ihc.v1.journeys.attributed.run.4": {RunId: "run", Chunk: 4, Attributions: []*ihcv1.Attribution{{ConvId: "a", SessionIds: []string{"s"}}}},
+	} {
+		data, err := proto.Marshal(r)
+		require.NoError(t, err)
+		_, err = b.JS.Publish(b.Ctx, subject, data)
+		require.NoError(t, err)
+	}
+	var reasons []string
+	for _, d := range b.Dead(3) {
+		require.Equal(t, stream.StageWriter, d.Stage)
+		reasons = append(reasons, d.Reason)
+	}
+	all := strings.Join(reasons, "\n")
+	require.Contains(t, all, `it says run "other", chunk 1`)
+	require.Contains(t, all, `it says run "run", chunk 3`)
+	require.Contains(t, all, `has 1 sessions and 0 shares`)
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, Config{Batch: 1}.Validate())
+	require.ErrorContains(t, Config{}.Validate(), "IHC_WRITE_BATCH")
+}
+
+// FuzzDecode holds that what is accepted belongs where it came from and has a
+// share for each session.
+func FuzzDecode(f *testing.F) {
+	data, err := proto.Marshal(result("run", 1))
+	require.NoError(f, err)
+	f.Add(data)
+	f.Add([]byte{})
+	f.Add([]byte("garbage"))
+	d := stream.Delivery{Subject: "ihc.v1.journeys.attributed.run.1", Run: "run", Chunk: 1}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := decode(d, data)
+		if err != nil {
+			return
+		}
+		require.Equal(t, d.Run, r.GetRunId())
+		require.Equal(t, d.Chunk, r.GetChunk())
+		for _, a := range r.GetAttributions() {
+			require.NotEmpty(t, a.GetIhc())
+			require.Len(t, a.GetIhc(), len(a.GetSessionIds()))
+		}
+	})
+}

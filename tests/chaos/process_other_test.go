@@ -1,0 +1,7 @@
+//go:build chaos && !linux
+
+package chaos
+
+import "syscall"
+
+func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,0 +1,171 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/internal/sandbox"
+	"github.com/ihc-pipeline/ihc/tests/snapshot"
+)
+
+// runIHC runs the command to its end and returns what it said and its code.
+func runIHC(ctx context.Context, t *testing.T, env []string, args ...string) (string, int) {
+	t.Helper()
+	cmd := command(ctx, env, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+func command(ctx context.Context, env []string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "ihc"), args...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
+	cmd.SysProcAttr = childAttributes()
+	return cmd
+}
+
+func (s *stack) ihc(ctx context.Context, args ...string) (string, int) {
+	s.t.Helper()
+	return runIHC(ctx, s.t, []string{"NATS_URL=nats://" + s.nats}, args...)
+}
+
+// Run ids differ from run to run; everything else does not.
+var anyID = regexp.MustCompile(`\d{8}-\d{6}-[A-Z2-7]{3}`)
+
+func nameless(l left) left {
+	same := left{tables: snapshot.Tables{}, files: map[string]string{}}
+	for name, rows := range l.tables {
+		for _, row := range rows {
+			same.tables[name] = append(same.tables[name], anyID.ReplaceAllString(row, "RUN"))
+		}
+	}
+	for name, text := range l.files {
+		same.files[name] = anyID.ReplaceAllString(text, "RUN")
+	}
+	return same
+}
+
+// `ihc run` with a data directory, killed again and again wherever it stands,
+// goes on each time, in the same run, and ends as if nothing had been.
+func TestCommandKilledAndRunAgain(t *testing.T) {
+	t.Parallel()
+	calm.refer(t)
+	args := func(dir string, a *api) []string {
+		return []string{"run", "--db", filepath.Join(dir, "shop.db"), "--out", filepath.Join(dir, "out"), "--data-dir", filepath.Join(dir, "streams"),
+			"--model", "api", "--conv-type-id", "any", "--api-url", a.url, "--max-sessions", "60", "--max-journeys", "12", "--concurrency", fmt.Sprint(workers)}
+	}
+	env := []string{"IHC_API_KEY=" + apiKey, "IHC_API_TIMEOUT=700ms"}
+	whole := t.TempDir()
+	copyFile(t, calm.db, filepath.Join(whole, "shop.db"))
+	out, code := runIHC(t.Context(), t, env, args(whole, startAPI(t, 1, misfits()))...)
+	require.Equal(t, 1, code, out) // some conversions fail in this shop
+	want := nameless(whatIsLeft(t.Context(), t, filepath.Join(whole, "shop.db"), filepath.Join(whole, "out")))
+
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 2))
+			dir := t.TempDir()
+			copyFile(t, calm.db, filepath.Join(dir, "shop.db"))
+			slow := misfits()
+			slow.Latency = sandbox.Duration(60 * time.Millisecond) // half a second in all
+			a := startAPI(t, seed, slow)
+			kills := 0
+			for range 1 + r.IntN(4) {
+				cmd := command(t.Context(), env, args(dir, a)...)
+				var said bytes.Buffer
+				cmd.Stderr = &said
+				require.NoError(t, cmd.Start())
+				done := make(chan error, 1)
+				go func() { done <- cmd.Wait() }()
+				at := a.onCall(1 + r.IntN(6))
+				if r.IntN(2) == 0 { // early, perhaps before anything was asked
+					c := make(chan struct{})
+					time.AfterFunc(time.Duration(30+r.IntN(200))*time.Millisecond, func() { close(c) })
+					at = c
+				}
+				select {
+				case <-at:
+					require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
+					require.Error(t, <-done, "it was killed")
+					kills++
+				case err := <-done:
+					require.Error(t, err) // 1: it was done before
+					require.Equal(t, 1, cmd.ProcessState.ExitCode(), said.String())
+				case <-time.After(patience):
+					_ = cmd.Process.Kill()
+					require.Fail(t, "it hangs", said.String())
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			out, code := runIHC(ctx, t, env, args(dir, a)...)
+			require.Equal(t, 1, code, "%s", out)
+			got := nameless(whatIsLeft(ctx, t, filepath.Join(dir, "shop.db"), filepath.Join(dir, "out")))
+			runs := len(got.tables["pipeline_runs"])
+			_, repeated := a.repeats()
+			t.Logf("%d kills, %d runs, %d requests repeated", kills, runs, repeated)
+			if runs > 1 { // one ended between two kills, and the next began anew
+				got.tables = got.tables.Only(func(name string) bool { return !strings.HasPrefix(name, "pipeline_") })
+				require.Empty(t, want.tables.Only(func(name string) bool { return !strings.HasPrefix(name, "pipeline_") }).Diff(got.tables))
+				return
+			}
+			require.LessOrEqual(t, repeated, kills*workers)
+			require.Empty(t, want.diff(got))
+		})
+	}
+}
+
+// `ihc up`, killed again and again, goes on with the runs it was asked for.
+func TestUpKilledAndStartedAgain(t *testing.T) {
+	t.Parallel()
+	s, a, ctx := calmStack(t, stackOptions{})
+	up := &process{name: "up", program: "ihc", log: filepath.Join(s.dir, "up.log"),
+		args: []string{"up", "--db", s.db, "--out", s.out, "--data-dir", filepath.Join(s.dir, "streams"), "--listen", s.nats},
+		env:  []string{"IHC_API_KEY=" + apiKey, "IHC_API_URL=" + a.url, "IHC_CONV_TYPE_ID=any", fmt.Sprintf("IHC_CONCURRENCY=%d", workers), "IHC_ACK_WAIT=1s"}}
+	s.procs = map[string]*process{"up": up}
+	s.start()
+	for _, n := range []int{3, 14} {
+		at := a.onCall(n)
+		if n == 3 {
+			s.request(ctx, calm.request())
+		}
+		select {
+		case <-at:
+		case <-ctx.Done():
+			require.Fail(t, "it does not go on", s.logs(30))
+		}
+		up.kill()
+		require.NoError(t, up.start())
+	}
+	_, err := s.outcome(ctx, "chaos")
+	require.NoError(t, err, s.logs(30))
+	require.NoError(t, s.drained(ctx))
+	s.nc.Close()
+	code, _ := up.signal(syscall.SIGTERM)
+	require.Zero(t, code, s.logs(10))
+	require.Empty(t, up.deaths)
+	require.Empty(t, calm.want.diff(s.left(ctx)))
+	_, repeated := a.repeats()
+	require.LessOrEqual(t, repeated, 2*workers)
+}
