@@ -66,6 +66,11 @@ fuzz: needs ## Run every fuzz target for FUZZTIME (2000 inputs; 1m, 5000x, …)
 chaos: needs ## Kill the services in mid-run and compare the outcome
 	cd tests/chaos && go test -tags chaos -count=1 -timeout 20m
 
+.PHONY: e2e
+e2e: needs ## Drive the stack in containers from end to end (needs Docker with Compose)
+	scripts/container-host
+	cd tests/e2e && go test -tags e2e -count=1 -timeout 30m -v
+
 ##@ Measure
 
 .PHONY: bench

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -141,20 +140,9 @@ func (p *pipeline) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	p.server.Stop(ctx)
-	// Writer and reporter may have closed the database in each other's way and
-	// left the write-ahead log. The last one to close folds it into the file,
-	// so that the file can be taken elsewhere by itself. One that was refused
-	// has no log, and is left as it was to the byte.
-	file, err := filepath.EvalSymlinks(p.Database) // beside which SQLite keeps it
-	if err == nil {
-		_, err = os.Stat(file + "-wal")
-	}
-	if err != nil {
-		return
-	}
-	if db, err := source.Open(ctx, p.Database, source.Write); err == nil {
-		_ = db.Close()
-	}
+	// The services closed it in each other's way; one that was refused has no
+	// log, and is not touched.
+	source.Fold(p.Database)
 }
 
 // makeWritable creates the output directory and finds out now, and not after a

@@ -3,7 +3,10 @@ package source
 import (
 	"context"
 	"database/sql"
+	"math/rand/v2"
+	"os"
 	"sync"
+	"time"
 )
 
 // Keeper keeps one database open for a long-lived service and opens it anew
@@ -44,7 +47,8 @@ func (k *Keeper) DB(ctx context.Context) (db *sql.DB, fresh bool, err error) {
 	return db, true, nil
 }
 
-// Close closes what is open.
+// Close closes what is open, and leaves the file whole if nobody else has it
+// open: see [Fold].
 func (k *Keeper) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -53,5 +57,33 @@ func (k *Keeper) Close() error {
 	}
 	err := k.db.Close()
 	k.db = nil
+	if k.mode == Write {
+		Fold(k.path)
+	}
 	return err
+}
+
+// Fold puts what the write-ahead log of the database at path holds into the
+// file and removes the log, so that the file can be taken elsewhere by itself,
+// and another be put in its place. SQLite does so when the last connection is
+// closed; but two that close in each other's way both leave it to the other.
+// Where somebody still uses the database, or it cannot be written, the log
+// stays, which loses nothing. A file without a log is left as it is to the byte.
+func Fold(path string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	path = followed(path) // beside which SQLite keeps the log
+	for range 4 {
+		if _, err := os.Stat(path + "-wal"); err != nil {
+			return
+		}
+		if db, err := Open(ctx, path, Write, BusyTimeout(200*time.Millisecond)); err == nil {
+			_ = db.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rand.N(50 * time.Millisecond)): // whoever does the same at the same time
+		}
+	}
 }

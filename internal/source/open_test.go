@@ -154,6 +154,27 @@ func TestLogLeftBehind(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
+func TestFold(t *testing.T) {
+	t.Parallel()
+	path := withLog(t)
+	link := filepath.Join(t.TempDir(), "linked.db")
+	require.NoError(t, os.Symlink(path, link))
+	reader, err := Open(t.Context(), path, Read)
+	require.NoError(t, err)
+	require.Equal(t, 4, costs(t, reader))
+	Fold(link)
+	require.FileExists(t, path+"-wal", "it is in use")
+	require.NoError(t, reader.Close())
+
+	path = withLog(t)
+	Fold(path)
+	require.NoFileExists(t, path+"-wal")
+	r, err := Open(t.Context(), path, Read)
+	require.NoError(t, err)
+	require.Equal(t, 4, costs(t, r))
+	require.NoError(t, r.Close())
+}
+
 // A crash between growing the file's header and its pages leaves a file shorter
 // than it says, and a log that makes it whole.
 func TestShortFileWithLog(t *testing.T) {
