@@ -36,16 +36,18 @@ const (
 
 // Run reports complete runs, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
-	r := &reporter{cfg: cfg, Deps: d, keeper: source.NewKeeper(cfg.Database, source.Write), metrics: newMetrics(d.Metrics)}
-	defer r.keeper.Close() //nolint:errcheck // every transaction is committed or gone
+	r := &reporter{cfg: cfg, Deps: d, metrics: newMetrics(d.Metrics),
+		writes: source.NewKeeper(cfg.Database, source.Write), reads: source.NewKeeper(cfg.Database, source.Read)}
+	defer r.writes.Close() //nolint:errcheck // every transaction is committed or gone
+	defer r.reads.Close()  //nolint:errcheck // only read
 	return stream.Consume(ctx, d.Bus, stream.Written, 1, nil, stream.DecodeEvent, r.handle)
 }
 
 type reporter struct {
 	cfg Config
 	service.Deps
-	keeper  *source.Keeper
-	metrics *metrics
+	writes, reads *source.Keeper
+	metrics       *metrics
 }
 
 // handle makes a run's report. Doing it twice leaves the same table and files
@@ -99,11 +101,11 @@ func (r *reporter) trouble(ctx context.Context, id string, err error) error {
 }
 
 func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
-	db, _, err := r.keeper.DB(ctx)
+	db, readers, err := r.database(ctx)
 	if err != nil {
 		return nil, err
 	}
-	totals, err := report.Rebuild(ctx, db, req)
+	totals, err := report.Rebuild(ctx, db, readers, req)
 	if err != nil {
 		return nil, source.Explain(r.cfg.Database, fmt.Errorf("rebuild channel_reporting: %w", err))
 	}
@@ -126,6 +128,23 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 		_, err := f.Write(append(proof, '\n'))
 		return err
 	})
+}
+
+// database returns the database to write and to read: one file, even if it is
+// replaced at the same time.
+func (r *reporter) database(ctx context.Context) (db, readers *sql.DB, err error) {
+	for fresh := true; fresh; {
+		if _, _, err = r.writes.DB(ctx); err != nil {
+			return nil, nil, err
+		}
+		if readers, _, err = r.reads.DB(ctx); err != nil {
+			return nil, nil, err
+		}
+		if db, fresh, err = r.writes.DB(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	return db, readers, nil
 }
 
 // reasons counts why conversions of the run have no attribution.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -33,9 +34,11 @@ func floor(ctx context.Context, path string) error {
 	}
 	f := &floorRun{ctx: ctx, conn: db.(*sqlite3.SQLiteConn), users: map[string][]floorSession{}}
 	for _, step := range []func() error{f.begin, f.read, f.write, f.report, f.commit, f.conn.Close} {
+		start := time.Now()
 		if err := step(); err != nil {
 			return err
 		}
+		fmt.Fprintln(os.Stderr, time.Since(start).Seconds())
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 
 // each calls do with every row of a query and stops at its first error. The
 // row is used again.
-func each(ctx context.Context, c *sqlite3.SQLiteConn, query string, columns int, do func([]driver.Value) error) (err error) {
-	rows, err := c.Query(query, nil)
+func each(ctx context.Context, c *sqlite3.SQLiteConn, query string, args []driver.Value, columns int, do func([]driver.Value) error) (err error) {
+	rows, err := c.Query(query, args)
 	if err != nil {
 		return err
 	}

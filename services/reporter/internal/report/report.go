@@ -11,9 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/shopspring/decimal"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/source"
@@ -54,36 +56,32 @@ type group struct {
 }
 
 // Rebuild replaces channel_reporting by what the four tables say now, in one
-// transaction, and returns what is in it and what it was made from.
-func Rebuild(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest) (*Totals, error) {
+// transaction on db, and returns what is in it and what it was made from. The
+// tables are read by the connections of readers, side by side; where that is
+// nil, by db alone.
+func Rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest) (*Totals, error) {
+	return rebuild(ctx, db, readers, req, partRows)
+}
+
+func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, partRows int64) (*Totals, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
+	for _, table := range []string{source.CreateCustomerJourney, source.CreateChannelReporting} {
+		if _, err := conn.ExecContext(ctx, table); err != nil {
+			return nil, err
+		}
+	}
 	// The writer's transactions wait for this one, so that all of it is read
 	// from one state of the database and written before there is another.
 	if _, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
 		return nil, err
 	}
 	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // after a commit there is nothing to undo
-	for _, table := range []string{source.CreateCustomerJourney, source.CreateChannelReporting} {
-		if _, err := conn.ExecContext(ctx, table); err != nil {
-			return nil, err
-		}
-	}
-	t := &Totals{}
-	groups := map[key]*group{}
-	if err := conn.Raw(func(c any) error {
-		raw := c.(*sqlite3.SQLiteConn)
-		if err := t.readCosts(ctx, raw, groups); err != nil {
-			return err
-		}
-		return t.readAttributions(ctx, raw, req, groups)
-	}); err != nil {
-		return nil, err
-	}
-	if err := t.readCounts(ctx, conn, req); err != nil {
+	t, groups, err := read(ctx, conn, readers, req, partRows)
+	if err != nil {
 		return nil, err
 	}
 	if err := replace(ctx, conn, groups); err != nil {
@@ -96,90 +94,192 @@ func Rebuild(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest) (*Totals, e
 	return t, err
 }
 
+const (
+	// partRows is how many rows of attribution_customer_journey are read at a time.
+	partRows = 250_000
+	// maxParts bounds how many parts there are where rowids lie far apart.
+	maxParts = 10_000
+)
+
+// read makes sums of the four tables, in parts that do not depend on one
+// another: sums of integers come to the same in any order.
+func read(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, partRows int64) (*Totals, map[key]*group, error) {
+	tasks := []func(context.Context, *sql.Conn, *part) error{
+		func(ctx context.Context, c *sql.Conn, p *part) error { return p.readCosts(ctx, c) },
+		func(ctx context.Context, c *sql.Conn, p *part) error { return p.readCounts(ctx, c, req) },
+	}
+	var first, last int64
+	err := conn.QueryRowContext(ctx, `SELECT coalesce(min(rowid), 0), coalesce(max(rowid), -1) FROM attribution_customer_journey`).Scan(&first, &last)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read attribution_customer_journey: %w", err)
+	}
+	size := max(partRows, (last-first)/maxParts+1)
+	for ; first <= last; first += size {
+		from, to := first, min(last, first+size-1)
+		tasks = append(tasks, func(ctx context.Context, c *sql.Conn, p *part) error {
+			return p.readAttributions(ctx, c, from, to, req)
+		})
+	}
+	whole := newPart()
+	if readers == nil {
+		for _, do := range tasks {
+			if err := do(ctx, conn, whole); err != nil {
+				return nil, nil, err
+			}
+		}
+		return &whole.Totals, whole.groups, nil
+	}
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(readers.Stats().MaxOpenConnections, 1))
+	for _, do := range tasks {
+		g.Go(func() error {
+			c, err := readers.Conn(ctx)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			p := newPart()
+			if err := do(ctx, c, p); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			whole.add(p)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
+	}
+	return &whole.Totals, whole.groups, nil
+}
+
+// part is what some of the rows add up to.
+type part struct {
+	Totals
+	groups map[key]*group
+}
+
+func newPart() *part { return &part{groups: map[key]*group{}} }
+
+func (p *part) add(q *part) {
+	for _, sum := range []struct{ into, of *int64 }{
+		{&p.share, &q.share}, {&p.cost, &q.cost}, {&p.costs, &q.costs}, {&p.runShare, &q.runShare}, {&p.runRows, &q.runRows},
+		{&p.attribbed, &q.attribbed}, {&p.inRange, &q.inRange}, {&p.orphans, &q.orphans},
+		{&p.withoutCost, &q.withoutCost}, {&p.withoutSession, &q.withoutSession},
+	} {
+		*sum.into += *sum.of
+	}
+	p.product.sum(q.product)
+	p.runSum.sum(q.runSum)
+	p.revenue.sum(q.revenue)
+	for k, g := range q.groups {
+		all := p.groups[k]
+		if all == nil {
+			p.groups[k] = g
+			continue
+		}
+		all.cost += g.cost
+		all.share += g.share
+		all.product.sum(g.product)
+	}
+}
+
+// raw calls do with the driver's own connection under c.
+func raw(c *sql.Conn, do func(*sqlite3.SQLiteConn) error) error {
+	return c.Raw(func(c any) error { return do(c.(*sqlite3.SQLiteConn)) })
+}
+
 // readCosts makes the groups: one for each channel and date that has sessions,
 // with the cost of all of them, summed before any join with attributions.
-func (t *Totals) readCosts(ctx context.Context, c *sqlite3.SQLiteConn, groups map[key]*group) error {
+func (p *part) readCosts(ctx context.Context, conn *sql.Conn) error {
 	const query = `SELECT s.channel_name||'', s.event_date||'', c.session_id IS NULL, coalesce(c.cost, 0.0)
 		FROM session_sources s LEFT JOIN session_costs c ON c.session_id = s.session_id`
-	return each(ctx, c, query, 4, func(row []driver.Value) error {
-		g := at(groups, row[0], row[1])
-		if number(row[2]) != 0 {
-			t.withoutCost++
+	return raw(conn, func(c *sqlite3.SQLiteConn) error {
+		return each(ctx, c, query, nil, 4, func(row []driver.Value) error {
+			g := at(p.groups, row[0], row[1])
+			if number(row[2]) != 0 {
+				p.withoutCost++
+				return nil
+			}
+			cost := toCost(number(row[3]))
+			g.cost += cost
+			p.cost += cost
 			return nil
-		}
-		cost := toCost(number(row[3]))
-		g.cost += cost
-		t.cost += cost
-		return nil
+		})
 	})
 }
 
-// readAttributions adds what sessions earned, by the date of the session.
+// readAttributions adds what sessions earned, by the date of the session, in
+// the rows with the given numbers, both included.
 //
 // A join would look every session up once for each conversion it serves. The
 // attributions of one conversion lie together, and those of one user's
 // conversions near each other, so what was looked up last answers most.
-func (t *Totals) readAttributions(ctx context.Context, c *sqlite3.SQLiteConn, req *ihcv1.RunRequest, groups map[key]*group) (err error) {
-	sessions, err := newLookup(c, `SELECT channel_name||'', event_date||'' FROM session_sources WHERE session_id = ?`)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, sessions.close()) }()
-	conversions, err := newLookup(c, `SELECT revenue, conv_date||'' FROM conversions WHERE conv_id = ?`)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, conversions.close()) }()
-
-	earned := newRecent[*group](1 << 16)
-	var conv string
-	var known, inRange bool // of conv
-	var revenue int64
-	return each(ctx, c, `SELECT conv_id||'', session_id||'', ihc FROM attribution_customer_journey`, 3, func(row []driver.Value) error {
-		id, _ := row[0].(string)
-		session, _ := row[1].(string)
-		if id != conv || conv == "" {
-			found, err := conversions.get(id)
-			if err != nil {
-				return err
-			}
-			conv, known = id, found != nil
-			if known {
-				date, _ := found[1].(string)
-				revenue, inRange = toRevenue(number(found[0])), run.InRange(req, date)
-			}
+func (p *part) readAttributions(ctx context.Context, conn *sql.Conn, from, to int64, req *ihcv1.RunRequest) error {
+	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
+		sessions, err := newLookup(c, `SELECT channel_name||'', event_date||'' FROM session_sources WHERE session_id = ?`)
+		if err != nil {
+			return err
 		}
-		g, ok := earned.get(session)
-		if !ok {
-			found, err := sessions.get(session)
-			if err != nil {
-				return err
-			}
-			if found != nil {
-				g = at(groups, found[0], found[1])
-			}
-			earned.put(session, g)
+		defer func() { err = errors.Join(err, sessions.close()) }()
+		conversions, err := newLookup(c, `SELECT revenue, conv_date||'' FROM conversions WHERE conv_id = ?`)
+		if err != nil {
+			return err
 		}
-		if g == nil || !known {
-			t.orphans++
+		defer func() { err = errors.Join(err, conversions.close()) }()
+		earned := newRecent[*group](1 << 15)
+		var conv string
+		var known, inRange bool // of conv
+		var revenue int64
+		const query = `SELECT conv_id||'', session_id||'', ihc FROM attribution_customer_journey WHERE rowid BETWEEN ? AND ?`
+		return each(ctx, c, query, []driver.Value{from, to}, 3, func(row []driver.Value) error {
+			id, _ := row[0].(string)
+			session, _ := row[1].(string)
+			if id != conv || conv == "" {
+				found, err := conversions.get(id)
+				if err != nil {
+					return err
+				}
+				conv, known = id, found != nil
+				if known {
+					date, _ := found[1].(string)
+					revenue, inRange = toRevenue(number(found[0])), run.InRange(req, date)
+				}
+			}
+			g, ok := earned.get(session)
+			if !ok {
+				found, err := sessions.get(session)
+				if err != nil {
+					return err
+				}
+				if found != nil {
+					g = at(p.groups, found[0], found[1])
+				}
+				earned.put(session, g)
+			}
+			if g == nil || !known {
+				p.orphans++
+				return nil
+			}
+			share := toShare(number(row[2]))
+			g.share += share
+			p.share += share
+			g.product.add(share, revenue)
+			p.product.add(share, revenue)
+			if inRange {
+				p.runShare += share
+				p.runSum.add(share, revenue)
+				p.runRows++
+			}
 			return nil
-		}
-		share := toShare(number(row[2]))
-		g.share += share
-		t.share += share
-		g.product.add(share, revenue)
-		t.product.add(share, revenue)
-		if inRange {
-			t.runShare += share
-			t.runSum.add(share, revenue)
-			t.runRows++
-		}
-		return nil
+		})
 	})
 }
 
 // readCounts reads by other ways what the sums are to be held against.
-func (t *Totals) readCounts(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRequest) error {
+func (p *part) readCounts(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRequest) error {
 	start, end := run.Range(req)
 	rows, err := conn.QueryContext(ctx, `SELECT v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
 		FROM conversions v WHERE v.conv_date BETWEEN ? AND ?`, start, end)
@@ -193,10 +293,10 @@ func (t *Totals) readCounts(ctx context.Context, conn *sql.Conn, req *ihcv1.RunR
 		if err := rows.Scan(&revenue, &attributed); err != nil {
 			return fmt.Errorf("read conversions: %w", err)
 		}
-		t.inRange++
+		p.inRange++
 		if attributed {
-			t.attribbed++
-			t.revenue.add(shareUnit, toRevenue(revenue))
+			p.attribbed++
+			p.revenue.add(shareUnit, toRevenue(revenue))
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -205,7 +305,7 @@ func (t *Totals) readCounts(ctx context.Context, conn *sql.Conn, req *ihcv1.RunR
 	err = conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT
 		coalesce(sum(CASE WHEN s.session_id IS NOT NULL THEN CAST(round(coalesce(c.cost, 0.0) * %d) AS integer) END), 0),
 		count(*) - count(s.session_id) FROM session_costs c LEFT JOIN session_sources s ON s.session_id = c.session_id`, costUnit)).
-		Scan(&t.costs, &t.withoutSession)
+		Scan(&p.costs, &p.withoutSession)
 	if err != nil {
 		return fmt.Errorf("read session_costs: %w", err)
 	}

@@ -199,7 +199,7 @@ func TestReportIsThatOfTheOracle(t *testing.T) {
 		}
 		db := d.insert(t, 0)
 		defer db.Close()
-		totals, err := Rebuild(context.Background(), db, req)
+		totals, err := Rebuild(context.Background(), db, nil, req)
 		require.NoError(t, err)
 		want := d.oracle()
 		require.Len(t, totals.Rows, len(want))
@@ -222,7 +222,7 @@ func TestReportDoesNotDependOnTheOrderOfRows(t *testing.T) {
 		for seed := range uint64(3) {
 			db := d.insert(t, seed)
 			for range seed + 1 {
-				totals, err := Rebuild(context.Background(), db, &ihcv1.RunRequest{})
+				totals, err := Rebuild(context.Background(), db, nil, &ihcv1.RunRequest{})
 				require.NoError(t, err)
 				var b bytes.Buffer
 				require.NoError(t, Write(&b, totals.Rows))
@@ -234,6 +234,36 @@ func TestReportDoesNotDependOnTheOrderOfRows(t *testing.T) {
 			}
 			require.NoError(t, db.Close())
 		}
+	})
+}
+
+// Read in many parts side by side, it is the report of one reader.
+func TestReportDoesNotDependOnTheParts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		d := drawData(t)
+		memory := d.insert(t, 0)
+		defer memory.Close()
+		_, err := memory.Exec(`UPDATE attribution_customer_journey SET rowid = -3 * rowid`)
+		require.NoError(t, err)
+		file, err := os.MkdirTemp(dir, "")
+		require.NoError(t, err)
+		path := filepath.Join(file, "shop.db")
+		_, err = memory.Exec(`VACUUM INTO ?`, path)
+		require.NoError(t, err)
+		want, err := Rebuild(context.Background(), memory, nil, &ihcv1.RunRequest{})
+		require.NoError(t, err)
+
+		db, err := source.Open(context.Background(), path, source.Write)
+		require.NoError(t, err)
+		defer db.Close()
+		readers, err := source.Open(context.Background(), path, source.Read, source.Readers(3))
+		require.NoError(t, err)
+		defer readers.Close()
+		got, err := rebuild(context.Background(), db, readers, &ihcv1.RunRequest{}, rapid.Int64Range(1, 9).Draw(t, "rows"))
+		require.NoError(t, err)
+		require.Equal(t, want, got)
 	})
 }
 
@@ -250,7 +280,7 @@ func rebuilt(t *testing.T, d *data, req *ihcv1.RunRequest) *Totals {
 	t.Helper()
 	db := d.insert(t, 0)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	totals, err := Rebuild(t.Context(), db, req)
+	totals, err := Rebuild(t.Context(), db, nil, req)
 	require.NoError(t, err)
 	return totals
 }

@@ -30,6 +30,11 @@ func (p *product) add(share, revenue int64) {
 	p.rest += x % productUnit
 }
 
+func (p *product) sum(q product) {
+	p.whole += q.whole
+	p.rest += q.rest
+}
+
 func (p product) decimal() decimal.Decimal {
 	return decimal.NewFromInt(p.whole).Add(decimal.New(p.rest, -8))
 }

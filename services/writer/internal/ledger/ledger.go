@@ -9,6 +9,8 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/ihc-pipeline/ihc/internal/fault"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -23,8 +25,6 @@ var schema string
 type Ledger struct {
 	path   string
 	keeper *source.Keeper
-	insert rows
-	remove rows
 }
 
 // Open returns a ledger of the database at path. Nothing is opened yet.
@@ -44,8 +44,8 @@ func (l *Ledger) transact(ctx context.Context, do func(*sql.Tx) error) error {
 	}
 	if fresh {
 		// A key's page is written again and again; copying it from the log
-		// into the database is better done once in 16,384 pages than in 1,000.
-		if _, err := db.ExecContext(ctx, `PRAGMA wal_autocheckpoint = 16384`); err != nil {
+		// into the database is better done once in 65,536 pages than in 1,000.
+		if _, err := db.ExecContext(ctx, `PRAGMA wal_autocheckpoint = 65536`); err != nil {
 			return source.Explain(l.path, err)
 		}
 	}
@@ -133,50 +133,51 @@ func (l *Ledger) End(ctx context.Context, id, status string) error {
 
 // Store writes results that are not stored yet, all of them or none: the rows
 // of attribution_customer_journey, the outcomes, and what they add to their
-// runs. A conversion that has rows of an earlier run loses those, whatever
-// became of it now: later results win whole conversions.
+// runs. A conversion that has rows of an earlier run or result loses those,
+// whatever became of it now: later results win whole conversions.
 func (l *Ledger) Store(ctx context.Context, results []*ihcv1.AttributionResult) error {
 	return l.transact(ctx, func(tx *sql.Tx) error {
+		latest := journeys{}
 		for _, r := range results {
-			if err := l.store(ctx, tx, r); err != nil {
-				return fmt.Errorf("store chunk %d of run %s: %w", r.GetChunk(), r.GetRunId(), err)
+			if err := l.record(ctx, tx, r, latest); err != nil {
+				return fmt.Errorf("record chunk %d of run %s: %w", r.GetChunk(), r.GetRunId(), err)
 			}
+		}
+		if err := l.write(ctx, tx, latest); err != nil {
+			return fmt.Errorf("store %s: %w", named(results), err)
 		}
 		return nil
 	})
 }
 
-func (l *Ledger) store(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionResult) error {
+// named names the results of a batch.
+func named(results []*ihcv1.AttributionResult) string {
+	first := results[0]
+	if len(results) == 1 {
+		return fmt.Sprintf("chunk %d of run %s", first.GetChunk(), first.GetRunId())
+	}
+	return fmt.Sprintf("%d results, from chunk %d of run %s on", len(results), first.GetChunk(), first.GetRunId())
+}
+
+// journeys holds by conversion id what the latest result says of it: its
+// attribution, or nil where it has none.
+type journeys map[string]*ihcv1.Attribution
+
+// record puts a result that is not stored yet into the run's books, and its
+// conversions among the latest.
+func (l *Ledger) record(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionResult, latest journeys) error {
 	stored, err := l.forget(ctx, tx, r)
 	if err != nil || stored {
 		return err
 	}
 	counts := &ihcv1.Counts{}
-	convs := make([]any, 0, len(r.GetAttributions())+len(r.GetOutcomes()))
 	for _, a := range r.GetAttributions() {
-		convs = append(convs, a.GetConvId())
+		latest[a.GetConvId()] = a
 		run.Add(counts, ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED, 1, uint64(len(a.GetSessionIds())))
 	}
 	for _, o := range r.GetOutcomes() {
-		convs = append(convs, o.GetConvId())
+		latest[o.GetConvId()] = nil
 		run.Add(counts, o.GetKind(), 1, 0)
-	}
-	if err := l.remove.exec(ctx, tx, `DELETE FROM attribution_customer_journey WHERE conv_id IN (`, "?", `)`, 1, convs); err != nil {
-		return err
-	}
-	values := make([]any, 0, 3*counts.GetTouchpoints())
-	for _, a := range r.GetAttributions() {
-		var conv any = a.GetConvId() // boxed once for all its rows
-		for i, session := range a.GetSessionIds() {
-			// Dividing two exact numbers gives the double nearest to the
-			// decimal, the same one that parsing "0.5100" gives.
-			values = append(values, conv, session, float64(a.GetIhc()[i])/10_000)
-		}
-	}
-	if err := l.insert.exec(ctx, tx, `INSERT INTO attribution_customer_journey (conv_id, session_id, ihc) VALUES `, "(?,?,?)", ``, 3, values); err != nil {
-		return err
-	}
-	for _, o := range r.GetOutcomes() {
 		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_outcomes (run_id, conv_id, chunk, outcome, reason, sessions) VALUES (?,?,?,?,?,?)`,
 			r.GetRunId(), o.GetConvId(), r.GetChunk(), run.OutcomeName(o.GetKind()), o.GetReason(), o.GetSessions())
 		if err != nil {
@@ -190,6 +191,34 @@ func (l *Ledger) store(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionResu
 		return err
 	}
 	return l.add(ctx, tx, r, counts, +1)
+}
+
+// write replaces the rows of the conversions. It goes by the order of the
+// table's key, so that each of its pages is visited once in a transaction.
+func (l *Ledger) write(ctx context.Context, tx *sql.Tx, latest journeys) error {
+	conversions := slices.Sorted(maps.Keys(latest))
+	remove := newRows(tx, `DELETE FROM attribution_customer_journey WHERE conv_id IN (`, "?", `)`)
+	for _, id := range conversions {
+		if err := remove.add(ctx, id); err != nil {
+			return err
+		}
+	}
+	if err := remove.close(ctx); err != nil {
+		return err
+	}
+	insert := newRows(tx, `INSERT INTO attribution_customer_journey (conv_id, session_id, ihc) VALUES `, "(?,?,?)", ``)
+	for _, id := range conversions {
+		a := latest[id]
+		var conv any = id // boxed once for all its rows
+		for i, session := range a.GetSessionIds() {
+			// Dividing two exact numbers gives the double nearest to the
+			// decimal, the same one that parsing "0.5100" gives.
+			if err := insert.add(ctx, conv, session, float64(a.GetIhc()[i])/10_000); err != nil {
+				return err
+			}
+		}
+	}
+	return insert.close(ctx)
 }
 
 // forget reports whether r is stored already. If what is stored of its chunk

@@ -108,7 +108,8 @@ func TestStoringTwiceIsStoringOnce(t *testing.T) {
 	}
 }
 
-// A transaction that fails leaves nothing, and the reason names the chunk.
+// A transaction that fails leaves nothing, and the reason names the chunk, or
+// the first of several, which the caller then stores one by one.
 func TestResultsAreStoredTogetherOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	path := newDB(t)
@@ -118,9 +119,11 @@ func TestResultsAreStoredTogetherOrNotAtAll(t *testing.T) {
 	err := l.Store(t.Context(), []*ihcv1.AttributionResult{
 		{RunId: "run", Chunk: 1, Attributions: []*ihcv1.Attribution{attributed("a", 10_000)}},
 		{RunId: "run", Chunk: 2, Attributions: []*ihcv1.Attribution{twice}}})
-	require.ErrorContains(t, err, "store chunk 2 of run run")
+	require.ErrorContains(t, err, "store 2 results, from chunk 1 of run run on")
 	require.Equal(t, fault.Run, fault.KindOf(err), "it lies in the result, not in the environment")
 	require.Empty(t, table(t, path, `SELECT name FROM sqlite_schema WHERE name = 'pipeline_runs'`))
+	err = l.Store(t.Context(), []*ihcv1.AttributionResult{{RunId: "run", Chunk: 2, Attributions: []*ihcv1.Attribution{twice}}})
+	require.ErrorContains(t, err, "store chunk 2 of run run")
 	require.NoError(t, l.Store(t.Context(), []*ihcv1.AttributionResult{{RunId: "run", Chunk: 1, Attributions: []*ihcv1.Attribution{attributed("a", 10_000)}}}))
 	require.Len(t, table(t, path, journeyQuery), 1)
 }
