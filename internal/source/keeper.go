@@ -16,14 +16,17 @@ import (
 type Keeper struct {
 	path string
 	mode Mode
+	opts []Option
 
 	mu sync.Mutex
 	db *sql.DB
 	id FileID
 }
 
-// NewKeeper returns a keeper of the database at path.
-func NewKeeper(path string, mode Mode) *Keeper { return &Keeper{path: path, mode: mode} }
+// NewKeeper returns a keeper of the database at path, to be opened with opts.
+func NewKeeper(path string, mode Mode, opts ...Option) *Keeper {
+	return &Keeper{path: path, mode: mode, opts: opts}
+}
 
 // DB returns the database that is at the path now. Its errors are those of
 // [Open]. fresh says whether it was opened by this call.
@@ -37,7 +40,7 @@ func (k *Keeper) DB(ctx context.Context) (db *sql.DB, fresh bool, err error) {
 	if k.db != nil && k.id == id {
 		return k.db, false, nil
 	}
-	if db, err = Open(ctx, k.path, k.mode); err != nil {
+	if db, err = Open(ctx, k.path, k.mode, k.opts...); err != nil {
 		return nil, false, err
 	}
 	if k.db != nil {

@@ -34,10 +34,15 @@ const (
 	ReconciliationFile = "reconciliation.json"
 )
 
+// readers is how many connections read for a report side by side.
+const readers = 2
+
 // Run reports complete runs, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	r := &reporter{cfg: cfg, Deps: d, metrics: newMetrics(d.Metrics),
-		writes: source.NewKeeper(cfg.Database, source.Write), reads: source.NewKeeper(cfg.Database, source.Read)}
+		writes: source.NewKeeper(cfg.Database, source.Write),
+		// Sessions are looked up in no order.
+		reads: source.NewKeeper(cfg.Database, source.Read, source.Readers(readers), source.Cache(48))}
 	defer r.writes.Close() //nolint:errcheck // every transaction is committed or gone
 	defer r.reads.Close()  //nolint:errcheck // only read
 	return stream.Consume(ctx, d.Bus, stream.Written, 1, nil, stream.DecodeEvent, r.handle)

@@ -95,8 +95,9 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, pa
 }
 
 const (
-	// partRows is how many rows of attribution_customer_journey are read at a time.
-	partRows = 250_000
+	// partRows is how many rows of attribution_customer_journey make a part: so
+	// many that few sessions are looked up for more than one.
+	partRows = 700_000
 	// maxParts bounds how many parts there are where rowids lie far apart.
 	maxParts = 10_000
 )
@@ -229,7 +230,7 @@ func (p *part) readAttributions(ctx context.Context, conn *sql.Conn, from, to in
 			return err
 		}
 		defer func() { err = errors.Join(err, conversions.close()) }()
-		earned := newRecent[*group](1 << 15)
+		earned := newRecent[*group](1 << 16)
 		var conv string
 		var known, inRange bool // of conv
 		var revenue int64

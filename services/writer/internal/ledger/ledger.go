@@ -6,11 +6,14 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	_ "embed"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/fault"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -35,9 +38,15 @@ func Open(path string) *Ledger {
 // Close closes the database.
 func (l *Ledger) Close() error { return l.keeper.Close() }
 
+// transaction is one, and the connection it is on.
+type transaction struct {
+	*sql.Tx
+	conn *sql.Conn
+}
+
 // transact runs do in a transaction, in a database that has all tables. Errors
 // are explained for people and classified (see [source.Explain]).
-func (l *Ledger) transact(ctx context.Context, do func(*sql.Tx) error) error {
+func (l *Ledger) transact(ctx context.Context, do func(transaction) error) error {
 	db, fresh, err := l.keeper.DB(ctx)
 	if err != nil {
 		return err
@@ -49,10 +58,16 @@ func (l *Ledger) transact(ctx context.Context, do func(*sql.Tx) error) error {
 			return source.Explain(l.path, err)
 		}
 	}
-	tx, err := db.BeginTx(ctx, nil)
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return source.Explain(l.path, err)
 	}
+	defer conn.Close()
+	begun, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return source.Explain(l.path, err)
+	}
+	tx := transaction{begun, conn}
 	defer tx.Rollback()
 	// Every time: a transaction that made them may have come to nothing, and
 	// users may drop them.
@@ -70,7 +85,7 @@ func (l *Ledger) transact(ctx context.Context, do func(*sql.Tx) error) error {
 	return source.Explain(l.path, tx.Commit())
 }
 
-func createTables(ctx context.Context, tx *sql.Tx) error {
+func createTables(ctx context.Context, tx transaction) error {
 	for _, statement := range []string{source.CreateCustomerJourney, source.CreateChannelReporting, schema} {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("create the pipeline's tables: %w", err)
@@ -80,7 +95,7 @@ func createTables(ctx context.Context, tx *sql.Tx) error {
 }
 
 // checkTables makes sure that the tables by the pipeline's names are its own.
-func (l *Ledger) checkTables(ctx context.Context, tx *sql.Tx) error {
+func (l *Ledger) checkTables(ctx context.Context, tx transaction) error {
 	for table, query := range map[string]string{
 		"pipeline_runs": `SELECT run_id, status, request, model, expected_chunks, expected_range, chunks, in_range, attributed, approximated, excluded,
 			failed, without_sessions, touchpoints, requests, revision FROM pipeline_runs`,
@@ -105,7 +120,7 @@ func (l *Ledger) Accept(ctx context.Context, req *ihcv1.RunRequest) error {
 	if err != nil {
 		return err
 	}
-	return l.transact(ctx, func(tx *sql.Tx) error {
+	return l.transact(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, request) VALUES (?1, ?2)
 			ON CONFLICT (run_id) DO UPDATE SET request = ?2`, req.GetRunId(), string(text))
 		return err
@@ -114,7 +129,7 @@ func (l *Ledger) Accept(ctx context.Context, req *ihcv1.RunRequest) error {
 
 // Expect records how many chunks and conversions a run has.
 func (l *Ledger) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted) error {
-	return l.transact(ctx, func(tx *sql.Tx) error {
+	return l.transact(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, expected_chunks, expected_range) VALUES (?1, ?2, ?3)
 			ON CONFLICT (run_id) DO UPDATE SET expected_chunks = ?2, expected_range = ?3`, id, e.GetChunks(), e.GetCounts().GetInRange())
 		return err
@@ -124,7 +139,7 @@ func (l *Ledger) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted) e
 // End records that a run was ended before its time: status is "failed" or
 // "cancelled". A run that is written stays so.
 func (l *Ledger) End(ctx context.Context, id, status string) error {
-	return l.transact(ctx, func(tx *sql.Tx) error {
+	return l.transact(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, status) VALUES (?1, ?2)
 			ON CONFLICT (run_id) DO UPDATE SET status = ?2 WHERE status = 'running'`, id, status)
 		return err
@@ -136,7 +151,7 @@ func (l *Ledger) End(ctx context.Context, id, status string) error {
 // runs. A conversion that has rows of an earlier run or result loses those,
 // whatever became of it now: later results win whole conversions.
 func (l *Ledger) Store(ctx context.Context, results []*ihcv1.AttributionResult) error {
-	return l.transact(ctx, func(tx *sql.Tx) error {
+	return l.transact(ctx, func(tx transaction) error {
 		latest := journeys{}
 		for _, r := range results {
 			if err := l.record(ctx, tx, r, latest); err != nil {
@@ -165,7 +180,7 @@ type journeys map[string]*ihcv1.Attribution
 
 // record puts a result that is not stored yet into the run's books, and its
 // conversions among the latest.
-func (l *Ledger) record(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionResult, latest journeys) error {
+func (l *Ledger) record(ctx context.Context, tx transaction, r *ihcv1.AttributionResult, latest journeys) error {
 	stored, err := l.forget(ctx, tx, r)
 	if err != nil || stored {
 		return err
@@ -194,36 +209,46 @@ func (l *Ledger) record(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionRes
 }
 
 // write replaces the rows of the conversions. It goes by the order of the
-// table's key, so that each of its pages is visited once in a transaction.
-func (l *Ledger) write(ctx context.Context, tx *sql.Tx, latest journeys) error {
-	conversions := slices.Sorted(maps.Keys(latest))
-	remove := newRows(tx, `DELETE FROM attribution_customer_journey WHERE conv_id IN (`, "?", `)`)
-	for _, id := range conversions {
-		if err := remove.add(ctx, id); err != nil {
-			return err
-		}
-	}
-	if err := remove.close(ctx); err != nil {
-		return err
-	}
-	insert := newRows(tx, `INSERT INTO attribution_customer_journey (conv_id, session_id, ihc) VALUES `, "(?,?,?)", ``)
-	for _, id := range conversions {
-		a := latest[id]
-		var conv any = id // boxed once for all its rows
-		for i, session := range a.GetSessionIds() {
-			// Dividing two exact numbers gives the double nearest to the
-			// decimal, the same one that parsing "0.5100" gives.
-			if err := insert.add(ctx, conv, session, float64(a.GetIhc()[i])/10_000); err != nil {
+// table's key, so that each of its pages is visited once in a transaction, and
+// removes what there was just before it inserts, while the page is at hand.
+func (l *Ledger) write(ctx context.Context, tx transaction, latest journeys) error {
+	return tx.conn.Raw(func(c any) (err error) {
+		remove := newRows(c.(*sqlite3.SQLiteConn), `DELETE FROM attribution_customer_journey WHERE conv_id IN (`, "?", `)`, 1, 32)
+		// Without OR FAIL, SQLite would keep what it takes to undo the one
+		// statement; all of the transaction is undone if one fails.
+		insert := newRows(c.(*sqlite3.SQLiteConn), `INSERT OR FAIL INTO attribution_customer_journey (conv_id, session_id, ihc) VALUES `, "(?,?,?)", ``, 3, 256)
+		defer func() { err = errors.Join(err, remove.close(), insert.close()) }()
+		for conversions := range slices.Chunk(slices.Sorted(maps.Keys(latest)), remove.most) {
+			if err := ctx.Err(); err != nil {
 				return err
 			}
+			for _, id := range conversions {
+				if err := remove.add(id); err != nil {
+					return err
+				}
+			}
+			if err := remove.flush(); err != nil {
+				return err
+			}
+			for _, id := range conversions {
+				a := latest[id]
+				var conv driver.Value = id // boxed once for all its rows
+				for i, session := range a.GetSessionIds() {
+					// Dividing two exact numbers gives the double nearest to the
+					// decimal, the same one that parsing "0.5100" gives.
+					if err := insert.add(conv, session, float64(a.GetIhc()[i])/10_000); err != nil {
+						return err
+					}
+				}
+			}
 		}
-	}
-	return insert.close(ctx)
+		return insert.flush()
+	})
 }
 
 // forget reports whether r is stored already. If what is stored of its chunk
 // is an earlier revision, that is taken out.
-func (l *Ledger) forget(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionResult) (stored bool, err error) {
+func (l *Ledger) forget(ctx context.Context, tx transaction, r *ihcv1.AttributionResult) (stored bool, err error) {
 	old := &ihcv1.AttributionResult{RunId: r.GetRunId(), Chunk: r.GetChunk()}
 	c := &ihcv1.Counts{}
 	err = tx.QueryRowContext(ctx, `SELECT revision, in_range, attributed, approximated, excluded, failed, without_sessions, touchpoints, requests
@@ -247,7 +272,7 @@ func (l *Ledger) forget(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionRes
 }
 
 // add changes a run's sums by those of one chunk, sign times.
-func (l *Ledger) add(ctx context.Context, tx *sql.Tx, r *ihcv1.AttributionResult, c *ihcv1.Counts, sign int) error {
+func (l *Ledger) add(ctx context.Context, tx transaction, r *ihcv1.AttributionResult, c *ihcv1.Counts, sign int) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, chunks, in_range, attributed, approximated, excluded, failed, without_sessions, touchpoints, requests, revision, model)
 		VALUES (?1, ?2, ?2*?3, ?2*?4, ?2*?5, ?2*?6, ?2*?7, ?2*?8, ?2*?9, ?2*?10, ?11, ?12)
 		ON CONFLICT (run_id) DO UPDATE SET chunks = chunks + ?2, in_range = in_range + ?2*?3, attributed = attributed + ?2*?4,
@@ -286,7 +311,7 @@ func (l *Ledger) Finish(ctx context.Context, id string) (State, error) {
 	var status string
 	var chunks int64
 	var wantChunks, wantRange sql.NullInt64
-	err := l.transact(ctx, func(tx *sql.Tx) error {
+	err := l.transact(ctx, func(tx transaction) error {
 		err := tx.QueryRowContext(ctx, `SELECT status, model, expected_chunks, expected_range, chunks, in_range, attributed, approximated, excluded, failed,
 			without_sessions, touchpoints, requests, revision FROM pipeline_runs WHERE run_id = ?`, id).
 			Scan(&status, &s.Model, &wantChunks, &wantRange, &chunks, &c.InRange, &c.Attributed, &c.Approximated, &c.Excluded, &c.Failed,

@@ -2,51 +2,67 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"strings"
+
+	"github.com/mattn/go-sqlite3"
 )
 
-// perStatement is how many rows one statement takes. With three values a row
-// it stays below the 999 parameters that every SQLite allows.
-const perStatement = 256
-
-// rows runs a statement, head + row,row,… + tail, for many rows at a time:
-// most of the cost of a small row is the way into SQLite.
+// rows runs a statement, head + row,row,… + tail, for many rows at a time, on
+// the driver's own connection: most of the cost of a small row is the way into
+// SQLite.
 type rows struct {
-	tx              *sql.Tx
+	conn            *sqlite3.SQLiteConn
 	head, row, tail string
-	full            *sql.Stmt // for perStatement rows, once there were so many
-	values          []any     // not yet run
-	n               int       // rows in values
+	most            int                 // rows in one statement; SQLite allows 999 values at least
+	full            driver.Stmt         // for most rows, once there were so many
+	values          []driver.NamedValue // room for most rows
+	set             int                 // of values, not yet run
+	width           int                 // values in a row
 }
 
-func newRows(tx *sql.Tx, head, row, tail string) *rows {
-	return &rows{tx: tx, head: head, row: row, tail: tail}
+func newRows(conn *sqlite3.SQLiteConn, head, row, tail string, width, most int) *rows {
+	r := &rows{conn: conn, head: head, row: row, tail: tail, most: most, values: make([]driver.NamedValue, width*most), width: width}
+	for i := range r.values {
+		r.values[i].Ordinal = i + 1
+	}
+	return r
 }
 
 // add takes the values of one row.
-func (r *rows) add(ctx context.Context, values ...any) (err error) {
-	r.values = append(r.values, values...)
-	if r.n++; r.n < perStatement {
+func (r *rows) add(values ...driver.Value) (err error) {
+	for _, v := range values {
+		r.values[r.set].Value = v
+		r.set++
+	}
+	if r.set < len(r.values) {
 		return nil
 	}
 	if r.full == nil {
-		if r.full, err = r.tx.PrepareContext(ctx, r.text()); err != nil {
+		if r.full, err = r.conn.Prepare(r.text(r.most)); err != nil {
 			return err
 		}
 	}
-	_, err = r.full.ExecContext(ctx, r.values...)
-	r.values, r.n = r.values[:0], 0
+	r.set = 0
+	_, err = r.full.(driver.StmtExecContext).ExecContext(context.Background(), r.values) // without a goroutine to watch a context
 	return err
 }
 
-// close runs what is left over. Statements end with the transaction.
-func (r *rows) close(ctx context.Context) error {
-	if r.n == 0 {
+// flush runs what is left over.
+func (r *rows) flush() error {
+	if r.set == 0 {
 		return nil
 	}
-	_, err := r.tx.ExecContext(ctx, r.text(), r.values...)
+	_, err := r.conn.ExecContext(context.Background(), r.text(r.set/r.width), r.values[:r.set])
+	r.set = 0
 	return err
 }
 
-func (r *rows) text() string { return r.head + strings.Repeat(r.row+",", r.n-1) + r.row + r.tail }
+func (r *rows) text(n int) string { return r.head + strings.Repeat(r.row+",", n-1) + r.row + r.tail }
+
+func (r *rows) close() error {
+	if r.full == nil {
+		return nil
+	}
+	return r.full.Close()
+}
