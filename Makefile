@@ -74,7 +74,11 @@ e2e: needs ## Drive the stack in containers from end to end (needs Docker with C
 ##@ Measure
 
 .PHONY: bench
-bench: needs ## Run every benchmark, with allocations (PKG=./internal/… for one package)
+bench: needs ## Measure requests, speed, growth and memory; prints a table (some ten minutes)
+	go run ./tests/bench -dir $(OUT)/bench $(BENCHARGS)
+
+.PHONY: microbench
+microbench: needs ## Run every Go benchmark, with allocations (PKG=./internal/… for one package)
 	@scripts/each-test Benchmark $(PKG) | cut -d' ' -f1 | uniq | while read -r pkg; do \
 	  go test -run '^$$' -bench . -benchmem "$$pkg" </dev/null; done
 

@@ -5,12 +5,9 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -28,19 +25,25 @@ import (
 // It was chosen among: rows in the order of reading or of the key; a rollback
 // journal or a write-ahead log; indices for reading or sorting in memory.
 func floor(ctx context.Context, path string) error {
-	db, err := (&sqlite3.SQLiteDriver{}).Open("file:" + path + "?_journal_mode=DELETE&_synchronous=FULL&_cache_size=-262144&_locking_mode=EXCLUSIVE")
+	f, err := openFloor(ctx, path)
 	if err != nil {
 		return err
 	}
-	f := &floorRun{ctx: ctx, conn: db.(*sqlite3.SQLiteConn), users: map[string][]floorSession{}}
 	for _, step := range []func() error{f.begin, f.read, f.write, f.report, f.commit, f.conn.Close} {
-		start := time.Now()
 		if err := step(); err != nil {
 			return err
 		}
-		fmt.Fprintln(os.Stderr, time.Since(start).Seconds())
 	}
 	return nil
+}
+
+func openFloor(ctx context.Context, path string) (*floorRun, error) {
+	db, err := (&sqlite3.SQLiteDriver{}).Open("file:" + path + "?_journal_mode=DELETE&_synchronous=FULL&_cache_size=-262144&_locking_mode=EXCLUSIVE")
+	if err != nil {
+		return nil, err
+	}
+	f := &floorRun{ctx: ctx, conn: db.(*sqlite3.SQLiteConn), users: map[string][]floorSession{}}
+	return f, f.exec("PRAGMA temp_store = MEMORY")
 }
 
 type floorSession struct {
@@ -161,23 +164,28 @@ func (f *floorRun) write() error {
 	return statement.Close()
 }
 
-// aggregate is channel_reporting by SQL alone.
-const aggregate = `INSERT INTO channel_reporting
-	SELECT k.channel_name, k.event_date, k.cost, coalesce(e.ihc, 0), coalesce(e.revenue, 0) FROM
-		(SELECT channel_name, event_date, sum(coalesce(cost, 0)) AS cost FROM session_sources LEFT JOIN session_costs USING (session_id) GROUP BY 1, 2) k
-	LEFT JOIN
-		(SELECT channel_name, event_date, sum(ihc) AS ihc, sum(ihc * revenue) AS revenue
-		 FROM attribution_customer_journey CROSS JOIN conversions USING (conv_id) CROSS JOIN session_sources USING (session_id) GROUP BY 1, 2) e
-	USING (channel_name, event_date)`
+// aggregate is channel_reporting by SQL alone. Of the ways to write it this one
+// was the fastest by far: a plain join with GROUP BY looks every session up in
+// two trees and sorts every touchpoint, and takes three times as long.
+const aggregate = `DELETE FROM channel_reporting;
+	CREATE TEMP TABLE groups AS
+		SELECT channel_name, event_date, sum(coalesce(cost, 0)) AS cost FROM session_sources LEFT JOIN session_costs USING (session_id) GROUP BY 1, 2;
+	CREATE TEMP TABLE members (session_id text PRIMARY KEY, grp integer) WITHOUT ROWID;
+	INSERT INTO members SELECT session_id, groups.rowid FROM session_sources JOIN groups USING (channel_name, event_date);
+	CREATE TEMP TABLE earned (grp integer PRIMARY KEY, ihc real, revenue real);
+	INSERT INTO earned SELECT grp, ihc, ihc * revenue
+		FROM conversions CROSS JOIN attribution_customer_journey USING (conv_id) CROSS JOIN members USING (session_id) WHERE true
+		ON CONFLICT (grp) DO UPDATE SET ihc = ihc + excluded.ihc, revenue = revenue + excluded.revenue;
+	INSERT INTO channel_reporting SELECT channel_name, event_date, cost, coalesce(ihc, 0), coalesce(revenue, 0)
+		FROM groups LEFT JOIN earned ON grp = groups.rowid`
 
 func (f *floorRun) report() error { return f.exec(aggregate) }
 
-// timed prints how long do took, to standard output, in seconds.
-func timed(do func() error) error {
-	start := time.Now()
-	if err := do(); err != nil {
+// bareAggregate fills channel_reporting of a database that has attributions.
+func bareAggregate(ctx context.Context, path string) error {
+	f, err := openFloor(ctx, path)
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Println(time.Since(start).Seconds())
-	return err
+	return errors.Join(f.exec("BEGIN IMMEDIATE;"+aggregate+";COMMIT"), f.conn.Close())
 }

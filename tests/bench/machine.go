@@ -1,0 +1,130 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ihc-pipeline/ihc/internal/shop"
+)
+
+// The shops that measure the machine: users with few and with thousands of
+// visits, at the paid plan's limits, so that no journey is too long.
+var (
+	fiveMillion = shop.Config{Sessions: 1_000_000, Touchpoints: 5_000_000, MaxJourney: 3000}
+	oneMillion  = shop.Config{Sessions: 200_000, Touchpoints: 1_000_000, MaxJourney: 3000}
+	tenMillion  = shop.Config{Sessions: 2_000_000, Touchpoints: 10_000_000, MaxJourney: 3000}
+)
+
+// whole runs a fresh copy of a shop through the embedded pipeline.
+func (b *bench) whole(c shop.Config) (r result, logged map[string]float64, err error) {
+	path, err := b.shop(c)
+	if err == nil {
+		path, err = b.fresh(path)
+	}
+	if err != nil {
+		return r, nil, err
+	}
+	var out strings.Builder
+	p, err := b.start(&out, nil, "ihc", "run", "--verbose", "--json", "--db", path, "--out", filepath.Join(b.dir, "report"), "--max-sessions", "3000")
+	if err != nil {
+		return r, nil, err
+	}
+	u, err := p.wait()
+	if err == nil {
+		err = json.Unmarshal([]byte(out.String()), &r)
+	}
+	if err == nil && r.Status != "completed" {
+		err = fmt.Errorf("the run is %s", r.Status)
+	}
+	r.usage = u
+	return r, seconds(p.errs.String()), err
+}
+
+// seconds returns the durations in a log by the line's message.
+func seconds(log string) map[string]float64 {
+	all := map[string]float64{}
+	for line := range strings.Lines(log) {
+		var entry struct {
+			Msg     string
+			Seconds float64
+		}
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Seconds > 0 {
+			all[entry.Msg] = entry.Seconds
+		}
+	}
+	return all
+}
+
+// itself runs this program as a process of its own.
+func (b *bench) itself(args ...string) (usage, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return usage{}, err
+	}
+	p, err := b.start(os.Stderr, nil, path, args...)
+	if err != nil {
+		return usage{}, err
+	}
+	return p.wait()
+}
+
+// machine compares the pipeline with the floor.
+func (b *bench) machine() error {
+	const pairs = 3
+	var ratios, ours, floors []float64
+	var r result
+	for range pairs {
+		path, err := b.shop(fiveMillion)
+		if err == nil {
+			path, err = b.fresh(path)
+		}
+		if err != nil {
+			return err
+		}
+		floor, err := b.itself("floor", path)
+		if err != nil {
+			return err
+		}
+		if r, _, err = b.whole(fiveMillion); err != nil {
+			return err
+		}
+		ratios = append(ratios, r.seconds/floor.seconds)
+		ours, floors = append(ours, r.seconds), append(floors, floor.seconds)
+	}
+	b.add("pipeline ÷ floor", median(ratios), "ratio", 1.25, "median of %d pairs; %.1f s and %.1f s for %d touchpoints", pairs, median(ours), median(floors), r.Touchpoints)
+	b.add("touchpoints a second", float64(r.Touchpoints)/median(ours), "a second", 0, "the whole of the pipeline in one process")
+	return nil
+}
+
+// growth compares ten million touchpoints with one million, and measures the
+// report on the way.
+func (b *bench) growth() error {
+	var small []float64
+	var smallMiB float64
+	for range 3 {
+		r, _, err := b.whole(oneMillion)
+		if err != nil {
+			return err
+		}
+		small = append(small, r.seconds*1e6/float64(r.Touchpoints))
+		smallMiB = max(smallMiB, r.mib)
+	}
+	r, logged, err := b.whole(tenMillion)
+	if err != nil {
+		return err
+	}
+	large := r.seconds * 1e7 / float64(r.Touchpoints)
+	b.add("ten million ÷ one million ÷ 10", large/median(small)/10, "ratio", 1.15, "%.1f s and %.2f s, for exactly as many touchpoints", large, median(small))
+	b.add("memory of the whole, 10 million", r.mib, "MiB", 512, "most resident memory of ihc run")
+	b.add("memory, ten million ÷ one million", r.mib/smallMiB, "ratio", 1.2, "%.0f MiB and %.0f MiB", r.mib, smallMiB)
+	bare, err := b.itself("aggregate", filepath.Join(b.dir, "work.db"))
+	if err != nil {
+		return err
+	}
+	report := logged["run reported"]
+	b.add("report ÷ bare SQL aggregate", report/bare.seconds, "ratio", 1.5, "%.1f s and %.1f s for %d touchpoints", report, bare.seconds, r.Touchpoints)
+	return nil
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ihc-pipeline/ihc/internal/importer"
+	"github.com/ihc-pipeline/ihc/internal/shop"
+)
+
+const module = "github.com/ihc-pipeline/ihc/"
+
+// build makes the programs that are measured.
+func (b *bench) build() error {
+	bin := filepath.Join(b.dir, "bin") + string(filepath.Separator)
+	cmd := exec.CommandContext(b.ctx, "go", "build", "-o", bin, module+"cmd/ihc", module+"tests/natsserver",
+		module+"services/extractor/cmd/extractor", module+"services/attributor/cmd/attributor",
+		module+"services/writer/cmd/writer", module+"services/reporter/cmd/reporter")
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	return cmd.Run()
+}
+
+// clean removes all but the results.
+func (b *bench) clean() error {
+	entries, err := os.ReadDir(b.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(b.dir, e.Name())))
+	}
+	return err
+}
+
+// process is a running program.
+type process struct {
+	cmd   *exec.Cmd
+	begun time.Time
+	errs  bytes.Buffer
+}
+
+// usage is what a program took, as the operating system has it.
+type usage struct {
+	seconds float64
+	mib     float64 // most resident memory
+}
+
+// start runs a program of bin, or one at a path, with nothing in its
+// environment that the caller does not name.
+func (b *bench) start(out io.Writer, env []string, program string, args ...string) (*process, error) {
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(b.dir, "bin", program)
+	}
+	p := &process{cmd: exec.CommandContext(b.ctx, program, args...)}
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + b.dir}, env...)
+	p.cmd.Stdout, p.cmd.Stderr = out, &p.errs
+	p.begun = time.Now()
+	return p, p.cmd.Start()
+}
+
+func (p *process) wait() (usage, error) {
+	err := p.cmd.Wait()
+	u := usage{seconds: time.Since(p.begun).Seconds()}
+	if r, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		u.mib = float64(r.Maxrss) / 1024
+	}
+	if err != nil {
+		return u, fmt.Errorf("%s: %w\n%s", strings.Join(p.cmd.Args, " "), err, p.errs.String())
+	}
+	return u, nil
+}
+
+// stop ends a program in order.
+func (p *process) stop() (usage, error) {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	return p.wait()
+}
+
+// result is what `ihc run --json` says.
+type result struct {
+	RunID       string `json:"run_id"`
+	Status      string
+	Conversions struct{ Attributed int }
+	Touchpoints int
+	Requests    int
+	usage       `json:"-"`
+}
+
+// ihc runs an ihc command that ends with a run's result.
+func (b *bench) ihc(env []string, args ...string) (result, error) {
+	var out bytes.Buffer
+	var r result
+	p, err := b.start(&out, env, "ihc", append(args, "--json")...)
+	if err != nil {
+		return r, err
+	}
+	u, err := p.wait()
+	if err == nil {
+		err = json.Unmarshal(out.Bytes(), &r)
+	}
+	if err == nil && r.Status != "completed" {
+		err = fmt.Errorf("the run is %s", r.Status)
+	}
+	r.usage = u
+	return r, err
+}
+
+// shop returns the path of a shop's database, made at first use.
+func (b *bench) shop(c shop.Config) (string, error) {
+	name := fmt.Sprintf("shop-%d-%d-%d-%d-%d.db", c.Seed, c.Sessions, c.Conversions, c.Touchpoints, c.MaxJourney)
+	if b.shops[name] != "" {
+		return b.shops[name], nil
+	}
+	path := filepath.Join(b.dir, name)
+	_, err := shop.Generate(b.ctx, path, c)
+	b.shops[name] = path
+	return path, err
+}
+
+// realShop returns the path of the real shop's database, "" where there is none.
+func (b *bench) realShop() (string, error) {
+	if _, err := os.Stat(b.shopZip); err != nil {
+		return "", nil //nolint:nilerr // it is not part of the project
+	}
+	if b.shops["real"] == "" {
+		r, err := importer.Import(b.ctx, b.shopZip, importer.Options{Dir: b.dir, Name: "real.db"})
+		if err != nil {
+			return "", err
+		}
+		b.shops["real"] = r.Path
+	}
+	return b.shops["real"], nil
+}
+
+// fresh returns a copy of a database as no run has touched it.
+func (b *bench) fresh(path string) (string, error) {
+	to := filepath.Join(b.dir, "work.db")
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		_ = os.Remove(to + suffix)
+	}
+	in, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close() //nolint:errcheck // only read
+	out, err := os.Create(to)
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(out, in)
+	// What was written before is not to be written while something is measured.
+	return to, errors.Join(err, out.Sync(), out.Close())
+}
+
+// freeAddress returns an address on the loopback interface nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+func median(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	return (x[len(x)/2] + x[(len(x)-1)/2]) / 2
+}
