@@ -6,12 +6,15 @@
 // there can be are max(⌈sessions/limit⌉, ⌈journeys/limit⌉). Only a chunk that
 // uses the tighter of the two up comes near that, and only if it leaves behind
 // a mix that the next chunks can use up as well. So the packer holds journeys
-// for a number of chunks in hand, tries two ways to fill the next chunk, and
-// takes the one that leaves the fewer requests to come. Both begin with the
-// longest journey, which later would find no room. One then keeps the chunk,
-// step by step, at the mean length of what is in hand, which suits most shops;
-// the other takes the longest that still lets the shortest fill the rest,
-// which suits those with few long journeys among very short ones.
+// for a number of chunks in hand, tries several ways to fill the next chunk, and
+// takes the one that leaves the fewest requests to come.
+//
+// All begin with the longest journey, which later would find no room. Where
+// sessions are much the tighter limit, the best way is then to take the longest
+// that still fits, again and again, and save the short ones for filling up.
+// Where both limits count, that would leave too many short ones: there the best
+// is to keep the chunk, step by step, at the mean length of what is in hand, or
+// else to take the longest that still lets the shortest fill the rest.
 package packing
 
 import (
@@ -29,7 +32,13 @@ type Limits struct {
 }
 
 // horizon is for how many chunks journeys are in hand before one is packed.
-const horizon = 32
+const horizon = 128
+
+// held is the most that what is in hand may weigh by [Weight], in bytes.
+const held = 32 << 20
+
+// sessionsFirst is from when on sessions are much the tighter limit.
+const sessionsFirst = 2
 
 // Packer collects journeys and gives chunks.
 type Packer struct {
@@ -73,7 +82,7 @@ func (p *Packer) Add(j journey.Journey) error {
 	p.sessions += n
 	p.journeys++
 	p.weight += w
-	for p.sessions >= horizon*p.limits.Sessions || p.journeys >= horizon*p.limits.Journeys || p.weight >= horizon*p.limits.Bytes {
+	for p.sessions >= horizon*p.limits.Sessions || p.journeys >= horizon*p.limits.Journeys || p.weight >= max(held, p.limits.Bytes) {
 		if err := p.pack(); err != nil {
 			return err
 		}
@@ -93,9 +102,15 @@ func (p *Packer) Flush() error {
 
 // pack emits one chunk. A journey goes in whole or not at all (invariant 2).
 func (p *Packer) pack() error {
-	best := p.plan(p.nearMean)
-	if other := p.plan(p.longest); p.leaves(other) < p.leaves(best) {
-		best = other
+	ways := [...]steer{p.nearMean, p.longest, p.greedy} // the first of equals is taken
+	if p.sessions*p.limits.Journeys > sessionsFirst*p.journeys*p.limits.Sessions {
+		ways = [...]steer{p.greedy, p.nearMean, p.longest}
+	}
+	best := p.plan(ways[0])
+	for _, next := range ways[1:] {
+		if other := p.plan(next); p.leaves(other) < p.leaves(best) {
+			best = other
+		}
 	}
 	chunk := make([]journey.Journey, 0, len(best))
 	weight := p.limits.Bytes
@@ -160,6 +175,9 @@ func (p *Packer) plan(next steer) []int {
 	}
 	return plan
 }
+
+// greedy takes the longest that fits.
+func (p *Packer) greedy(room int, _, _ float64) int { return p.atMost(room) }
 
 // nearMean steers toward the mean length.
 func (p *Packer) nearMean(room int, wantSessions, wantJourneys float64) int {
