@@ -41,8 +41,7 @@ const readers = 2
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	r := &reporter{cfg: cfg, Deps: d, metrics: newMetrics(d.Metrics),
 		writes: source.NewKeeper(cfg.Database, source.Write),
-		// Sessions are looked up in no order.
-		reads: source.NewKeeper(cfg.Database, source.Read, source.Readers(readers), source.Cache(48))}
+		reads:  source.NewKeeper(cfg.Database, source.Read, source.Readers(readers))}
 	defer r.writes.Close() //nolint:errcheck // every transaction is committed or gone
 	defer r.reads.Close()  //nolint:errcheck // only read
 	return stream.Consume(ctx, d.Bus, stream.Written, 1, nil, stream.DecodeEvent, r.handle)

@@ -48,8 +48,7 @@ type Totals struct {
 	withoutCost, withoutSession int64 // sessions without cost, costs without session
 }
 
-type key struct{ channel, date string }
-
+// group is what a channel and date add up to.
 type group struct {
 	cost, share int64
 	product     product
@@ -60,10 +59,10 @@ type group struct {
 // tables are read by the connections of readers, side by side; where that is
 // nil, by db alone.
 func Rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest) (*Totals, error) {
-	return rebuild(ctx, db, readers, req, partRows)
+	return rebuild(ctx, db, readers, req, usual)
 }
 
-func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, partRows int64) (*Totals, error) {
+func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (*Totals, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -80,11 +79,11 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, pa
 		return nil, err
 	}
 	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // after a commit there is nothing to undo
-	t, groups, err := read(ctx, conn, readers, req, partRows)
+	t, b, groups, err := read(ctx, conn, readers, req, size)
 	if err != nil {
 		return nil, err
 	}
-	if err := replace(ctx, conn, groups); err != nil {
+	if err := replace(ctx, conn, b, groups); err != nil {
 		return nil, err
 	}
 	if t.Rows, err = readBack(ctx, conn); err != nil {
@@ -94,41 +93,57 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, pa
 	return t, err
 }
 
-const (
-	// partRows is how many rows of attribution_customer_journey make a part: so
-	// many that few sessions are looked up for more than one.
-	partRows = 700_000
-	// maxParts bounds how many parts there are where rowids lie far apart.
-	maxParts = 10_000
-)
+// sizes are how much is read and held at a time.
+type sizes struct {
+	rows  int64 // of a table in a part
+	slots int   // of the book
+}
+
+var usual = sizes{rows: 700_000, slots: bookSlots}
 
 // read makes sums of the four tables, in parts that do not depend on one
 // another: sums of integers come to the same in any order.
-func read(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, partRows int64) (*Totals, map[key]*group, error) {
-	tasks := []func(context.Context, *sql.Conn, *part) error{
-		func(ctx context.Context, c *sql.Conn, p *part) error { return p.readCosts(ctx, c) },
-		func(ctx context.Context, c *sql.Conn, p *part) error { return p.readCounts(ctx, c, req) },
-	}
-	var first, last int64
-	err := conn.QueryRowContext(ctx, `SELECT coalesce(min(rowid), 0), coalesce(max(rowid), -1) FROM attribution_customer_journey`).Scan(&first, &last)
+func read(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (*Totals, *book, []group, error) {
+	b := newBook(size.slots)
+	whole := &part{}
+	sessions, err := spans(ctx, conn, source.SessionSources, size.rows)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read attribution_customer_journey: %w", err)
+		return nil, nil, nil, err
 	}
-	size := max(partRows, (last-first)/maxParts+1)
-	for ; first <= last; first += size {
-		from, to := first, min(last, first+size-1)
-		tasks = append(tasks, func(ctx context.Context, c *sql.Conn, p *part) error {
-			return p.readAttributions(ctx, c, from, to, req)
-		})
+	attributions, err := spans(ctx, conn, source.CustomerJourney, size.rows)
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	whole := newPart()
+	tasks := []task{func(ctx context.Context, c *sql.Conn, p *part) error { return p.readCounts(ctx, c, req) }}
+	for _, s := range sessions {
+		tasks = append(tasks, func(ctx context.Context, c *sql.Conn, p *part) error { return p.readSessions(ctx, c, s, b) })
+	}
+	if err := sideBySide(ctx, conn, readers, whole, tasks); err != nil {
+		return nil, nil, nil, err
+	}
+	tasks = nil
+	for _, s := range attributions {
+		tasks = append(tasks, func(ctx context.Context, c *sql.Conn, p *part) error { return p.readAttributions(ctx, c, s, b, req) })
+	}
+	if err := sideBySide(ctx, conn, readers, whole, tasks); err != nil {
+		return nil, nil, nil, err
+	}
+	return &whole.Totals, b, whole.groups, nil
+}
+
+// task reads something into a part.
+type task func(context.Context, *sql.Conn, *part) error
+
+// sideBySide does tasks on the connections of readers or, where that is nil,
+// one after the other on conn, and adds their parts to the whole.
+func sideBySide(ctx context.Context, conn *sql.Conn, readers *sql.DB, whole *part, tasks []task) error {
 	if readers == nil {
 		for _, do := range tasks {
 			if err := do(ctx, conn, whole); err != nil {
-				return nil, nil, err
+				return err
 			}
 		}
-		return &whole.Totals, whole.groups, nil
+		return nil
 	}
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
@@ -140,7 +155,7 @@ func read(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRe
 				return err
 			}
 			defer c.Close()
-			p := newPart()
+			p := &part{}
 			if err := do(ctx, c, p); err != nil {
 				return err
 			}
@@ -150,19 +165,22 @@ func read(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRe
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return nil, nil, err
-	}
-	return &whole.Totals, whole.groups, nil
+	return g.Wait()
 }
 
 // part is what some of the rows add up to.
 type part struct {
 	Totals
-	groups map[key]*group
+	groups []group // by the number the book gives
 }
 
-func newPart() *part { return &part{groups: map[key]*group{}} }
+// at returns the sums of a group.
+func (p *part) at(number uint32) *group {
+	if n := int(number) + 1; n > len(p.groups) {
+		p.groups = append(p.groups, make([]group, n-len(p.groups))...)
+	}
+	return &p.groups[number]
+}
 
 func (p *part) add(q *part) {
 	for _, sum := range []struct{ into, of *int64 }{
@@ -175,36 +193,32 @@ func (p *part) add(q *part) {
 	p.product.sum(q.product)
 	p.runSum.sum(q.runSum)
 	p.revenue.sum(q.revenue)
-	for k, g := range q.groups {
-		all := p.groups[k]
-		if all == nil {
-			p.groups[k] = g
-			continue
-		}
-		all.cost += g.cost
-		all.share += g.share
-		all.product.sum(g.product)
+	for n := range q.groups {
+		g, of := p.at(uint32(n)), &q.groups[n]
+		g.cost += of.cost
+		g.share += of.share
+		g.product.sum(of.product)
 	}
 }
 
-// raw calls do with the driver's own connection under c.
-func raw(c *sql.Conn, do func(*sqlite3.SQLiteConn) error) error {
-	return c.Raw(func(c any) error { return do(c.(*sqlite3.SQLiteConn)) })
-}
-
-// readCosts makes the groups: one for each channel and date that has sessions,
-// with the cost of all of them, summed before any join with attributions.
-func (p *part) readCosts(ctx context.Context, conn *sql.Conn) error {
-	const query = `SELECT s.channel_name||'', s.event_date||'', c.session_id IS NULL, coalesce(c.cost, 0.0)
-		FROM session_sources s LEFT JOIN session_costs c ON c.session_id = s.session_id`
+// readSessions sums the cost of each channel and date, of all its sessions and
+// before any join with attributions, and enters the sessions into the book.
+func (p *part) readSessions(ctx context.Context, conn *sql.Conn, in span, b *book) error {
+	query := `SELECT s.channel_name||'', s.event_date||'', s.session_id||'', c.session_id IS NULL, coalesce(c.cost, 0.0)
+		FROM session_sources s LEFT JOIN session_costs c ON c.session_id = s.session_id` + in.where("s.rowid")
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
-		return each(ctx, c, query, nil, 4, func(row []driver.Value) error {
-			g := at(p.groups, row[0], row[1])
-			if number(row[2]) != 0 {
+		pen := b.pen()
+		defer pen.flush()
+		return each(ctx, c, query, in.args(), 5, func(row []driver.Value) error {
+			channel, _ := row[0].(string)
+			date, _ := row[1].(string)
+			session, _ := row[2].(string)
+			g := p.at(pen.enter(session, key{channel, date}))
+			if number(row[3]) != 0 {
 				p.withoutCost++
 				return nil
 			}
-			cost := toCost(number(row[3]))
+			cost := toCost(number(row[4]))
 			g.cost += cost
 			p.cost += cost
 			return nil
@@ -212,15 +226,11 @@ func (p *part) readCosts(ctx context.Context, conn *sql.Conn) error {
 	})
 }
 
-// readAttributions adds what sessions earned, by the date of the session, in
-// the rows with the given numbers, both included.
-//
-// A join would look every session up once for each conversion it serves. The
-// attributions of one conversion lie together, and those of one user's
-// conversions near each other, so what was looked up last answers most.
-func (p *part) readAttributions(ctx context.Context, conn *sql.Conn, from, to int64, req *ihcv1.RunRequest) error {
+// readAttributions adds what sessions earned, by the date of the session. The
+// attributions of one conversion lie together.
+func (p *part) readAttributions(ctx context.Context, conn *sql.Conn, in span, b *book, req *ihcv1.RunRequest) error {
 	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
-		sessions, err := newLookup(c, `SELECT channel_name||'', event_date||'' FROM session_sources WHERE session_id = ?`)
+		sessions, err := b.reader(c)
 		if err != nil {
 			return err
 		}
@@ -230,12 +240,11 @@ func (p *part) readAttributions(ctx context.Context, conn *sql.Conn, from, to in
 			return err
 		}
 		defer func() { err = errors.Join(err, conversions.close()) }()
-		earned := newRecent[*group](1 << 16)
 		var conv string
 		var known, inRange bool // of conv
 		var revenue int64
-		const query = `SELECT conv_id||'', session_id||'', ihc FROM attribution_customer_journey WHERE rowid BETWEEN ? AND ?`
-		return each(ctx, c, query, []driver.Value{from, to}, 3, func(row []driver.Value) error {
+		query := `SELECT conv_id||'', session_id||'', ihc FROM attribution_customer_journey` + in.where("rowid")
+		return each(ctx, c, query, in.args(), 3, func(row []driver.Value) error {
 			id, _ := row[0].(string)
 			session, _ := row[1].(string)
 			if id != conv || conv == "" {
@@ -249,21 +258,15 @@ func (p *part) readAttributions(ctx context.Context, conn *sql.Conn, from, to in
 					revenue, inRange = toRevenue(number(found[0])), run.InRange(req, date)
 				}
 			}
-			g, ok := earned.get(session)
-			if !ok {
-				found, err := sessions.get(session)
-				if err != nil {
-					return err
-				}
-				if found != nil {
-					g = at(p.groups, found[0], found[1])
-				}
-				earned.put(session, g)
+			n, there, err := sessions.group(session)
+			if err != nil {
+				return err
 			}
-			if g == nil || !known {
+			if !there || !known {
 				p.orphans++
 				return nil
 			}
+			g := p.at(n)
 			share := toShare(number(row[2]))
 			g.share += share
 			p.share += share
@@ -313,8 +316,8 @@ func (p *part) readCounts(ctx context.Context, conn *sql.Conn, req *ihcv1.RunReq
 	return nil
 }
 
-// replace writes the groups to channel_reporting.
-func replace(ctx context.Context, conn *sql.Conn, groups map[key]*group) error {
+// replace writes the groups to channel_reporting: those that have sessions.
+func replace(ctx context.Context, conn *sql.Conn, b *book, groups []group) error {
 	if _, err := conn.ExecContext(ctx, `DELETE FROM channel_reporting`); err != nil {
 		return fmt.Errorf("empty channel_reporting: %w", err)
 	}
@@ -323,15 +326,15 @@ func replace(ctx context.Context, conn *sql.Conn, groups map[key]*group) error {
 		return fmt.Errorf("write channel_reporting: %w", err)
 	}
 	defer insert.Close()
-	keys := make([]key, 0, len(groups))
-	for k := range groups {
-		keys = append(keys, k)
+	order := make([]int, len(groups))
+	for n := range order {
+		order[n] = n
 	}
-	slices.SortFunc(keys, func(a, b key) int {
-		return cmp.Or(cmp.Compare(a.channel, b.channel), cmp.Compare(a.date, b.date))
+	slices.SortFunc(order, func(n, m int) int {
+		return cmp.Or(cmp.Compare(b.keys[n].channel, b.keys[m].channel), cmp.Compare(b.keys[n].date, b.keys[m].date))
 	})
-	for _, k := range keys {
-		g := groups[k]
+	for _, n := range order {
+		k, g := b.keys[n], &groups[n]
 		_, err := insert.ExecContext(ctx, k.channel, k.date, costDecimal(g.cost).InexactFloat64(), shareDecimal(g.share).InexactFloat64(), g.product.decimal().InexactFloat64())
 		if err != nil {
 			return fmt.Errorf("write channel_reporting: %w", err)
@@ -355,17 +358,6 @@ func readBack(ctx context.Context, conn *sql.Conn) ([]Row, error) {
 		all = append(all, r)
 	}
 	return all, rows.Err()
-}
-
-func at(groups map[key]*group, channel, date driver.Value) *group {
-	c, _ := channel.(string)
-	d, _ := date.(string)
-	g := groups[key{c, d}]
-	if g == nil {
-		g = &group{}
-		groups[key{c, d}] = g
-	}
-	return g
 }
 
 // number returns a numeric column; validation has seen that it is one.

@@ -237,7 +237,8 @@ func TestReportDoesNotDependOnTheOrderOfRows(t *testing.T) {
 	})
 }
 
-// Read in many parts side by side, it is the report of one reader.
+// Read in many parts side by side, and with a book too small for all sessions,
+// it is the report of one reader.
 func TestReportDoesNotDependOnTheParts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -261,7 +262,8 @@ func TestReportDoesNotDependOnTheParts(t *testing.T) {
 		readers, err := source.Open(context.Background(), path, source.Read, source.Readers(3))
 		require.NoError(t, err)
 		defer readers.Close()
-		got, err := rebuild(context.Background(), db, readers, &ihcv1.RunRequest{}, rapid.Int64Range(1, 9).Draw(t, "rows"))
+		got, err := rebuild(context.Background(), db, readers, &ihcv1.RunRequest{},
+			sizes{rows: rapid.Int64Range(1, 9).Draw(t, "rows"), slots: rapid.IntRange(4, 40).Draw(t, "slots")})
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	})
