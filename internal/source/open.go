@@ -57,7 +57,7 @@ func BusyTimeout(d time.Duration) Option { return func(s *settings) { s.busy = d
 func Readers(n int) Option { return func(s *settings) { s.readers = max(n, 1) } }
 
 // Cache sets how many MiB of pages each connection keeps in memory. The default
-// is 16 for [Read], which goes through tables in order, and 40 for [Write],
+// is 4 for [Read], which goes through tables in order, and 40 for [Write],
 // since keys are inserted in no order, and the pages they go to are better
 // found in memory than read again each time.
 func Cache(mib int) Option { return func(s *settings) { s.cache = mib << 10 } }
@@ -73,7 +73,7 @@ func ShownAs(name string) Option { return func(s *settings) { s.shown = name } }
 // encrypted or of another kind is an Input fault. See package fault. The
 // message names the path.
 func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB, error) {
-	s := settings{busy: defaultBusyTimeout, readers: defaultReaders, cache: 16 << 10, shown: path}
+	s := settings{busy: defaultBusyTimeout, readers: defaultReaders, cache: 4 << 10, shown: path}
 	if mode == Write {
 		s.cache = 40 << 10
 	}

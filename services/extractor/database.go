@@ -53,7 +53,7 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*i
 // accept checks the source data and, if they can give a true result, makes the
 // database ready for reading in order and announces the run.
 func (e *extractor) accept(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest) error {
-	report, err := source.Validate(ctx, db, source.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate()})
+	report, err := source.Validate(ctx, db, source.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
 	if err != nil {
 		return err
 	}

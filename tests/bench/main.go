@@ -78,6 +78,8 @@ func (b *bench) run(only string, args []string) error {
 			return floor(b.ctx, args[1])
 		case "aggregate":
 			return bareAggregate(b.ctx, args[1])
+		case "shop":
+			return makeShop(b.ctx, args[1])
 		}
 	}
 	if len(args) != 0 {

@@ -152,7 +152,7 @@ func (b *bench) latency() error {
 	if err != nil {
 		return err
 	}
-	for _, c := range []struct{ concurrency, sessions int }{{1, 1_700}, {4, 6_000}, {16, 24_000}} {
+	for _, c := range []struct{ concurrency, sessions int }{{1, 6_000}, {4, 30_000}, {16, 120_000}} {
 		path, err := b.shop(shop.Config{Sessions: c.sessions})
 		if err != nil {
 			return err
