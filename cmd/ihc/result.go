@@ -103,7 +103,7 @@ func summary(r *ihcv1.Report, err error, id string, took time.Duration) jsonResu
 		Conversions: *conversionsJSON(c),
 		Touchpoints: c.GetTouchpoints(), Requests: r.GetRequests(), ReportRows: r.GetReportRows(),
 		IHC: jsonNumber(r.GetIhc()), IHCRevenue: jsonNumber(r.GetIhcRevenue()), Cost: jsonNumber(r.GetCost()), CSV: r.GetCsv(),
-		Reconciliation: []jsonEquation{}, Reasons: []jsonReason{}, Notes: slices.Concat([]string{}, r.GetNotes())}
+		Reconciliation: []jsonEquation{}, Reasons: []jsonReason{}, Notes: append([]string{}, r.GetNotes()...)}
 	for _, e := range r.GetReconciliation() {
 		s.Reconciliation = append(s.Reconciliation, jsonEquation{e.GetName(), e.GetDescription(), jsonNumber(e.GetLeft()), jsonNumber(e.GetRight()), e.GetHolds()})
 	}
