@@ -43,7 +43,8 @@ func openFloor(ctx context.Context, path string) (*floorRun, error) {
 		return nil, err
 	}
 	f := &floorRun{ctx: ctx, conn: db.(*sqlite3.SQLiteConn), users: map[string][]floorSession{}}
-	return f, f.exec("PRAGMA temp_store = MEMORY")
+	err = f.exec("PRAGMA temp_store = MEMORY")
+	return f, err
 }
 
 type floorSession struct {
@@ -157,7 +158,7 @@ func (f *floorRun) write() error {
 	}
 	if len(values) > 0 {
 		last := `INSERT INTO attribution_customer_journey (conv_id, session_id, ihc) VALUES ` + strings.Repeat("(?,?,?),", len(values)/3-1) + "(?,?,?)"
-		if _, err := f.conn.Exec(last, values); err != nil { //nolint:staticcheck // likewise
+		if _, err := f.conn.Exec(last, values); err != nil {
 			return err
 		}
 	}

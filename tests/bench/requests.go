@@ -49,7 +49,8 @@ func (a *api) stats() (s sandbox.Stats, err error) {
 		return s, err
 	}
 	defer resp.Body.Close()
-	return s, json.NewDecoder(resp.Body).Decode(&s)
+	err = json.NewDecoder(resp.Body).Decode(&s)
+	return s, err
 }
 
 // ask runs a shop over the sandbox and returns the run and how many requests

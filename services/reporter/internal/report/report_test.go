@@ -241,16 +241,15 @@ func TestReportDoesNotDependOnTheOrderOfRows(t *testing.T) {
 // it is the report of one reader.
 func TestReportDoesNotDependOnTheParts(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir, n := t.TempDir(), 0
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawData(t)
 		memory := d.insert(t, 0)
 		defer memory.Close()
 		_, err := memory.Exec(`UPDATE attribution_customer_journey SET rowid = -3 * rowid`)
 		require.NoError(t, err)
-		file, err := os.MkdirTemp(dir, "")
-		require.NoError(t, err)
-		path := filepath.Join(file, "shop.db")
+		n++
+		path := filepath.Join(dir, fmt.Sprintf("shop%d.db", n))
 		_, err = memory.Exec(`VACUUM INTO ?`, path)
 		require.NoError(t, err)
 		want, err := Rebuild(context.Background(), memory, nil, &ihcv1.RunRequest{})
