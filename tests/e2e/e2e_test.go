@@ -84,7 +84,7 @@ func (s *stack) firstUse(t *testing.T) {
 	s.must(t, dc+"run --rm ihc run --db /data/alone.db --out /data/alone")
 	got := s.tables(t)
 	require.NoError(t, os.Rename(filepath.Join(s.data, "alone.db"), filepath.Join(s.dir, "ihc.db")))
-	require.NoError(t, os.Rename(filepath.Join(s.data, "alone/channel_reporting.csv"), filepath.Join(s.dir, "channel_reporting.csv")))
+	require.NoError(t, os.Rename(filepath.Join(s.data, "alone", "channel_reporting.csv"), filepath.Join(s.dir, "channel_reporting.csv")))
 	alone := *s
 	alone.data = s.dir
 	same(t, alone.tables(t), got)
@@ -92,8 +92,8 @@ func (s *stack) firstUse(t *testing.T) {
 
 // settingsAreExplained compares .env.example with what compose.yaml reads.
 func (s *stack) settingsAreExplained(t *testing.T) {
-	compose := read(t, filepath.Join(s.dir, "deploy/compose.yaml"))
-	example := read(t, filepath.Join(s.dir, "deploy/.env.example"))
+	compose := read(t, filepath.Join(s.dir, "deploy", "compose.yaml"))
+	example := read(t, filepath.Join(s.dir, "deploy", ".env.example"))
 	var explained []string
 	for line := range strings.Lines(example) {
 		if name, _, ok := strings.Cut(strings.TrimPrefix(line, "#"), "="); ok && name == strings.ToUpper(name) && !strings.ContainsAny(name, " ") {

@@ -51,7 +51,7 @@ func newStack(t *testing.T) *stack {
 	copyTree(t, "../..", dir, "cmd", "internal", "proto", "services", "deploy",
 		"tests/go.mod", "tests/go.sum", "go.work", "go.work.sum", ".dockerignore", "README.md", "docs")
 	s := &stack{
-		project: "ihc-e2e-" + strings.ToLower(rand.Text()[:6]), dir: dir, data: filepath.Join(dir, "deploy/data"),
+		project: "ihc-e2e-" + strings.ToLower(rand.Text()[:6]), dir: dir, data: filepath.Join(dir, "deploy", "data"),
 		ran: map[string]bool{}, natsPort: freePort(t),
 	}
 	for _, v := range os.Environ() {
