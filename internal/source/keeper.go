@@ -76,17 +76,19 @@ func Fold(path string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	path = followed(path) // beside which SQLite keeps the log
-	for range 4 {
+	for try := range 4 {
 		if _, err := os.Stat(path + "-wal"); err != nil {
 			return
 		}
+		if try > 0 { // after whoever does the same at the same time
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(rand.N(50 * time.Millisecond)):
+			}
+		}
 		if db, err := Open(ctx, path, Write, BusyTimeout(200*time.Millisecond)); err == nil {
 			_ = db.Close()
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(rand.N(50 * time.Millisecond)): // whoever does the same at the same time
 		}
 	}
 }

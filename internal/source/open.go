@@ -41,7 +41,6 @@ const (
 type settings struct {
 	busy    time.Duration
 	readers int
-	cache   int // KiB
 	shown   string
 }
 
@@ -56,12 +55,6 @@ func BusyTimeout(d time.Duration) Option { return func(s *settings) { s.busy = d
 // 1. The default is 4. [Write] always has one.
 func Readers(n int) Option { return func(s *settings) { s.readers = max(n, 1) } }
 
-// Cache sets how many MiB of pages each connection keeps in memory. The default
-// is 4 for [Read], which goes through tables in order, and 40 for [Write],
-// since keys are inserted in no order, and the pages they go to are better
-// found in memory than read again each time.
-func Cache(mib int) Option { return func(s *settings) { s.cache = mib << 10 } }
-
 // ShownAs sets the name errors call the database by, in place of its path.
 func ShownAs(name string) Option { return func(s *settings) { s.shown = name } }
 
@@ -73,10 +66,7 @@ func ShownAs(name string) Option { return func(s *settings) { s.shown = name } }
 // encrypted or of another kind is an Input fault. See package fault. The
 // message names the path.
 func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB, error) {
-	s := settings{busy: defaultBusyTimeout, readers: defaultReaders, cache: 4 << 10, shown: path}
-	if mode == Write {
-		s.cache = 40 << 10
-	}
+	s := settings{busy: defaultBusyTimeout, readers: defaultReaders, shown: path}
 	for _, o := range opts {
 		o(&s)
 	}
@@ -130,7 +120,8 @@ func checkWhole(ctx context.Context, db *sql.DB, path, shown string) error {
 // query_only. A connection with mode=ro would leave its -shm and -wal files
 // lying about, and could not recover after a crashed writer.
 func openReader(ctx context.Context, path string, s settings) (*sql.DB, error) {
-	query := url.Values{"mode": {"rw"}, "_query_only": {"1"}, "_cache_size": {"-" + strconv.Itoa(s.cache)}}
+	// The cache is in KiB. Tables are read in order: a large one would not help.
+	query := url.Values{"mode": {"rw"}, "_query_only": {"1"}, "_cache_size": {"-4096"}}
 	db, err := connect(ctx, path, s, query, s.readers, probeRead)
 	if !isSQLite(err, sqlite3.ErrReadonly, sqlite3.ErrCantOpen) {
 		return db, err
@@ -160,7 +151,9 @@ func openWriter(ctx context.Context, path string, s settings) (*sql.DB, error) {
 			"_txlock":       {"immediate"},
 			"_journal_mode": {"WAL"},
 			"_synchronous":  {"FULL"},
-			"_cache_size":   {"-" + strconv.Itoa(s.cache)},
+			// KiB: keys are inserted in no order, so the pages they go to are
+			// better found in memory than read again each time.
+			"_cache_size": {"-40960"},
 		}, 1, probeWrite)
 		if !isSQLite(err, sqlite3.ErrBusy) || time.Now().After(end) {
 			return db, err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,20 +26,8 @@ func (b *bench) whole(c shop.Config) (r result, logged map[string]float64, err e
 	if err != nil {
 		return r, nil, err
 	}
-	var out strings.Builder
-	p, err := b.start(&out, nil, "ihc", "run", "--verbose", "--json", "--db", path, "--out", filepath.Join(b.dir, "report"), "--max-sessions", "3000")
-	if err != nil {
-		return r, nil, err
-	}
-	u, err := p.wait()
-	if err == nil {
-		err = json.Unmarshal([]byte(out.String()), &r)
-	}
-	if err == nil && r.Status != "completed" {
-		err = fmt.Errorf("the run is %s", r.Status)
-	}
-	r.usage = u
-	return r, seconds(p.errs.String()), err
+	r, err = b.ihc(nil, "run", "--verbose", "--db", path, "--out", filepath.Join(b.dir, "report"), "--max-sessions", "3000")
+	return r, seconds(r.log), err
 }
 
 // seconds returns the durations in a log by the line's message.

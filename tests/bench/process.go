@@ -96,6 +96,7 @@ type result struct {
 	Touchpoints int
 	Requests    int
 	usage       `json:"-"`
+	log         string // what it said on the side
 }
 
 // ihc runs an ihc command that ends with a run's result.
@@ -113,7 +114,7 @@ func (b *bench) ihc(env []string, args ...string) (result, error) {
 	if err == nil && r.Status != "completed" {
 		err = fmt.Errorf("the run is %s", r.Status)
 	}
-	r.usage = u
+	r.usage, r.log = u, p.errs.String()
 	return r, err
 }
 

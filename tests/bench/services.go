@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/ihc-pipeline/ihc/internal/shop"
+	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
 // services measures the memory of each service as a process of its own.
@@ -38,7 +43,7 @@ func (b *bench) separate(c shop.Config, stages []string) (_ map[string]float64, 
 	if err != nil {
 		return nil, err
 	}
-	nats, err := freeAddress()
+	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -46,19 +51,14 @@ func (b *bench) separate(c shop.Config, stages []string) (_ map[string]float64, 
 	for _, s := range stages {
 		var args []string
 		if s == "natsserver" {
-			args = []string{"-dir", filepath.Join(b.dir, "nats"), "-listen", nats}
+			args = []string{"-dir", filepath.Join(b.dir, "nats"), "-listen", address}
 		}
-		running[s], err = b.start(nil, []string{"NATS_URL=nats://" + nats, "IHC_DB=" + path, "IHC_OUT=" + filepath.Join(b.dir, "report"), "IHC_HTTP=127.0.0.1:0"}, s, args...)
+		running[s], err = b.start(nil, []string{"NATS_URL=nats://" + address, "IHC_DB=" + path, "IHC_OUT=" + filepath.Join(b.dir, "report"), "IHC_HTTP=127.0.0.1:0"}, s, args...)
 		if err != nil {
 			return nil, err
 		}
 	}
-	var r result
-	for range 50 { // until all are there
-		if r, err = b.ihc([]string{"NATS_URL=nats://" + nats}, "run", "--max-sessions", "3000"); err == nil {
-			break
-		}
-	}
+	r, err := b.askFor("nats://"+address, "run", "--max-sessions", "3000")
 	mib := map[string]float64{}
 	for _, s := range stages { // NATS last
 		u, stopped := running[s].stop()
@@ -67,4 +67,19 @@ func (b *bench) separate(c shop.Config, stages []string) (_ map[string]float64, 
 	}
 	b.add("separate processes", float64(r.Touchpoints)/r.seconds, "touchpoints a second", 0, "%.1f s for %d touchpoints", r.seconds, r.Touchpoints)
 	return mib, err
+}
+
+// askFor waits for the streams of a stack that is starting, and has it run.
+func (b *bench) askFor(url string, args ...string) (result, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	defer cancel()
+	nc, err := nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		return result{}, err
+	}
+	defer nc.Close()
+	if _, err := stream.New(ctx, nc, stream.Options{Stage: "bench"}); err != nil {
+		return result{}, err
+	}
+	return b.ihc([]string{"NATS_URL=" + url}, args...)
 }

@@ -53,8 +53,12 @@ func spans(ctx context.Context, conn *sql.Conn, table string, rows int64) ([]spa
 		return nil, fmt.Errorf("look at %s: %w", table, err)
 	}
 	var all []span
-	for size := max(rows, (last-first)/maxSpans+1); first <= last; first += size {
-		all = append(all, span{first, min(last, first+size-1), true})
+	size := max(rows, (last-first)/maxSpans+1)
+	for ; last-first >= size; first += size { // never past the greatest number there is
+		all = append(all, span{first, first + size - 1, true})
+	}
+	if first <= last {
+		all = append(all, span{first, last, true})
 	}
 	return all, nil
 }

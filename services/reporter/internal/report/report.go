@@ -68,6 +68,7 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 		return nil, err
 	}
 	defer conn.Close()
+	// Before the transaction, since the readers see only what is committed.
 	for _, table := range []string{source.CreateCustomerJourney, source.CreateChannelReporting} {
 		if _, err := conn.ExecContext(ctx, table); err != nil {
 			return nil, err
