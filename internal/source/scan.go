@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -11,14 +12,16 @@ import (
 	"strings"
 
 	"github.com/mattn/go-sqlite3"
+	"golang.org/x/sync/errgroup"
 )
 
 // maxChannels bounds the memory for channel names.
 const maxChannels = 100_000
 
-// scan is one pass over one table.
+// scan is one pass over one table, or over a span of it.
 type scan struct {
 	table table
+	span  Span
 	row   []driver.Value
 
 	rows    int64
@@ -36,35 +39,90 @@ type tally struct {
 	example string
 }
 
-// scan reads all rows of a table once and reports on every value. The rows are
-// taken from the driver itself: database/sql would double the time.
-func (v *validation) scan(ctx context.Context, t table) error {
-	s := &scan{table: t, tallies: make([]map[string]*tally, len(t.columns)), dates: map[string]int64{}}
-	if t.name == SessionSources {
-		s.channels = map[string]int64{}
-	}
+// scan reads all rows of a table once, in spans side by side, and reports on
+// every value. What is found first in the table's order is the example.
+func (v *validation) scan(ctx context.Context, t table, rows int64) error {
 	conn, err := v.db.Conn(ctx)
 	if err != nil {
 		return err
 	}
+	spans, err := Spans(ctx, conn, t.name, rows)
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return err
+	}
+	whole := newScan(t, Span{})
+	parts := make([]*scan, len(spans))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, span := range spans {
+		parts[i] = newScan(t, span)
+		g.Go(func() error { return parts[i].run(ctx, v.db) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, s := range parts {
+		whole.take(s)
+	}
+	v.conclude(whole)
+	return nil
+}
+
+func newScan(t table, span Span) *scan {
+	s := &scan{table: t, span: span, tallies: make([]map[string]*tally, len(t.columns)), dates: map[string]int64{}}
+	if t.name == SessionSources {
+		s.channels = map[string]int64{}
+	}
+	return s
+}
+
+// run reads the rows from the driver itself: database/sql would double the
+// time.
+func (s *scan) run(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
 	defer conn.Close()
-	err = conn.Raw(func(c any) error {
+	return conn.Raw(func(c any) error {
 		q, ok := c.(*sqlite3.SQLiteConn)
 		if !ok {
 			return fmt.Errorf("the database is opened by another driver than go-sqlite3: %T", c)
 		}
-		rows, err := q.QueryContext(ctx, s.query(), nil)
+		var args []driver.NamedValue
+		for i, a := range s.span.Args() {
+			args = append(args, driver.NamedValue{Ordinal: i + 1, Value: a})
+		}
+		rows, err := q.QueryContext(ctx, s.query(), args)
 		if err != nil {
 			return err
 		}
 		defer rows.Close() //nolint:errcheck // only read
 		return s.read(rows)
 	})
-	if err != nil {
-		return err
+}
+
+// take adds what the next span's pass found.
+func (s *scan) take(next *scan) {
+	s.rows += next.rows
+	for col, byCode := range next.tallies {
+		for code, t := range byCode {
+			if s.tallies[col] == nil {
+				s.tallies[col] = map[string]*tally{}
+			}
+			if was := s.tallies[col][code]; was != nil {
+				was.count += t.count
+			} else {
+				s.tallies[col][code] = t
+			}
+		}
 	}
-	v.conclude(s)
-	return nil
+	for date, n := range next.dates {
+		s.dates[date] += n
+	}
+	s.crowded = s.crowded || next.crowded
+	for _, name := range slices.Sorted(maps.Keys(next.channels)) {
+		s.countChannel(name, next.channels[name])
+	}
 }
 
 // query selects the table's columns. The plus signs take away the columns'
@@ -75,7 +133,7 @@ func (s *scan) query() string {
 	for i, c := range s.table.columns {
 		names[i] = "+" + c.name
 	}
-	return "SELECT " + strings.Join(names, ", ") + " FROM " + s.table.name
+	return "SELECT " + strings.Join(names, ", ") + " FROM " + s.table.name + s.span.Where("rowid")
 }
 
 func (s *scan) read(rows driver.Rows) error {
@@ -107,7 +165,9 @@ func (s *scan) read(rows driver.Rows) error {
 			s.countDate(s.row[date])
 		}
 		if channel >= 0 {
-			s.countChannel(s.row[channel])
+			if name, ok := s.row[channel].(string); ok {
+				s.countChannel(name, 1)
+			}
 		}
 	}
 }
@@ -139,16 +199,12 @@ func (s *scan) countDate(value driver.Value) {
 	}
 }
 
-func (s *scan) countChannel(value driver.Value) {
-	name, ok := value.(string)
-	if !ok {
-		return
-	}
+func (s *scan) countChannel(name string, rows int64) {
 	if _, known := s.channels[name]; !known && len(s.channels) == maxChannels {
 		s.crowded = true
 		return
 	}
-	s.channels[name]++
+	s.channels[name] += rows
 }
 
 // conclude puts what a pass found into the report.

@@ -30,10 +30,14 @@ type Options struct {
 // that is told by Report.Err. The error is an Input fault for a range that is
 // none and for a damaged file, and what [Explain] says otherwise.
 func Validate(ctx context.Context, db *sql.DB, opts Options) (*Report, error) {
+	return validate(ctx, db, opts, SpanRows)
+}
+
+func validate(ctx context.Context, db *sql.DB, opts Options, rows int64) (*Report, error) {
 	if err := CheckRange(opts.StartDate, opts.EndDate); err != nil {
 		return nil, err
 	}
-	v := &validation{db: db, opts: opts, report: &Report{Findings: []Finding{}}}
+	v := &validation{db: db, opts: opts, rows: rows, report: &Report{Findings: []Finding{}}}
 	if err := v.run(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -62,6 +66,7 @@ func CheckRange(start, end string) error {
 type validation struct {
 	db   *sql.DB
 	opts Options
+	rows int64 // of a table that are read in one go
 
 	mu     sync.Mutex // the checks run side by side
 	report *Report
@@ -75,7 +80,7 @@ func (v *validation) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, t := range inputTables {
 		if shapes[t.name].sound {
-			g.Go(func() error { return v.scan(ctx, t) })
+			g.Go(func() error { return v.scan(ctx, t, v.rows) })
 			if !shapes[t.name].unique {
 				g.Go(func() error { return v.checkDuplicates(ctx, t) })
 			}

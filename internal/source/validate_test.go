@@ -27,13 +27,17 @@ func set(table, column, value string) string {
 	return fmt.Sprintf("UPDATE %s SET %s = %s WHERE %s", table, column, value, id)
 }
 
-func validate(t *testing.T, script string, opts Options) *Report {
+// examine validates in one go and row by row, which must come to the same.
+func examine(t *testing.T, script string, opts Options) *Report {
 	t.Helper()
 	db, err := Open(t.Context(), build(t, script), Read)
 	require.NoError(t, err)
 	defer db.Close()
 	report, err := Validate(t.Context(), db, opts)
 	require.NoError(t, err)
+	apart, err := validate(t.Context(), db, opts, 1)
+	require.NoError(t, err)
+	require.Equal(t, report, apart)
 	return report
 }
 
@@ -50,7 +54,7 @@ func TestSoundData(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := validate(t, script, Options{StartDate: "2023-09-04"})
+			r := examine(t, script, Options{StartDate: "2023-09-04"})
 			require.Equal(t, &Report{
 				Sessions: 3, Conversions: 2, ConversionsInRange: 1, Costs: 3, Channels: 3,
 				FirstSession: "2023-09-01", LastSession: "2023-09-03",
@@ -173,7 +177,7 @@ func TestFindings(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r := validate(t, loose+c.script, Options{})
+			r := examine(t, loose+c.script, Options{})
 			var found *Finding
 			for i, f := range r.Findings {
 				if f.Code == c.code && f.Table == c.table && f.Column == c.column {
@@ -219,14 +223,14 @@ func TestNotFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Empty(t, validate(t, loose+script, Options{}).Lines())
+			require.Empty(t, examine(t, loose+script, Options{}).Lines())
 		})
 	}
 }
 
 func TestSeveralAtOnce(t *testing.T) {
 	t.Parallel()
-	r := validate(t, loose+set(Conversions, "revenue", "-1.23456")+";"+
+	r := examine(t, loose+set(Conversions, "revenue", "-1.23456")+";"+
 		"UPDATE session_sources SET event_date = 'x', holder_engagement = 3; INSERT INTO session_costs VALUES ('s9', NULL)", Options{})
 	require.Equal(t, []string{
 		`error: session_sources.event_date: 3 rows: no date of the calendar written YYYY-MM-DD; write it like 2023-09-01 (first: "x" where session_id is "s1")`,
@@ -254,7 +258,7 @@ func TestRange(t *testing.T) {
 	}{
 		{"", "", 2}, {"2023-09-03", "2023-09-03", 1}, {"2023-09-04", "", 1}, {"", "2023-09-03", 1}, {"2023-09-05", "", 0}, {"", "2023-09-02", 0},
 	} {
-		r := validate(t, loose, Options{StartDate: c.start, EndDate: c.end})
+		r := examine(t, loose, Options{StartDate: c.start, EndDate: c.end})
 		require.Equal(t, c.want, r.ConversionsInRange, c)
 		require.Equal(t, c.want == 0, r.Count(Warning) == 1, r.Lines())
 	}
@@ -301,7 +305,7 @@ func TestValidateOnWriterAndCancelled(t *testing.T) {
 
 func TestManyChannels(t *testing.T) {
 	t.Parallel()
-	r := validate(t, Schema+soundRows+fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= %d)
+	r := examine(t, Schema+soundRows+fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= %d)
 		INSERT INTO session_sources SELECT 'n' || i, 'u1', '2023-09-01', '10:00:00', 'c' || i, 0, 0, 0 FROM n`, maxChannels), Options{})
 	require.Equal(t, int64(maxChannels), r.Channels)
 	require.Equal(t, 1, r.Count(Warning), r.Lines())

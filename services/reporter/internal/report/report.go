@@ -100,18 +100,18 @@ type sizes struct {
 	slots int   // of the book
 }
 
-var usual = sizes{rows: 700_000, slots: bookSlots}
+var usual = sizes{rows: source.SpanRows, slots: bookSlots}
 
 // read makes sums of the four tables, in parts that do not depend on one
 // another: sums of integers come to the same in any order.
 func read(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (*Totals, *book, []group, error) {
 	b := newBook(size.slots)
 	whole := &part{}
-	sessions, err := spans(ctx, conn, source.SessionSources, size.rows)
+	sessions, err := source.Spans(ctx, conn, source.SessionSources, size.rows)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	attributions, err := spans(ctx, conn, source.CustomerJourney, size.rows)
+	attributions, err := source.Spans(ctx, conn, source.CustomerJourney, size.rows)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -204,13 +204,13 @@ func (p *part) add(q *part) {
 
 // readSessions sums the cost of each channel and date, of all its sessions and
 // before any join with attributions, and enters the sessions into the book.
-func (p *part) readSessions(ctx context.Context, conn *sql.Conn, in span, b *book) error {
+func (p *part) readSessions(ctx context.Context, conn *sql.Conn, in source.Span, b *book) error {
 	query := `SELECT s.channel_name||'', s.event_date||'', s.session_id||'', c.session_id IS NULL, coalesce(c.cost, 0.0)
-		FROM session_sources s LEFT JOIN session_costs c ON c.session_id = s.session_id` + in.where("s.rowid")
+		FROM session_sources s LEFT JOIN session_costs c ON c.session_id = s.session_id` + in.Where("s.rowid")
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
 		pen := b.pen()
 		defer pen.flush()
-		return each(ctx, c, query, in.args(), 5, func(row []driver.Value) error {
+		return each(ctx, c, query, in.Args(), 5, func(row []driver.Value) error {
 			channel, _ := row[0].(string)
 			date, _ := row[1].(string)
 			session, _ := row[2].(string)
@@ -229,7 +229,7 @@ func (p *part) readSessions(ctx context.Context, conn *sql.Conn, in span, b *boo
 
 // readAttributions adds what sessions earned, by the date of the session. The
 // attributions of one conversion lie together.
-func (p *part) readAttributions(ctx context.Context, conn *sql.Conn, in span, b *book, req *ihcv1.RunRequest) error {
+func (p *part) readAttributions(ctx context.Context, conn *sql.Conn, in source.Span, b *book, req *ihcv1.RunRequest) error {
 	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
 		sessions, err := b.reader(c)
 		if err != nil {
@@ -244,8 +244,8 @@ func (p *part) readAttributions(ctx context.Context, conn *sql.Conn, in span, b 
 		var conv string
 		var known, inRange bool // of conv
 		var revenue int64
-		query := `SELECT conv_id||'', session_id||'', ihc FROM attribution_customer_journey` + in.where("rowid")
-		return each(ctx, c, query, in.args(), 3, func(row []driver.Value) error {
+		query := `SELECT conv_id||'', session_id||'', ihc FROM attribution_customer_journey` + in.Where("rowid")
+		return each(ctx, c, query, in.Args(), 3, func(row []driver.Value) error {
 			id, _ := row[0].(string)
 			session, _ := row[1].(string)
 			if id != conv || conv == "" {
