@@ -74,7 +74,7 @@ e2e: needs ## Drive the stack in containers from end to end (needs Docker with C
 ##@ Measure
 
 .PHONY: bench
-bench: needs ## Measure requests, speed, growth and memory; prints a table (some five minutes)
+bench: needs ## Measure requests, speed, growth and memory; prints a table (some six minutes)
 	go run ./tests/bench -dir $(OUT)/bench $(BENCHARGS)
 
 .PHONY: microbench

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ihc-pipeline/ihc/internal/broker"
+	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -20,9 +21,13 @@ import (
 // through them.
 func (b *bench) streams() error {
 	var free []*ihcv1.JourneyChunk
-	for _, limit := range []string{"200", "3000"} {
+	for _, c := range []struct {
+		limit string
+		shop  shop.Config
+	}{{"200", tenMillion}, {"3000", oneMillion}} {
+		limit, config := c.limit, c.shop
 		dir := filepath.Join(b.dir, "streams-"+limit)
-		path, err := b.shop(oneMillion)
+		path, err := b.shop(config)
 		if err == nil {
 			path, err = b.fresh(path)
 		}
@@ -44,7 +49,7 @@ func (b *bench) streams() error {
 		if err := b.stored(nc, dir, limit, r); err != nil {
 			return err
 		}
-		if free == nil {
+		if limit == "200" {
 			if free, err = b.chunks(nc, r.RunID); err != nil {
 				return err
 			}
@@ -87,8 +92,12 @@ func (b *bench) stored(nc *nats.Conn, dir, limit string, r result) error {
 			}
 		}
 		took := time.Since(begun)
-		if size, err = onDisk(dir, name+"_S2"); err != nil {
-			return err
+		// The server packs a block of messages some time after it is full.
+		for was := -1.0; was != size; time.Sleep(time.Second) {
+			was = size
+			if size, err = onDisk(dir, name+"_S2"); err != nil {
+				return err
+			}
 		}
 		b.add(name+" at "+limit+" sessions, packed by S2", size/float64(r.Touchpoints), "MB a million touchpoints", 0, "copied by the server in %.2f s", took.Seconds())
 	}
