@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/mattn/go-sqlite3"
 	"golang.org/x/sync/errgroup"
@@ -41,27 +42,39 @@ type tally struct {
 
 // scan reads all rows of a table once, in spans side by side, and reports on
 // every value. What is found first in the table's order is the example.
-func (v *validation) scan(ctx context.Context, t table, rows int64) error {
+func (v *validation) scan(ctx context.Context, t table) error {
 	conn, err := v.db.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	spans, err := Spans(ctx, conn, t.name, rows)
+	spans, err := Spans(ctx, conn, t.name, v.rows)
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return err
 	}
 	whole := newScan(t, Span{})
-	parts := make([]*scan, len(spans))
+	var mu sync.Mutex
+	done := map[int]*scan{} // that wait for an earlier one, few at any time
+	taken := 0
 	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(v.db.Stats().MaxOpenConnections, 1))
 	for i, span := range spans {
-		parts[i] = newScan(t, span)
-		g.Go(func() error { return parts[i].run(ctx, v.db) })
+		g.Go(func() error {
+			s := newScan(t, span)
+			if err := s.run(ctx, v.db); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			done[i] = s
+			for ; done[taken] != nil; taken++ {
+				whole.take(done[taken])
+				delete(done, taken)
+			}
+			return nil
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
-	}
-	for _, s := range parts {
-		whole.take(s)
 	}
 	v.conclude(whole)
 	return nil

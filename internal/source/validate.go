@@ -80,7 +80,7 @@ func (v *validation) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, t := range inputTables {
 		if shapes[t.name].sound {
-			g.Go(func() error { return v.scan(ctx, t, v.rows) })
+			g.Go(func() error { return v.scan(ctx, t) })
 			if !shapes[t.name].unique {
 				g.Go(func() error { return v.checkDuplicates(ctx, t) })
 			}
