@@ -139,7 +139,11 @@ func (p *pipeline) stop() {
 	_ = p.group.Wait() // what went wrong is the running context's cause
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	p.server.Stop(ctx)
+	if p.Keep {
+		p.server.Stop(ctx)
+	} else {
+		p.server.Discard(ctx)
+	}
 	// The services closed it in each other's way; one that was refused has no
 	// log, and is not touched.
 	source.Fold(p.Database)

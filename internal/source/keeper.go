@@ -45,6 +45,10 @@ func (k *Keeper) DB(ctx context.Context) (db *sql.DB, fresh bool, err error) {
 	}
 	if k.db != nil {
 		_ = k.db.Close()
+	} else {
+		kept.Lock()
+		kept.by[k.path]++
+		kept.Unlock()
 	}
 	k.db, k.id = db, id
 	return db, true, nil
@@ -58,13 +62,26 @@ func (k *Keeper) Close() error {
 	if k.db == nil {
 		return nil
 	}
+	kept.Lock()
+	defer kept.Unlock()
 	err := k.db.Close()
 	k.db = nil
+	if kept.by[k.path]--; kept.by[k.path] > 0 {
+		return err // it is for the last to leave it whole
+	}
+	delete(kept.by, k.path)
 	if k.mode == Write {
 		Fold(k.path)
 	}
 	return err
 }
+
+// kept counts the keepers of this process that have the database at a path
+// open. It is held to close, so that none closes in another's way.
+var kept = struct {
+	sync.Mutex
+	by map[string]int
+}{by: map[string]int{}}
 
 // Fold puts what the write-ahead log of the database at path holds into the
 // file and removes the log, so that the file can be taken elsewhere by itself,

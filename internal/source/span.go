@@ -16,7 +16,7 @@ type Span struct {
 
 // SpanRows is how many rows a span has about: little to read for one, and
 // enough not to matter what it takes to begin.
-const SpanRows = 100_000
+const SpanRows = 20_000
 
 // Where returns the condition that selects the span's rows, to be put after
 // the FROM clause, with the qualified name of the row number, as in "s.rowid";

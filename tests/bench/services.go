@@ -3,26 +3,35 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
-// services measures the memory of each service as a process of its own.
+// services measures the memory of each service as a process of its own, and
+// what packing the streams costs a run.
 func (b *bench) services() error {
 	stages := []string{"extractor", "attributor", "writer", "reporter", "natsserver"}
-	small, err := b.separate(oneMillion, stages)
+	small, _, err := b.separate(oneMillion, stages, false)
 	if err != nil {
 		return err
 	}
-	large, err := b.separate(tenMillion, stages)
+	large, plain, err := b.separate(tenMillion, stages, false)
 	if err != nil {
 		return err
 	}
+	_, packed, err := b.separate(tenMillion, stages, true)
+	if err != nil {
+		return err
+	}
+	b.add("streams packed by S2 ÷ as they are", packed.seconds/plain.seconds, "ratio", 0, "%.1f s and %.1f s for %d touchpoints", packed.seconds, plain.seconds, packed.Touchpoints)
 	for _, s := range stages {
 		most, ratio := 200.0, 1.2
 		if s == "natsserver" { // not ours, and given the memory it likes
@@ -34,46 +43,58 @@ func (b *bench) services() error {
 	return nil
 }
 
-// separate runs a shop through a stack of processes and returns their memory.
-func (b *bench) separate(c shop.Config, stages []string) (_ map[string]float64, err error) {
+// separate runs a shop through a stack of processes, with its streams packed or
+// not, and returns their memory.
+func (b *bench) separate(c shop.Config, stages []string, pack bool) (_ map[string]float64, r result, err error) {
 	path, err := b.shop(c)
 	if err == nil {
 		path, err = b.fresh(path)
 	}
 	if err != nil {
-		return nil, err
+		return nil, r, err
 	}
 	address, err := freeAddress()
 	if err != nil {
-		return nil, err
+		return nil, r, err
+	}
+	dir, err := os.MkdirTemp(b.dir, "nats-")
+	if err != nil {
+		return nil, r, err
 	}
 	running := map[string]*process{}
-	for _, s := range stages {
+	for _, s := range slices.Backward(stages) { // NATS first
 		var args []string
 		if s == "natsserver" {
-			args = []string{"-dir", filepath.Join(b.dir, "nats"), "-listen", address}
+			args = []string{"-dir", dir, "-listen", address}
 		}
 		running[s], err = b.start(nil, []string{"NATS_URL=nats://" + address, "IHC_DB=" + path, "IHC_OUT=" + filepath.Join(b.dir, "report"), "IHC_HTTP=127.0.0.1:0"}, s, args...)
+		if err == nil && s == "natsserver" && pack {
+			err = b.packedStreams("nats://" + address)
+		}
 		if err != nil {
-			return nil, err
+			return nil, r, err
 		}
 	}
-	r, err := b.askFor("nats://"+address, "run", "--max-sessions", "3000")
+	r, err = b.askFor("nats://"+address, "run", "--max-sessions", "3000")
 	mib := map[string]float64{}
 	for _, s := range stages { // NATS last
 		u, stopped := running[s].stop()
 		mib[s] = u.mib
 		err = errors.Join(err, stopped)
 	}
-	b.add("separate processes", float64(r.Touchpoints)/r.seconds, "touchpoints a second", 0, "%.1f s for %d touchpoints", r.seconds, r.Touchpoints)
-	return mib, err
+	name := "separate processes"
+	if pack {
+		name += ", streams packed by S2"
+	}
+	b.add(name, float64(r.Touchpoints)/r.seconds, "touchpoints a second", 0, "%.1f s for %d touchpoints", r.seconds, r.Touchpoints)
+	return mib, r, err
 }
 
 // askFor waits for the streams of a stack that is starting, and has it run.
 func (b *bench) askFor(url string, args ...string) (result, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
 	defer cancel()
-	nc, err := nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	nc, err := connect(url)
 	if err != nil {
 		return result{}, err
 	}
@@ -82,4 +103,42 @@ func (b *bench) askFor(url string, args ...string) (result, error) {
 		return result{}, err
 	}
 	return b.ihc([]string{"NATS_URL=" + url}, args...)
+}
+
+// packedStreams makes the streams of chunks and results before the extractor
+// can. The server packs a stream that was made to be packed, for as long as it
+// runs, whatever is asked for later.
+func (b *bench) packedStreams(url string) error {
+	nc, err := connect(url)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if err := stream.EnsureOn(b.ctx, nc, stream.DefaultSettings()); err != nil {
+		return err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{stream.Journeys, stream.Results} {
+		s, err := js.Stream(b.ctx, name)
+		if err != nil {
+			return err
+		}
+		config := s.CachedInfo().Config
+		config.Compression = jetstream.S2Compression
+		if err := js.DeleteStream(b.ctx, name); err != nil {
+			return err
+		}
+		if _, err := js.CreateStream(b.ctx, config); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// connect waits for a server that is starting.
+func connect(url string) (*nats.Conn, error) {
+	return nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 }

@@ -155,7 +155,7 @@ func (b *bench) throughput(chunks []*ihcv1.JourneyChunk) error {
 	if err != nil {
 		return err
 	}
-	nc, err := nats.Connect("nats://"+address, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	nc, err := connect("nats://" + address)
 	if err != nil {
 		return err
 	}

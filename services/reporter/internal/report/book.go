@@ -10,58 +10,59 @@ import (
 // key is what a row of channel_reporting is about.
 type key struct{ channel, date string }
 
-// bookSlots is how many sessions a book has room for, times four thirds: 42 MB,
+// bookSlots is how many sessions a book has room for, times four thirds: 48 MiB,
 // whatever the size of the shop (invariant 8). More are looked up.
-const bookSlots = 1 << 21
+const bookSlots = 3 << 20
 
 // book knows the groups of a report by number, and which group each session
 // belongs to, of as many sessions as there is room for. A session serves many
 // conversions, and to look it up in the database takes longer than all else
 // that a report does with an attribution.
 //
-// A session goes by two 64-bit hashes of its id. That two ids of ten million
-// have both in common has a chance of one in 10²⁴.
+// A session goes by 95 bits of hashes of its id. That two ids of ten million
+// have them in common has a chance of about one in 10¹⁵.
 type book struct {
 	seeds  [2]maphash.Seed
 	mu     sync.Mutex // held to write
 	keys   []key      // by number
 	number map[key]uint32
-	marks  []mark   // open addressing; the zero mark is a free slot
-	groups []uint32 // of the session in the same slot
-	free   int      // slots that may yet be used
-	full   bool     // there was no room for a session
+	slots  []slot // open addressing; one without a mark is free
+	free   int    // slots that may yet be used
+	full   bool   // there was no room for a session
 }
 
-type mark [2]uint64
+// slot is a session's mark, whose low part is odd, and the number of its group.
+type slot struct {
+	high       uint64
+	low, group uint32
+}
+
+func (s slot) marked(m slot) bool { return s.high == m.high && s.low == m.low }
 
 func newBook(slots int) *book {
 	return &book{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, number: map[key]uint32{},
-		marks: make([]mark, slots), groups: make([]uint32, slots), free: slots / 4 * 3}
+		slots: make([]slot, slots), free: slots / 4 * 3}
 }
 
-func (b *book) mark(session string) mark {
-	m := mark{maphash.String(b.seeds[0], session), maphash.String(b.seeds[1], session)}
-	if m == (mark{}) {
-		m[0] = 1
-	}
-	return m
+// mark returns a slot with a session's mark, without a group.
+func (b *book) mark(session string) slot {
+	return slot{high: maphash.String(b.seeds[0], session), low: uint32(maphash.String(b.seeds[1], session)) | 1}
 }
 
 // slot returns where a mark is, or would be.
-func (b *book) slot(m mark) int {
-	i := int(m[0] % uint64(len(b.marks)))
-	for b.marks[i] != m && b.marks[i] != (mark{}) {
-		i = (i + 1) % len(b.marks)
+func (b *book) slot(m slot) *slot {
+	for i := int(m.high % uint64(len(b.slots))); ; i = (i + 1) % len(b.slots) {
+		if s := &b.slots[i]; s.marked(m) || s.low == 0 {
+			return s
+		}
 	}
-	return i
 }
 
 // pen writes into a book, for one goroutine.
 type pen struct {
 	b       *book
 	numbers map[key]uint32 // of the book, those met
-	marks   []mark
-	groups  []uint32
+	entered []slot
 }
 
 func (b *book) pen() *pen { return &pen{b: b, numbers: map[key]uint32{}} }
@@ -79,8 +80,9 @@ func (p *pen) enter(session string, k key) uint32 {
 		p.b.mu.Unlock()
 		p.numbers[k] = n
 	}
-	p.marks, p.groups = append(p.marks, p.b.mark(session)), append(p.groups, n)
-	if len(p.marks) == 1024 {
+	s := p.b.mark(session)
+	s.group = n
+	if p.entered = append(p.entered, s); len(p.entered) == 1024 {
 		p.flush()
 	}
 	return n
@@ -90,16 +92,15 @@ func (p *pen) enter(session string, k key) uint32 {
 func (p *pen) flush() {
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
-	for i, m := range p.marks {
+	for _, s := range p.entered {
 		if p.b.free == 0 {
 			p.b.full = true
 			break
 		}
-		s := p.b.slot(m)
-		p.b.marks[s], p.b.groups[s] = m, p.groups[i]
+		*p.b.slot(s) = s
 		p.b.free--
 	}
-	p.marks, p.groups = p.marks[:0], p.groups[:0]
+	p.entered = p.entered[:0]
 }
 
 // bookReader reads a book that is not written any more, for one goroutine.
@@ -123,8 +124,8 @@ func (b *book) reader(c *sqlite3.SQLiteConn) (*bookReader, error) {
 // session.
 func (r *bookReader) group(session string) (number uint32, there bool, err error) {
 	m := r.b.mark(session)
-	if s := r.b.slot(m); r.b.marks[s] == m {
-		return r.b.groups[s], true, nil
+	if s := r.b.slot(m); s.marked(m) {
+		return s.group, true, nil
 	}
 	if !r.b.full {
 		return 0, false, nil

@@ -103,31 +103,41 @@ type sizes struct {
 var usual = sizes{rows: source.SpanRows, slots: bookSlots}
 
 // read makes sums of the four tables, in parts that do not depend on one
-// another: sums of integers come to the same in any order.
+// another: sums of integers come to the same in any order. Sessions come first,
+// since what they cost and earned is summed by their channel and date.
 func read(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (*Totals, *book, []group, error) {
 	b := newBook(size.slots)
 	whole := &part{}
-	sessions, err := source.Spans(ctx, conn, source.SessionSources, size.rows)
+	inSpans := func(table string, read func(context.Context, *sql.Conn, *part, source.Span) error) (tasks []task, err error) {
+		spans, err := source.Spans(ctx, conn, table, size.rows)
+		for _, s := range spans {
+			tasks = append(tasks, func(ctx context.Context, c *sql.Conn, p *part) error { return read(ctx, c, p, s) })
+		}
+		return tasks, err
+	}
+	sessions, err := inSpans(source.SessionSources, func(ctx context.Context, c *sql.Conn, p *part, in source.Span) error {
+		return p.readSessions(ctx, c, in, b)
+	})
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	attributions, err := source.Spans(ctx, conn, source.CustomerJourney, size.rows)
+	attributions, err := inSpans(source.CustomerJourney, func(ctx context.Context, c *sql.Conn, p *part, in source.Span) error {
+		return p.readAttributions(ctx, c, in, b, req)
+	})
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	tasks := []task{func(ctx context.Context, c *sql.Conn, p *part) error { return p.readCounts(ctx, c, req) }}
-	for _, s := range sessions {
-		tasks = append(tasks, func(ctx context.Context, c *sql.Conn, p *part) error { return p.readSessions(ctx, c, s, b) })
-	}
-	if err := sideBySide(ctx, conn, readers, whole, tasks); err != nil {
+	costs, err := inSpans(source.SessionCosts, func(ctx context.Context, c *sql.Conn, p *part, in source.Span) error {
+		return p.readCosts(ctx, c, in, b)
+	})
+	if err != nil {
 		return nil, nil, nil, err
 	}
-	tasks = nil
-	for _, s := range attributions {
-		tasks = append(tasks, func(ctx context.Context, c *sql.Conn, p *part) error { return p.readAttributions(ctx, c, s, b, req) })
-	}
-	if err := sideBySide(ctx, conn, readers, whole, tasks); err != nil {
-		return nil, nil, nil, err
+	counts := func(ctx context.Context, c *sql.Conn, p *part) error { return p.readCounts(ctx, c, req) }
+	for _, tasks := range [][]task{sessions, slices.Concat([]task{counts}, attributions, costs)} {
+		if err := sideBySide(ctx, conn, readers, whole, tasks); err != nil {
+			return nil, nil, nil, err
+		}
 	}
 	return &whole.Totals, b, whole.groups, nil
 }
@@ -202,26 +212,44 @@ func (p *part) add(q *part) {
 	}
 }
 
-// readSessions sums the cost of each channel and date, of all its sessions and
-// before any join with attributions, and enters the sessions into the book.
+// readSessions enters the sessions into the book. A channel and date that has
+// any has a group, whatever they cost or earned.
 func (p *part) readSessions(ctx context.Context, conn *sql.Conn, in source.Span, b *book) error {
-	query := `SELECT s.channel_name||'', s.event_date||'', s.session_id||'', c.session_id IS NULL, coalesce(c.cost, 0.0)
-		FROM session_sources s LEFT JOIN session_costs c ON c.session_id = s.session_id` + in.Where("s.rowid")
+	query := `SELECT channel_name||'', event_date||'', session_id||'' FROM session_sources` + in.Where("rowid")
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
 		pen := b.pen()
 		defer pen.flush()
-		return each(ctx, c, query, in.Args(), 5, func(row []driver.Value) error {
+		return each(ctx, c, query, in.Args(), 3, func(row []driver.Value) error {
 			channel, _ := row[0].(string)
 			date, _ := row[1].(string)
 			session, _ := row[2].(string)
-			g := p.at(pen.enter(session, key{channel, date}))
-			if number(row[3]) != 0 {
-				p.withoutCost++
-				return nil
+			p.at(pen.enter(session, key{channel, date}))
+			p.withoutCost++ // until its cost is found
+			return nil
+		})
+	})
+}
+
+// readCosts adds what sessions cost, each once and whether they earned
+// anything or not.
+func (p *part) readCosts(ctx context.Context, conn *sql.Conn, in source.Span, b *book) error {
+	query := `SELECT session_id||'', coalesce(cost, 0.0) FROM session_costs` + in.Where("rowid")
+	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
+		sessions, err := b.reader(c)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, sessions.close()) }()
+		return each(ctx, c, query, in.Args(), 2, func(row []driver.Value) error {
+			session, _ := row[0].(string)
+			n, there, err := sessions.group(session)
+			if err != nil || !there {
+				return err
 			}
-			cost := toCost(number(row[4]))
-			g.cost += cost
+			cost := toCost(number(row[1]))
+			p.at(n).cost += cost
 			p.cost += cost
+			p.withoutCost--
 			return nil
 		})
 	})
