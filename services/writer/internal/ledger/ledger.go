@@ -26,17 +26,18 @@ var schema string
 
 // Ledger writes to one database, which may be replaced under it.
 type Ledger struct {
-	path   string
-	keeper *source.Keeper
+	path        string
+	keeper      *source.Keeper
+	checkpoints *checkpoints
 }
 
 // Open returns a ledger of the database at path. Nothing is opened yet.
 func Open(path string) *Ledger {
-	return &Ledger{path: path, keeper: source.NewKeeper(path, source.Write)}
+	return &Ledger{path: path, keeper: source.NewKeeper(path, source.Write), checkpoints: &checkpoints{keeper: source.NewKeeper(path, source.Write)}}
 }
 
 // Close closes the database.
-func (l *Ledger) Close() error { return l.keeper.Close() }
+func (l *Ledger) Close() error { return errors.Join(l.checkpoints.close(), l.keeper.Close()) }
 
 // transaction is one, and the connection it is on.
 type transaction struct {
@@ -151,8 +152,8 @@ func (l *Ledger) End(ctx context.Context, id, status string) error {
 // runs. A conversion that has rows of an earlier run or result loses those,
 // whatever became of it now: later results win whole conversions.
 func (l *Ledger) Store(ctx context.Context, results []*ihcv1.AttributionResult) error {
-	return l.transact(ctx, func(tx transaction) error {
-		latest := journeys{}
+	latest := journeys{}
+	err := l.transact(ctx, func(tx transaction) error {
 		for _, r := range results {
 			if err := l.record(ctx, tx, r, latest); err != nil {
 				return fmt.Errorf("record chunk %d of run %s: %w", r.GetChunk(), r.GetRunId(), err)
@@ -163,6 +164,10 @@ func (l *Ledger) Store(ctx context.Context, results []*ihcv1.AttributionResult) 
 		}
 		return nil
 	})
+	if err == nil {
+		l.checkpoints.stored(latest.rows())
+	}
+	return err
 }
 
 // named names the results of a batch.
@@ -177,6 +182,14 @@ func named(results []*ihcv1.AttributionResult) string {
 // journeys holds by conversion id what the latest result says of it: its
 // attribution, or nil where it has none.
 type journeys map[string]*ihcv1.Attribution
+
+// rows counts what the attributions have in attribution_customer_journey.
+func (j journeys) rows() (n int) {
+	for _, a := range j {
+		n += len(a.GetSessionIds())
+	}
+	return n
+}
 
 // record puts a result that is not stored yet into the run's books, and its
 // conversions among the latest.
