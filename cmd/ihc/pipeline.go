@@ -54,8 +54,10 @@ func (p *pipeline) start(ctx context.Context) (context.Context, *stream.Client, 
 		p.Registry = prometheus.NewRegistry()
 	}
 	nc, err := p.server.Connect("ihc")
+	settings := stream.DefaultSettings()
+	settings.Packed = p.Keep // there is no time to gain by it, only room on the disk
 	if err == nil {
-		err = stream.EnsureOn(ctx, nc, stream.DefaultSettings())
+		err = stream.EnsureOn(ctx, nc, settings)
 	}
 	if err != nil {
 		p.server.Stop(ctx)

@@ -121,18 +121,26 @@ type Settings struct {
 	// MaxBytes bounds each of the journeys and results streams; 0 means the
 	// server's own limit. A full stream holds publishers up, it drops nothing.
 	MaxBytes int64
+	// Packed has the server compress what it stores, each block of messages
+	// when it is full: to a third (see docs/performance.md). Streams that are
+	// there already are packed from the server's next start on.
+	Packed bool
 }
 
 // DefaultSettings returns what a deployment gets that chooses nothing: ten
-// seconds, two weeks, half a year, the server's limit.
+// seconds, two weeks, half a year, the server's limit, packed.
 func DefaultSettings() Settings {
-	return Settings{AckWait: 10 * time.Second, KeepMessages: 14 * 24 * time.Hour, KeepHistory: 183 * 24 * time.Hour}
+	return Settings{AckWait: 10 * time.Second, KeepMessages: 14 * 24 * time.Hour, KeepHistory: 183 * 24 * time.Hour, Packed: true}
 }
 
 // streams is the table itself. All keep by limits, since a work-queue stream
 // cannot be replayed, and refuse new messages when full, since dropping old
 // ones would lose work (invariant 5).
 func (s Settings) streams() []jetstream.StreamConfig {
+	compression := jetstream.NoCompression
+	if s.Packed {
+		compression = jetstream.S2Compression
+	}
 	limits := func(name, description string, age time.Duration, maxBytes int64, subjects ...string) jetstream.StreamConfig {
 		if maxBytes <= 0 {
 			maxBytes = -1
@@ -141,7 +149,7 @@ func (s Settings) streams() []jetstream.StreamConfig {
 			Name: name, Description: description, Subjects: subjects,
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
 			MaxAge: age, MaxBytes: maxBytes, MaxMsgs: -1, MaxMsgSize: -1,
-			Storage: jetstream.FileStorage, Replicas: 1,
+			Storage: jetstream.FileStorage, Compression: compression, Replicas: 1,
 			Duplicates: min(2*time.Minute, age), AllowDirect: true,
 		}
 	}

@@ -9,29 +9,28 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
 // services measures the memory of each service as a process of its own, and
-// what packing the streams costs a run.
+// what it costs a run that the streams are packed.
 func (b *bench) services() error {
 	stages := []string{"extractor", "attributor", "writer", "reporter", "natsserver"}
-	small, _, err := b.separate(oneMillion, stages, false)
+	small, _, err := b.separate(oneMillion, stages, true)
 	if err != nil {
 		return err
 	}
-	large, plain, err := b.separate(tenMillion, stages, false)
+	large, packed, err := b.separate(tenMillion, stages, true)
 	if err != nil {
 		return err
 	}
-	_, packed, err := b.separate(tenMillion, stages, true)
+	_, plain, err := b.separate(tenMillion, stages, false)
 	if err != nil {
 		return err
 	}
-	b.add("streams packed by S2 ÷ as they are", packed.seconds/plain.seconds, "ratio", 0, "%.1f s and %.1f s for %d touchpoints", packed.seconds, plain.seconds, packed.Touchpoints)
+	b.add("streams packed ÷ not packed", packed.seconds/plain.seconds, "ratio", 0, "%.1f s and %.1f s for %d touchpoints", packed.seconds, plain.seconds, packed.Touchpoints)
 	for _, s := range stages {
 		most, ratio := 200.0, 1.2
 		if s == "natsserver" { // not ours, and given the memory it likes
@@ -43,9 +42,9 @@ func (b *bench) services() error {
 	return nil
 }
 
-// separate runs a shop through a stack of processes, with its streams packed or
-// not, and returns their memory.
-func (b *bench) separate(c shop.Config, stages []string, pack bool) (_ map[string]float64, r result, err error) {
+// separate runs a shop through a stack of processes, with its streams packed, as
+// they are, or not, and returns their memory.
+func (b *bench) separate(c shop.Config, stages []string, packed bool) (_ map[string]float64, r result, err error) {
 	path, err := b.shop(c)
 	if err == nil {
 		path, err = b.fresh(path)
@@ -68,8 +67,8 @@ func (b *bench) separate(c shop.Config, stages []string, pack bool) (_ map[strin
 			args = []string{"-dir", dir, "-listen", address}
 		}
 		running[s], err = b.start(nil, []string{"NATS_URL=nats://" + address, "IHC_DB=" + path, "IHC_OUT=" + filepath.Join(b.dir, "report"), "IHC_HTTP=127.0.0.1:0"}, s, args...)
-		if err == nil && s == "natsserver" && pack {
-			err = b.packedStreams("nats://" + address)
+		if err == nil && s == "natsserver" && !packed {
+			err = b.plainStreams("nats://" + address)
 		}
 		if err != nil {
 			return nil, r, err
@@ -83,8 +82,8 @@ func (b *bench) separate(c shop.Config, stages []string, pack bool) (_ map[strin
 		err = errors.Join(err, stopped)
 	}
 	name := "separate processes"
-	if pack {
-		name += ", streams packed by S2"
+	if !packed {
+		name += ", streams not packed"
 	}
 	b.add(name, float64(r.Touchpoints)/r.seconds, "touchpoints a second", 0, "%.1f s for %d touchpoints", r.seconds, r.Touchpoints)
 	return mib, r, err
@@ -105,37 +104,17 @@ func (b *bench) askFor(url string, args ...string) (result, error) {
 	return b.ihc([]string{"NATS_URL=" + url}, args...)
 }
 
-// packedStreams makes the streams of chunks and results before the extractor
-// can. The server packs a stream that was made to be packed, for as long as it
-// runs, whatever is asked for later.
-func (b *bench) packedStreams(url string) error {
+// plainStreams makes the streams before the extractor can. The server does not
+// pack a stream that was not made to be packed, for as long as it runs.
+func (b *bench) plainStreams(url string) error {
 	nc, err := connect(url)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	if err := stream.EnsureOn(b.ctx, nc, stream.DefaultSettings()); err != nil {
-		return err
-	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{stream.Journeys, stream.Results} {
-		s, err := js.Stream(b.ctx, name)
-		if err != nil {
-			return err
-		}
-		config := s.CachedInfo().Config
-		config.Compression = jetstream.S2Compression
-		if err := js.DeleteStream(b.ctx, name); err != nil {
-			return err
-		}
-		if _, err := js.CreateStream(b.ctx, config); err != nil {
-			return err
-		}
-	}
-	return nil
+	plain := stream.DefaultSettings()
+	plain.Packed = false
+	return stream.EnsureOn(b.ctx, nc, plain)
 }
 
 // connect waits for a server that is starting.
