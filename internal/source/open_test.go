@@ -15,6 +15,7 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ihc-pipeline/ihc/internal/fault"
 )
@@ -173,6 +174,33 @@ func TestFold(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 4, costs(t, r))
 	require.NoError(t, r.Close())
+}
+
+// Those of one process that close at once do not each leave the log to another.
+func TestKeepersThatCloseAtOnce(t *testing.T) {
+	t.Parallel()
+	path := withLog(t)
+	for range 20 {
+		var keepers []*Keeper
+		for _, mode := range []Mode{Write, Read, Write, Read} {
+			k := NewKeeper(path, mode)
+			db, fresh, err := k.DB(t.Context())
+			require.NoError(t, err)
+			require.True(t, fresh)
+			require.Equal(t, 4, costs(t, db))
+			keepers = append(keepers, k)
+		}
+		require.FileExists(t, path+"-wal")
+		var g errgroup.Group
+		for _, k := range keepers {
+			g.Go(k.Close)
+		}
+		require.NoError(t, g.Wait())
+		require.NoFileExists(t, path+"-wal")
+	}
+	kept.Lock()
+	defer kept.Unlock()
+	require.NotContains(t, kept.by, path)
 }
 
 // A crash between growing the file's header and its pages leaves a file shorter

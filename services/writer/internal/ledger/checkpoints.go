@@ -16,7 +16,8 @@ const rowsBetween = 500_000
 // on the writer's, which waits for the disk meanwhile; and it still does what
 // could not be done here.
 type checkpoints struct {
-	keeper *source.Keeper
+	keeper  *source.Keeper
+	between int // rows from one to the next
 
 	mu     sync.Mutex
 	rows   int  // stored since the last began
@@ -30,7 +31,7 @@ func (c *checkpoints) stored(rows int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rows += rows
-	if c.rows < rowsBetween || c.active {
+	if c.rows < c.between || c.active {
 		return
 	}
 	c.rows, c.active = 0, true

@@ -33,7 +33,8 @@ type Ledger struct {
 
 // Open returns a ledger of the database at path. Nothing is opened yet.
 func Open(path string) *Ledger {
-	return &Ledger{path: path, keeper: source.NewKeeper(path, source.Write), checkpoints: &checkpoints{keeper: source.NewKeeper(path, source.Write)}}
+	return &Ledger{path: path, keeper: source.NewKeeper(path, source.Write),
+		checkpoints: &checkpoints{keeper: source.NewKeeper(path, source.Write), between: rowsBetween}}
 }
 
 // Close closes the database.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -325,4 +326,27 @@ func TestAnyOrderGivesTheSameTables(t *testing.T) {
 			require.Equal(t, requests, s.Requests)
 		}
 	})
+}
+
+// The file alone holds what was stored while the ledger is still open.
+func TestCheckpointBesideTheWriter(t *testing.T) {
+	t.Parallel()
+	path := newDB(t)
+	l := open(t, path)
+	l.checkpoints.between = 3
+	copied := func() []string {
+		to := filepath.Join(t.TempDir(), "copy.db")
+		// By another process: this one would lose SQLite's locks.
+		require.NoError(t, exec.Command("cp", path, to).Run())
+		if len(table(t, to, `SELECT name FROM sqlite_schema WHERE name = 'attribution_customer_journey'`)) == 0 {
+			return nil
+		}
+		return table(t, to, journeyQuery)
+	}
+	require.NoError(t, l.Store(t.Context(), []*ihcv1.AttributionResult{{RunId: "r", Chunk: 1, Attributions: []*ihcv1.Attribution{attributed("a", 4000, 6000)}}}))
+	l.checkpoints.ends.Wait()
+	require.Empty(t, copied(), "two rows are not enough for one")
+	require.NoError(t, l.Store(t.Context(), []*ihcv1.AttributionResult{{RunId: "r", Chunk: 2, Attributions: []*ihcv1.Attribution{attributed("b", 10000)}}}))
+	l.checkpoints.ends.Wait()
+	require.Equal(t, []string{"a|a-s0|0.4", "a|a-s1|0.6", "b|b-s0|1"}, copied())
 }
