@@ -146,8 +146,8 @@ func (p *pipeline) stop() {
 	} else {
 		p.server.Discard(ctx)
 	}
-	// The services closed it in each other's way; one that was refused has no
-	// log, and is not touched.
+	// An interrupted extractor may have closed it in the writer's way. One that
+	// was refused has no log, and is not touched.
 	source.Fold(p.Database)
 }
 

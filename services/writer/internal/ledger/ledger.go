@@ -55,7 +55,8 @@ func (l *Ledger) transact(ctx context.Context, do func(transaction) error) error
 	}
 	if fresh {
 		// A key's page is written again and again; copying it from the log
-		// into the database is better done once in 65,536 pages than in 1,000.
+		// into the database is better done once in 65,536 pages than in 1,000,
+		// and here only where the checkpoints beside it do not get that far.
 		if _, err := db.ExecContext(ctx, `PRAGMA wal_autocheckpoint = 65536`); err != nil {
 			return source.Explain(l.path, err)
 		}
