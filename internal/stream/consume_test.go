@@ -395,6 +395,16 @@ func TestWorkersWaitAtTheGate(t *testing.T) {
 	}
 }
 
+// A worker that is done at once asks for the next message each time.
+func TestWorkerAsksEachTime(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, never)
+	c := r.client(StageAttributor)
+	r.publish(c, "run", 3000)
+	r.consume(c, 1, func(context.Context, message) error { return nil })
+	r.settled(Chunks, 3000)
+}
+
 func TestBatches(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, never)

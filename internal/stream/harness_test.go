@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
@@ -169,14 +170,18 @@ func receive[T any](r *rig, from <-chan T) (v T) {
 // or terminated, and none under way.
 func (r *rig) settled(from Consumer, n uint64) {
 	r.t.Helper()
-	require.Eventually(r.t, func() bool {
+	var i *jetstream.ConsumerInfo
+	ok := assert.Eventually(r.t, func() bool {
 		c, err := r.js.Consumer(r.ctx, from.Stream, from.Durable)
 		if err != nil {
 			return false
 		}
-		i := c.CachedInfo()
+		i = c.CachedInfo()
 		return i.AckFloor.Stream == n && i.NumAckPending == 0 && i.NumPending == 0
 	}, deadline, tick)
+	if !ok {
+		require.Failf(r.t, "not settled", "%+v", i)
+	}
 }
 
 func (r *rig) deadLetters(c *Client) []DeadLetter {

@@ -111,7 +111,7 @@ func (h *hand) fetch(ctx context.Context, n int) ([]jetstream.Msg, error) {
 			return nil, err
 		}
 	}
-	m, err := h.it.Next(jetstream.NextContext(ctx))
+	m, err := h.next(ctx)
 	switch {
 	case ctx.Err() != nil && m == nil:
 		return nil, nil
@@ -133,6 +133,21 @@ func (h *hand) fetch(ctx context.Context, n int) ([]jetstream.Msg, error) {
 	}
 	h.p.metrics.in.Add(float64(len(got)))
 	return got, nil
+}
+
+// next waits for a message. The iterator asks for one when Next is called, but
+// for when its last request is not quite out of its hands: on a busy machine the
+// message may have come and been handled that fast. It then notices only half a
+// minute later, or when Next is called again: soon, and ever more rarely.
+func (h *hand) next(ctx context.Context) (jetstream.Msg, error) {
+	for wait := 10 * time.Millisecond; ; wait *= 8 {
+		soon, cancel := context.WithTimeout(ctx, wait)
+		m, err := h.it.Next(jetstream.NextContext(soon))
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return m, err
+		}
+	}
 }
 
 // close gives back at once what the server sent while nobody waited for it any
