@@ -53,9 +53,9 @@ func (p *pipeline) start(ctx context.Context) (context.Context, *stream.Client, 
 	if p.Registry == nil {
 		p.Registry = prometheus.NewRegistry()
 	}
-	nc, err := p.server.Connect("ihc")
 	settings := stream.DefaultSettings()
 	settings.Packed = p.Keep // there is no time to gain by it, only room on the disk
+	nc, err := p.server.Connect("ihc")
 	if err == nil {
 		err = stream.EnsureOn(ctx, nc, settings)
 	}

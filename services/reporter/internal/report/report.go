@@ -108,27 +108,23 @@ var usual = sizes{rows: source.SpanRows, slots: bookSlots}
 func read(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (*Totals, *book, []group, error) {
 	b := newBook(size.slots)
 	whole := &part{}
-	inSpans := func(table string, read func(context.Context, *sql.Conn, *part, source.Span) error) (tasks []task, err error) {
+	inSpans := func(table string, read func(*part, context.Context, *sql.Conn, source.Span, *book) error) (tasks []task, err error) {
 		spans, err := source.Spans(ctx, conn, table, size.rows)
 		for _, s := range spans {
-			tasks = append(tasks, func(ctx context.Context, c *sql.Conn, p *part) error { return read(ctx, c, p, s) })
+			tasks = append(tasks, func(ctx context.Context, c *sql.Conn, p *part) error { return read(p, ctx, c, s, b) })
 		}
 		return tasks, err
 	}
-	sessions, err := inSpans(source.SessionSources, func(ctx context.Context, c *sql.Conn, p *part, in source.Span) error {
-		return p.readSessions(ctx, c, in, b)
-	})
+	sessions, err := inSpans(source.SessionSources, (*part).readSessions)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	attributions, err := inSpans(source.CustomerJourney, func(ctx context.Context, c *sql.Conn, p *part, in source.Span) error {
+	costs, err := inSpans(source.SessionCosts, (*part).readCosts)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	attributions, err := inSpans(source.CustomerJourney, func(p *part, ctx context.Context, c *sql.Conn, in source.Span, b *book) error {
 		return p.readAttributions(ctx, c, in, b, req)
-	})
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	costs, err := inSpans(source.SessionCosts, func(ctx context.Context, c *sql.Conn, p *part, in source.Span) error {
-		return p.readCosts(ctx, c, in, b)
 	})
 	if err != nil {
 		return nil, nil, nil, err
