@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -36,12 +36,12 @@ run that is cancelled already does nothing.`,
 				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "run %s is cancelled already\n", r.ID)
 				return nil
 			case r.Ended():
-				return fault.Inputf("run %s is over (%s): there is nothing to cancel", r.ID, r.Status)
+				return errkind.Inputf("run %s is over (%s): there is nothing to cancel", r.ID, r.Status)
 			}
 			err = client.PublishEvent(cmd.Context(), &ihcv1.RunEvent{RunId: r.ID, Event: &ihcv1.RunEvent_Cancelled{
 				Cancelled: &ihcv1.RunCancelled{Reason: reason}}})
 			if err != nil {
-				return fault.Environmentf("cancel run %s: %w", r.ID, err)
+				return errkind.Environmentf("cancel run %s: %w", r.ID, err)
 			}
 			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "run %s is cancelled\n", r.ID)
 			return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -59,7 +59,7 @@ func (f *deadFlags) chosen(ctx context.Context, client *stream.Client, args []st
 		}
 	}
 	if ways != 1 {
-		return nil, fault.Inputf("name dead letters by their numbers, by --run or by --all; `ihc dead ls` lists them")
+		return nil, errkind.Inputf("name dead letters by their numbers, by --run or by --all; `ihc dead ls` lists them")
 	}
 	if len(args) == 0 {
 		return f.list(ctx, client)
@@ -81,7 +81,7 @@ func (f *deadFlags) list(ctx context.Context, client *stream.Client) ([]stream.D
 	case of == "":
 		of = "*"
 	case !run.ValidID(of):
-		return nil, fault.Inputf("--run %q is no run id", of)
+		return nil, errkind.Inputf("--run %q is no run id", of)
 	}
 	var letters []stream.DeadLetter
 	err := client.DeadLetters(ctx, of, func(d stream.DeadLetter) error {
@@ -94,11 +94,11 @@ func (f *deadFlags) list(ctx context.Context, client *stream.Client) ([]stream.D
 func deadLetter(ctx context.Context, client *stream.Client, arg string) (stream.DeadLetter, error) {
 	n, err := strconv.ParseUint(arg, 10, 64)
 	if err != nil || n == 0 {
-		return stream.DeadLetter{}, fault.Inputf("%q is no dead letter's number; `ihc dead ls` lists them", arg)
+		return stream.DeadLetter{}, errkind.Inputf("%q is no dead letter's number; `ihc dead ls` lists them", arg)
 	}
 	d, err := client.DeadLetter(ctx, n)
 	if errors.Is(err, stream.ErrNotFound) {
-		return d, fault.Inputf("there is no dead letter %d; `ihc dead ls` lists them", n)
+		return d, errkind.Inputf("there is no dead letter %d; `ihc dead ls` lists them", n)
 	}
 	return d, err
 }
@@ -262,7 +262,7 @@ nothing would be done about them: start a new run, or replay the old one.`,
 			for _, d := range letters {
 				if state := over[d.Run]; state != "" {
 					if len(args) > 0 {
-						return fault.Inputf("dead letter %d is of run %s, which has %s: nothing would be done about it; start or replay a run, and purge the letter", d.Sequence, d.Run, state)
+						return errkind.Inputf("dead letter %d is of run %s, which has %s: nothing would be done about it; start or replay a run, and purge the letter", d.Sequence, d.Run, state)
 					}
 					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "left dead letter %d where it is: its run %s has %s\n", d.Sequence, d.Run, state)
 					continue
@@ -322,7 +322,7 @@ func newDeadPurgeCmd() *cobra.Command {
 				for i, d := range letters {
 					numbers[i] = strconv.FormatUint(d.Sequence, 10)
 				}
-				return fault.Inputf("this would remove %d dead letters for good (%s): add --yes if you mean it", len(letters), ellipsis(numbers, 10))
+				return errkind.Inputf("this would remove %d dead letters for good (%s): add --yes if you mean it", len(letters), ellipsis(numbers, 10))
 			}
 			for _, d := range letters {
 				if err := client.Purge(ctx, d); err != nil {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -38,7 +38,7 @@ The same seed makes the same shop.`,
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "made a shop: %s sessions, %s conversions\n", thousands(uint64(stats.Sessions)), thousands(uint64(stats.Conversions)))
 			req, err := run.Complete(&ihcv1.RunRequest{Model: run.ModelBuiltin})
 			if err != nil {
-				return fault.As(fault.Run, err)
+				return errkind.As(errkind.Run, err)
 			}
 			config := attributor.Config{Workers: 2}
 			if err := chooseModel(cmd.Context(), cmd, &config, req); err != nil {

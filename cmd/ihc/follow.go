@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -37,7 +37,7 @@ func follow(ctx context.Context, client *stream.Client, id string, p *progress) 
 			return nil, ctx.Err()
 		case err := <-broken:
 			if ctx.Err() == nil {
-				return nil, fault.Environmentf("lost the run from sight: %w", err)
+				return nil, errkind.Environmentf("lost the run from sight: %w", err)
 			}
 		case d := <-dead:
 			return nil, &stoppedError{statusStuck, fmt.Errorf("run %s cannot end: a message of the %s is among the dead letters: %s; see `ihc dead ls`", id, d.Stage, d.Reason)}
@@ -74,7 +74,7 @@ func follow(ctx context.Context, client *stream.Client, id string, p *progress) 
 			case *ihcv1.RunEvent_Paused:
 				resumed, err := client.LastResumed(ctx, id)
 				if err != nil {
-					return nil, fault.Environmentf("lost the run from sight: %w", err)
+					return nil, errkind.Environmentf("lost the run from sight: %w", err)
 				}
 				if e.Paused.GetSince() >= resumed {
 					return nil, &stoppedError{statusPaused, fmt.Errorf("%w; `ihc resume %s` lets the run go on", errSpent, id)}

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -95,7 +95,7 @@ func findRun(ctx context.Context, client *stream.Client, id string) (*runState, 
 		}
 	}
 	if len(runs) == 0 {
-		return nil, fault.Inputf("run %s is not known; `ihc runs` lists those that are", id)
+		return nil, errkind.Inputf("run %s is not known; `ihc runs` lists those that are", id)
 	}
 	return runs[0], nil
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/importer"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
@@ -35,17 +35,17 @@ Exit codes: 0 imported and sound; 2 it was refused, or has errors;
   ihc run --db data/challenge.db`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fault.Inputf("name one file to import, such as challenge.zip (%d given)", len(args))
+				return errkind.Inputf("name one file to import, such as challenge.zip (%d given)", len(args))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if maxGiB < 1 || maxGiB > 1<<20 {
-				return fault.Inputf("--max-gib %d: choose 1 to %d", maxGiB, 1<<20)
+				return errkind.Inputf("--max-gib %d: choose 1 to %d", maxGiB, 1<<20)
 			}
 			opts.MaxBytes = maxGiB << 30
 			if opts.MaxRatio < 1 {
-				return fault.Inputf("--max-ratio %d: choose 1 or more", opts.MaxRatio)
+				return errkind.Inputf("--max-ratio %d: choose 1 or more", opts.MaxRatio)
 			}
 			imported, err := importer.Import(cmd.Context(), args[0], opts)
 			if err != nil {

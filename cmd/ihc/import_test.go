@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 func TestImportCommand(t *testing.T) {
@@ -21,7 +21,7 @@ func TestImportCommand(t *testing.T) {
 	require.Contains(t, out, "\nsound: 0 errors")
 
 	_, err = command(t, newImportCmd(), sound, "--data", data)
-	require.Equal(t, 2, fault.ExitCode(err))
+	require.Equal(t, 2, errkind.ExitCode(err))
 	require.ErrorContains(t, err, "--force")
 
 	out, err = command(t, newImportCmd(), sound, "--data", data, "--force", "--json")
@@ -39,7 +39,7 @@ func TestImportCommand(t *testing.T) {
 
 	// One with errors is kept, and said to be what it is.
 	out, err = command(t, newImportCmd(), zipped(t, sampleShop(t, withErrors)), "--data", data, "--name", "mend.db")
-	require.Equal(t, 2, fault.ExitCode(err))
+	require.Equal(t, 2, errkind.ExitCode(err))
 	require.Contains(t, out, "\nnot sound: 2 errors")
 	require.FileExists(t, filepath.Join(data, "mend.db"))
 }
@@ -65,7 +65,7 @@ func TestImportCommandRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out, err := command(t, newImportCmd(), append(c.args, "--data", data)...)
-			require.Equal(t, c.exit, fault.ExitCode(err), err)
+			require.Equal(t, c.exit, errkind.ExitCode(err), err)
 			require.ErrorContains(t, err, c.says)
 			require.Empty(t, out)
 			require.NoDirExists(t, data)

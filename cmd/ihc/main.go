@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
 )
 
@@ -31,10 +31,10 @@ func execute(args []string) int {
 		return 0
 	}
 	if !*begun { // cobra's own errors come before a command begins
-		err = fault.As(fault.Input, err)
+		err = errkind.As(errkind.Input, err)
 	}
 	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+err.Error())
-	return fault.ExitCode(err)
+	return errkind.ExitCode(err)
 }
 
 func newRootCmd() (root *cobra.Command, begun *bool) {
@@ -57,7 +57,7 @@ Exit codes: 0 every conversion in range has an outcome and none failed;
 		Args:             cobra.NoArgs,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fault.Inputf("%w; see %q", err, cmd.CommandPath()+" --help")
+		return errkind.Inputf("%w; see %q", err, cmd.CommandPath()+" --help")
 	})
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Running:"}, &cobra.Group{ID: "ops", Title: "Runs of a stack:"}, &cobra.Group{ID: "data", Title: "Data:"}, &cobra.Group{ID: "model", Title: "Model:"})
 	add := func(group string, commands ...*cobra.Command) {

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
@@ -45,7 +45,7 @@ shop, called published-shop: your numbers will be nearer the truth with your own
 func oneArgument(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return fault.Inputf("%s takes one argument, %s; %d given", cmd.CommandPath(), what, len(args))
+			return errkind.Inputf("%s takes one argument, %s; %d given", cmd.CommandPath(), what, len(args))
 		}
 		return nil
 	}
@@ -59,7 +59,7 @@ func readParams(in io.Reader, path string) (*ihcmodel.Params, error) {
 	}
 	p, err := ihcmodel.ParseParams(data)
 	if err != nil {
-		return nil, fault.Inputf("model parameters %s: %w", name, err)
+		return nil, errkind.Inputf("model parameters %s: %w", name, err)
 	}
 	return p, nil
 }
@@ -91,7 +91,7 @@ input). On a terminal that is a page to read, elsewhere the parameter file itsel
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if asJSON && asText {
-				return fault.Inputf("--json and --text are one or the other")
+				return errkind.Inputf("--json and --text are one or the other")
 			}
 			p := ihcmodel.DefaultParams()
 			if len(args) == 1 {
@@ -176,7 +176,7 @@ func writePlots(log io.Writer, dir string, p *ihcmodel.Params) error {
 		other = published
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fault.Environmentf("--plots: %w", err)
+		return errkind.Environmentf("--plots: %w", err)
 	}
 	for name, plot := range map[string]ihcmodel.Plot{
 		"initializer-curve.svg": p.InitializerPlot(other),
@@ -198,7 +198,7 @@ func writePlots(log io.Writer, dir string, p *ihcmodel.Params) error {
 func writeFile(path string, data []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), ".incomplete-*")
 	if err != nil {
-		return fault.Environmentf("%s cannot be written: %w", path, err)
+		return errkind.Environmentf("%s cannot be written: %w", path, err)
 	}
 	_, err = temp.Write(data)
 	err = errors.Join(err, temp.Chmod(0o644), temp.Close())
@@ -207,7 +207,7 @@ func writeFile(path string, data []byte) error {
 	}
 	if err != nil {
 		_ = os.Remove(temp.Name()) // best effort; the error to tell is the first
-		return fault.Environmentf("%s cannot be written: %w", path, err)
+		return errkind.Environmentf("%s cannot be written: %w", path, err)
 	}
 	return nil
 }
@@ -254,7 +254,7 @@ near the published shop's. The vendor advises 10,000 to 100,000 journeys.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if out == "" {
-				return fault.Inputf("say where the parameters go: --out FILE")
+				return errkind.Inputf("say where the parameters go: --out FILE")
 			}
 			trained, err := train(cmd.Context(), db, name)
 			if err != nil {
@@ -302,7 +302,7 @@ func train(ctx context.Context, path, name string) (*ihcmodel.Trained, error) {
 	case journeys.err != nil:
 		return nil, source.Explain(path, journeys.err)
 	case errors.Is(err, ihcmodel.ErrNothingToLearn):
-		return nil, fault.Inputf("%s: %w", path, err)
+		return nil, errkind.Inputf("%s: %w", path, err)
 	}
 	return trained, err
 }

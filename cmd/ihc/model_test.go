@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
@@ -31,10 +31,10 @@ func called(t *testing.T, cmd *cobra.Command, stdin string, args ...string) (std
 }
 
 // requireFault wants an error of that kind, on one line, that says so much.
-func requireFault(t *testing.T, kind fault.Kind, says string, err error) {
+func requireFault(t *testing.T, kind errkind.Kind, says string, err error) {
 	t.Helper()
 	require.ErrorContains(t, err, says)
-	require.Equal(t, kind, fault.KindOf(err), "%v", err)
+	require.Equal(t, kind, errkind.KindOf(err), "%v", err)
 	require.NotContains(t, err.Error(), "\n")
 }
 
@@ -76,7 +76,7 @@ func TestModelShow(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ihcmodel.DefaultParams(), p)
 	_, _, err = called(t, newModelCmd(), "", "show", "--json", "--text")
-	requireFault(t, fault.Input, "one or the other", err)
+	requireFault(t, errkind.Input, "one or the other", err)
 }
 
 func TestModelValidate(t *testing.T) {
@@ -97,13 +97,13 @@ func TestModelValidate(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(file, []byte(`{"name":"x","shop":1}`), 0o600))
 	_, _, err = called(t, newModelCmd(), "", "validate", file)
-	requireFault(t, fault.Input, file+`: unknown field "shop"`, err)
+	requireFault(t, errkind.Input, file+`: unknown field "shop"`, err)
 	_, _, err = called(t, newModelCmd(), "", "validate", file+"-not")
-	requireFault(t, fault.Input, "no such file", err)
+	requireFault(t, errkind.Input, "no such file", err)
 	_, _, err = called(t, newModelCmd(), "", "validate")
-	requireFault(t, fault.Input, "takes one argument, a parameter file; 0 given", err)
+	requireFault(t, errkind.Input, "takes one argument, a parameter file; 0 given", err)
 	_, _, err = called(t, newModelCmd(), "", "show", file)
-	requireFault(t, fault.Input, "unknown field", err)
+	requireFault(t, errkind.Input, "unknown field", err)
 }
 
 func TestModelTrain(t *testing.T) {
@@ -152,17 +152,17 @@ func TestModelTrainSaysWhatIsWrong(t *testing.T) {
 	require.NoError(t, os.WriteFile(text, []byte("no database"), 0o600))
 	shop := journeysDB(t, 3, 2)
 	for _, tc := range []struct {
-		kind fault.Kind
+		kind errkind.Kind
 		says string
 		args []string
 	}{
-		{fault.Input, "say where the parameters go: --out FILE", []string{"--db", shop}},
-		{fault.Input, "--db", []string{"--out", out}},
-		{fault.Environment, "no such file", []string{"--db", shop + "-not", "--out", out}},
-		{fault.Input, "is no SQLite database", []string{"--db", text, "--out", out}},
-		{fault.Input, "no journey has two sessions or more", []string{"--db", journeysDB(t, 3, 1), "--out", out}},
-		{fault.Environment, "cannot be written", []string{"--db", shop, "--out", filepath.Join(text, "x", "params.json")}},
-		{fault.Environment, "--plots", []string{"--db", shop, "--out", out + "2", "--plots", filepath.Join(text, "plots")}},
+		{errkind.Input, "say where the parameters go: --out FILE", []string{"--db", shop}},
+		{errkind.Input, "--db", []string{"--out", out}},
+		{errkind.Environment, "no such file", []string{"--db", shop + "-not", "--out", out}},
+		{errkind.Input, "is no SQLite database", []string{"--db", text, "--out", out}},
+		{errkind.Input, "no journey has two sessions or more", []string{"--db", journeysDB(t, 3, 1), "--out", out}},
+		{errkind.Environment, "cannot be written", []string{"--db", shop, "--out", filepath.Join(text, "x", "params.json")}},
+		{errkind.Environment, "--plots", []string{"--db", shop, "--out", out + "2", "--plots", filepath.Join(text, "plots")}},
 	} {
 		_, _, err := called(t, newModelCmd(), "", append([]string{"train"}, tc.args...)...)
 		requireFault(t, tc.kind, tc.says, err)

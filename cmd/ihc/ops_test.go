@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/broker"
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/sandbox"
 	"github.com/ihc-pipeline/ihc/internal/service"
@@ -101,7 +101,7 @@ func (s *stack) refused(code int, says string, cmd *cobra.Command, args ...strin
 func requireOneLine(t *testing.T, err error, code int, says string) {
 	t.Helper()
 	require.ErrorContains(t, err, says)
-	require.Equal(t, code, fault.ExitCode(err), err)
+	require.Equal(t, code, errkind.ExitCode(err), err)
 	require.NotContains(t, err.Error(), "\n")
 }
 
@@ -270,7 +270,7 @@ func TestRequestedRunIsKnown(t *testing.T) {
 	} {
 		cmd := newStatusCmd()
 		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-			return fault.Inputf("%w; see %q", err, cmd.CommandPath()+" --help")
+			return errkind.Inputf("%w; see %q", err, cmd.CommandPath()+" --help")
 		})
 		_, _, err := separately(t, cmd, append([]string{"nobody"}, args...)...)
 		requireOneLine(t, err, 2, says)

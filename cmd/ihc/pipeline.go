@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ihc-pipeline/ihc/internal/broker"
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -61,7 +61,7 @@ func (p *pipeline) start(ctx context.Context) (context.Context, *stream.Client, 
 	}
 	if err != nil {
 		p.server.Stop(ctx)
-		return nil, nil, fault.As(fault.Environment, err)
+		return nil, nil, errkind.As(errkind.Environment, err)
 	}
 	client, err := stream.New(ctx, nc, stream.Options{Stage: "ihc", Log: p.Log})
 	if err != nil {
@@ -155,11 +155,11 @@ func (p *pipeline) stop() {
 // run, that no report can be put there.
 func makeWritable(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fault.Environmentf("cannot create the output directory: %w", err)
+		return errkind.Environmentf("cannot create the output directory: %w", err)
 	}
 	probe, err := os.CreateTemp(dir, ".ihc-*")
 	if err != nil {
-		return fault.Environmentf("cannot write to the output directory %s: %w", dir, errors.Unwrap(err))
+		return errkind.Environmentf("cannot write to the output directory %s: %w", dir, errors.Unwrap(err))
 	}
 	_ = probe.Close()
 	return os.Remove(probe.Name())
@@ -173,7 +173,7 @@ func dataDir(named string) (dir string, done func(), err error) {
 	}
 	dir, err = os.MkdirTemp("", "ihc-")
 	if err != nil {
-		return "", nil, fault.Environmentf("cannot create a temporary directory: %w", err)
+		return "", nil, errkind.Environmentf("cannot create a temporary directory: %w", err)
 	}
 	return dir, func() { _ = os.RemoveAll(dir) }, nil
 }

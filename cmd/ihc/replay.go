@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -55,13 +55,13 @@ func (f *replayFlags) execute(cmd *cobra.Command, origin string) (*ihcv1.Report,
 	case run.FromResults:
 		for _, name := range []string{"model", "conv-type-id", "redistribution", "model-params", "max-requests"} {
 			if cmd.Flags().Changed(name) {
-				return nil, fault.Inputf("--%s says how to score, and results are scored already: use --from journeys", name)
+				return nil, errkind.Inputf("--%s says how to score, and results are scored already: use --from journeys", name)
 			}
 		}
 	case "":
-		return nil, fault.Inputf("say what to start from: --from journeys (score them again) or --from results (write them again)")
+		return nil, errkind.Inputf("say what to start from: --from journeys (score them again) or --from results (write them again)")
 	default:
-		return nil, fault.Inputf("--from %q: use journeys or results", f.from)
+		return nil, errkind.Inputf("--from %q: use journeys or results", f.from)
 	}
 	f.request.ReplayOf, f.request.ReplayFrom = origin, f.from
 	req, err := f.complete()
@@ -77,7 +77,7 @@ func (f *replayFlags) execute(cmd *cobra.Command, origin string) (*ihcv1.Report,
 	case err != nil:
 		return nil, err
 	case r.Counts == nil:
-		return nil, fault.Inputf("run %s was not extracted to its end (it is %s), so it cannot be replayed", origin, r.Status)
+		return nil, errkind.Inputf("run %s was not extracted to its end (it is %s), so it cannot be replayed", origin, r.Status)
 	}
 	f.request.RunId = newRunID()
 	req.RunId = f.request.GetRunId()

@@ -14,7 +14,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -202,7 +202,7 @@ func printChannels(w io.Writer, path string) error {
 			break
 		}
 		if err != nil {
-			return fault.Environmentf("read %s: %w", path, err)
+			return errkind.Environmentf("read %s: %w", path, err)
 		}
 		if channels[row[0]] == nil {
 			channels[row[0]] = &sum{}
@@ -215,7 +215,7 @@ func printChannels(w io.Writer, path string) error {
 			for i, into := range []*decimal.Decimal{&s.cost, &s.ihc, &s.revenue} {
 				v, err := decimal.NewFromString(row[2+i])
 				if err != nil {
-					return fault.Environmentf("read %s: %w", path, err)
+					return errkind.Environmentf("read %s: %w", path, err)
 				}
 				*into = into.Add(v)
 			}

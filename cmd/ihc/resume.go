@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -38,7 +38,7 @@ A run of "ihc run --data-dir" that is paused goes on with the same command.`,
 					return nil, err
 				}
 				if r.Status != statusPaused {
-					return nil, fault.Inputf("run %s is not paused (it is %s)", r.ID, r.Status)
+					return nil, errkind.Inputf("run %s is not paused (it is %s)", r.ID, r.Status)
 				}
 				if err := resumeRun(cmd.Context(), client, r.ID, more); err != nil {
 					return nil, err
@@ -59,7 +59,7 @@ func resumeRun(ctx context.Context, client *stream.Client, id string, more uint6
 	err := client.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Resumed{
 		Resumed: &ihcv1.RunResumed{MaxRequests: more}}})
 	if err != nil {
-		return fault.Environmentf("resume run %s: %w", id, err)
+		return errkind.Environmentf("resume run %s: %w", id, err)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -59,11 +59,11 @@ func (f *requestFlags) complete() (*ihcv1.RunRequest, error) {
 			return nil, err
 		}
 		if _, err := ihcmodel.ParseRedistribution(data); err != nil {
-			return nil, fault.Inputf("--redistribution %s: %w", f.redistribution, err)
+			return nil, errkind.Inputf("--redistribution %s: %w", f.redistribution, err)
 		}
 		f.request.RedistributionParameter = &ihcv1.RedistributionParameter{}
 		if err := protojson.Unmarshal(data, f.request.GetRedistributionParameter()); err != nil {
-			return nil, fault.Inputf("--redistribution %s: %w", f.redistribution, err)
+			return nil, errkind.Inputf("--redistribution %s: %w", f.redistribution, err)
 		}
 	}
 	if f.modelParams != "" {
@@ -72,7 +72,7 @@ func (f *requestFlags) complete() (*ihcv1.RunRequest, error) {
 			return nil, err
 		}
 		if _, err := ihcmodel.ParseParams(data); err != nil {
-			return nil, fault.Inputf("--model-params %s: %w", f.modelParams, err)
+			return nil, errkind.Inputf("--model-params %s: %w", f.modelParams, err)
 		}
 		f.request.ModelParams = string(data)
 	}
@@ -82,7 +82,7 @@ func (f *requestFlags) complete() (*ihcv1.RunRequest, error) {
 func readFile(flag, path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fault.Inputf("%s: %w", flag, err)
+		return nil, errkind.Inputf("%s: %w", flag, err)
 	}
 	return data, nil
 }
@@ -141,7 +141,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if f.profile != "" {
 		file, err := os.Create(f.profile)
 		if err != nil {
-			return fault.Inputf("--cpu-profile: %w", err)
+			return errkind.Inputf("--cpu-profile: %w", err)
 		}
 		defer file.Close() //nolint:errcheck // a profile that is cut short says so
 		if err := pprof.StartCPUProfile(file); err != nil {
@@ -177,16 +177,16 @@ func (f *runFlags) execute(cmd *cobra.Command) (*ihcv1.Report, error) {
 	remote := f.url(f.db == "")
 	switch {
 	case f.db != "" && remote != "":
-		return nil, fault.Inputf("--db runs here and --nats on a running stack: give one of them")
+		return nil, errkind.Inputf("--db runs here and --nats on a running stack: give one of them")
 	case remote != "":
 		for _, local := range []string{"out", "data-dir", "api-url", "payloads", "concurrency", "request-rate"} {
 			if cmd.Flags().Changed(local) {
-				return nil, fault.Inputf("--%s is a setting of the stack that --nats names, not of one run", local)
+				return nil, errkind.Inputf("--%s is a setting of the stack that --nats names, not of one run", local)
 			}
 		}
 		return f.remote(cmd, req)
 	case f.db == "":
-		return nil, fault.Inputf("name a database with --db FILE, or a running stack with --nats URL")
+		return nil, errkind.Inputf("name a database with --db FILE, or a running stack with --nats URL")
 	}
 	db, err := source.Open(cmd.Context(), f.db, source.Read)
 	if err != nil {
@@ -251,9 +251,9 @@ func chooseModel(ctx context.Context, cmd *cobra.Command, c *attributor.Config, 
 	}
 	switch {
 	case c.APIKey == "":
-		return fault.Inputf("the IHC API needs a key: set IHC_API_KEY, or use --model builtin")
+		return errkind.Inputf("the IHC API needs a key: set IHC_API_KEY, or use --model builtin")
 	case req.GetConvTypeId() == "" && c.ConvTypeID == "":
-		return fault.Inputf("the IHC API needs a conversion type: use --conv-type-id or set IHC_CONV_TYPE_ID")
+		return errkind.Inputf("the IHC API needs a conversion type: use --conv-type-id or set IHC_CONV_TYPE_ID")
 	}
 	client, err := ihcapi.NewClient(ihcapi.ClientConfig{BaseURL: c.APIURL, Key: string(c.APIKey), Timeout: 10 * time.Second})
 	if err != nil {
@@ -261,7 +261,7 @@ func chooseModel(ctx context.Context, cmd *cobra.Command, c *attributor.Config, 
 	}
 	defer client.Close()
 	if err := client.Ping(ctx); err != nil {
-		return fault.Environmentf("cannot reach the IHC API at %s: %w", c.APIURL, err)
+		return errkind.Environmentf("cannot reach the IHC API at %s: %w", c.APIURL, err)
 	}
 	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "scoring with the IHC API at %s%s\n", c.APIURL, why)
 	return nil
@@ -346,7 +346,7 @@ func (l *localRun) resume(ctx context.Context, cmd *cobra.Command, client *strea
 			continue
 		}
 		if !run.Same(r.Request, l.request) {
-			return "", fault.Inputf("data directory %s holds run %s, unfinished and with other settings (%s): finish it with those, or use another --data-dir",
+			return "", errkind.Inputf("data directory %s holds run %s, unfinished and with other settings (%s): finish it with those, or use another --data-dir",
 				l.dataDir, r.ID, run.Describe(r.Request))
 		}
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "going on with run %s\n", r.ID)
@@ -363,7 +363,7 @@ func (l *localRun) renew(ctx context.Context, client *stream.Client, r *runState
 	case r.Status == statusPaused, r.Request.GetMaxRequests() > 0 && was != now:
 		return resumeRun(ctx, client, r.ID, now)
 	case was != now:
-		return fault.Inputf("run %s was begun without --max-requests: let it finish without, or use another --data-dir", r.ID)
+		return errkind.Inputf("run %s was begun without --max-requests: let it finish without, or use another --data-dir", r.ID)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/sandbox"
 )
@@ -92,7 +92,7 @@ sessions, conversions scored and scored twice, and violations of the contract.`,
 func (f *sandboxFlags) newSandbox(in io.Reader) (*sandbox.Sandbox, ihcapi.Limits, error) {
 	limits, err := ihcapi.PlanLimits(f.plan)
 	if err != nil {
-		return nil, limits, fault.Inputf("--plan: %w", err)
+		return nil, limits, errkind.Inputf("--plan: %w", err)
 	}
 	model, err := loadModel(in, f.params)
 	if err != nil {
@@ -107,7 +107,7 @@ func (f *sandboxFlags) newSandbox(in io.Reader) (*sandbox.Sandbox, ihcapi.Limits
 			Poison: f.poison, Partial: f.partial, Shuffle: f.shuffle,
 		},
 	})
-	return s, limits, fault.As(fault.Input, err)
+	return s, limits, errkind.As(errkind.Input, err)
 }
 
 func serveSandbox(cmd *cobra.Command, f sandboxFlags) error {
@@ -124,7 +124,7 @@ func serveSandbox(cmd *cobra.Command, f sandboxFlags) error {
 	ctx := cmd.Context() // ends with the first signal
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
 	if err != nil {
-		return fault.Environmentf("the sandbox cannot listen on %s: %w", f.listen, bareNetwork(err))
+		return errkind.Environmentf("the sandbox cannot listen on %s: %w", f.listen, bareNetwork(err))
 	}
 	calls, cancelCalls := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelCalls()
@@ -151,7 +151,7 @@ func serveSandbox(cmd *cobra.Command, f sandboxFlags) error {
 	}
 	select {
 	case err := <-served:
-		return fault.Environmentf("the sandbox stopped: %w", err)
+		return errkind.Environmentf("the sandbox stopped: %w", err)
 	case <-ctx.Done():
 	}
 	drain, cancel := context.WithTimeout(calls, drainTime)
@@ -178,16 +178,16 @@ func announce(path string, addr net.Addr) (withdraw func(), err error) {
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		host, err := os.Hostname()
 		if err != nil {
-			return nil, fault.Environmentf("the sandbox cannot name its host: %w", err)
+			return nil, errkind.Environmentf("the sandbox cannot name its host: %w", err)
 		}
 		url = "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 	}
 	temp := path + ".new"
 	if err := os.WriteFile(temp, []byte(url+"/v1\n"), 0o644); err != nil {
-		return nil, fault.Environmentf("--url-file: %w", err)
+		return nil, errkind.Environmentf("--url-file: %w", err)
 	}
 	if err := os.Rename(temp, path); err != nil {
-		return nil, fault.Environmentf("--url-file: %w", err)
+		return nil, errkind.Environmentf("--url-file: %w", err)
 	}
 	return func() { _ = os.Remove(path) }, nil
 }
@@ -196,18 +196,18 @@ func announce(path string, addr net.Addr) (withdraw func(), err error) {
 func checkSandbox(ctx context.Context, path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return fault.Environmentf("no sandbox: %w", err)
+		return errkind.Environmentf("no sandbox: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	url := strings.TrimSuffix(strings.TrimSpace(string(data)), "/v1") + "/healthz"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return fault.Environmentf("no sandbox: %w", err)
+		return errkind.Environmentf("no sandbox: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fault.Environmentf("the sandbox does not answer: %w", err)
+		return errkind.Environmentf("the sandbox does not answer: %w", err)
 	}
 	return resp.Body.Close()
 }

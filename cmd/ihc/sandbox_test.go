@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 )
 
@@ -120,16 +120,16 @@ func TestSandboxSaysWhatIsWrong(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = taken.Close() }()
 	for _, tc := range []struct {
-		kind fault.Kind
+		kind errkind.Kind
 		says string
 		args []string
 	}{
-		{fault.Input, `--plan: unknown plan "gold"`, []string{"--plan", "gold"}},
-		{fault.Input, "rate_429: 2 is not within 0 to 1", []string{"--fault-429", "2"}},
-		{fault.Input, "the rates sum to", []string{"--fault-429", "0.7", "--fault-5xx", "0.7"}},
-		{fault.Input, "model parameters no-such-file", []string{"--model-params", "no-such-file"}},
-		{fault.Environment, "the sandbox cannot listen on " + taken.Addr().String(), []string{"--listen", taken.Addr().String()}},
-		{fault.Environment, "the sandbox cannot listen on nowhere", []string{"--listen", "nowhere"}},
+		{errkind.Input, `--plan: unknown plan "gold"`, []string{"--plan", "gold"}},
+		{errkind.Input, "rate_429: 2 is not within 0 to 1", []string{"--fault-429", "2"}},
+		{errkind.Input, "the rates sum to", []string{"--fault-429", "0.7", "--fault-5xx", "0.7"}},
+		{errkind.Input, "model parameters no-such-file", []string{"--model-params", "no-such-file"}},
+		{errkind.Environment, "the sandbox cannot listen on " + taken.Addr().String(), []string{"--listen", taken.Addr().String()}},
+		{errkind.Environment, "the sandbox cannot listen on nowhere", []string{"--listen", "nowhere"}},
 	} {
 		_, _, err := called(t, newSandboxCmd(), "", tc.args...)
 		requireFault(t, tc.kind, tc.says, err)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/sandbox"
 )
@@ -45,7 +45,7 @@ journeys with a row that cannot be read; these make the exit code 1.`,
 			}
 			request, err := ihcapi.ParseRequest(body)
 			if err != nil {
-				return fault.Inputf("%s: %w", name, err)
+				return errkind.Inputf("%s: %w", name, err)
 			}
 			reply := sandbox.Answer(model, request)
 			if _, err := cmd.OutOrStdout().Write(append(ihcapi.AppendResponse(nil, reply), '\n')); err != nil {
@@ -70,7 +70,7 @@ journeys with a row that cannot be read; these make the exit code 1.`,
 func readInput(in io.Reader, what, path string) (body []byte, name string, err error) {
 	if path == "-" {
 		if body, err = io.ReadAll(in); err != nil {
-			return nil, "", fault.Environmentf("standard input cannot be read: %w", err)
+			return nil, "", errkind.Environmentf("standard input cannot be read: %w", err)
 		}
 		return body, "standard input", nil
 	}
@@ -78,7 +78,7 @@ func readInput(in io.Reader, what, path string) (body []byte, name string, err e
 		if inPath := (*fs.PathError)(nil); errors.As(err, &inPath) {
 			err = inPath.Err // without the path, which is in the message
 		}
-		return nil, "", fault.Inputf("%s %s cannot be read: %w", what, path, err)
+		return nil, "", errkind.Inputf("%s %s cannot be read: %w", what, path, err)
 	}
 	return body, path, nil
 }

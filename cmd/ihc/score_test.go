@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 )
 
@@ -46,7 +46,7 @@ func TestScoreByOtherParams(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, out, `"session_id":"s1","initializer":1.0,"holder":0.5,"closer":0.0,"ihc":0.7}`)
 	_, _, err = called(t, newScoreCmd(), twoSessions, "-", "--model-params", file+"-not")
-	requireFault(t, fault.Input, "model parameters", err)
+	requireFault(t, errkind.Input, "model parameters", err)
 }
 
 func TestScoreOfSome(t *testing.T) {
@@ -60,7 +60,7 @@ func TestScoreOfSome(t *testing.T) {
 	// A row that cannot be read: the reply says so, and so does the exit code.
 	out, _, err = called(t, newScoreCmd(), strings.Replace(twoSessions, "2023-09-04", "4 September", 1), "-")
 	require.Contains(t, out, `"statusCode":406`)
-	requireFault(t, fault.Run, `1 rows cannot be read, and their journeys are not scored; the first is of conversion "c": timestamp "4 September 21:50:11"`, err)
+	requireFault(t, errkind.Run, `1 rows cannot be read, and their journeys are not scored; the first is of conversion "c": timestamp "4 September 21:50:11"`, err)
 }
 
 func TestScoreSaysWhatIsWrong(t *testing.T) {
@@ -70,24 +70,24 @@ func TestScoreSaysWhatIsWrong(t *testing.T) {
 		`{}`: "standard input: customer_journeys is missing or empty",
 	} {
 		out, _, err := called(t, newScoreCmd(), stdin, "-")
-		requireFault(t, fault.Input, says, err)
+		requireFault(t, errkind.Input, says, err)
 		require.Empty(t, out)
 	}
 	_, _, err := called(t, newScoreCmd(), "")
-	requireFault(t, fault.Input, "takes one argument, a file, or - for standard input; 0 given", err)
+	requireFault(t, errkind.Input, "takes one argument, a file, or - for standard input; 0 given", err)
 	_, _, err = called(t, newScoreCmd(), "", "no-such-file")
-	requireFault(t, fault.Input, "the request no-such-file cannot be read: no such file", err)
+	requireFault(t, errkind.Input, "the request no-such-file cannot be read: no such file", err)
 	cmd := newScoreCmd()
 	cmd.SetArgs([]string{"-"})
 	cmd.SetIn(brokenPipe{})
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	requireFault(t, fault.Environment, "standard input cannot be read", cmd.Execute())
+	requireFault(t, errkind.Environment, "standard input cannot be read", cmd.Execute())
 	cmd = newScoreCmd()
 	cmd.SetArgs([]string{"-"})
 	cmd.SetIn(strings.NewReader(twoSessions))
 	cmd.SetOut(brokenPipe{})
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	requireFault(t, fault.Run, "the reply cannot be written", cmd.Execute())
+	requireFault(t, errkind.Run, "the reply cannot be written", cmd.Execute())
 }
 
 type brokenPipe struct{}

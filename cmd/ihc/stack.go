@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/broker"
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
@@ -31,10 +31,10 @@ func (f *stackFlags) open(ctx context.Context) (*stream.Client, func(), error) {
 		return f.connect(ctx, false)
 	}
 	if f.address.URL != "" {
-		return nil, nil, fault.Inputf("--nats names a running stack and --data-dir one that does not run: give one of them")
+		return nil, nil, errkind.Inputf("--nats names a running stack and --data-dir one that does not run: give one of them")
 	}
 	if _, err := os.Stat(filepath.Join(f.dir, "jetstream")); err != nil {
-		return nil, nil, fault.Inputf("--data-dir %s: there are no streams in it", f.dir)
+		return nil, nil, errkind.Inputf("--data-dir %s: there are no streams in it", f.dir)
 	}
 	log := quietLog(false)
 	server, err := broker.Start(broker.Config{Dir: f.dir, Sync: true, Log: log})

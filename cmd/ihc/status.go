@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -46,7 +46,7 @@ stored results, so the database is not needed.`,
 
 func oneRun(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return fault.Inputf("%s takes the id of one run; `ihc runs` lists them", cmd.CommandPath())
+		return errkind.Inputf("%s takes the id of one run; `ihc runs` lists them", cmd.CommandPath())
 	}
 	return nil
 }
@@ -54,7 +54,7 @@ func oneRun(cmd *cobra.Command, args []string) error {
 func (f *statusFlags) run(cmd *cobra.Command, id string) error {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	if f.watch && f.dir != "" {
-		return fault.Inputf("nothing runs on --data-dir, so there is nothing to --watch")
+		return errkind.Inputf("nothing runs on --data-dir, so there is nothing to --watch")
 	}
 	client, done, err := f.open(ctx)
 	if err != nil {
@@ -86,7 +86,7 @@ func (f *statusFlags) run(cmd *cobra.Command, id string) error {
 	}
 	stages, err := client.Progress(ctx, id)
 	if err != nil {
-		return fault.Environmentf("progress of run %s: %w", id, err)
+		return errkind.Environmentf("progress of run %s: %w", id, err)
 	}
 	chunks := jsonChunks{Total: r.Chunks}
 	if chunks.Scored, err = client.ScoredChunks(ctx, cmp.Or(r.ResultsRun, id)); err != nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/cmd/ihc/internal/steward"
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
 )
 
@@ -28,7 +28,7 @@ root; it has no network and, of root's capabilities, only those over files.`,
 				return steward.Ready(credentials)
 			}
 			if owner.UID <= 0 || owner.GID <= 0 {
-				return fault.Inputf("--uid and --gid must name the services' user and group")
+				return errkind.Inputf("--uid and --gid must name the services' user and group")
 			}
 			if streams != "" {
 				if err := steward.Own(streams, owner); err != nil {

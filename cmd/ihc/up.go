@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 )
@@ -32,7 +32,7 @@ attributor's (IHC_API_KEY, IHC_CONV_TYPE_ID, …).`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if db == "" {
-				return fault.Inputf("name a database with --db FILE")
+				return errkind.Inputf("name a database with --db FILE")
 			}
 			config, err := service.FromEnv[attributor.Config]()
 			if err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
 
@@ -77,7 +77,7 @@ func judge(r *source.Report, strict bool) error {
 		return err
 	}
 	if n := r.Count(source.Warning); strict && n > 0 {
-		return fault.Inputf("source data: %s, which --strict takes for errors", countOf(n, "warning"))
+		return errkind.Inputf("source data: %s, which --strict takes for errors", countOf(n, "warning"))
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
@@ -87,7 +87,7 @@ func TestValidateCommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out, err := command(t, newValidateCmd(), append([]string{"--db", sampleShop(t, c.script)}, c.args...)...)
-			require.Equal(t, c.exit, fault.ExitCode(err), err)
+			require.Equal(t, c.exit, errkind.ExitCode(err), err)
 			if c.exit != 0 {
 				require.ErrorContains(t, err, c.says)
 				require.NotContains(t, err.Error(), "\n")
@@ -105,21 +105,21 @@ func TestValidateCommand(t *testing.T) {
 func TestValidateCommandWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	_, err := command(t, newValidateCmd())
-	require.Equal(t, 2, fault.ExitCode(err))
+	require.Equal(t, 2, errkind.ExitCode(err))
 	require.ErrorContains(t, err, "--db")
 	_, err = command(t, newValidateCmd(), "--db", filepath.Join(t.TempDir(), "none.db"))
-	require.Equal(t, 3, fault.ExitCode(err))
+	require.Equal(t, 3, errkind.ExitCode(err))
 	text := filepath.Join(t.TempDir(), "x.db")
 	require.NoError(t, os.WriteFile(text, []byte("hello"), 0o600))
 	_, err = command(t, newValidateCmd(), "--db", text)
-	require.Equal(t, 2, fault.ExitCode(err))
+	require.Equal(t, 2, errkind.ExitCode(err))
 }
 
 func TestValidateCommandJSON(t *testing.T) {
 	t.Parallel()
 	path := sampleShop(t, withErrors)
 	out, err := command(t, newValidateCmd(), "--db", path, "--json")
-	require.Equal(t, 2, fault.ExitCode(err))
+	require.Equal(t, 2, errkind.ExitCode(err))
 	var got struct {
 		Database string
 		Sound    bool

@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // Config says where the server keeps its data and whether it listens.
@@ -58,7 +58,7 @@ func Start(cfg Config) (*Server, error) {
 		}
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
-		return nil, fault.Environmentf("cannot create the data directory: %w", err)
+		return nil, errkind.Environmentf("cannot create the data directory: %w", err)
 	}
 	lock, err := lockDir(cfg.Dir)
 	if err != nil {
@@ -67,7 +67,7 @@ func Start(cfg Config) (*Server, error) {
 	ns, err := server.NewServer(opts)
 	if err != nil {
 		_ = lock.Close()
-		return nil, fault.Environmentf("cannot start the embedded NATS server in %s: %w", cfg.Dir, err)
+		return nil, errkind.Environmentf("cannot start the embedded NATS server in %s: %w", cfg.Dir, err)
 	}
 	broken := make(chan error, 1)
 	log := cfg.Log
@@ -79,7 +79,7 @@ func Start(cfg Config) (*Server, error) {
 	if !ns.ReadyForConnections(30*time.Second) || !ns.JetStreamEnabled() {
 		ns.Shutdown()
 		_ = lock.Close()
-		return nil, fault.Environmentf("the embedded NATS server in %s did not become ready", cfg.Dir)
+		return nil, errkind.Environmentf("the embedded NATS server in %s did not become ready", cfg.Dir)
 	}
 	return &Server{ns: ns, lock: lock, broken: broken}, nil
 }
@@ -93,14 +93,14 @@ func listen(opts *server.Options, address string) error {
 		opts.Port, err = strconv.Atoi(port)
 	}
 	if err != nil {
-		return fault.Inputf("address %q: write it as host:port, for example 127.0.0.1:4222", address)
+		return errkind.Inputf("address %q: write it as host:port, for example 127.0.0.1:4222", address)
 	}
 	if opts.Port == 0 {
 		opts.Port = server.RANDOM_PORT
 	}
 	probe, err := net.Listen("tcp", address)
 	if err != nil {
-		return fault.Environmentf("cannot listen on %s: %w; is a NATS server running there already?", address, err)
+		return errkind.Environmentf("cannot listen on %s: %w; is a NATS server running there already?", address, err)
 	}
 	_ = probe.Close()
 	return nil
@@ -110,11 +110,11 @@ func listen(opts *server.Options, address string) error {
 func lockDir(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return nil, fault.Environmentf("cannot write to the data directory: %w", err)
+		return nil, errkind.Environmentf("cannot write to the data directory: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fault.Environmentf("data directory %s is in use by another process", dir)
+		return nil, errkind.Environmentf("data directory %s is in use by another process", dir)
 	}
 	return f, nil
 }
@@ -191,7 +191,7 @@ func (l logger) Errorf(f string, a ...any) {
 		return
 	}
 	select {
-	case l.broken <- fault.Environmentf("no space left for the streams in %s: free some and start again", l.dir):
+	case l.broken <- errkind.Environmentf("no space left for the streams in %s: free some and start again", l.dir):
 	default: // it was told
 	}
 }

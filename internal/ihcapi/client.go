@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // ClientConfig is what a [Client] needs. The zero value of a field but Key is its default.
@@ -45,11 +45,11 @@ func NewClient(c ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	if c.Key == "" {
-		return nil, fault.Inputf("no API key: set IHC_API_KEY")
+		return nil, errkind.Inputf("no API key: set IHC_API_KEY")
 	}
 	for _, b := range []byte(c.Key) {
 		if b <= ' ' || b > '~' {
-			return nil, fault.Inputf("IHC_API_KEY holds a space, a line break or another character that no key has")
+			return nil, errkind.Inputf("IHC_API_KEY holds a space, a line break or another character that no key has")
 		}
 	}
 	client := &Client{
@@ -87,11 +87,11 @@ func parseBaseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimRight(text, "/"))
 	switch {
 	case err != nil:
-		return nil, fault.Inputf("IHC_API_URL is not a URL; it looks like %s", DefaultBaseURL)
+		return nil, errkind.Inputf("IHC_API_URL is not a URL; it looks like %s", DefaultBaseURL)
 	case u.User != nil, u.RawQuery != "", u.Fragment != "":
-		return nil, fault.Inputf("IHC_API_URL holds a user, a query or a fragment; it looks like %s", DefaultBaseURL)
+		return nil, errkind.Inputf("IHC_API_URL holds a user, a query or a fragment; it looks like %s", DefaultBaseURL)
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return nil, fault.Inputf("IHC_API_URL %s is not an http or https URL; it looks like %s", quote(text), DefaultBaseURL)
+		return nil, errkind.Inputf("IHC_API_URL %s is not an http or https URL; it looks like %s", quote(text), DefaultBaseURL)
 	}
 	return u, nil
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 const testKey = "s3cret/key+with=signs"
@@ -310,7 +310,7 @@ func TestNewClientSaysWhatIsWrong(t *testing.T) {
 	} {
 		_, err := NewClient(ClientConfig{BaseURL: tc.url, Key: tc.key})
 		require.ErrorContains(t, err, tc.says)
-		require.Equal(t, fault.Input, fault.KindOf(err))
+		require.Equal(t, errkind.Input, errkind.KindOf(err))
 		require.NotContains(t, err.Error(), "two")
 		require.NotContains(t, err.Error(), "schl")
 		require.NotContains(t, err.Error(), "word")

@@ -16,7 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
 
@@ -70,30 +70,30 @@ type Result struct {
 // An archive that is damaged, encrypted, unsafe or too large, has none or
 // several databases, or whose database is none, is an Input fault, and so is an
 // existing file that may not be replaced; a missing file, missing rights and a
-// full disk are Environment faults (see package fault).
+// full disk are Environment faults (see package errkind).
 func Import(ctx context.Context, file string, opts Options) (Result, error) {
 	opts = opts.withDefaults()
 	info, err := os.Stat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Result{}, fault.Environmentf("nothing to import at %q: no such file", file)
+		return Result{}, errkind.Environmentf("nothing to import at %q: no such file", file)
 	case err != nil:
-		return Result{}, fault.Environmentf("nothing to import at %q: %w", file, bare(err))
+		return Result{}, errkind.Environmentf("nothing to import at %q: %w", file, bare(err))
 	case info.IsDir():
-		return Result{}, fault.Environmentf("nothing to import at %q: it is a directory; name the zip in it", file)
+		return Result{}, errkind.Environmentf("nothing to import at %q: it is a directory; name the zip in it", file)
 	case !info.Mode().IsRegular():
-		return Result{}, fault.Environmentf("nothing to import at %q: it is no regular file", file)
+		return Result{}, errkind.Environmentf("nothing to import at %q: it is no regular file", file)
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return Result{}, fault.Environmentf("%q cannot be read: %w; check the rights of the file", file, bare(err))
+		return Result{}, errkind.Environmentf("%q cannot be read: %w; check the rights of the file", file, bare(err))
 	}
 	defer f.Close() //nolint:errcheck // only read
 
 	head := make([]byte, 4)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return Result{}, fault.Environmentf("%q cannot be read: %w; check its disk", file, bare(err))
+		return Result{}, errkind.Environmentf("%q cannot be read: %w; check its disk", file, bare(err))
 	}
 	if !bytes.HasPrefix(head[:n], []byte("PK")) {
 		return importPlain(ctx, file, f, info.Size(), opts)
@@ -104,11 +104,11 @@ func Import(ctx context.Context, file string, opts Options) (Result, error) {
 // importPlain copies a file that is a database already.
 func importPlain(ctx context.Context, file string, f *os.File, size int64, opts Options) (Result, error) {
 	if err := source.CheckFile(file); err != nil {
-		return Result{}, fault.As(fault.KindOf(err), fmt.Errorf("%w; ihc import takes a zip with a database in it, or a database", err))
+		return Result{}, errkind.As(errkind.KindOf(err), fmt.Errorf("%w; ihc import takes a zip with a database in it, or a database", err))
 	}
 	for _, log := range []string{"-wal", "-journal"} {
 		if info, err := os.Stat(file + log); err == nil && info.Size() > 0 {
-			return Result{}, fault.Inputf("%q is in use or was left in the middle of a change (there is %q); close the program that writes it first", file, file+log)
+			return Result{}, errkind.Inputf("%q is in use or was left in the middle of a change (there is %q); close the program that writes it first", file, file+log)
 		}
 	}
 	in := input{shown: file, name: filepath.Base(file), size: size, packed: size,
@@ -119,7 +119,7 @@ func importPlain(ctx context.Context, file string, f *os.File, size int64, opts 
 func importZip(ctx context.Context, file string, f *os.File, size int64, opts Options) (Result, error) {
 	archive, err := zip.NewReader(f, size)
 	if err != nil {
-		return Result{}, fault.Inputf("%q is a damaged or incomplete zip: %w; download it again", file, err)
+		return Result{}, errkind.Inputf("%q is a damaged or incomplete zip: %w; download it again", file, err)
 	}
 	member, err := choose(file, archive.File)
 	if err != nil {
@@ -145,7 +145,7 @@ func choose(file string, members []*zip.File) (*zip.File, error) {
 	var found *zip.File
 	for _, m := range members {
 		if why := unsafe(m); why != "" {
-			return nil, fault.Inputf("%q is not safe to unpack: %s %s", file, quote(m.Name), why)
+			return nil, errkind.Inputf("%q is not safe to unpack: %s %s", file, quote(m.Name), why)
 		}
 		switch {
 		case m.FileInfo().IsDir(), junk(m.Name):
@@ -158,21 +158,21 @@ func choose(file string, members []*zip.File) (*zip.File, error) {
 	}
 	switch {
 	case len(databases) == 0:
-		return nil, fault.Inputf("%q holds no database (*.db, *.sqlite, *.sqlite3), only %s", file, list(others))
+		return nil, errkind.Inputf("%q holds no database (*.db, *.sqlite, *.sqlite3), only %s", file, list(others))
 	case len(databases) > 1:
-		return nil, fault.Inputf("%q holds %d databases: %s; import an archive of one of them", file, len(databases), list(databases))
+		return nil, errkind.Inputf("%q holds %d databases: %s; import an archive of one of them", file, len(databases), list(databases))
 	}
 	for _, m := range members {
 		if (m.Name == found.Name+"-wal" || m.Name == found.Name+"-journal") && m.UncompressedSize64 > 0 {
-			return nil, fault.Inputf("%q was packed while its database was in use (there is %s); close the program that writes it and pack it again", file, quote(m.Name))
+			return nil, errkind.Inputf("%q was packed while its database was in use (there is %s); close the program that writes it and pack it again", file, quote(m.Name))
 		}
 	}
 	const encrypted = 1 // bit of the general purpose flags
 	if found.Flags&encrypted != 0 {
-		return nil, fault.Inputf("%q: %s is encrypted; unpack it with its password, then import the database itself", file, quote(found.Name))
+		return nil, errkind.Inputf("%q: %s is encrypted; unpack it with its password, then import the database itself", file, quote(found.Name))
 	}
 	if found.Method != zip.Store && found.Method != zip.Deflate {
-		return nil, fault.Inputf("%q: %s is packed by method %d, which is not supported; pack it with an ordinary zip program", file, quote(found.Name), found.Method)
+		return nil, errkind.Inputf("%q: %s is packed by method %d, which is not supported; pack it with an ordinary zip program", file, quote(found.Name), found.Method)
 	}
 	return found, nil
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
 
@@ -178,7 +178,7 @@ func TestRefuses(t *testing.T) {
 			from := file(t, "x.zip", c.data)
 			_, err := Import(t.Context(), from, c.opts)
 			require.Error(t, err)
-			require.Equal(t, fault.Input, fault.KindOf(err), err)
+			require.Equal(t, errkind.Input, errkind.KindOf(err), err)
 			require.Contains(t, err.Error(), c.says)
 			require.NotContains(t, err.Error(), "\n")
 			require.NotContains(t, err.Error(), "incomplete-", "no temporary names")
@@ -233,7 +233,7 @@ func TestEnvironment(t *testing.T) {
 		"file in the way": {sound, filepath.Join(sound, "data")},
 	} {
 		_, err := Import(t.Context(), c.file, Options{Dir: c.dir})
-		require.Equal(t, fault.Environment, fault.KindOf(err), name)
+		require.Equal(t, errkind.Environment, errkind.KindOf(err), name)
 	}
 	require.Equal(t, []string{"pipe"}, tree(t, dir))
 }
@@ -247,7 +247,7 @@ func TestReplaces(t *testing.T) {
 	require.NoError(t, err)
 
 	_, err = Import(t.Context(), file(t, "x.zip", second), Options{Dir: dir})
-	require.Equal(t, fault.Input, fault.KindOf(err))
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	require.Contains(t, err.Error(), "--force")
 	require.Equal(t, 0, costs(t, got.Path))
 
@@ -275,7 +275,7 @@ func TestPlainInUse(t *testing.T) {
 	path := file(t, "shop.db", database(t, ""))
 	require.NoError(t, os.WriteFile(path+"-wal", []byte("log"), 0o600))
 	_, err := Import(t.Context(), path, Options{Dir: t.TempDir()})
-	require.Equal(t, fault.Input, fault.KindOf(err))
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	require.Contains(t, err.Error(), "in use")
 }
 

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
 
@@ -38,7 +38,7 @@ func unpack(ctx context.Context, in input, opts Options) (Result, error) {
 	result := Result{Path: filepath.Join(opts.Dir, name)}
 	err = source.Place(result.Path, opts.Replace, func(temp string) error {
 		if free, ok := freeBytes(filepath.Dir(temp)); ok && in.size > free {
-			return fault.Environmentf("no space left in %q: %q needs %s and %s are free; free some, or choose another directory with --data",
+			return errkind.Environmentf("no space left in %q: %q needs %s and %s are free; free some, or choose another directory with --data",
 				opts.Dir, in.shown, megabytes(in.size), megabytes(free))
 		}
 		// The zip reader stops where a member gets larger than it said.
@@ -65,7 +65,7 @@ func target(in input, opts Options) (string, error) {
 		name = in.name
 	}
 	if name == "." || name == ".." || strings.ContainsAny(name, `/\`) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(name) > 200 {
-		return "", fault.Inputf("%s cannot be the name of a database file; give a plain one with --name", quote(name))
+		return "", errkind.Inputf("%s cannot be the name of a database file; give a plain one with --name", quote(name))
 	}
 	if filepath.Ext(name) == "" {
 		name += ".db"
@@ -81,7 +81,7 @@ func copyTo(ctx context.Context, temp string, in input) (int64, error) {
 	defer from.Close()
 	to, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return 0, fault.Environmentf("%q cannot be written: %w; check the rights of its directory", temp, bare(err))
+		return 0, errkind.Environmentf("%q cannot be written: %w; check the rights of its directory", temp, bare(err))
 	}
 	n, err := io.Copy(to, &reader{ctx: ctx, from: from, in: in})
 	if closeErr := to.Close(); err == nil {
@@ -89,7 +89,7 @@ func copyTo(ctx context.Context, temp string, in input) (int64, error) {
 	}
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) { // of the file written, as reader tells its own
-		return n, fault.Environmentf("%q cannot be written: %w; check its disk", temp, pathErr.Err)
+		return n, errkind.Environmentf("%q cannot be written: %w; check its disk", temp, pathErr.Err)
 	}
 	return n, err
 }
@@ -118,16 +118,16 @@ func damaged(in input, err error) error {
 	var internal flate.InternalError
 	if errors.Is(err, zip.ErrChecksum) || errors.Is(err, zip.ErrFormat) || errors.Is(err, zip.ErrAlgorithm) ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &corrupt) || errors.As(err, &internal) {
-		return fault.Inputf("%q is damaged or incomplete: %w; download the archive again", in.shown, err)
+		return errkind.Inputf("%q is damaged or incomplete: %w; download the archive again", in.shown, err)
 	}
-	return fault.Environmentf("%q cannot be read: %w; check its disk", in.shown, bare(err))
+	return errkind.Environmentf("%q cannot be read: %w; check its disk", in.shown, bare(err))
 }
 
 func tooMuch(in input, opts Options) error {
 	if in.size > opts.MaxBytes {
-		return fault.Inputf("%q would unpack to %s; at most %s are allowed", in.shown, megabytes(in.size), megabytes(opts.MaxBytes))
+		return errkind.Inputf("%q would unpack to %s; at most %s are allowed", in.shown, megabytes(in.size), megabytes(opts.MaxBytes))
 	}
-	return fault.Inputf("%q unpacks to far more than its packed %s, as a zip bomb does; unpack it by hand if you trust it, and import the database itself",
+	return errkind.Inputf("%q unpacks to far more than its packed %s, as a zip bomb does; unpack it by hand if you trust it, and import the database itself",
 		in.shown, megabytes(in.packed))
 }
 

@@ -3,7 +3,7 @@ package run
 import (
 	"errors"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -11,10 +11,10 @@ import (
 // An error with a method Details() []string adds those lines.
 func Failed(id, stage string, err error) *ihcv1.RunEvent {
 	f := &ihcv1.RunFailed{Stage: stage, Cause: ihcv1.Cause_CAUSE_RUN, Reason: err.Error()}
-	switch fault.KindOf(err) {
-	case fault.Input:
+	switch errkind.KindOf(err) {
+	case errkind.Input:
 		f.Cause = ihcv1.Cause_CAUSE_INPUT
-	case fault.Environment:
+	case errkind.Environment:
 		f.Cause = ihcv1.Cause_CAUSE_ENVIRONMENT
 	}
 	var more interface{ Details() []string }
@@ -30,10 +30,10 @@ func Fault(f *ihcv1.RunFailed) error {
 	err := errors.New(f.GetReason())
 	switch f.GetCause() {
 	case ihcv1.Cause_CAUSE_INPUT:
-		return fault.As(fault.Input, err)
+		return errkind.As(errkind.Input, err)
 	case ihcv1.Cause_CAUSE_ENVIRONMENT:
-		return fault.As(fault.Environment, err)
+		return errkind.As(errkind.Environment, err)
 	default:
-		return fault.As(fault.Run, err)
+		return errkind.As(errkind.Run, err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -70,12 +70,12 @@ func Decode(data []byte) (*ihcv1.RunRequest, error) {
 	var r ihcv1.RunRequest
 	if text := bytes.TrimLeft(data, " \t\r\n"); len(text) > 0 && text[0] == '{' {
 		if err := protojson.Unmarshal(text, &r); err != nil {
-			return nil, fault.Inputf("the run request is not valid JSON for a RunRequest: %w", err)
+			return nil, errkind.Inputf("the run request is not valid JSON for a RunRequest: %w", err)
 		}
 		return &r, nil
 	}
 	if err := proto.Unmarshal(data, &r); err != nil {
-		return nil, fault.Inputf("the run request is neither JSON nor protobuf: %w", err)
+		return nil, errkind.Inputf("the run request is neither JSON nor protobuf: %w", err)
 	}
 	return &r, nil
 }
@@ -85,13 +85,13 @@ func Decode(data []byte) (*ihcv1.RunRequest, error) {
 func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	r = proto.CloneOf(r)
 	if r.GetRunId() != "" && !ValidID(r.GetRunId()) {
-		return nil, fault.Inputf("run_id %q: use 1 to 64 letters, digits, _ or -", r.GetRunId())
+		return nil, errkind.Inputf("run_id %q: use 1 to 64 letters, digits, _ or -", r.GetRunId())
 	}
 	if err := checkDates(r); err != nil {
 		return nil, err
 	}
 	if m := r.GetModel(); m != "" && m != ModelAPI && m != ModelBuiltin {
-		return nil, fault.Inputf("model %q: use %q or %q", m, ModelAPI, ModelBuiltin)
+		return nil, errkind.Inputf("model %q: use %q or %q", m, ModelAPI, ModelBuiltin)
 	}
 	if r.MaxSessions == 0 {
 		r.MaxSessions = DefaultMaxSessions
@@ -108,17 +108,17 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 		{"lookback_days", r.LookbackDays, mostLookback},
 	} {
 		if limit.is > limit.most {
-			return nil, fault.Inputf("%s %d: the most is %d", limit.name, limit.is, limit.most)
+			return nil, errkind.Inputf("%s %d: the most is %d", limit.name, limit.is, limit.most)
 		}
 	}
 	if rules := Redistribution(r.GetRedistributionParameter()); rules != nil {
 		if err := rules.Validate(); err != nil {
-			return nil, fault.Inputf("redistribution_parameter: %w", err)
+			return nil, errkind.Inputf("redistribution_parameter: %w", err)
 		}
 	}
 	if text := r.GetModelParams(); text != "" {
 		if _, err := ihcmodel.ParseParams([]byte(text)); err != nil {
-			return nil, fault.Inputf("model_params: %w", err)
+			return nil, errkind.Inputf("model_params: %w", err)
 		}
 	}
 	return r, checkReplay(r)
@@ -130,11 +130,11 @@ func checkDates(r *ihcv1.RunRequest) error {
 			continue
 		}
 		if _, err := time.Parse(time.DateOnly, d.value); err != nil {
-			return fault.Inputf("%s %q is no date: write it as YYYY-MM-DD, for example 2023-09-01", d.name, d.value)
+			return errkind.Inputf("%s %q is no date: write it as YYYY-MM-DD, for example 2023-09-01", d.name, d.value)
 		}
 	}
 	if r.GetStartDate() != "" && r.GetEndDate() != "" && r.GetStartDate() > r.GetEndDate() {
-		return fault.Inputf("start_date %s is after end_date %s", r.GetStartDate(), r.GetEndDate())
+		return errkind.Inputf("start_date %s is after end_date %s", r.GetStartDate(), r.GetEndDate())
 	}
 	return nil
 }
@@ -161,13 +161,13 @@ func checkReplay(r *ihcv1.RunRequest) error {
 	case of == "" && from == "":
 		return nil
 	case of == "" || from == "":
-		return fault.Inputf("a replay names both replay_of (a run) and replay_from (%q or %q)", FromJourneys, FromResults)
+		return errkind.Inputf("a replay names both replay_of (a run) and replay_from (%q or %q)", FromJourneys, FromResults)
 	case !ValidID(of):
-		return fault.Inputf("replay_of %q is no run id", of)
+		return errkind.Inputf("replay_of %q is no run id", of)
 	case of == r.GetRunId():
-		return fault.Inputf("run %s cannot replay itself: leave run_id empty or choose a new one", of)
+		return errkind.Inputf("run %s cannot replay itself: leave run_id empty or choose a new one", of)
 	case from != FromJourneys && from != FromResults:
-		return fault.Inputf("replay_from %q: use %q or %q", from, FromJourneys, FromResults)
+		return errkind.Inputf("replay_from %q: use %q or %q", from, FromJourneys, FromResults)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -60,7 +60,7 @@ func TestRefusedRequests(t *testing.T) {
 			_, err = Complete(r)
 		}
 		require.ErrorContains(t, err, says, data)
-		require.Equal(t, fault.Input, fault.KindOf(err), data)
+		require.Equal(t, errkind.Input, errkind.KindOf(err), data)
 	}
 }
 
@@ -88,7 +88,7 @@ func FuzzDecode(f *testing.F) {
 			r, err = Complete(r)
 		}
 		if err != nil {
-			require.Equal(t, fault.Input, fault.KindOf(err))
+			require.Equal(t, errkind.Input, errkind.KindOf(err))
 			return
 		}
 		again, err := Complete(r)

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // Health collects what keeps a process from doing its job. The zero value is
@@ -86,7 +86,7 @@ func (h *Health) Handler(metrics prometheus.Gatherer) http.Handler {
 func (h *Health) Serve(ctx context.Context, address string, metrics prometheus.Gatherer) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return fault.Environmentf("cannot serve health and metrics on %s: %w", address, err)
+		return errkind.Environmentf("cannot serve health and metrics on %s: %w", address, err)
 	}
 	s := &http.Server{Handler: h.Handler(metrics), ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
@@ -101,7 +101,7 @@ func (h *Health) Serve(ctx context.Context, address string, metrics prometheus.G
 func Probe(address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fault.Inputf("IHC_HTTP %q: write it as host:port", address)
+		return errkind.Inputf("IHC_HTTP %q: write it as host:port", address)
 	}
 	if host == "" {
 		host = "127.0.0.1"
@@ -114,11 +114,11 @@ func Probe(address string) error {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fault.Environmentf("not answering: %w", err)
+		return errkind.Environmentf("not answering: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return fault.Environmentf("not ready: HTTP status %d", resp.StatusCode)
+		return errkind.Environmentf("not ready: HTTP status %d", resp.StatusCode)
 	}
 	return nil
 }

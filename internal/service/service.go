@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
@@ -81,9 +81,9 @@ func (b Base) Streams() stream.Settings {
 func (b Base) Validate() error {
 	switch {
 	case b.AckWait < 500*time.Millisecond:
-		return fault.Inputf("IHC_ACK_WAIT is %s: it must be at least 500ms", b.AckWait)
+		return errkind.Inputf("IHC_ACK_WAIT is %s: it must be at least 500ms", b.AckWait)
 	case b.KeepDays < 1:
-		return fault.Inputf("IHC_KEEP_DAYS is %d: it must be at least 1", b.KeepDays)
+		return errkind.Inputf("IHC_KEEP_DAYS is %d: it must be at least 1", b.KeepDays)
 	}
 	return nil
 }
@@ -97,9 +97,9 @@ func FromEnv[C any]() (C, error) {
 	if err := envconfig.Process("", &c); err != nil {
 		var p *envconfig.ParseError
 		if errors.As(err, &p) {
-			return c, fault.Inputf("environment variable %s: %q is no %s", p.KeyName, shown(p.KeyName, p.Value), p.TypeName)
+			return c, errkind.Inputf("environment variable %s: %q is no %s", p.KeyName, shown(p.KeyName, p.Value), p.TypeName)
 		}
-		return c, fault.Inputf("environment: %w", err)
+		return c, errkind.Inputf("environment: %w", err)
 	}
 	if v, ok := any(c).(interface{ Validate() error }); ok {
 		return c, v.Validate()
@@ -185,7 +185,7 @@ func Main[C any](stage string, run func(context.Context, C, Deps) error) int {
 		if err = Probe(base.HTTP); err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, err)
 		}
-		return fault.ExitCode(err)
+		return errkind.ExitCode(err)
 	}
 	var config C
 	if err == nil {
@@ -193,14 +193,14 @@ func Main[C any](stage string, run func(context.Context, C, Deps) error) int {
 	}
 	if err != nil {
 		log.Error("cannot start", "error", err)
-		return fault.ExitCode(err)
+		return errkind.ExitCode(err)
 	}
 	ctx, cancel := Signals(context.Background())
 	defer cancel()
 	err = serve(ctx, stage, base, log, func(ctx context.Context, d Deps) error { return run(ctx, config, d) })
 	if err != nil && ctx.Err() == nil {
 		log.Error("stopped", "error", err)
-		return fault.ExitCode(err)
+		return errkind.ExitCode(err)
 	}
 	log.Info("stopped")
 	return 0
@@ -218,7 +218,7 @@ func usage[C any](stage string) int {
 	if os.Args[1] == "-help" || os.Args[1] == "--help" || os.Args[1] == "-h" {
 		return 0
 	}
-	return fault.ExitCode(fault.Inputf("unknown argument"))
+	return errkind.ExitCode(errkind.Inputf("unknown argument"))
 }
 
 func serve(ctx context.Context, stage string, base Base, log *slog.Logger, run func(context.Context, Deps) error) error {

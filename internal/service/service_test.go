@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 type settings struct {
@@ -32,7 +32,7 @@ func TestFromEnv(t *testing.T) {
 	_, err = FromEnv[settings]()
 	require.ErrorContains(t, err, "IHC_TEST_NUMBER")
 	require.ErrorContains(t, err, `"many"`)
-	require.Equal(t, fault.Input, fault.KindOf(err))
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 
 	t.Setenv("IHC_TEST_NUMBER", "5")
 	t.Setenv("IHC_TEST_KEY", "secret-words")
@@ -45,7 +45,7 @@ func TestBaseIsChecked(t *testing.T) {
 	t.Setenv("IHC_ACK_WAIT", "1ms")
 	_, err := FromEnv[Base]()
 	require.ErrorContains(t, err, "IHC_ACK_WAIT")
-	require.Equal(t, fault.Input, fault.KindOf(err))
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 }
 
 func TestHealth(t *testing.T) {
@@ -73,7 +73,7 @@ func TestHealth(t *testing.T) {
 	code, text := get("/readyz")
 	require.Equal(t, http.StatusServiceUnavailable, code)
 	require.Equal(t, "nats: away\nstreams: not connected yet\n", text)
-	require.Equal(t, fault.Environment, fault.KindOf(Probe(address)))
+	require.Equal(t, errkind.Environment, errkind.KindOf(Probe(address)))
 	code, _ = get("/healthz")
 	require.Equal(t, http.StatusOK, code, "a process that waits is alive")
 
@@ -82,7 +82,7 @@ func TestHealth(t *testing.T) {
 	require.NoError(t, Probe(address))
 	_, text = get("/metrics")
 	require.Contains(t, text, "ihc_test_total 1")
-	require.Equal(t, fault.Input, fault.KindOf(Probe("nonsense")))
+	require.Equal(t, errkind.Input, errkind.KindOf(Probe("nonsense")))
 }
 
 func TestLogLevelFromEnv(t *testing.T) {

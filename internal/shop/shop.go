@@ -14,7 +14,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
 
@@ -78,17 +78,17 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	switch {
 	case c.Sessions < 1 || c.Sessions > maxSessions:
-		return c, fault.Inputf("a shop of %d sessions: choose 1 to %d", c.Sessions, maxSessions)
+		return c, errkind.Inputf("a shop of %d sessions: choose 1 to %d", c.Sessions, maxSessions)
 	case c.Conversions < 1 || c.Conversions > max(c.Sessions/2, 1):
-		return c, fault.Inputf("a shop of %d conversions: choose 1 to half of its %d sessions", c.Conversions, c.Sessions)
+		return c, errkind.Inputf("a shop of %d conversions: choose 1 to half of its %d sessions", c.Conversions, c.Sessions)
 	case c.MaxJourney < 1:
-		return c, fault.Inputf("journeys of at most %d sessions: choose 1 or more", c.MaxJourney)
+		return c, errkind.Inputf("journeys of at most %d sessions: choose 1 or more", c.MaxJourney)
 	case c.Days < 1 || c.Days > maxDays:
-		return c, fault.Inputf("a shop over %d days: choose 1 to %d", c.Days, maxDays)
+		return c, errkind.Inputf("a shop over %d days: choose 1 to %d", c.Days, maxDays)
 	case !source.IsDate(c.Start):
-		return c, fault.Inputf("start date %q is no date of the calendar written YYYY-MM-DD", c.Start)
+		return c, errkind.Inputf("start date %q is no date of the calendar written YYYY-MM-DD", c.Start)
 	case c.Touchpoints < 0:
-		return c, fault.Inputf("%d touchpoints: choose 1 or more", c.Touchpoints)
+		return c, errkind.Inputf("%d touchpoints: choose 1 or more", c.Touchpoints)
 	}
 	return c, nil
 }
@@ -98,7 +98,7 @@ func (c Config) withDefaults() (Config, error) {
 // take about four seconds.
 //
 // Sizes that do not go together and an existing file are Input faults, trouble
-// with the disk an Environment fault (see package fault).
+// with the disk an Environment fault (see package errkind).
 func Generate(ctx context.Context, path string, cfg Config) (Stats, error) {
 	given := cfg.Touchpoints > 0
 	cfg, err := cfg.withDefaults()
@@ -111,7 +111,7 @@ func Generate(ctx context.Context, path string, cfg Config) (Stats, error) {
 	}
 	start, err := time.Parse(time.DateOnly, cfg.Start)
 	if err != nil {
-		return Stats{}, fault.Inputf("start date %q: %w", cfg.Start, err)
+		return Stats{}, errkind.Inputf("start date %q: %w", cfg.Start, err)
 	}
 	t := &town{seed: cfg.Seed, sizes: sizes, start: start.Unix(), days: cfg.Days}
 	t.guests = int(math.Round(float64(cfg.Conversions) * guestShare))
@@ -139,7 +139,7 @@ func crowd(cfg Config, touchpointsGiven bool) ([]int, error) {
 	lo, hi := -30.0, 30.0
 	most, least := perSession(sizesFor(cfg, lo)), perSession(sizesFor(cfg, hi))
 	if touchpointsGiven && (perOrder > most*1.01 || perOrder < least*0.99) {
-		return nil, fault.Inputf("%d touchpoints do not go with %d sessions, %d conversions and journeys of at most %d: choose %.0f to %.0f",
+		return nil, errkind.Inputf("%d touchpoints do not go with %d sessions, %d conversions and journeys of at most %d: choose %.0f to %.0f",
 			cfg.Touchpoints, cfg.Sessions, cfg.Conversions, cfg.MaxJourney,
 			least*float64(cfg.Conversions), most*float64(cfg.Conversions))
 	}

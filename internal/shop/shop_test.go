@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
 
@@ -174,7 +174,7 @@ func TestRefuses(t *testing.T) {
 		{Sessions: 100, Conversions: 10, Touchpoints: 1},
 	} {
 		_, err := Generate(t.Context(), filepath.Join(dir, "shop.db"), c)
-		require.Equal(t, fault.Input, fault.KindOf(err), "%+v: %v", c, err)
+		require.Equal(t, errkind.Input, errkind.KindOf(err), "%+v: %v", c, err)
 	}
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -190,7 +190,7 @@ func TestReplaces(t *testing.T) {
 	require.NoError(t, err)
 
 	_, err = Generate(t.Context(), path, Config{Sessions: 20})
-	require.Equal(t, fault.Input, fault.KindOf(err))
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, before, after)

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // The start of a database file: https://www.sqlite.org/fileformat.html#the_database_header
@@ -43,20 +43,20 @@ func CheckFile(path string) error {
 // checkKind looks at the file without opening it.
 func checkKind(path, shown string) error {
 	if path == "" {
-		return fault.Inputf("no database named; give its path with --db")
+		return errkind.Inputf("no database named; give its path with --db")
 	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.Environmentf("no database at %q: no such file", shown)
+		return errkind.Environmentf("no database at %q: no such file", shown)
 	case err != nil:
-		return fault.Environmentf("no database at %q: %w", shown, bare(err))
+		return errkind.Environmentf("no database at %q: %w", shown, bare(err))
 	case info.IsDir():
-		return fault.Environmentf("no database at %q: it is a directory; name the database file in it", shown)
+		return errkind.Environmentf("no database at %q: it is a directory; name the database file in it", shown)
 	case !info.Mode().IsRegular():
-		return fault.Environmentf("no database at %q: it is no regular file", shown)
+		return errkind.Environmentf("no database at %q: it is no regular file", shown)
 	case info.Size() == 0:
-		return fault.Inputf("%q is no database: the file is empty", shown)
+		return errkind.Inputf("%q is no database: the file is empty", shown)
 	}
 	return nil
 }
@@ -74,21 +74,21 @@ func followed(path string) string {
 func checkContent(path, shown string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return fault.Environmentf("database %q cannot be read: %w; check the rights of the file", shown, bare(err))
+		return errkind.Environmentf("database %q cannot be read: %w; check the rights of the file", shown, bare(err))
 	}
 	defer f.Close() //nolint:errcheck // only read
 	head := make([]byte, headerSize)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return fault.Environmentf("database %q cannot be read: %w; check its disk", shown, bare(err))
+		return errkind.Environmentf("database %q cannot be read: %w; check its disk", shown, bare(err))
 	}
 	head = head[:n]
 	if !bytes.HasPrefix(head, []byte(magic)) {
-		return fault.Inputf("%q is no SQLite database: %s", shown, guess(head))
+		return errkind.Inputf("%q is no SQLite database: %s", shown, guess(head))
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return fault.Environmentf("database %q cannot be read: %w; check its disk", shown, bare(err))
+		return errkind.Environmentf("database %q cannot be read: %w; check its disk", shown, bare(err))
 	}
 	log, err := os.Stat(path + "-wal")
 	whole := n == headerSize && info.Size() >= declaredSize(head)
@@ -100,7 +100,7 @@ func checkContent(path, shown string) error {
 }
 
 func cutShort(shown string, is, should int64) error {
-	return fault.Inputf("database %q is cut short: it holds %d of %d bytes; copy it anew", shown, is, should)
+	return errkind.Inputf("database %q is cut short: it holds %d of %d bytes; copy it anew", shown, is, should)
 }
 
 // guess says what a file that is no SQLite database is by its first bytes.

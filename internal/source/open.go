@@ -16,7 +16,7 @@ import (
 
 	"github.com/mattn/go-sqlite3" // also registers the driver "sqlite3"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // Mode says what a database is opened for.
@@ -63,7 +63,7 @@ func ShownAs(name string) Option { return func(s *settings) { s.shown = name } }
 //
 // A file that is missing, no regular file, locked, or may not be read (or, for
 // [Write], written) is an Environment fault; a file that is empty, cut short,
-// encrypted or of another kind is an Input fault. See package fault. The
+// encrypted or of another kind is an Input fault. See package errkind. The
 // message names the path.
 func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB, error) {
 	s := settings{busy: defaultBusyTimeout, readers: defaultReaders, shown: path}
@@ -101,7 +101,7 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 func checkWhole(ctx context.Context, db *sql.DB, path, shown string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return fault.Environmentf("no database at %q: %w", shown, bare(err))
+		return errkind.Environmentf("no database at %q: %w", shown, bare(err))
 	}
 	if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
 		return nil // the file may be behind what its log says
@@ -223,10 +223,10 @@ func probeWrite(ctx context.Context, db *sql.DB) error {
 func Explain(path string, err error) error {
 	var e sqlite3.Error
 	switch {
-	case err == nil, fault.KindOf(err) != fault.Run:
+	case err == nil, errkind.KindOf(err) != errkind.Run:
 		return err
 	case errors.Is(err, errNoWAL):
-		return fault.Environmentf("database %q cannot be written: %w; move it to a local disk", path, err)
+		return errkind.Environmentf("database %q cannot be written: %w; move it to a local disk", path, err)
 	case !errors.As(err, &e):
 		return err
 	}
@@ -235,22 +235,22 @@ func Explain(path string, err error) error {
 	}
 	switch e.Code {
 	case sqlite3.ErrNotADB:
-		return fault.Inputf("%q is no SQLite database, or is encrypted or damaged: %w", path, err)
+		return errkind.Inputf("%q is no SQLite database, or is encrypted or damaged: %w", path, err)
 	case sqlite3.ErrCorrupt, sqlite3.ErrFormat:
 		if _, lost := os.Stat(followed(path) + "-wal"); lost == nil {
-			return fault.Inputf("database %q is damaged or cut short: %w; restore it from a backup, or remove %q if that was left by another database in its place", path, err, path+"-wal")
+			return errkind.Inputf("database %q is damaged or cut short: %w; restore it from a backup, or remove %q if that was left by another database in its place", path, err, path+"-wal")
 		}
-		return fault.Inputf("database %q is damaged or cut short: %w; restore it from a backup", path, err)
+		return errkind.Inputf("database %q is damaged or cut short: %w; restore it from a backup", path, err)
 	case sqlite3.ErrBusy, sqlite3.ErrLocked:
-		return fault.Environmentf("database %q is locked by another program: %w; close it or try again later", path, err)
+		return errkind.Environmentf("database %q is locked by another program: %w; close it or try again later", path, err)
 	case sqlite3.ErrReadonly:
-		return fault.Environmentf("database %q cannot be written: %w; check the rights of the file and its directory", path, err)
+		return errkind.Environmentf("database %q cannot be written: %w; check the rights of the file and its directory", path, err)
 	case sqlite3.ErrFull:
-		return fault.Environmentf("no space left for database %q: %w; free some and run again", path, err)
+		return errkind.Environmentf("no space left for database %q: %w; free some and run again", path, err)
 	case sqlite3.ErrCantOpen, sqlite3.ErrPerm, sqlite3.ErrAuth:
-		return fault.Environmentf("database %q cannot be opened: %w; check the rights of the file and its directory", path, err)
+		return errkind.Environmentf("database %q cannot be opened: %w; check the rights of the file and its directory", path, err)
 	case sqlite3.ErrIoErr, sqlite3.ErrNomem, sqlite3.ErrProtocol:
-		return fault.Environmentf("database %q cannot be used: %w; check its disk", path, err)
+		return errkind.Environmentf("database %q cannot be used: %w; check its disk", path, err)
 	default:
 		return err
 	}
@@ -283,7 +283,7 @@ type FileID struct {
 func Identity(path string) (FileID, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return FileID{}, fault.Environmentf("no database at %q: %w", path, bare(err))
+		return FileID{}, errkind.Environmentf("no database at %q: %w", path, bare(err))
 	}
 	id, ok := fileID(info)
 	if !ok {

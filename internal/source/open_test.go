@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 func TestOpenRefuses(t *testing.T) {
@@ -33,24 +33,24 @@ func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		make func(t *testing.T, path string)
-		kind fault.Kind
+		kind errkind.Kind
 		says string
 	}{
-		{"missing", func(*testing.T, string) {}, fault.Environment, "no such file"},
-		{"directory", func(t *testing.T, p string) { require.NoError(t, os.Mkdir(p, 0o755)) }, fault.Environment, "it is a directory"},
-		{"pipe", func(t *testing.T, p string) { require.NoError(t, syscall.Mkfifo(p, 0o600)) }, fault.Environment, "no regular file"},
-		{"dangling link", func(t *testing.T, p string) { require.NoError(t, os.Symlink("nowhere", p)) }, fault.Environment, "no such file"},
-		{"empty", write(nil), fault.Input, "the file is empty"},
-		{"text", write([]byte("session_id,user_id\ns1,ü1\n")), fault.Input, "a text file"},
-		{"zip", write([]byte("PK\x03\x04rest")), fault.Input, "ihc import"},
-		{"gzip", write([]byte{0x1f, 0x8b, 8, 0}), fault.Input, "gzip"},
-		{"encrypted", write(bytes.Repeat([]byte{0xa7, 0x00, 0x3c, 0xff}, 4096)), fault.Input, "encrypted"},
-		{"three bytes", write(sound[:3]), fault.Input, "cut short"},
-		{"within the header", write(sound[:60]), fault.Input, "cut short"},
-		{"half", write(sound[:len(sound)/2]), fault.Input, fmt.Sprintf("%d of %d bytes", len(sound)/2, len(sound))},
-		{"one byte short", write(sound[:len(sound)-1]), fault.Input, "cut short"},
-		{"page size", write(wrongPageSize), fault.Input, ""},
-		{"garbage schema", write(append(bytes.Clone(sound[:headerSize]), bytes.Repeat([]byte{0x99}, len(sound)-headerSize)...)), fault.Input, "damaged"},
+		{"missing", func(*testing.T, string) {}, errkind.Environment, "no such file"},
+		{"directory", func(t *testing.T, p string) { require.NoError(t, os.Mkdir(p, 0o755)) }, errkind.Environment, "it is a directory"},
+		{"pipe", func(t *testing.T, p string) { require.NoError(t, syscall.Mkfifo(p, 0o600)) }, errkind.Environment, "no regular file"},
+		{"dangling link", func(t *testing.T, p string) { require.NoError(t, os.Symlink("nowhere", p)) }, errkind.Environment, "no such file"},
+		{"empty", write(nil), errkind.Input, "the file is empty"},
+		{"text", write([]byte("session_id,user_id\ns1,ü1\n")), errkind.Input, "a text file"},
+		{"zip", write([]byte("PK\x03\x04rest")), errkind.Input, "ihc import"},
+		{"gzip", write([]byte{0x1f, 0x8b, 8, 0}), errkind.Input, "gzip"},
+		{"encrypted", write(bytes.Repeat([]byte{0xa7, 0x00, 0x3c, 0xff}, 4096)), errkind.Input, "encrypted"},
+		{"three bytes", write(sound[:3]), errkind.Input, "cut short"},
+		{"within the header", write(sound[:60]), errkind.Input, "cut short"},
+		{"half", write(sound[:len(sound)/2]), errkind.Input, fmt.Sprintf("%d of %d bytes", len(sound)/2, len(sound))},
+		{"one byte short", write(sound[:len(sound)-1]), errkind.Input, "cut short"},
+		{"page size", write(wrongPageSize), errkind.Input, ""},
+		{"garbage schema", write(append(bytes.Clone(sound[:headerSize]), bytes.Repeat([]byte{0x99}, len(sound)-headerSize)...)), errkind.Input, "damaged"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -62,7 +62,7 @@ func TestOpenRefuses(t *testing.T) {
 				db, err := Open(t.Context(), path, mode)
 				require.Error(t, err)
 				require.Nil(t, db)
-				require.Equal(t, c.kind, fault.KindOf(err), err)
+				require.Equal(t, c.kind, errkind.KindOf(err), err)
 				require.Contains(t, err.Error(), c.says)
 				require.Contains(t, err.Error(), path)
 				require.NotContains(t, err.Error(), "\n")
@@ -71,7 +71,7 @@ func TestOpenRefuses(t *testing.T) {
 		})
 	}
 	_, err = Open(t.Context(), "", Read)
-	require.Equal(t, fault.Input, fault.KindOf(err))
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 }
 
 func listing(t *testing.T, dir string) (names []string) {
@@ -213,7 +213,7 @@ func TestShortFileWithLog(t *testing.T) {
 	require.NoError(t, os.Truncate(path, info.Size()-1))
 	require.NoError(t, CheckFile(path))
 	require.NoError(t, os.Truncate(path+"-wal", 0))
-	require.Equal(t, fault.Input, fault.KindOf(CheckFile(path)))
+	require.Equal(t, errkind.Input, errkind.KindOf(CheckFile(path)))
 }
 
 func TestReadOnlyPlace(t *testing.T) {
@@ -244,7 +244,7 @@ func TestReadOnlyPlace(t *testing.T) {
 
 				w, err := Open(t.Context(), path, Write)
 				require.Nil(t, w)
-				require.Equal(t, fault.Environment, fault.KindOf(err), err)
+				require.Equal(t, errkind.Environment, errkind.KindOf(err), err)
 				require.Contains(t, err.Error(), "check the rights")
 			})
 			require.Equal(t, before, listing(t, dir))
@@ -257,7 +257,7 @@ func TestUnreadableFile(t *testing.T) {
 	require.NoError(t, os.Chmod(path, 0))
 	unprivileged(t, filepath.Dir(path), func() {
 		_, err := Open(t.Context(), path, Read)
-		require.Equal(t, fault.Environment, fault.KindOf(err))
+		require.Equal(t, errkind.Environment, errkind.KindOf(err))
 		require.ErrorIs(t, err, fs.ErrPermission)
 	})
 }
@@ -275,7 +275,7 @@ func TestWriterMeetsLock(t *testing.T) {
 			require.NoError(t, err)
 
 			_, err = Open(t.Context(), path, Write, BusyTimeout(20*time.Millisecond))
-			require.Equal(t, fault.Environment, fault.KindOf(err), err)
+			require.Equal(t, errkind.Environment, errkind.KindOf(err), err)
 			require.Contains(t, err.Error(), "locked by another program")
 
 			opened := make(chan error)
@@ -316,30 +316,30 @@ func TestIdentity(t *testing.T) {
 	require.NotEqual(t, old, replaced)
 
 	_, err = Identity(path + ".none")
-	require.Equal(t, fault.Environment, fault.KindOf(err))
+	require.Equal(t, errkind.Environment, errkind.KindOf(err))
 }
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	for code, want := range map[sqlite3.ErrNo]fault.Kind{
-		sqlite3.ErrCorrupt:  fault.Input,
-		sqlite3.ErrNotADB:   fault.Input,
-		sqlite3.ErrBusy:     fault.Environment,
-		sqlite3.ErrLocked:   fault.Environment,
-		sqlite3.ErrReadonly: fault.Environment,
-		sqlite3.ErrFull:     fault.Environment,
-		sqlite3.ErrIoErr:    fault.Environment,
-		sqlite3.ErrCantOpen: fault.Environment,
-		sqlite3.ErrMisuse:   fault.Run,
-		sqlite3.ErrError:    fault.Run,
+	for code, want := range map[sqlite3.ErrNo]errkind.Kind{
+		sqlite3.ErrCorrupt:  errkind.Input,
+		sqlite3.ErrNotADB:   errkind.Input,
+		sqlite3.ErrBusy:     errkind.Environment,
+		sqlite3.ErrLocked:   errkind.Environment,
+		sqlite3.ErrReadonly: errkind.Environment,
+		sqlite3.ErrFull:     errkind.Environment,
+		sqlite3.ErrIoErr:    errkind.Environment,
+		sqlite3.ErrCantOpen: errkind.Environment,
+		sqlite3.ErrMisuse:   errkind.Run,
+		sqlite3.ErrError:    errkind.Run,
 	} {
 		err := Explain("shop.db", fmt.Errorf("reading: %w", sqlite3.Error{Code: code}))
-		require.Equal(t, want, fault.KindOf(err), err)
-		require.Equal(t, want != fault.Run, strings.Contains(err.Error(), `"shop.db"`))
+		require.Equal(t, want, errkind.KindOf(err), err)
+		require.Equal(t, want != errkind.Run, strings.Contains(err.Error(), `"shop.db"`))
 	}
 	require.NoError(t, Explain("shop.db", nil))
 	require.Equal(t, context.Canceled, Explain("shop.db", context.Canceled))
-	classified := fault.Inputf("already")
+	classified := errkind.Inputf("already")
 	require.Equal(t, classified, Explain("shop.db", classified))
-	require.Equal(t, fault.Environment, fault.KindOf(Explain("shop.db", errNoWAL)))
+	require.Equal(t, errkind.Environment, errkind.KindOf(Explain("shop.db", errNoWAL)))
 }

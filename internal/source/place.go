@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // sideFiles are what SQLite keeps beside a database and would apply to another
@@ -26,20 +26,20 @@ func Place(path string, replace bool, fill func(temp string) error) (err error) 
 	if !replace {
 		for _, p := range append([]string{path}, beside(path)...) {
 			if _, err := os.Lstat(p); err == nil {
-				return fault.Inputf("%q is already there; choose another name, or --force to replace it", p)
+				return errkind.Inputf("%q is already there; choose another name, or --force to replace it", p)
 			}
 		}
 	}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fault.Inputf("%q is no regular file and is not replaced; choose another name", path)
+		return errkind.Inputf("%q is no regular file and is not replaced; choose another name", path)
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fault.Environmentf("directory %q cannot be made: %w; choose another, or check its rights", dir, bare(err))
+		return errkind.Environmentf("directory %q cannot be made: %w; choose another, or check its rights", dir, bare(err))
 	}
 	work, err := os.MkdirTemp(dir, ".incomplete-*")
 	if err != nil {
-		return fault.Environmentf("nothing can be written in %q: %w; check its rights", dir, bare(err))
+		return errkind.Environmentf("nothing can be written in %q: %w; check its rights", dir, bare(err))
 	}
 	defer os.RemoveAll(work) //nolint:errcheck // of no use to the user, and hidden
 	temp := filepath.Join(work, filepath.Base(path))
@@ -47,10 +47,10 @@ func Place(path string, replace bool, fill func(temp string) error) (err error) 
 		return noSpace(dir, err)
 	}
 	if err := syncFile(temp); err != nil {
-		return noSpace(dir, fault.Environmentf("%q cannot be written: %w; check its disk", path, bare(err)))
+		return noSpace(dir, errkind.Environmentf("%q cannot be written: %w; check its disk", path, bare(err)))
 	}
 	if err := swap(temp, path, work); err != nil {
-		return fault.Environmentf("%q cannot be written: %w; check the rights of its directory", path, bare(err))
+		return errkind.Environmentf("%q cannot be written: %w; check the rights of its directory", path, bare(err))
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ func syncFile(path string) error {
 // noSpace tells a full disk from other errors.
 func noSpace(dir string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fault.Environmentf("no space left in %q: free some, or choose another directory", dir)
+		return errkind.Environmentf("no space left in %q: free some, or choose another directory", dir)
 	}
 	return err
 }

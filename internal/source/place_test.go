@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 func content(text string) func(string) error {
@@ -30,7 +30,7 @@ func TestPlace(t *testing.T) {
 	require.Equal(t, "one", read(t, path))
 
 	err := Place(path, false, content("two"))
-	require.Equal(t, fault.Input, fault.KindOf(err))
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	require.Contains(t, err.Error(), "--force")
 	require.Equal(t, "one", read(t, path))
 
@@ -55,12 +55,12 @@ func TestPlaceFails(t *testing.T) {
 		require.Equal(t, []string{"shop.db", "shop.db-wal"}, listing(t, filepath.Dir(path)))
 	}
 	err := Place(path, true, func(string) error { return &os.PathError{Op: "write", Err: syscall.ENOSPC} })
-	require.Equal(t, fault.Environment, fault.KindOf(err))
+	require.Equal(t, errkind.Environment, errkind.KindOf(err))
 	require.Contains(t, err.Error(), "no space left")
 
 	// A directory in the way, and a file where a directory should be.
-	require.Equal(t, fault.Input, fault.KindOf(Place(filepath.Dir(path), true, content("x"))))
-	require.Equal(t, fault.Environment, fault.KindOf(Place(filepath.Join(path, "shop.db"), false, content("x"))))
+	require.Equal(t, errkind.Input, errkind.KindOf(Place(filepath.Dir(path), true, content("x"))))
+	require.Equal(t, errkind.Environment, errkind.KindOf(Place(filepath.Join(path, "shop.db"), false, content("x"))))
 }
 
 func TestPlaceInReadOnlyDirectory(t *testing.T) {
@@ -68,7 +68,7 @@ func TestPlaceInReadOnlyDirectory(t *testing.T) {
 	require.NoError(t, os.Mkdir(dir, 0o555))
 	unprivileged(t, dir, func() {
 		err := Place(filepath.Join(dir, "shop.db"), false, content("x"))
-		require.Equal(t, fault.Environment, fault.KindOf(err))
+		require.Equal(t, errkind.Environment, errkind.KindOf(err))
 		require.Contains(t, err.Error(), "check its rights")
 	})
 }
@@ -79,7 +79,7 @@ func TestPlaceDropsOldLog(t *testing.T) {
 	path := withLog(t)
 	sound := read(t, build(t, Schema+soundRows))
 	err := Place(path, false, content(sound))
-	require.Equal(t, fault.Input, fault.KindOf(err))
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	require.NoError(t, Place(path, true, content(sound)))
 	require.Equal(t, []string{filepath.Base(path)}, listing(t, filepath.Dir(path)))
 	db, err := Open(t.Context(), path, Read)
@@ -94,7 +94,7 @@ func TestPlaceBesideOrphanedLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "shop.db")
 	require.NoError(t, os.WriteFile(path+"-wal", []byte("log"), 0o600))
 	err := Place(path, false, content("x"))
-	require.Equal(t, fault.Input, fault.KindOf(err))
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	require.Contains(t, err.Error(), "-wal")
 	require.Equal(t, "log", read(t, path+"-wal"))
 }

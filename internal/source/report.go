@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // Severity says what a finding means for the numbers.
@@ -95,7 +95,7 @@ func (r *Report) Count(s Severity) int {
 }
 
 // Err returns nil if the data can give a true result, and otherwise an Input
-// fault (see package fault) that tells the first error and how many more there
+// fault (see package errkind) that tells the first error and how many more there
 // are, in one line.
 func (r *Report) Err() error {
 	n := r.Count(Error)
@@ -104,9 +104,9 @@ func (r *Report) Err() error {
 	}
 	first := r.Findings[slices.IndexFunc(r.Findings, func(f Finding) bool { return f.Severity == Error })]
 	if n == 1 {
-		return fault.Inputf("source data: %s", first)
+		return errkind.Inputf("source data: %s", first)
 	}
-	return fault.Inputf("source data: %s; and %d more %s", first, n-1, plural(int64(n-1), "error"))
+	return errkind.Inputf("source data: %s; and %d more %s", first, n-1, plural(int64(n-1), "error"))
 }
 
 // Lines returns the findings for people, one line each, with their severity.

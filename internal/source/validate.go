@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // Options narrows what [Validate] counts.
@@ -53,11 +53,11 @@ func validate(ctx context.Context, db *sql.DB, opts Options, rows int64) (*Repor
 func CheckRange(start, end string) error {
 	for _, d := range []struct{ name, date string }{{"start", start}, {"end", end}} {
 		if d.date != "" && !IsDate(d.date) {
-			return fault.Inputf("%s date %s is no date of the calendar written YYYY-MM-DD, like 2023-09-01", d.name, quoteText(d.date))
+			return errkind.Inputf("%s date %s is no date of the calendar written YYYY-MM-DD, like 2023-09-01", d.name, quoteText(d.date))
 		}
 	}
 	if start != "" && end != "" && start > end {
-		return fault.Inputf("start date %s is after end date %s; swap them", start, end)
+		return errkind.Inputf("start date %s is after end date %s; swap them", start, end)
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // loose is the input tables without any declared type, key or constraint, in
@@ -194,7 +194,7 @@ func TestFindings(t *testing.T) {
 			require.NotContains(t, found.String(), "%!")
 			require.NotContains(t, found.String(), "%s")
 			if found.Severity == Error {
-				require.Equal(t, fault.Input, fault.KindOf(r.Err()))
+				require.Equal(t, errkind.Input, errkind.KindOf(r.Err()))
 				require.NotContains(t, r.Err().Error(), "\n")
 			} else {
 				require.Zero(t, r.Count(Error), r.Lines())
@@ -264,7 +264,7 @@ func TestRange(t *testing.T) {
 	}
 	for _, bad := range [][2]string{{"2023-9-1", ""}, {"", "yesterday"}, {"2023-02-30", ""}, {"2023-09-02", "2023-09-01"}} {
 		_, err := Validate(t.Context(), nil, Options{StartDate: bad[0], EndDate: bad[1]})
-		require.Equal(t, fault.Input, fault.KindOf(err), bad)
+		require.Equal(t, errkind.Input, errkind.KindOf(err), bad)
 	}
 }
 
@@ -284,7 +284,7 @@ func TestDamagedPage(t *testing.T) {
 	require.NoError(t, err)
 	defer db.Close()
 	_, err = Validate(t.Context(), db, Options{})
-	require.Equal(t, fault.Input, fault.KindOf(err), err)
+	require.Equal(t, errkind.Input, errkind.KindOf(err), err)
 	require.Contains(t, err.Error(), "damaged")
 	require.Contains(t, err.Error(), path)
 }

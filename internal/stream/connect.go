@@ -17,7 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // Client is one process's connection to the streams: what it publishes and
@@ -63,7 +63,7 @@ func (a Address) password() (string, error) {
 	}
 	data, err := os.ReadFile(a.PasswordFile)
 	if err != nil {
-		return "", fault.Environmentf("NATS password: %w", err)
+		return "", errkind.Environmentf("NATS password: %w", err)
 	}
 	return strings.TrimSpace(string(data)), nil
 }
@@ -114,9 +114,9 @@ func unreachable(address string, err error) error {
 	}
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return fault.Environmentf("NATS at %s refused the credentials: set NATS_USER and NATS_PASSWORD (or NATS_PASSWORD_FILE), or NATS_CREDS", shown)
+		return errkind.Environmentf("NATS at %s refused the credentials: set NATS_USER and NATS_PASSWORD (or NATS_PASSWORD_FILE), or NATS_CREDS", shown)
 	default:
-		return fault.Environmentf("cannot reach NATS at %s: %w; is it running, and is the address right?", shown, err)
+		return errkind.Environmentf("cannot reach NATS at %s: %w; is it running, and is the address right?", shown, err)
 	}
 }
 
@@ -128,11 +128,11 @@ func New(ctx context.Context, nc *nats.Conn, o Options) (*Client, error) {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	if err := Await(ctx, js); err != nil {
-		return nil, fault.Environmentf("the pipeline's streams are not on this NATS server: %w", err)
+		return nil, errkind.Environmentf("the pipeline's streams are not on this NATS server: %w", err)
 	}
 	kv, err := bucket(ctx, js)
 	if err != nil {
-		return nil, fault.Environmentf("open bucket %s: %w", State, err)
+		return nil, errkind.Environmentf("open bucket %s: %w", State, err)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -177,7 +177,7 @@ func EnsureOn(ctx context.Context, nc *nats.Conn, s Settings) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fault.Environmentf("JetStream does not answer: %w", err)
+			return errkind.Environmentf("JetStream does not answer: %w", err)
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
@@ -186,7 +186,7 @@ func EnsureOn(ctx context.Context, nc *nats.Conn, s Settings) error {
 // Healthy says whether the connection is up: nil, or what is wrong.
 func (c *Client) Healthy() error {
 	if s := c.nc.Status(); s != nats.CONNECTED {
-		return fault.Environmentf("NATS connection is %s", s)
+		return errkind.Environmentf("NATS connection is %s", s)
 	}
 	return nil
 }

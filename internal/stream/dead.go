@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -81,7 +81,7 @@ func (c *Client) FollowDead(ctx context.Context, run string, do func(DeadLetter)
 // so that whatever is stored of it gives way to its new result.
 func (c *Client) Requeue(ctx context.Context, d DeadLetter) error {
 	if !strings.HasPrefix(d.Subject, "ihc.v1.") || strings.HasPrefix(d.Subject, "ihc.v1.dead.") {
-		return fault.Inputf("dead letter %d does not say where it came from, so it cannot be put back", d.Sequence)
+		return errkind.Inputf("dead letter %d does not say where it came from, so it cannot be put back", d.Sequence)
 	}
 	m := &nats.Msg{Subject: d.Subject, Data: d.Data}
 	if d.Stream == Journeys {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -183,7 +183,7 @@ func TestDeadLettersAreListedPutBackAndRemoved(t *testing.T) {
 	require.Equal(t, letters[2:], r.deadLetters(c))
 
 	err = c.Requeue(r.ctx, DeadLetter{Sequence: 9, Subject: "somewhere.else"})
-	require.Equal(t, fault.Input, fault.KindOf(err))
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 }
 
 // What cannot be decoded goes back byte by byte.

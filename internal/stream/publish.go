@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -54,7 +54,7 @@ func (c *Client) PublishRequest(ctx context.Context, req *ihcv1.RunRequest) erro
 		m.Header = nats.Header{headerRun: {req.GetRunId()}}
 	}
 	if err := c.publish(ctx, m, id); err != nil {
-		return fault.Environmentf("publish the run request: %w", err)
+		return errkind.Environmentf("publish the run request: %w", err)
 	}
 	return nil
 }

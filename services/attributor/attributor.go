@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -59,15 +59,15 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 func (c Config) Validate() error {
 	switch {
 	case c.Workers < 1 || c.Workers > 1000:
-		return fault.Inputf("IHC_CONCURRENCY is %d: use a number from 1 to 1000", c.Workers)
+		return errkind.Inputf("IHC_CONCURRENCY is %d: use a number from 1 to 1000", c.Workers)
 	case !(c.Rate >= 0): // NaN is neither
-		return fault.Inputf("IHC_REQUEST_RATE is %v: it cannot be negative", c.Rate)
+		return errkind.Inputf("IHC_REQUEST_RATE is %v: it cannot be negative", c.Rate)
 	case c.Timeout <= 0:
-		return fault.Inputf("IHC_API_TIMEOUT is %s: it must be longer than 0s", c.Timeout)
+		return errkind.Inputf("IHC_API_TIMEOUT is %s: it must be longer than 0s", c.Timeout)
 	case c.Model != "" && c.Model != run.ModelAPI && c.Model != run.ModelBuiltin:
-		return fault.Inputf("IHC_MODEL is %q: use %s or %s", c.Model, run.ModelAPI, run.ModelBuiltin)
+		return errkind.Inputf("IHC_MODEL is %q: use %s or %s", c.Model, run.ModelAPI, run.ModelBuiltin)
 	case c.Model == run.ModelAPI && c.APIKey == "":
-		return fault.Inputf("IHC_MODEL is api but IHC_API_KEY is not set")
+		return errkind.Inputf("IHC_MODEL is api but IHC_API_KEY is not set")
 	}
 	return nil
 }
@@ -96,13 +96,13 @@ func (c Config) ModelParams(text string) (*ihcmodel.Params, error) {
 	case text == "":
 		data, err := os.ReadFile(c.Params)
 		if err != nil {
-			return nil, fault.Environmentf("IHC_MODEL_PARAMS: %w", err)
+			return nil, errkind.Environmentf("IHC_MODEL_PARAMS: %w", err)
 		}
 		from, text = c.Params, string(data)
 	}
 	p, err := ihcmodel.ParseParams([]byte(text))
 	if err != nil {
-		return nil, fault.Inputf("model parameters %s: %w", from, err)
+		return nil, errkind.Inputf("model parameters %s: %w", from, err)
 	}
 	return p, nil
 }
@@ -115,7 +115,7 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 		return err
 	}
 	if a.model, err = ihcmodel.New(params); err != nil {
-		return fault.As(fault.Input, err)
+		return errkind.As(errkind.Input, err)
 	}
 	if cfg.APIKey != "" {
 		if a.calls, err = a.newCalls(cfg); err != nil {
@@ -277,7 +277,7 @@ func (a *attributor) trouble(ctx context.Context, s *settings, m stream.Message[
 		}
 		return stream.Retry(err, max(e.RetryAfter, retryDelay(tries)))
 	default: // the key or the address: no chunk of the run will do better
-		return a.endRun(ctx, m.Body.GetRunId(), fault.As(fault.Environment, err))
+		return a.endRun(ctx, m.Body.GetRunId(), errkind.As(errkind.Environment, err))
 	}
 }
 
@@ -290,7 +290,7 @@ func retryDelay(tries uint64) time.Duration {
 // endRun tells everybody that a run cannot go on, after which its chunks are
 // let go: they stay in the stream, to be replayed once the cause is mended.
 func (a *attributor) endRun(ctx context.Context, id string, err error) error {
-	if fault.KindOf(err) == fault.Run {
+	if errkind.KindOf(err) == errkind.Run {
 		return err
 	}
 	a.Log.Error("run failed", "run", id, "error", err)
@@ -348,7 +348,7 @@ func (a *attributor) scorer(r *ihcv1.RunRequest) (scoring.Scorer, error) {
 				return nil, err
 			}
 			if m, err = ihcmodel.New(params); err != nil {
-				return nil, fault.As(fault.Input, err)
+				return nil, errkind.As(errkind.Input, err)
 			}
 		}
 		return scoring.NewBuiltin(m, redistribution), nil
@@ -359,9 +359,9 @@ func (a *attributor) scorer(r *ihcv1.RunRequest) (scoring.Scorer, error) {
 	}
 	switch {
 	case calls == nil:
-		return nil, fault.Environmentf("the run asks for the IHC API, but the attributor has no key: set IHC_API_KEY")
+		return nil, errkind.Environmentf("the run asks for the IHC API, but the attributor has no key: set IHC_API_KEY")
 	case api.ConvTypeID == "":
-		return nil, fault.Inputf("the IHC API needs a conversion type: set IHC_CONV_TYPE_ID or the request's conv_type_id")
+		return nil, errkind.Inputf("the IHC API needs a conversion type: set IHC_CONV_TYPE_ID or the request's conv_type_id")
 	}
 	return api, nil
 }

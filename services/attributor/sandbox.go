@@ -6,7 +6,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/services/attributor/internal/scoring"
 )
 
@@ -32,7 +32,7 @@ func (a *attributor) api() (Config, *scoring.Calls, error) {
 		return a.cfg, a.calls, nil
 	}
 	if err != nil {
-		return a.cfg, nil, fault.Environmentf("IHC_SANDBOX_URL_FILE: %w", err)
+		return a.cfg, nil, errkind.Environmentf("IHC_SANDBOX_URL_FILE: %w", err)
 	}
 	url := strings.TrimSpace(string(data))
 	cfg := a.cfg.inSandbox(url)

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -18,14 +18,14 @@ func (e *extractor) replay(ctx context.Context, replay *ihcv1.RunRequest) (*ihcv
 	origin := replay.GetReplayOf()
 	accepted, err := e.Bus.Accepted(ctx, origin)
 	if errors.Is(err, stream.ErrNotFound) {
-		return nil, fault.Inputf("run %s is not known, so it cannot be replayed; `ihc runs` lists those that are", origin)
+		return nil, errkind.Inputf("run %s is not known, so it cannot be replayed; `ihc runs` lists those that are", origin)
 	}
 	if err != nil {
 		return nil, err
 	}
 	extracted, err := e.Bus.Extracted(ctx, origin)
 	if errors.Is(err, stream.ErrNotFound) {
-		return nil, fault.Inputf("run %s was not extracted to its end, so it cannot be replayed", origin)
+		return nil, errkind.Inputf("run %s was not extracted to its end, so it cannot be replayed", origin)
 	}
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (e *extractor) copyChunks(ctx context.Context, from, to string, want uint32
 		return err
 	}
 	if len(seen) != int(want) {
-		return fault.Inputf("only %d of the %d chunks of run %s are still stored; start a new run from the database", len(seen), want, from)
+		return errkind.Inputf("only %d of the %d chunks of run %s are still stored; start a new run from the database", len(seen), want, from)
 	}
 	if err := chunks.Flush(ctx); err != nil {
 		return fmt.Errorf("copy the chunks of run %s: %w", from, err)

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/source"
@@ -87,11 +87,11 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 // lost by waiting for that; a database that is damaged ends the run.
 func (r *reporter) trouble(ctx context.Context, id string, err error) error {
 	r.Report(err)
-	switch fault.KindOf(err) {
-	case fault.Run:
+	switch errkind.KindOf(err) {
+	case errkind.Run:
 		r.Log.Error("cannot report; trying again", "run", id, "error", err)
 		return err
-	case fault.Input:
+	case errkind.Input:
 		r.Log.Error("run failed", "run", id, "error", err)
 		if err := r.Bus.PublishEvent(ctx, run.Failed(id, stream.StageReporter, err)); err != nil {
 			return stream.Retry(err, time.Second)

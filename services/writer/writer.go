@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -32,7 +32,7 @@ type Config struct {
 // Validate returns an input fault that names the variable that is wrong.
 func (c Config) Validate() error {
 	if c.Batch < 1 || c.Batch > 1000 {
-		return fault.Inputf("IHC_WRITE_BATCH is %d: use a number from 1 to 1000", c.Batch)
+		return errkind.Inputf("IHC_WRITE_BATCH is %d: use a number from 1 to 1000", c.Batch)
 	}
 	return nil
 }
@@ -134,11 +134,11 @@ func (w *writer) trouble(ctx context.Context, err error, runs ...string) error {
 		return ctx.Err()
 	}
 	w.Report(err)
-	switch fault.KindOf(err) {
-	case fault.Run:
+	switch errkind.KindOf(err) {
+	case errkind.Run:
 		w.Log.Error("cannot write to the database; trying again", "error", err)
 		return err
-	case fault.Input:
+	case errkind.Input:
 		w.Log.Error("run failed", "runs", runs, "error", err)
 		for _, id := range runs {
 			if err := w.Bus.PublishEvent(ctx, run.Failed(id, stream.StageWriter, err)); err != nil {
@@ -231,7 +231,7 @@ func (w *writer) replay(ctx context.Context, id string, accepted *ihcv1.RunAccep
 		}
 	}
 	if len(chunks) != int(e.GetChunks()) && !w.ended.Has(id) {
-		err := fault.Inputf("only %d of the %d results of run %s are stored; replay it from its journeys", len(chunks), e.GetChunks(), accepted.GetResultsRun())
+		err := errkind.Inputf("only %d of the %d results of run %s are stored; replay it from its journeys", len(chunks), e.GetChunks(), accepted.GetResultsRun())
 		return w.Bus.PublishEvent(ctx, run.Failed(id, stream.StageWriter, err))
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // Users are the users of the NATS server. What each may do is written in
@@ -44,7 +44,7 @@ func Credentials(dir string, gid int) error {
 			err = place(kept, password, gid)
 		}
 		if err != nil {
-			return fault.Environmentf("password of %s: %w", user, err)
+			return errkind.Environmentf("password of %s: %w", user, err)
 		}
 		_, _ = fmt.Fprintf(&conf, "%s_PASSWORD: %q\n", strings.ToUpper(user), password)
 		own := filepath.Join(dir, user)
@@ -52,11 +52,11 @@ func Credentials(dir string, gid int) error {
 			continue // a user without a container of its own
 		}
 		if err := place(filepath.Join(own, passwordFile), password, gid); err != nil {
-			return fault.Environmentf("password of %s: %w", user, err)
+			return errkind.Environmentf("password of %s: %w", user, err)
 		}
 	}
 	if err := place(filepath.Join(dir, serverDir, serverFile), conf.Bytes(), gid); err != nil {
-		return fault.Environmentf("passwords of the NATS server: %w", err)
+		return errkind.Environmentf("passwords of the NATS server: %w", err)
 	}
 	return nil
 }
@@ -64,7 +64,7 @@ func Credentials(dir string, gid int) error {
 // Ready says whether [Credentials] has done its work in dir.
 func Ready(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, serverDir, serverFile)); err != nil {
-		return fault.Environmentf("not ready: %w", err)
+		return errkind.Environmentf("not ready: %w", err)
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 func TestCredentialsAreDrawnOnceAndHandedOut(t *testing.T) {
@@ -47,5 +47,5 @@ func TestCredentialsAreDrawnOnceAndHandedOut(t *testing.T) {
 func TestCredentialsWithoutTheServersDirectory(t *testing.T) {
 	t.Parallel()
 	err := Credentials(t.TempDir(), os.Getgid())
-	require.Equal(t, fault.Environment, fault.KindOf(err), "%v", err)
+	require.Equal(t, errkind.Environment, errkind.KindOf(err), "%v", err)
 }

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // Owner is the user and group the services run as.
@@ -22,7 +22,7 @@ type Owner struct{ UID, GID int }
 // Own gives the directory at path, a volume's root, to o alone.
 func Own(path string, o Owner) error {
 	if err := errors.Join(os.Chown(path, o.UID, o.GID), os.Chmod(path, 0o700)); err != nil {
-		return fault.Environmentf("cannot hand %s to the services: %w", path, err)
+		return errkind.Environmentf("cannot hand %s to the services: %w", path, err)
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func Share(ctx context.Context, dir string, services Owner, log *slog.Logger) er
 		_, err = unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ATTRIB|unix.IN_ONLYDIR)
 	}
 	if err != nil {
-		return fault.Environmentf("cannot watch the data directory %s: %w", dir, err)
+		return errkind.Environmentf("cannot watch the data directory %s: %w", dir, err)
 	}
 	events := os.NewFile(uintptr(fd), "inotify")
 	defer context.AfterFunc(ctx, func() { _ = events.Close() })()

@@ -6,13 +6,13 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // Owner is the user and group the services run as.
 type Owner struct{ UID, GID int }
 
-var errLinux = fault.Environmentf("the steward works in Linux containers only")
+var errLinux = errkind.Environmentf("the steward works in Linux containers only")
 
 // Own is for Linux.
 func Own(string, Owner) error { return errLinux }

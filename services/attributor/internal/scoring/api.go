@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -209,14 +209,14 @@ func (a *API) save(chunk *ihcv1.JourneyChunk, part uint32, body []byte) error {
 	}
 	dir := filepath.Join(a.Payloads, chunk.GetRunId())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fault.Environmentf("cannot save request payloads: %w", err)
+		return errkind.Environmentf("cannot save request payloads: %w", err)
 	}
 	name := fmt.Sprintf("chunk-%06d", chunk.GetChunk())
 	if part > 1 {
 		name += "-part-" + strconv.FormatUint(uint64(part), 10)
 	}
 	if err := os.WriteFile(filepath.Join(dir, name+".json"), body, 0o644); err != nil {
-		return fault.Environmentf("cannot save request payloads: %w", err)
+		return errkind.Environmentf("cannot save request payloads: %w", err)
 	}
 	return nil
 }

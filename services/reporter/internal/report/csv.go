@@ -12,7 +12,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
 // Header is the first line of the CSV.
@@ -59,7 +59,7 @@ func ratio(a, b float64) string {
 // with; what a killed one left there is written over. Its errors are
 // environment faults.
 func WriteFile(path string, write func(io.Writer) error) (err error) {
-	explain := func(err error) error { return fault.Environmentf("cannot write %s: %w", path, err) }
+	explain := func(err error) error { return errkind.Environmentf("cannot write %s: %w", path, err) }
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return explain(err)
 	}

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/source"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -390,7 +390,7 @@ func TestFileIsWrittenWholeOrNotAtAll(t *testing.T) {
 	large := strings.Repeat("x", 1<<20)
 	err := write(large, errors.New("no more"))
 	require.ErrorContains(t, err, path+": no more")
-	require.Equal(t, fault.Environment, fault.KindOf(err))
+	require.Equal(t, errkind.Environment, errkind.KindOf(err))
 	content := func() string {
 		data, err := os.ReadFile(path)
 		require.NoError(t, err)
@@ -433,7 +433,7 @@ func TestFileIsWrittenWholeOrNotAtAll(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
 	err = WriteFile(filepath.Join(dir, "file", "report.csv"), func(io.Writer) error { return nil })
-	require.Equal(t, fault.Environment, fault.KindOf(err))
+	require.Equal(t, errkind.Environment, errkind.KindOf(err))
 }
 
 // A sum beyond what a double holds is still exact until it is written.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/source"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -108,8 +108,8 @@ func (l *Ledger) checkTables(ctx context.Context, tx transaction) error {
 	} {
 		_, err := tx.ExecContext(ctx, query+" LIMIT 0")
 		if err != nil {
-			if err = source.Explain(l.path, err); fault.KindOf(err) == fault.Run {
-				err = fault.Inputf("table %s of database %q is not the pipeline's: %w; rename or drop it, and it is created anew", table, l.path, err)
+			if err = source.Explain(l.path, err); errkind.KindOf(err) == errkind.Run {
+				err = errkind.Inputf("table %s of database %q is not the pipeline's: %w; rename or drop it, and it is created anew", table, l.path, err)
 			}
 			return err
 		}

@@ -20,7 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
-	"github.com/ihc-pipeline/ihc/internal/fault"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/source"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -121,7 +121,7 @@ func TestResultsAreStoredTogetherOrNotAtAll(t *testing.T) {
 		{RunId: "run", Chunk: 1, Attributions: []*ihcv1.Attribution{attributed("a", 10_000)}},
 		{RunId: "run", Chunk: 2, Attributions: []*ihcv1.Attribution{twice}}})
 	require.ErrorContains(t, err, "store 2 results, from chunk 1 of run run on")
-	require.Equal(t, fault.Run, fault.KindOf(err), "it lies in the result, not in the environment")
+	require.Equal(t, errkind.Run, errkind.KindOf(err), "it lies in the result, not in the environment")
 	require.Empty(t, table(t, path, `SELECT name FROM sqlite_schema WHERE name = 'pipeline_runs'`))
 	err = l.Store(t.Context(), []*ihcv1.AttributionResult{{RunId: "run", Chunk: 2, Attributions: []*ihcv1.Attribution{twice}}})
 	require.ErrorContains(t, err, "store chunk 2 of run run")

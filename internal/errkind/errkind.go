@@ -1,8 +1,8 @@
-// Package fault classifies errors by who has to act on them. It is the one
+// Package errkind classifies errors by who has to act on them. It is the one
 // place where an error becomes a process exit code.
 //
 // An error that nobody classified is a [Run] fault: the run itself went wrong.
-package fault
+package errkind
 
 import (
 	"errors"
