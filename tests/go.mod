@@ -19,6 +19,7 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/ihc-pipeline/ihc/store v0.0.0
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
@@ -43,4 +44,5 @@ replace (
 	github.com/ihc-pipeline/ihc/services/extractor => ../services/extractor
 	github.com/ihc-pipeline/ihc/services/reporter => ../services/reporter
 	github.com/ihc-pipeline/ihc/services/writer => ../services/writer
+	github.com/ihc-pipeline/ihc/store => ../store
 )

@@ -13,6 +13,7 @@ import (
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/services/reporter"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 func newDemoCmd() *cobra.Command {
@@ -31,7 +32,7 @@ The same seed makes the same shop.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			start := time.Now()
 			db := filepath.Join(out, "shop.db")
-			stats, err := shop.Generate(cmd.Context(), db, shop.Config{Seed: seed, Replace: true})
+			stats, err := sqlite.GenerateShop(cmd.Context(), db, shop.Config{Seed: seed}, true)
 			if err != nil {
 				return err
 			}

@@ -32,6 +32,7 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/ihc-pipeline/ihc/store v0.0.0
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/kelseyhightower/envconfig v1.4.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
@@ -56,4 +57,5 @@ replace (
 	github.com/ihc-pipeline/ihc/services/extractor => ../../services/extractor
 	github.com/ihc-pipeline/ihc/services/reporter => ../../services/reporter
 	github.com/ihc-pipeline/ihc/services/writer => ../../services/writer
+	github.com/ihc-pipeline/ihc/store => ../../store
 )

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -11,14 +10,18 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/unit"
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // newModelCmd is "ihc model": the built-in model's parameters.
@@ -279,92 +282,68 @@ near the published shop's. The vendor advises 10,000 to 100,000 journeys.`,
 
 // train checks the database's data and learns from its journeys.
 func train(ctx context.Context, path, name string) (*ihcmodel.Trained, error) {
-	db, err := source.Open(ctx, path, source.Read)
+	db := open.Database(path)
+	defer db.Close() //nolint:errcheck // only read
+	found, err := db.Validate(ctx, findings.Options{})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = db.Close() }() // only read
-	report, err := source.Validate(ctx, db, source.Options{})
-	if err != nil {
-		return nil, err
-	}
-	if err := report.Err(); err != nil {
+	if err := found.Err(); err != nil {
 		return nil, err
 	}
 	if name == "" {
 		name = "trained on " + filepath.Base(path)
 	}
 	provenance := fmt.Sprintf("%d conversions from %s to %s; curves and channel scores learned as docs/ihc-model.md says, phase weights of published-shop",
-		report.Conversions, report.FirstConversion, report.LastConversion)
+		found.Conversions, found.FirstConversion, found.LastConversion)
 	journeys := &journeyReader{ctx: ctx, db: db}
 	trained, err := ihcmodel.Train(name, provenance, journeys.all())
 	switch {
 	case journeys.err != nil:
-		return nil, source.Explain(path, journeys.err)
+		return nil, journeys.err
 	case errors.Is(err, ihcmodel.ErrNothingToLearn):
 		return nil, errkind.Inputf("%s: %w", path, err)
 	}
 	return trained, err
 }
 
-// journeySQL gives the journeys' sessions, journey by journey, by time: all
-// sessions of the conversion's user strictly before it.
-const journeySQL = `
-SELECT c.conv_id, s.event_date || ' ' || s.event_time, s.channel_name, s.holder_engagement, s.closer_engagement, s.impression_interaction
-FROM conversions AS c
-JOIN session_sources AS s ON s.user_id = c.user_id
- AND s.event_date || ' ' || s.event_time < c.conv_date || ' ' || c.conv_time
-ORDER BY c.conv_id, s.event_date, s.event_time, s.session_id`
-
 // journeyReader reads journeys from the database, each time anew. err is what
 // ended the last reading early.
 type journeyReader struct {
 	ctx context.Context
-	db  *sql.DB
+	db  store.Source
 	err error
 }
 
+// anyLength is more sessions than a journey can have.
+const anyLength = 1 << 30
+
+var errEnough = errors.New("no more journeys are wanted")
+
 func (r *journeyReader) all() iter.Seq[[]ihcmodel.Session] {
 	return func(yield func([]ihcmodel.Session) bool) {
-		if r.err == nil {
-			r.err = r.read(yield)
+		if r.err != nil {
+			return
 		}
-	}
-}
-
-func (r *journeyReader) read(yield func([]ihcmodel.Session) bool) error {
-	rows, err := r.db.QueryContext(r.ctx, journeySQL)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }() // Err below tells what matters
-	var journey []ihcmodel.Session
-	var of string
-	for rows.Next() {
-		var conversion, at string
-		var s ihcmodel.Session
-		if err := rows.Scan(&conversion, &at, &s.Channel, &s.Holder, &s.Closer, &s.Impression); err != nil {
-			return err
-		}
-		parsed, err := time.Parse(time.DateTime, at) // takes a fraction too
-		if err != nil {
-			return fmt.Errorf("session of conversion %q: %w", conversion, err)
-		}
-		s.TimeMicros = parsed.UnixMicro()
-		if conversion != of && len(journey) > 0 {
-			if !yield(journey) {
+		start, end := run.Range(nil)
+		var sessions []ihcmodel.Session
+		err := r.db.Journeys(r.ctx, journey.Options{Start: start, End: end, MaxSessions: anyLength}, func(j journey.Journey) error {
+			if j.Count == 0 {
 				return nil
 			}
-			journey = journey[:0]
+			sessions = sessions[:0]
+			for _, s := range j.Sessions {
+				engaged := unit.Engagement(s.Flags)
+				sessions = append(sessions, ihcmodel.Session{TimeMicros: s.Time, Channel: s.Channel,
+					Holder: engaged.Holder(), Closer: engaged.Closer(), Impression: engaged.Impression()})
+			}
+			if !yield(sessions) {
+				return errEnough
+			}
+			return nil
+		})
+		if !errors.Is(err, errEnough) {
+			r.err = err
 		}
-		of = conversion
-		journey = append(journey, s)
 	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if len(journey) > 0 {
-		yield(journey)
-	}
-	return nil
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
-	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/services/extractor"
 	"github.com/ihc-pipeline/ihc/services/reporter"
 	"github.com/ihc-pipeline/ihc/services/writer"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // pipeline is the four services and a NATS server in this process.
@@ -148,7 +148,7 @@ func (p *pipeline) stop() {
 	}
 	// An interrupted extractor may have closed it in the writer's way. One that
 	// was refused has no log, and is not touched.
-	source.Fold(p.Database)
+	open.Settle(p.Database)
 }
 
 // makeWritable creates the output directory and finds out now, and not after a

@@ -18,10 +18,10 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
-	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // requestFlags are the flags that become fields of a run request.
@@ -188,11 +188,9 @@ func (f *runFlags) execute(cmd *cobra.Command) (*ihcv1.Report, error) {
 	case f.db == "":
 		return nil, errkind.Inputf("name a database with --db FILE, or a running stack with --nats URL")
 	}
-	db, err := source.Open(cmd.Context(), f.db, source.Read)
-	if err != nil {
+	if err := open.Database(f.db).Check(cmd.Context()); err != nil {
 		return nil, err // told before anything else is said or begun
 	}
-	_ = db.Close()
 	config, err := f.attributor(cmd, req)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/shop"
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // command runs one command with arguments and returns what it printed on
@@ -35,7 +35,7 @@ func command(t *testing.T, cmd *cobra.Command, args ...string) (string, error) {
 func sampleShop(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shop.db")
-	_, err := shop.Generate(t.Context(), path, shop.Config{Sessions: 600})
+	_, err := sqlite.GenerateShop(t.Context(), path, shop.Config{Sessions: 600}, false)
 	require.NoError(t, err)
 	db, err := sql.Open("sqlite3", path)
 	require.NoError(t, err)
@@ -125,7 +125,7 @@ func TestValidateCommandJSON(t *testing.T) {
 		Sound    bool
 		Errors   int
 		Sessions int64
-		Findings []source.Finding
+		Findings []sqlite.Finding
 	}
 	d := json.NewDecoder(bytes.NewBufferString(out))
 	require.NoError(t, d.Decode(&got))

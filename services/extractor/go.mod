@@ -17,6 +17,7 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/ihc-pipeline/ihc/store v0.0.0
 	github.com/kelseyhightower/envconfig v1.4.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
@@ -41,4 +42,5 @@ require (
 replace (
 	github.com/ihc-pipeline/ihc/internal => ../../internal
 	github.com/ihc-pipeline/ihc/proto => ../../proto
+	github.com/ihc-pipeline/ihc/store => ../../store
 )

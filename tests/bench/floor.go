@@ -12,7 +12,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // The floor is the pipeline's result without the pipeline: one loop that reads
@@ -70,7 +70,7 @@ func (f *floorRun) exec(statement string) error {
 }
 
 func (f *floorRun) begin() error {
-	return f.exec("BEGIN IMMEDIATE;" + source.CreateCustomerJourney + ";" + source.CreateChannelReporting +
+	return f.exec("BEGIN IMMEDIATE;" + sqlite.CreateCustomerJourney + ";" + sqlite.CreateChannelReporting +
 		";DELETE FROM attribution_customer_journey; DELETE FROM channel_reporting")
 }
 

@@ -16,8 +16,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ihc-pipeline/ihc/internal/importer"
 	"github.com/ihc-pipeline/ihc/internal/shop"
+	"github.com/ihc-pipeline/ihc/store/importer"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 const module = "github.com/ihc-pipeline/ihc/"
@@ -145,7 +146,7 @@ func makeShop(ctx context.Context, order string) error {
 	if err := json.Unmarshal([]byte(order), &o); err != nil {
 		return err
 	}
-	_, err := shop.Generate(ctx, o.Path, o.Config)
+	_, err := sqlite.GenerateShop(ctx, o.Path, o.Config, false)
 	return err
 }
 
