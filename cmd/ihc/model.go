@@ -18,6 +18,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
@@ -158,7 +159,7 @@ func showParams(w io.Writer, p *ihcmodel.Params) error {
 		_, _ = fmt.Fprintln(table, "  channel\tinitializer\tholder\tcloser")
 		for _, name := range p.Channels() {
 			s := p.ChannelScores[name]
-			_, _ = fmt.Fprintf(table, "  %s\t%.2f\t%.2f\t%.2f\n", strings.Join(strings.Fields(name), " "), s.Initializer, s.Holder, s.Closer)
+			_, _ = fmt.Fprintf(table, "  %s\t%.2f\t%.2f\t%.2f\n", human.Cut(human.Printable(name), maxName), s.Initializer, s.Holder, s.Closer)
 		}
 		_ = table.Flush()
 	}

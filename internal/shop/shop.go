@@ -12,8 +12,8 @@ package shop
 import (
 	"context"
 	"math"
-	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/source"
 )
@@ -85,7 +85,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errkind.Inputf("journeys of at most %d sessions: choose 1 or more", c.MaxJourney)
 	case c.Days < 1 || c.Days > maxDays:
 		return c, errkind.Inputf("a shop over %d days: choose 1 to %d", c.Days, maxDays)
-	case !source.IsDate(c.Start):
+	case !civil.IsDate(c.Start):
 		return c, errkind.Inputf("start date %q is no date of the calendar written YYYY-MM-DD", c.Start)
 	case c.Touchpoints < 0:
 		return c, errkind.Inputf("%d touchpoints: choose 1 or more", c.Touchpoints)
@@ -109,11 +109,8 @@ func Generate(ctx context.Context, path string, cfg Config) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	start, err := time.Parse(time.DateOnly, cfg.Start)
-	if err != nil {
-		return Stats{}, errkind.Inputf("start date %q: %w", cfg.Start, err)
-	}
-	t := &town{seed: cfg.Seed, sizes: sizes, start: start.Unix(), days: cfg.Days}
+	start, _ := civil.ParseDate(cfg.Start) // withDefaults has looked at it
+	t := &town{seed: cfg.Seed, sizes: sizes, start: start.Micros() / 1_000_000, days: cfg.Days}
 	t.guests = int(math.Round(float64(cfg.Conversions) * guestShare))
 	sessions := float64(cfg.Sessions)
 	t.odds = float64(cfg.Conversions-t.guests) / sessions / meanFactor(float64(t.customers())/sessions)
