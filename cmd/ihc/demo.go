@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -36,7 +37,7 @@ The same seed makes the same shop.`,
 			if err != nil {
 				return err
 			}
-			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "made a shop: %s sessions, %s conversions\n", thousands(uint64(stats.Sessions)), thousands(uint64(stats.Conversions)))
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "made a shop: %s sessions, %s conversions\n", human.Thousands(stats.Sessions), human.Thousands(stats.Conversions))
 			req, err := run.Complete(&ihcv1.RunRequest{Model: run.ModelBuiltin})
 			if err != nil {
 				return errkind.As(errkind.Run, err)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -55,8 +56,8 @@ func follow(ctx context.Context, client *stream.Client, id string, p *progress) 
 			case *ihcv1.RunEvent_Extracted:
 				c := e.Extracted.GetCounts()
 				p.total = c.GetInRange()
-				p.line("%s conversions in range, %s journeys with %s touchpoints in %s chunks", thousands(c.GetInRange()),
-					thousands(c.GetAttributed()), thousands(c.GetTouchpoints()), thousands(uint64(e.Extracted.GetChunks())))
+				p.line("%s conversions in range, %s journeys with %s touchpoints in %s chunks", human.Thousands(c.GetInRange()),
+					human.Thousands(c.GetAttributed()), human.Thousands(c.GetTouchpoints()), human.Thousands(e.Extracted.GetChunks()))
 			case *ihcv1.RunEvent_Reported:
 				return e.Reported.GetReport(), nil
 			case *ihcv1.RunEvent_Failed:
@@ -148,16 +149,16 @@ func (p *progress) show(stages map[string]*ihcv1.Progress) {
 	total := max(p.total, extracted.GetConversionsTotal())
 	of := func(n uint64) string {
 		if total == 0 {
-			return thousands(n)
+			return human.Thousands(n)
 		}
-		return fmt.Sprintf("%s of %s", thousands(min(n, total)), thousands(total))
+		return fmt.Sprintf("%s of %s", human.Thousands(min(n, total)), human.Thousands(total))
 	}
 	text := fmt.Sprintf("conversions extracted %s, attributed %s, written %s",
-		thousands(extracted.GetConversions()), of(attributed.GetConversions()), of(written.GetConversions()))
+		human.Thousands(extracted.GetConversions()), of(attributed.GetConversions()), of(written.GetConversions()))
 	if done := written.GetConversions(); done > 0 {
 		seconds := time.Since(p.start).Seconds()
 		perSecond := float64(done) / seconds
-		text += fmt.Sprintf(", %s/s", thousands(uint64(perSecond)))
+		text += fmt.Sprintf(", %s/s", human.Thousands(uint64(perSecond)))
 		if total > done {
 			text += fmt.Sprintf(", %s left", (time.Duration(float64(total-done)/perSecond) * time.Second).Round(time.Second))
 		}
@@ -179,13 +180,4 @@ func (p *progress) show(stages map[string]*ihcv1.Progress) {
 	}
 	_, _ = fmt.Fprintf(p.w, "\r%s%s", text, strings.Repeat(" ", max(p.shown-len(text), 0)))
 	p.shown = len(text)
-}
-
-// thousands writes a number with commas.
-func thousands(n uint64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

@@ -14,8 +14,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -160,7 +162,7 @@ func showParams(w io.Writer, p *ihcmodel.Params) error {
 		_, _ = fmt.Fprintln(table, "  channel\tinitializer\tholder\tcloser")
 		for _, name := range p.Channels() {
 			s := p.ChannelScores[name]
-			_, _ = fmt.Fprintf(table, "  %s\t%.2f\t%.2f\t%.2f\n", strings.Join(strings.Fields(name), " "), s.Initializer, s.Holder, s.Closer)
+			_, _ = fmt.Fprintf(table, "  %s\t%.2f\t%.2f\t%.2f\n", human.Cut(human.Printable(name), maxName), s.Initializer, s.Holder, s.Closer)
 		}
 		_ = table.Flush()
 	}
@@ -189,30 +191,12 @@ func writePlots(log io.Writer, dir string, p *ihcmodel.Params) error {
 		if err := plot.WriteSVG(&svg); err != nil {
 			return err
 		}
-		if err := writeFile(filepath.Join(dir, name), []byte(svg.String())); err != nil {
+		if err := atomicfile.WriteBytes(filepath.Join(dir, name), 0o644, []byte(svg.String())); err != nil {
 			return err
 		}
 	}
 	_, err := fmt.Fprintf(log, "wrote %s and %s\n", filepath.Join(dir, "initializer-curve.svg"), filepath.Join(dir, "closer-curve.svg"))
 	return err
-}
-
-// writeFile writes a file whole or not at all.
-func writeFile(path string, data []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".incomplete-*")
-	if err != nil {
-		return errkind.Environmentf("%s cannot be written: %w", path, err)
-	}
-	_, err = temp.Write(data)
-	err = errors.Join(err, temp.Chmod(0o644), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(temp.Name()) // best effort; the error to tell is the first
-		return errkind.Environmentf("%s cannot be written: %w", path, err)
-	}
-	return nil
 }
 
 func newModelValidateCmd() *cobra.Command {
@@ -263,7 +247,7 @@ near the published shop's. The vendor advises 10,000 to 100,000 journeys.`,
 			if err != nil {
 				return err
 			}
-			if err := writeFile(out, trained.Params.JSON()); err != nil {
+			if err := atomicfile.WriteBytes(out, 0o644, trained.Params.JSON()); err != nil {
 				return err
 			}
 			if err := writePlots(cmd.ErrOrStderr(), plots, trained.Params); err != nil {

@@ -161,7 +161,7 @@ func TestModelTrainSaysWhatIsWrong(t *testing.T) {
 		{errkind.Environment, "no such file", []string{"--db", shop + "-not", "--out", out}},
 		{errkind.Input, "is no SQLite database", []string{"--db", text, "--out", out}},
 		{errkind.Input, "no journey has two sessions or more", []string{"--db", journeysDB(t, 3, 1), "--out", out}},
-		{errkind.Environment, "cannot be written", []string{"--db", shop, "--out", filepath.Join(text, "x", "params.json")}},
+		{errkind.Environment, "cannot write", []string{"--db", shop, "--out", filepath.Join(text, "x", "params.json")}},
 		{errkind.Environment, "--plots", []string{"--db", shop, "--out", out + "2", "--plots", filepath.Join(text, "plots")}},
 	} {
 		_, _, err := called(t, newModelCmd(), "", append([]string{"train"}, tc.args...)...)

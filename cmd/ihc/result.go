@@ -15,6 +15,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -36,7 +37,7 @@ const (
 // verdict returns nil for a run without fault, or what is wrong with it.
 func verdict(r *ihcv1.Report) error {
 	if n := r.GetCounts().GetFailed(); n > 0 {
-		return fmt.Errorf("%s of %s conversions failed; `ihc status %s --failed` lists them on a running stack", thousands(n), thousands(r.GetCounts().GetInRange()), r.GetRunId())
+		return fmt.Errorf("%s of %s conversions failed; `ihc status %s --failed` lists them on a running stack", human.Thousands(n), human.Thousands(r.GetCounts().GetInRange()), r.GetRunId())
 	}
 	for _, e := range r.GetReconciliation() {
 		if !e.GetHolds() {
@@ -139,14 +140,14 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 		out("\n")
 	}
 	out("%s", conversionsText(c))
-	out("\n%s touchpoints, model %s", thousands(c.GetTouchpoints()), r.GetModel())
+	out("\n%s touchpoints, model %s", human.Thousands(c.GetTouchpoints()), r.GetModel())
 	if r.GetRequests() > 0 {
-		out(", %s requests", thousands(r.GetRequests()))
+		out(", %s requests", human.Thousands(r.GetRequests()))
 	}
 	out(", %.1f s\n", took.Seconds())
 	for _, x := range r.GetReasons() {
 		if x.GetKind() != ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS {
-			out("%s %s: %s (one is %q)\n", thousands(x.GetConversions()), run.OutcomeName(x.GetKind()), x.GetReason(), x.GetExampleConvId())
+			out("%s %s: %s (one is %q)\n", human.Thousands(x.GetConversions()), run.OutcomeName(x.GetKind()), x.GetReason(), x.GetExampleConvId())
 		}
 	}
 	for _, n := range r.GetNotes() {
@@ -169,17 +170,20 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 
 // conversionsText says how many conversions ended how.
 func conversionsText(c *ihcv1.Counts) string {
-	text := fmt.Sprintf("%s conversions in range: %s attributed", thousands(c.GetInRange()), thousands(c.GetAttributed()))
+	text := fmt.Sprintf("%s conversions in range: %s attributed", human.Thousands(c.GetInRange()), human.Thousands(c.GetAttributed()))
 	for _, k := range []struct {
 		n    uint64
 		name string
 	}{{c.GetApproximated(), "approximated"}, {c.GetExcluded(), "excluded"}, {c.GetFailed(), "failed"}, {c.GetWithoutSessions(), "without sessions"}} {
 		if k.n > 0 {
-			text += fmt.Sprintf(", %s %s", thousands(k.n), k.name)
+			text += fmt.Sprintf(", %s %s", human.Thousands(k.n), k.name)
 		}
 	}
 	return text
 }
+
+// maxName is how many cells of a table a name may take.
+const maxName = 40
 
 // printChannels prints the report's totals by channel, as ratios of sums.
 func printChannels(w io.Writer, path string) error {
@@ -232,8 +236,7 @@ func printChannels(w io.Writer, path string) error {
 		return strings.Compare(a, b)
 	})
 	_, _ = fmt.Fprintf(w, "Channels, sessions from %s to %s\n\n", first, last)
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(t, "channel\tcost\tconversions (ihc)\trevenue (ihc)\tCPO\tROAS\t")
+	table := [][]string{{"channel", "cost", "conversions (ihc)", "revenue (ihc)", "CPO", "ROAS"}}
 	line := func(name string, s *sum) {
 		ratio := func(a, b decimal.Decimal) string {
 			if b.IsZero() {
@@ -241,27 +244,15 @@ func printChannels(w io.Writer, path string) error {
 			}
 			return a.DivRound(b, 2).StringFixed(2)
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t\n", printable(name), s.cost.StringFixed(2), s.ihc.StringFixed(2), s.revenue.StringFixed(2), ratio(s.cost, s.ihc), ratio(s.revenue, s.cost))
+		table = append(table, []string{name, s.cost.StringFixed(2), s.ihc.StringFixed(2), s.revenue.StringFixed(2), ratio(s.cost, s.ihc), ratio(s.revenue, s.cost)})
 	}
 	for i, name := range names {
 		if i == 30 {
-			_, _ = fmt.Fprintf(t, "(%d more)\t\t\t\t\t\t\n", len(names)-i)
+			table = append(table, []string{fmt.Sprintf("(%d more)", len(names)-i)})
 			break
 		}
-		line(name, channels[name])
+		line(human.Cut(human.Printable(name), maxName), channels[name])
 	}
 	line("total", total)
-	return t.Flush()
-}
-
-// printable keeps a channel's name from breaking the table or the terminal.
-func printable(name string) string {
-	quoted := fmt.Sprintf("%q", name)
-	if quoted[1:len(quoted)-1] == name && len(name) <= 40 {
-		return name
-	}
-	if len(quoted) > 40 {
-		return strings.ToValidUTF8(quoted[:39], "") + "…"
-	}
-	return quoted
+	return human.Table(w, table)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -63,13 +64,13 @@ func printRuns(w io.Writer, runs []*runState) error {
 	for _, r := range runs {
 		numbers := "\t\t"
 		if c := r.Counts; c != nil {
-			attributed, failed := thousands(c.GetAttributed()), thousands(c.GetFailed())
+			attributed, failed := human.Thousands(c.GetAttributed()), human.Thousands(c.GetFailed())
 			if r.Report == nil { // the extractor's counts, of what is to be scored
 				attributed, failed = "", ""
 			}
-			numbers = thousands(c.GetInRange()) + "\t" + attributed + "\t" + failed
+			numbers = human.Thousands(c.GetInRange()) + "\t" + attributed + "\t" + failed
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Status, numbers, r.Started.Format(time.DateTime), brief(r.Took()), r.about())
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Status, numbers, r.Started.Format(time.DateTime), human.Duration(r.Took()), r.about())
 	}
 	return t.Flush()
 }
@@ -96,14 +97,6 @@ func (r *runState) about() string {
 		text += "; " + r.Reason
 	}
 	return text
-}
-
-// brief writes a duration as people read it.
-func brief(d time.Duration) string {
-	if d < time.Minute {
-		return d.Round(100 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
 }
 
 // jsonRun is a run as `ihc runs --json` and `ihc status --json` have it. Fields

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -131,27 +132,27 @@ func printStatus(w io.Writer, r *runState, stages map[string]*ihcv1.Progress, ch
 		line("model", "%s", m)
 	}
 	line("started", "%s UTC", r.Started.Format(time.DateTime))
-	line("took", "%s", brief(r.Took()))
+	line("took", "%s", human.Duration(r.Took()))
 	switch c := r.Counts; {
 	case r.Report != nil:
 		line("result", "%s", conversionsText(c))
-		line("touchpoints", "%s", thousands(c.GetTouchpoints()))
-		line("requests", "%s", thousands(r.Report.GetRequests()))
+		line("touchpoints", "%s", human.Thousands(c.GetTouchpoints()))
+		line("requests", "%s", human.Thousands(r.Report.GetRequests()))
 	case c != nil:
-		line("result so far", "%s conversions in range, %s of them to be scored, with %s touchpoints", thousands(c.GetInRange()), thousands(c.GetAttributed()), thousands(c.GetTouchpoints()))
+		line("result so far", "%s conversions in range, %s of them to be scored, with %s touchpoints", human.Thousands(c.GetInRange()), human.Thousands(c.GetAttributed()), human.Thousands(c.GetTouchpoints()))
 	}
 	if !r.Ended() {
 		if chunks.Total > 0 {
-			line("chunks", "%s of %s scored", thousands(min(chunks.Scored, uint64(chunks.Total))), thousands(uint64(chunks.Total)))
+			line("chunks", "%s of %s scored", human.Thousands(min(chunks.Scored, uint64(chunks.Total))), human.Thousands(chunks.Total))
 		}
 		for _, name := range []string{stream.StageExtractor, stream.StageAttributor, stream.StageWriter} {
 			p := stages[name]
 			if p == nil {
 				continue
 			}
-			text := thousands(p.GetConversions()) + " conversions"
+			text := human.Thousands(p.GetConversions()) + " conversions"
 			if p.GetRequests() > 0 || p.GetRetries() > 0 {
-				text += fmt.Sprintf(", %s requests answered, %s tried again", thousands(p.GetRequests()), thousands(p.GetRetries()))
+				text += fmt.Sprintf(", %s requests answered, %s tried again", human.Thousands(p.GetRequests()), human.Thousands(p.GetRetries()))
 			}
 			if p.GetWaiting() != "" {
 				text += "; waiting: " + p.GetWaiting()
@@ -222,7 +223,7 @@ func printFailed(w io.Writer, failed []jsonFailed) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "CONVERSION\tSESSIONS\tREASON")
 	for _, f := range failed {
-		_, _ = fmt.Fprintf(t, "%s\t%d\t%s\n", printable(f.Conversion), f.Sessions, f.Reason)
+		_, _ = fmt.Fprintf(t, "%s\t%d\t%s\n", human.Cut(human.Printable(f.Conversion), maxName), f.Sessions, f.Reason)
 	}
 	_ = t.Flush()
 }

@@ -9,8 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/store/open"
 )
 
@@ -61,7 +63,7 @@ Exit codes: 0 sound; 2 there are errors (with --strict: or warnings);
 }
 
 func validateFile(cmd *cobra.Command, path string, opts findings.Options) (*findings.Findings, error) {
-	if err := findings.CheckRange(opts.StartDate, opts.EndDate); err != nil {
+	if err := civil.CheckRange("--start-date", opts.StartDate, "--end-date", opts.EndDate); err != nil {
 		return nil, err
 	}
 	db := open.Database(path)
@@ -75,7 +77,7 @@ func judge(r *findings.Findings, strict bool) error {
 		return err
 	}
 	if n := r.Count(findings.Warning); strict && n > 0 {
-		return errkind.Inputf("source data: %s, which --strict takes for errors", countOf(n, "warning"))
+		return errkind.Inputf("source data: %s, which --strict takes for errors", human.Count(n, "warning"))
 	}
 	return nil
 }
@@ -110,14 +112,14 @@ func printJSON(w io.Writer, v any) error {
 func printValidation(w io.Writer, title string, r *findings.Findings, opts findings.Options, strict bool) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(n int64, format string, args ...any) {
-		_, _ = fmt.Fprintf(t, "%s\t %s\n", thousands(uint64(max(n, 0))), fmt.Sprintf(format, args...))
+		_, _ = fmt.Fprintf(t, "%s\t %s\n", human.Thousands(max(n, 0)), fmt.Sprintf(format, args...))
 	}
 	_, _ = fmt.Fprintln(w, title)
-	row(r.Sessions, "sessions%s, %s", between(r.FirstSession, r.LastSession), countOf(int(r.Channels), "channel"))
+	row(r.Sessions, "sessions%s, %s", between(r.FirstSession, r.LastSession), human.Count(r.Channels, "channel"))
 	if opts.StartDate == "" && opts.EndDate == "" {
 		row(r.Conversions, "conversions%s", between(r.FirstConversion, r.LastConversion))
 	} else {
-		row(r.Conversions, "conversions%s, %s of them in range", between(r.FirstConversion, r.LastConversion), thousands(uint64(max(r.ConversionsInRange, 0))))
+		row(r.Conversions, "conversions%s, %s of them in range", between(r.FirstConversion, r.LastConversion), human.Thousands(max(r.ConversionsInRange, 0)))
 	}
 	row(r.Costs, "costs")
 	_ = t.Flush()
@@ -129,7 +131,7 @@ func printValidation(w io.Writer, title string, r *findings.Findings, opts findi
 	if judge(r, strict) != nil {
 		verdict = "not sound"
 	}
-	_, _ = fmt.Fprintf(w, "%s: %s, %s, %s\n", verdict, countOf(r.Count(findings.Error), "error"), countOf(r.Count(findings.Warning), "warning"), countOf(r.Count(findings.Note), "note"))
+	_, _ = fmt.Fprintf(w, "%s: %s, %s, %s\n", verdict, human.Count(r.Count(findings.Error), "error"), human.Count(r.Count(findings.Warning), "warning"), human.Count(r.Count(findings.Note), "note"))
 }
 
 func between(first, last string) string {
@@ -137,12 +139,4 @@ func between(first, last string) string {
 		return ""
 	}
 	return " from " + first + " to " + last
-}
-
-// countOf says how many there are of something.
-func countOf(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

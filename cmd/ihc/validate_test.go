@@ -81,7 +81,7 @@ func TestValidateCommand(t *testing.T) {
 		"warning":        {withWarning, nil, 0, []string{"\nwarning: conversions.revenue: 1 row: ", "\nsound: 0 errors, 2 warnings"}, ""},
 		"warning strict": {withWarning, []string{"--strict"}, 2, []string{"\nnot sound: 0 errors, 2 warnings"}, "2 warnings, which --strict"},
 		"errors":         {withErrors, nil, 2, []string{"\nerror: conversions.conv_date: 3 rows: ", "\nerror: session_costs: the table is missing", "\nnot sound: 2 errors"}, "and 1 more error"},
-		"wrong date":     {"", []string{"--start-date", "1.6.2023"}, 2, nil, "no date of the calendar"},
+		"wrong date":     {"", []string{"--start-date", "1.6.2023"}, 2, nil, "is no date: write it as YYYY-MM-DD"},
 		"wrong range":    {"", []string{"--start-date", "2023-06-02", "--end-date", "2023-06-01"}, 2, nil, "swap them"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -52,7 +52,7 @@ func replace(path string, perm fs.FileMode, gid int, write func(io.Writer) error
 		return err
 	}
 	part := filepath.Join(dir, "."+filepath.Base(path)+".part")
-	f, err := openAlone(part)
+	f, err := openAlone(part, perm)
 	if err != nil {
 		return err
 	}
@@ -89,12 +89,11 @@ func SyncDir(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// openAlone opens an empty file for writing that nobody but its owner can
-// read, and that no other process has open by this function; it waits for
-// those that do.
-func openAlone(path string) (*os.File, error) {
-	for {
-		f, err := open(path)
+// openAlone opens an empty file for writing that no other process has open by
+// this function; it waits for those that do.
+func openAlone(path string, perm fs.FileMode) (*os.File, error) {
+	for removed := false; ; {
+		f, err := open(path, perm)
 		if err != nil {
 			return nil, err
 		}
@@ -103,28 +102,33 @@ func openAlone(path string) (*os.File, error) {
 			mine, err = isAt(f, path)
 		}
 		if mine && err == nil {
-			err = errors.Join(f.Chmod(0o600), f.Truncate(0))
+			if err = errors.Join(f.Chmod(perm|0o600), f.Truncate(0)); err == nil {
+				return f, nil
+			}
+			// A killed process left it complete, not to be written any more,
+			// or it belongs to another user.
+			if !removed {
+				removed, err = true, os.Remove(path)
+			}
 		}
-		switch {
-		case err != nil:
-			return nil, errors.Join(err, f.Close())
-		case mine:
-			return f, nil
+		// Else the process that had the file removed it, or renamed it: then it
+		// is the finished file, and not to be touched. Try again.
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
 		}
-		// The process that had the file removed it, or renamed it: then it is
-		// the finished file, and not to be touched. Try again.
-		_ = f.Close()
 	}
 }
 
-// open opens the part file. One that its owner cannot write is complete: it
-// was left by a process that was killed right before it renamed the file.
-func open(path string) (*os.File, error) {
+// open opens or makes the part file; one that cannot be written, only for
+// reading, which is enough to wait until its writer has ended.
+func open(path string, perm fs.FileMode) (*os.File, error) {
 	// Without O_NONBLOCK, a pipe put at this name would hold the open up.
-	const flags = os.O_RDWR | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-	f, err := os.OpenFile(path, flags, 0o600)
-	if errors.Is(err, fs.ErrPermission) && os.Remove(path) == nil {
-		f, err = os.OpenFile(path, flags, 0o600)
+	const flags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|flags, perm|0o600)
+	if errors.Is(err, fs.ErrPermission) {
+		if readable, e := os.OpenFile(path, os.O_RDONLY|flags, 0); e == nil {
+			f, err = readable, nil
+		}
 	}
 	if errors.Is(err, syscall.ELOOP) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("it is a symbolic link; remove it")}

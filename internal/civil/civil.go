@@ -121,7 +121,7 @@ func CheckRange(startName, start, endName, end string) error {
 		}
 	}
 	if start != "" && end != "" && start > end {
-		return errkind.Inputf("%s %s is after %s %s", startName, start, endName, end)
+		return errkind.Inputf("%s %s is after %s %s; swap them", startName, start, endName, end)
 	}
 	return nil
 }

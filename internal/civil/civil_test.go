@@ -98,7 +98,7 @@ func TestCheckRangeNamesWhatIsWrong(t *testing.T) {
 	for _, wrong := range []struct{ start, end, says string }{
 		{"2023-02-29", "", `start_date "2023-02-29" is no date: write it as YYYY-MM-DD, for example 2023-09-01`},
 		{"2023-01-01", "1.2.2023", `--end "1.2.2023" is no date: write it as YYYY-MM-DD, for example 2023-09-01`},
-		{"2023-09-02", "2023-09-01", `start_date 2023-09-02 is after --end 2023-09-01`},
+		{"2023-09-02", "2023-09-01", `start_date 2023-09-02 is after --end 2023-09-01; swap them`},
 	} {
 		err := check(wrong.start, wrong.end)
 		require.EqualError(t, err, wrong.says)

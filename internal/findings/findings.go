@@ -5,10 +5,10 @@ package findings
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 )
 
@@ -80,20 +80,6 @@ type Options struct {
 	Alone bool
 }
 
-// CheckRange returns an input error unless start and end are each empty or a
-// date written YYYY-MM-DD, and start is not after end.
-func CheckRange(start, end string) error {
-	for _, d := range []struct{ name, date string }{{"start", start}, {"end", end}} {
-		if d.date != "" && !IsDate(d.date) {
-			return errkind.Inputf("%s date %s is no date of the calendar written YYYY-MM-DD, like 2023-09-01", d.name, QuoteText(d.date))
-		}
-	}
-	if start != "" && end != "" && start > end {
-		return errkind.Inputf("start date %s is after end date %s; swap them", start, end)
-	}
-	return nil
-}
-
 // Findings is what a look at the source data found: how much data there is, and what is odd
 // about it. Dates are UTC, YYYY-MM-DD, and empty where there is no readable one.
 type Findings struct {
@@ -136,7 +122,7 @@ func (f *Findings) Err() error {
 	if n == 1 {
 		return errkind.Inputf("source data: %s", first)
 	}
-	return errkind.Inputf("source data: %s; and %d more %s", first, n-1, plural(int64(n-1), "error"))
+	return errkind.Inputf("source data: %s; and %d more %s", first, n-1, human.Plural(n-1, "error"))
 }
 
 // Lines returns the findings for people, one line each, with their severity.
@@ -171,42 +157,4 @@ func (f *Findings) Order() {
 		}
 		return slices.Index(tables.All, a.Table) - slices.Index(tables.All, b.Table)
 	})
-}
-
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return noun
-	}
-	return noun + "s"
-}
-
-const maxQuoted = 80
-
-// Quote puts a value from the database into a message: quoted, with what
-// cannot be printed escaped, and cut to about 80 characters.
-func Quote(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "NULL"
-	case string:
-		return QuoteText(v)
-	case []byte:
-		if len(v) > maxQuoted/4 {
-			return fmt.Sprintf("blob x'%x'… (%d bytes)", v[:maxQuoted/4], len(v))
-		}
-		return fmt.Sprintf("blob x'%x'", v)
-	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64)
-	default:
-		return fmt.Sprint(v)
-	}
-}
-
-// QuoteText does so with text.
-func QuoteText(s string) string {
-	if len(s) <= maxQuoted {
-		return strconv.Quote(s)
-	}
-	cut := strings.ToValidUTF8(s[:maxQuoted], "") // do not end within a rune
-	return strconv.Quote(cut) + fmt.Sprintf("… (%d bytes)", len(s))
 }

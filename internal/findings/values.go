@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ihc-pipeline/ihc/internal/civil"
 )
 
 // Check looks at one value as it is stored (nil, int64, float64, string or
@@ -85,7 +87,7 @@ func CheckChannel(value any, report func(Rule)) {
 }
 
 func CheckDate(value any, report func(Rule)) {
-	if s, ok := textOf(value, report); ok && !IsDate(s) {
+	if s, ok := textOf(value, report); ok && !civil.IsDate(s) {
 		report(UnreadableDate)
 	}
 }
@@ -93,7 +95,7 @@ func CheckDate(value any, report func(Rule)) {
 func CheckTime(value any, report func(Rule)) {
 	s, ok := textOf(value, report)
 	switch {
-	case !ok, IsTime(s):
+	case !ok, civil.IsTime(s):
 	case zoned.MatchString(s):
 		report(ZonedTime)
 	default:
@@ -158,60 +160,4 @@ func checkAmount(value any, decimals int, negative, finer Rule, report func(Rule
 	if math.Abs(scaled-math.Round(scaled)) > 1e-6+math.Abs(scaled)*4e-16 {
 		report(finer)
 	}
-}
-
-// IsDate tells whether s is a date of the calendar written YYYY-MM-DD.
-func IsDate(s string) bool {
-	if len(s) != len("2006-01-02") || s[4] != '-' || s[7] != '-' {
-		return false
-	}
-	year, ok1 := digits(s[:4])
-	month, ok2 := digits(s[5:7])
-	day, ok3 := digits(s[8:])
-	return ok1 && ok2 && ok3 && month >= 1 && month <= 12 && day >= 1 && day <= daysIn(year, month)
-}
-
-func daysIn(year, month int) int {
-	switch month {
-	case 4, 6, 9, 11:
-		return 30
-	case 2:
-		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
-			return 29
-		}
-		return 28
-	default:
-		return 31
-	}
-}
-
-// IsTime tells whether s is a time of day written HH:MM:SS, from 00:00:00 to
-// 23:59:59, optionally with a point and 1 to 6 further digits.
-func IsTime(s string) bool {
-	if len(s) < len("15:04:05") || s[2] != ':' || s[5] != ':' {
-		return false
-	}
-	hour, ok1 := digits(s[:2])
-	minute, ok2 := digits(s[3:5])
-	second, ok3 := digits(s[6:8])
-	if !ok1 || !ok2 || !ok3 || hour > 23 || minute > 59 || second > 59 {
-		return false
-	}
-	if len(s) == len("15:04:05") {
-		return true
-	}
-	fraction := s[9:]
-	_, ok := digits(fraction)
-	return s[8] == '.' && ok && len(fraction) <= 6
-}
-
-// digits reads ASCII digits, at least one, as a number; at most six are asked for.
-func digits(s string) (n int, ok bool) {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + int(s[i]-'0')
-	}
-	return n, s != ""
 }

@@ -34,8 +34,10 @@ var (
 	API = Policy{First: 500 * time.Millisecond, Max: 32 * time.Second, Factor: 2, Jitter: 0.5}
 	// Probe is how long nobody asks an IHC API that is down.
 	Probe = Policy{First: time.Second, Max: 30 * time.Second, Factor: 2}
-	// Lock waits for another process to let go of a file.
-	Lock = Policy{First: 100 * time.Millisecond, Max: 100 * time.Millisecond}
+	// Lock waits for another process to let go of a database, where SQLite
+	// does not wait itself: some moment soon, so that two who wait for each
+	// other do not meet again.
+	Lock = Policy{First: 50 * time.Millisecond, Max: 50 * time.Millisecond, Jitter: 1}
 )
 
 // Policy says how long to wait between tries.

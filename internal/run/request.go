@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -87,7 +88,7 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	if r.GetRunId() != "" && !ValidID(r.GetRunId()) {
 		return nil, errkind.Inputf("run_id %q: use 1 to 64 letters, digits, _ or -", r.GetRunId())
 	}
-	if err := checkDates(r); err != nil {
+	if err := civil.CheckRange("start_date", r.GetStartDate(), "end_date", r.GetEndDate()); err != nil {
 		return nil, err
 	}
 	if m := r.GetModel(); m != "" && m != ModelAPI && m != ModelBuiltin {
@@ -122,21 +123,6 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 		}
 	}
 	return r, checkReplay(r)
-}
-
-func checkDates(r *ihcv1.RunRequest) error {
-	for _, d := range []struct{ name, value string }{{"start_date", r.GetStartDate()}, {"end_date", r.GetEndDate()}} {
-		if d.value == "" {
-			continue
-		}
-		if _, err := time.Parse(time.DateOnly, d.value); err != nil {
-			return errkind.Inputf("%s %q is no date: write it as YYYY-MM-DD, for example 2023-09-01", d.name, d.value)
-		}
-	}
-	if r.GetStartDate() != "" && r.GetEndDate() != "" && r.GetStartDate() > r.GetEndDate() {
-		return errkind.Inputf("start_date %s is after end_date %s", r.GetStartDate(), r.GetEndDate())
-	}
-	return nil
 }
 
 // Redistribution returns a request's rules as the model and the API have them;
@@ -174,7 +160,7 @@ func checkReplay(r *ihcv1.RunRequest) error {
 
 // InRange says whether a UTC date, YYYY-MM-DD, is in the request's range.
 func InRange(r *ihcv1.RunRequest, date string) bool {
-	return (r.GetStartDate() == "" || date >= r.GetStartDate()) && (r.GetEndDate() == "" || date <= r.GetEndDate())
+	return civil.InRange(date, r.GetStartDate(), r.GetEndDate())
 }
 
 // Range returns the request's range as two dates that always compare: its own,
@@ -182,10 +168,10 @@ func InRange(r *ihcv1.RunRequest, date string) bool {
 func Range(r *ihcv1.RunRequest) (start, end string) {
 	start, end = r.GetStartDate(), r.GetEndDate()
 	if start == "" {
-		start = "0000-01-01"
+		start = civil.First
 	}
 	if end == "" {
-		end = "9999-12-31"
+		end = civil.Last
 	}
 	return start, end
 }

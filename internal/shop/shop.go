@@ -111,11 +111,8 @@ func Generate(ctx context.Context, cfg Config, into Rows) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	start, ok := civil.ParseDate(cfg.Start)
-	if !ok {
-		return Stats{}, errkind.Inputf("start date %q is no date of the calendar written YYYY-MM-DD", cfg.Start)
-	}
-	t := &town{seed: cfg.Seed, sizes: sizes, start: int64(start) * day, days: cfg.Days}
+	start, _ := civil.ParseDate(cfg.Start) // withDefaults has looked at it
+	t := &town{seed: cfg.Seed, sizes: sizes, start: start.Micros() / 1_000_000, days: cfg.Days}
 	t.guests = int(math.Round(float64(cfg.Conversions) * guestShare))
 	sessions := float64(cfg.Sessions)
 	t.odds = float64(cfg.Conversions-t.guests) / sessions / meanFactor(float64(t.customers())/sessions)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -320,10 +321,7 @@ func (c *Client) WatchEnded(ctx context.Context) *Ended {
 			})
 			if err != nil && ctx.Err() == nil {
 				c.log.Warn("lost sight of ended runs, looking again", "error", err)
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Second):
-				}
+				_ = retry.Sleep(ctx, c.clock, retry.Watch.Delay(1)) // the loop looks at ctx itself
 			}
 		}
 	}()

@@ -71,13 +71,18 @@ func TestWhatIsNoAmountIsNotOK(t *testing.T) {
 func TestSharesAreWrittenAsTheAPIWritesThem(t *testing.T) {
 	t.Parallel()
 	for share, want := range map[Share]string{
-		0: "0.0", 1: "0.0001", 500: "0.05", 4161: "0.4161", 5000: "0.5", Whole: "1.0", 25_000: "2.5", -1: "-0.0001",
+		0: "0.0", 1: "0.0001", 20: "0.002", 500: "0.05", 4161: "0.4161", 5000: "0.5", Whole: "1.0", 20_300: "2.03", -1: "-0.0001", -5000: "-0.5",
 		math.MaxInt64: "922337203685477.5807", math.MinInt64: "-922337203685477.5808",
 	} {
 		require.Equal(t, want, share.String())
 		data, err := json.Marshal(share)
 		require.NoError(t, err)
 		require.Equal(t, want, string(data))
+	}
+	for share := range Whole + 1 {
+		f, err := strconv.ParseFloat(share.String(), 64)
+		require.NoError(t, err)
+		require.Equal(t, f, share.Float())
 	}
 }
 

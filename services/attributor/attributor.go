@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"sync"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -275,16 +275,10 @@ func (a *attributor) trouble(ctx context.Context, s *settings, m stream.Message[
 		if errors.As(err, &repeated) {
 			tries = repeated.Times
 		}
-		return stream.Retry(err, max(e.RetryAfter, retryDelay(tries)))
+		return stream.Retry(err, max(e.RetryAfter, retry.API.Delay(int(tries))))
 	default: // the key or the address: no chunk of the run will do better
 		return a.endRun(ctx, m.Body.GetRunId(), errkind.As(errkind.Environment, err))
 	}
-}
-
-// retryDelay grows from half a second to half a minute, with jitter.
-func retryDelay(tries uint64) time.Duration {
-	d := 500 * time.Millisecond << min(tries-1, 6)
-	return d/2 + rand.N(d/2)
 }
 
 // endRun tells everybody that a run cannot go on, after which its chunks are

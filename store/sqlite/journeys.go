@@ -9,6 +9,7 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 )
 
@@ -101,7 +102,7 @@ func nextConversion(ctx context.Context, rows driver.Rows) func() (journey.Conve
 			return c, err
 		}
 		c.User, c.ID = text(row[0]), text(row[1])
-		if c.Time, err = journey.ParseTime(text(row[2])); err != nil {
+		if c.Time, err = civil.ParseTime(text(row[2])); err != nil {
 			return c, fmt.Errorf("conversions, conv_id %q: %w", c.ID, err)
 		}
 		return c, nil
@@ -115,7 +116,7 @@ func nextVisit(rows driver.Rows) func() (journey.Visit, error) {
 			return v, err
 		}
 		v.User, v.ID, v.Channel = text(row[0]), text(row[1]), text(row[3])
-		if v.Time, err = journey.ParseTime(text(row[2])); err != nil {
+		if v.Time, err = civil.ParseTime(text(row[2])); err != nil {
 			return v, fmt.Errorf("session_sources, session_id %q: %w", v.ID, err)
 		}
 		flags, ok := row[4].(int64)

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/mattn/go-sqlite3"
 	"golang.org/x/sync/errgroup"
@@ -201,15 +203,15 @@ func (s *scan) report(col int, r findings.Rule) {
 
 // example shows the value of a column in the row at hand, and which row it is.
 func (s *scan) example(col int) string {
-	value := findings.Quote(s.row[col])
+	value := human.Quote(s.row[col])
 	if col == 0 {
 		return value
 	}
-	return fmt.Sprintf("%s where %s is %s", value, s.table.columns[0].name, findings.Quote(s.row[0]))
+	return fmt.Sprintf("%s where %s is %s", value, s.table.columns[0].name, human.Quote(s.row[0]))
 }
 
 func (s *scan) countDate(value driver.Value) {
-	if d, ok := value.(string); ok && findings.IsDate(d) {
+	if d, ok := value.(string); ok && civil.IsDate(d) {
 		s.dates[d]++
 	}
 }
@@ -288,10 +290,10 @@ func (v *validation) concludeChannels(s *scan) {
 		alike[key] = append(alike[key], name)
 	}
 	if blanks > 0 {
-		add(findings.BlankChannel, blanks, "rows", findings.Quote(blankName))
+		add(findings.BlankChannel, blanks, "rows", human.Quote(blankName))
 	}
 	if len(formulas) > 0 {
-		add(findings.FormulaChannel, int64(len(formulas)), "channels", findings.Quote(formulas[0]))
+		add(findings.FormulaChannel, int64(len(formulas)), "channels", human.Quote(formulas[0]))
 	}
 	var similar int64
 	var example string
@@ -299,7 +301,7 @@ func (v *validation) concludeChannels(s *scan) {
 		if same := alike[key]; len(same) > 1 {
 			similar += int64(len(same))
 			if example == "" {
-				example = findings.Quote(same[0]) + " and " + findings.Quote(same[1])
+				example = human.Quote(same[0]) + " and " + human.Quote(same[1])
 			}
 		}
 	}

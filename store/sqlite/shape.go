@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 )
 
@@ -151,9 +152,9 @@ func (v *validation) checkOutput(ctx context.Context, conn *sql.Conn, t table, k
 		case i < 0:
 			wrong(want.name, "the column is missing")
 		case want.text && cols[i].numeric():
-			wrong(want.name, "the column is declared %s, not text", findings.Quote(cols[i].decl))
+			wrong(want.name, "the column is declared %s, not text", human.Quote(cols[i].decl))
 		case !want.text && cols[i].textual():
-			wrong(want.name, "the column is declared %s, not real", findings.Quote(cols[i].decl))
+			wrong(want.name, "the column is declared %s, not real", human.Quote(cols[i].decl))
 		case cols[i].generated:
 			wrong(want.name, "the column is generated")
 		}

@@ -8,7 +8,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 )
 
@@ -23,7 +25,7 @@ func Validate(ctx context.Context, db *sql.DB, opts findings.Options) (*findings
 }
 
 func validate(ctx context.Context, db *sql.DB, opts findings.Options, rows int64) (*findings.Findings, error) {
-	if err := findings.CheckRange(opts.StartDate, opts.EndDate); err != nil {
+	if err := civil.CheckRange("start date", opts.StartDate, "end date", opts.EndDate); err != nil {
 		return nil, err
 	}
 	v := &validation{db: db, opts: opts, rows: rows, found: &findings.Findings{List: []findings.Finding{}}}
@@ -104,7 +106,7 @@ func (v *validation) checkDuplicates(ctx context.Context, t table) error {
 		return err
 	}
 	if rows > 0 {
-		v.add(findings.DuplicateID, t.name, id, rows, "rows", findings.Quote(example.String))
+		v.add(findings.DuplicateID, t.name, id, rows, "rows", human.Quote(example.String))
 	}
 	return nil
 }
@@ -128,7 +130,7 @@ func (v *validation) checkCosts(ctx context.Context) error {
 		return err
 	}
 	if without := sessions - (costs - unknown); without > 0 {
-		v.add(findings.SessionsNoCost, tables.SessionSources, "session_id", without, "rows", findings.Quote(example.String))
+		v.add(findings.SessionsNoCost, tables.SessionSources, "session_id", without, "rows", human.Quote(example.String))
 	}
 	return nil
 }
@@ -151,7 +153,7 @@ func (v *validation) countRows(ctx context.Context, r findings.Rule, table, id, 
 	var example sql.NullString
 	err := v.db.QueryRowContext(ctx, `SELECT count(*), CAST(min(`+id+`) AS text) `+from).Scan(&n, &example)
 	if err == nil && n > 0 {
-		v.add(r, table, id, n, "rows", findings.Quote(example.String))
+		v.add(r, table, id, n, "rows", human.Quote(example.String))
 	}
 	return n, err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -192,10 +193,10 @@ func sessions(chunk *ihcv1.JourneyChunk, journeys []*ihcv1.Journey) []ihcapi.Ses
 		at := int64(0)
 		for k, id := range j.GetSessionIds() {
 			at += j.GetTimeDeltas()[k]
-			flags := j.GetFlags()[k]
+			engaged := unit.Engagement(j.GetFlags()[k])
 			rows = append(rows, ihcapi.Session{ConversionID: j.GetConvId(), SessionID: id, TimeMicros: at,
 				Channel: chunk.GetChannels()[j.GetChannels()[k]],
-				Holder:  flags&flagHolder != 0, Closer: flags&flagCloser != 0, Impression: flags&flagImpression != 0,
+				Holder:  engaged.Holder(), Closer: engaged.Closer(), Impression: engaged.Impression(),
 				Conversion: k == len(j.GetSessionIds())-1})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -41,9 +42,9 @@ func (b *Builtin) Score(_ context.Context, chunk *ihcv1.JourneyChunk) (*Scored, 
 		at := int64(0)
 		for k, delta := range j.GetTimeDeltas() {
 			at += delta
-			flags := j.GetFlags()[k]
+			engaged := unit.Engagement(j.GetFlags()[k])
 			s.sessions = append(s.sessions, ihcmodel.Session{TimeMicros: at, Channel: chunk.GetChannels()[j.GetChannels()[k]],
-				Holder: flags&flagHolder != 0, Closer: flags&flagCloser != 0, Impression: flags&flagImpression != 0})
+				Holder: engaged.Holder(), Closer: engaged.Closer(), Impression: engaged.Impression()})
 		}
 		s.scores = s.scorer.Score(s.sessions, s.scores)
 		ihc := make([]uint32, len(s.scores))

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
-	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -74,9 +74,9 @@ func reconcile(journeys []*ihcv1.Journey, reply *ihcapi.Response) (done *Scored,
 				v = 0
 			}
 			sum += v
-			shares[i] = uint32(min(v, int64(ihcmodel.Whole)*2))
+			shares[i] = uint32(min(v, int64(unit.Whole)*2))
 		}
-		if off := sum - int64(ihcmodel.Whole); off > tolerance || off < -tolerance {
+		if off := sum - int64(unit.Whole); off > tolerance || off < -tolerance {
 			blame(a, "the IHC API's shares of the conversion do not sum to 1")
 		}
 		if a.problem != "" {
