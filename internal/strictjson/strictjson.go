@@ -28,6 +28,7 @@ func Members(data []byte) ([]Member, error) {
 		return nil, errors.New("not UTF-8 text")
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber() // so that a number beyond float64 is JSON like any other
 	open, err := dec.Token()
 	if err != nil {
 		return nil, notJSON(data)
