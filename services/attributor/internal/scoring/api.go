@@ -159,7 +159,7 @@ func (a *API) ask(ctx context.Context, chunk *ihcv1.JourneyChunk, part uint32, j
 		}
 	}
 	start := time.Now()
-	reply, err := a.Client.Compute(ctx, a.ConvTypeID, body)
+	reply, err := a.Client.Compute(ctx, a.ConvTypeID, body, len(rows))
 	r := Request{Seconds: time.Since(start).Seconds(), Sessions: len(rows)}
 	var e *ihcapi.Error
 	switch {
