@@ -10,16 +10,17 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 )
 
-// wireSession is a row of customer_journeys before it is checked.
+// wireSession is a row of customer_journeys before it is checked: string,
+// json.Number, bool, nil or another JSON value.
 type wireSession struct {
-	ConversionID json.RawMessage `json:"conversion_id"`
-	SessionID    json.RawMessage `json:"session_id"`
-	Timestamp    json.RawMessage `json:"timestamp"`
-	Channel      json.RawMessage `json:"channel_label"`
-	Holder       json.RawMessage `json:"holder_engagement"`
-	Closer       json.RawMessage `json:"closer_engagement"`
-	Conversion   json.RawMessage `json:"conversion"`
-	Impression   json.RawMessage `json:"impression_interaction"`
+	ConversionID any `json:"conversion_id"`
+	SessionID    any `json:"session_id"`
+	Timestamp    any `json:"timestamp"`
+	Channel      any `json:"channel_label"`
+	Holder       any `json:"holder_engagement"`
+	Closer       any `json:"closer_engagement"`
+	Conversion   any `json:"conversion"`
+	Impression   any `json:"impression_interaction"`
 }
 
 // ParseRequest reads the body of a call. It fails where the call as a whole is
@@ -87,29 +88,30 @@ func (req *Request) readSessions(list json.RawMessage) error {
 
 // read checks the row; with an error, the ids are as far as they could be read.
 func (w *wireSession) read() (s Session, err error) {
-	fail := func(ok bool, field string, raw json.RawMessage, want string) {
+	fail := func(ok bool, field string, sent any, want string) {
 		switch {
 		case ok || err != nil:
-		case !given(raw):
+		case sent == nil:
 			err = fmt.Errorf("%s is missing", field)
 		default:
+			raw, _ := json.Marshal(sent) // it was JSON before
 			err = fmt.Errorf("%s is %s, not %s", field, shown(raw), want)
 		}
 	}
 	var ok bool
-	s.ConversionID, _ = text(w.ConversionID)
-	s.SessionID, ok = text(w.SessionID)
+	s.ConversionID, _ = w.ConversionID.(string)
+	s.SessionID, ok = w.SessionID.(string)
 	fail(ok && s.SessionID != "", "session_id", w.SessionID, "text")
-	stamp, ok := text(w.Timestamp)
+	stamp, ok := w.Timestamp.(string)
 	fail(ok, "timestamp", w.Timestamp, "text")
 	if ok && err == nil {
 		s.TimeMicros, err = ParseTimestamp(stamp)
 	}
-	s.Channel, ok = text(w.Channel)
+	s.Channel, ok = w.Channel.(string)
 	fail(ok, "channel_label", w.Channel, "text")
 	for _, f := range []struct {
 		name string
-		raw  json.RawMessage
+		sent any
 		into *bool
 	}{
 		{"holder_engagement", w.Holder, &s.Holder},
@@ -117,17 +119,11 @@ func (w *wireSession) read() (s Session, err error) {
 		{"conversion", w.Conversion, &s.Conversion},
 		{"impression_interaction", w.Impression, &s.Impression},
 	} {
-		if f.into == &s.Impression && !given(f.raw) {
+		if f.into == &s.Impression && f.sent == nil {
 			continue // the one that may be left out
 		}
-		*f.into = string(f.raw) == "1"
-		fail(*f.into || string(f.raw) == "0", f.name, f.raw, "0 or 1")
+		*f.into = f.sent == json.Number("1")
+		fail(*f.into || f.sent == json.Number("0"), f.name, f.sent, "0 or 1")
 	}
 	return s, err
-}
-
-// text returns the value of a field if it is a string.
-func text(raw json.RawMessage) (s string, ok bool) {
-	ok = given(raw) && json.Unmarshal(raw, &s) == nil
-	return s, ok
 }

@@ -78,6 +78,7 @@ func elements[T any](list json.RawMessage, strict bool) iter.Seq2[*T, error] {
 			return
 		}
 		dec := json.NewDecoder(bytes.NewReader(list))
+		dec.UseNumber()
 		if strict {
 			dec.DisallowUnknownFields()
 		}
