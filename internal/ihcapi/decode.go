@@ -19,7 +19,7 @@ var ErrTooLarge = errors.New("the reply is larger than is taken")
 // HTML page), and with [ErrTooLarge]; all else is told by the Response: a
 // StatusCode of 0 is one that was missing, and a row that cannot be used has a
 // Problem, be it for a NaN, which JSON does not know but some services write.
-// Unknown fields are passed over.
+// Unknown fields are passed over, and names are taken in upper and lower case.
 func DecodeResponse(r io.Reader, limit int64, rows int) (*Response, error) {
 	body, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {

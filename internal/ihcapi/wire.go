@@ -105,10 +105,10 @@ func notObject(err error, null bool) error {
 		return errors.New("null stands where an object belongs")
 	case errors.As(err, &wrong) && wrong.Field == "":
 		return fmt.Errorf("%s stands where an object belongs", wrong.Value)
-	case err == nil, wrong != nil:
-		return nil
+	case err != nil && wrong == nil: // an unknown field
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 	}
-	return errors.New(strings.TrimPrefix(err.Error(), "json: ")) // of unknown fields
+	return nil
 }
 
 // textOrNonNumber finds what some services write in place of a number that
