@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"regexp"
 	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/strictjson"
@@ -111,23 +110,33 @@ func notObject(err error, null bool) error {
 	return nil
 }
 
-// textOrNonNumber finds what some services write in place of a number that
-// does not exist, and the strings, in which the same letters mean nothing. A
-// string that is not closed goes to the end, so that the search takes one pass.
-var textOrNonNumber = regexp.MustCompile(`"(?:[^"\\]|\\.)*"?|-?Infinity|NaN`)
+var nonNumbers = []string{"NaN", "Infinity", "-Infinity"}
 
-// boxNonNumbers makes JSON of NaN, Infinity and -Infinity: ["NaN"] and so on,
-// which is neither a number nor a text, so that it costs one row and not the reply.
+// boxNonNumbers makes JSON of what some services write in place of a number
+// that does not exist: NaN outside of text becomes ["NaN"] and so on, which is
+// neither a number nor text, so that it costs one row and not the reply.
 func boxNonNumbers(body []byte) []byte {
-	if !bytes.Contains(body, []byte("NaN")) && !bytes.Contains(body, []byte("Infinity")) {
-		return body
-	}
-	return textOrNonNumber.ReplaceAllFunc(body, func(found []byte) []byte {
-		if found[0] == '"' {
-			return found
+	var out []byte
+	copied, inText := 0, false // body[:copied] is in out
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case inText && c == '\\':
+			i++ // the escaped character does not end the text
+		case c == '"':
+			inText = !inText
+		case !inText && (c == 'N' || c == 'I' || c == '-'):
+			for _, word := range nonNumbers {
+				if bytes.HasPrefix(body[i:], []byte(word)) {
+					out = append(out, body[copied:i]...)
+					out = append(out, `["`+word+`"]`...)
+					copied = i + len(word)
+					i = copied - 1
+					break
+				}
+			}
 		}
-		return []byte(`["` + string(found) + `"]`)
-	})
+	}
+	return append(out, body[copied:]...)
 }
 
 var unboxed = strings.NewReplacer(`["NaN"]`, "NaN", `["Infinity"]`, "Infinity", `["-Infinity"]`, "-Infinity")
