@@ -157,7 +157,7 @@ func (a *attributor) newCalls(cfg Config) (*scoring.Calls, error) {
 	if err != nil {
 		return nil, err
 	}
-	calls := &scoring.Calls{Client: client, Breaker: &scoring.Breaker{}, Stubborn: &scoring.Stubborn{}, Parts: parts{a.Bus}, Unanswered: a.unanswered, Payloads: a.cfg.Payloads, Log: a.Log, Observe: a.metrics.request}
+	calls := &scoring.Calls{Client: client, Breaker: &scoring.Breaker{}, Failures: &scoring.FailureTracker{}, Parts: parts{a.Bus}, Unanswered: a.unanswered, Payloads: a.cfg.Payloads, Log: a.Log, Observe: a.metrics.request}
 	if a.cfg.Rate > 0 {
 		calls.Limiter = rate.NewLimiter(rate.Limit(a.cfg.Rate), 1)
 	}
@@ -167,12 +167,12 @@ func (a *attributor) newCalls(cfg Config) (*scoring.Calls, error) {
 // parts keeps the parts of divided chunks in the streams' state.
 type parts struct{ bus *stream.Client }
 
-func (p parts) Part(ctx context.Context, id scoring.PartID) (*ihcv1.AttributionResult, error) {
-	return p.bus.Part(ctx, id.Run, id.Chunk, id.Revision, id.Part)
+func (p parts) Part(ctx context.Context, id scoring.Node) (*ihcv1.AttributionResult, error) {
+	return p.bus.Part(ctx, id.Run, id.Chunk, id.Revision, id.Number)
 }
 
-func (p parts) KeepPart(ctx context.Context, id scoring.PartID, r *ihcv1.AttributionResult) error {
-	return p.bus.KeepPart(ctx, r, id.Part)
+func (p parts) KeepPart(ctx context.Context, id scoring.Node, r *ihcv1.AttributionResult) error {
+	return p.bus.KeepPart(ctx, r, id.Number)
 }
 
 var errAnswered = errors.New("the chunk has its result")
