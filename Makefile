@@ -74,8 +74,8 @@ e2e: needs ## Drive the stack in containers from end to end (needs Docker with C
 ##@ Measure
 
 .PHONY: bench
-bench: needs ## Measure requests, speed, growth and memory; prints a table (some six minutes)
-	go run ./tests/bench -dir $(OUT)/bench $(BENCHARGS)
+bench: needs ## Measure requests, speed, growth, memory and size; prints a table (some six minutes)
+	go run -tags sqlite_dbstat ./tests/bench -dir $(OUT)/bench $(BENCHARGS)
 
 .PHONY: microbench
 microbench: needs ## Run every Go benchmark, with allocations (PKG=./internal/… for one package)
