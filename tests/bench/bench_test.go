@@ -8,7 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 func TestWhatTakesLongIsLeftOutUnlessAskedFor(t *testing.T) {
@@ -50,7 +51,7 @@ func TestTheTablesThatAreReadAreExportedAsTheyAre(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "shop.db")
 	db, err := sql.Open("sqlite3", path)
 	require.NoError(t, err)
-	_, err = db.ExecContext(t.Context(), source.Schema+`
+	_, err = db.ExecContext(t.Context(), sqlite.Schema+`
 		INSERT INTO session_sources VALUES ('s1', 'u', '2024-01-01', '10:00:00', 'Paid "Search", brand', 1, 0, 1);
 		INSERT INTO conversions VALUES ('c1', 'u', '2024-01-02', '00:00:00', 0.1);
 		INSERT INTO session_costs VALUES ('s1', 2.5), ('s2', NULL);`)
@@ -59,10 +60,10 @@ func TestTheTablesThatAreReadAreExportedAsTheyAre(t *testing.T) {
 
 	require.NoError(t, exportCSV(t.Context(), path))
 	for table, want := range map[string]string{
-		source.SessionSources: "session_id,user_id,event_date,event_time,channel_name,holder_engagement,closer_engagement,impression_interaction\n" +
+		tables.SessionSources: "session_id,user_id,event_date,event_time,channel_name,holder_engagement,closer_engagement,impression_interaction\n" +
 			"s1,u,2024-01-01,10:00:00,\"Paid \"\"Search\"\", brand\",1,0,1\n",
-		source.Conversions:  "conv_id,user_id,conv_date,conv_time,revenue\nc1,u,2024-01-02,00:00:00,0.1\n",
-		source.SessionCosts: "session_id,cost\ns1,2.5\ns2,\n",
+		tables.Conversions:  "conv_id,user_id,conv_date,conv_time,revenue\nc1,u,2024-01-02,00:00:00,0.1\n",
+		tables.SessionCosts: "session_id,cost\ns1,2.5\ns2,\n",
 	} {
 		got, err := os.ReadFile(filepath.Join(csvDir(path), table+".csv"))
 		require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/tables"
 )
 
 // csvDir returns where the tables of a database are exported to.
@@ -30,7 +30,7 @@ func exportCSV(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	for _, table := range []string{source.SessionSources, source.Conversions, source.SessionCosts} {
+	for _, table := range []string{tables.SessionSources, tables.Conversions, tables.SessionCosts} {
 		err = errors.Join(err, exportTable(ctx, db, table, filepath.Join(csvDir(path), table+".csv")))
 	}
 	return errors.Join(err, db.Close())

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/tables"
 )
 
 const megabyte = 1e6
@@ -24,16 +24,16 @@ func (b *bench) size() error {
 	if err != nil {
 		return err
 	}
-	tables, err := tableSizes(b.ctx, rs.db)
+	sizes, err := tableSizes(b.ctx, rs.db)
 	if err != nil {
 		return err
 	}
-	b.add("database after a run", float64(whole)/megabyte, "MB", 0, "%s", shown(tables))
+	b.add("database after a run", float64(whole)/megabyte, "MB", 0, "%s", shown(sizes))
 	added := whole - rs.before
 	b.add("added by the run", float64(added)/float64(rs.ours.touchpoints), "bytes a touchpoint", 0, "%.1f MB, for %d touchpoints", float64(added)/megabyte, rs.ours.touchpoints)
 
-	const results, asRowid, journal = source.CustomerJourney, "results ÷ as a rowid table", "journal ÷ results"
-	if len(tables) == 0 {
+	const results, asRowid, journal = tables.CustomerJourney, "results ÷ as a rowid table", "journal ÷ results"
+	if len(sizes) == 0 {
 		why := "needs -tags sqlite_dbstat, which make bench gives"
 		b.absent(asRowid, 0.65, why)
 		b.absent(journal, 0.5, why)
@@ -46,10 +46,10 @@ func (b *bench) size() error {
 	if err != nil {
 		return err
 	}
-	ours := sizeOf(tables, results)
+	ours := sizeOf(sizes, results)
 	b.add(asRowid, float64(ours)/float64(old), "ratio", 0.65, "%s of %.1f MB and %.1f MB", results, float64(ours)/megabyte, float64(old)/megabyte)
 	b.add("database ÷ with results as a rowid table", float64(whole)/float64(whole-ours+old), "ratio", 0, "%.1f MB and %.1f MB", float64(whole)/megabyte, float64(whole-ours+old)/megabyte)
-	if kept := sizeOf(tables, "pipeline_journeys"); kept > 0 {
+	if kept := sizeOf(sizes, "pipeline_journeys"); kept > 0 {
 		b.add(journal, float64(kept)/float64(ours), "ratio", 0.5, "pipeline_journeys of %.1f MB and %s of %.1f MB", float64(kept)/megabyte, results, float64(ours)/megabyte)
 	} else {
 		b.absent(journal, 0.5, "there is no pipeline_journeys")

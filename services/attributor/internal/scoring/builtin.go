@@ -47,11 +47,20 @@ func (b *Builtin) Score(_ context.Context, chunk *ihcv1.JourneyChunk) (*Scored, 
 				Holder: engaged.Holder(), Closer: engaged.Closer(), Impression: engaged.Impression()})
 		}
 		s.scores = s.scorer.Score(s.sessions, s.scores)
-		ihc := make([]uint32, len(s.scores))
+		a := newAttribution(j)
 		for k, score := range s.scores {
-			ihc[k] = uint32(score.IHC)
+			a.Ihc[k], a.Initializer[k], a.Holder[k], a.Closer[k] = uint32(score.IHC), uint32(score.Initializer), uint32(score.Holder), uint32(score.Closer)
 		}
-		done.Attributions[i] = &ihcv1.Attribution{ConvId: j.GetConvId(), SessionIds: j.GetSessionIds(), Ihc: ihc}
+		done.Attributions[i] = a
 	}
 	return done, nil
+}
+
+// newAttribution returns a journey's attribution with room for its shares,
+// which are 0.
+func newAttribution(j *ihcv1.Journey) *ihcv1.Attribution {
+	n := len(j.GetSessionIds())
+	shares := make([]uint32, 4*n)
+	return &ihcv1.Attribution{ConvId: j.GetConvId(), SessionIds: j.GetSessionIds(),
+		Ihc: shares[:n:n], Initializer: shares[n : 2*n : 2*n], Holder: shares[2*n : 3*n : 3*n], Closer: shares[3*n:]}
 }
