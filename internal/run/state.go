@@ -300,19 +300,18 @@ func (s *State) Model() string {
 
 // Done is work that was really done for a run.
 type Done struct {
-	// Conversions and Touchpoints are in the database; Requests were answered
-	// by the API.
-	Conversions, Touchpoints, Requests uint64
+	// Conversions have their outcome in the database; Requests were answered by
+	// the API.
+	Conversions, Requests uint64
 }
 
 // Done returns what was done for the run: by its report or, before there is
 // one, by what the services tell.
 func (s *State) Done() Done {
 	if r := s.Report; r != nil {
-		return Done{r.GetCounts().GetInRange(), r.GetCounts().GetTouchpoints(), r.GetRequests()}
+		return Done{r.GetCounts().GetInRange(), r.GetRequests()}
 	}
-	w := s.Progress.Writer
-	return Done{w.GetConversions(), w.GetTouchpoints(), s.Progress.Attributor.GetRequests()}
+	return Done{s.Progress.Writer.GetConversions(), s.Progress.Attributor.GetRequests()}
 }
 
 // Fold returns the runs that the entries speak of, in the order they were asked

@@ -140,11 +140,11 @@ func TestPlanIsNotTakenForWork(t *testing.T) {
 	require.Nil(t, s.Counts)
 	require.EqualValues(t, 10, s.Planned.GetCounts().GetInRange())
 	require.Zero(t, s.Done())
-	s.Progress = run.Progress{Writer: &ihcv1.Progress{Conversions: 4, Touchpoints: 12}, Attributor: &ihcv1.Progress{Requests: 2}, ScoredChunks: 3}
-	require.Equal(t, run.Done{Conversions: 4, Touchpoints: 12, Requests: 2}, s.Done())
+	s.Progress = run.Progress{Writer: &ihcv1.Progress{Conversions: 4}, Attributor: &ihcv1.Progress{Requests: 2}, ScoredChunks: 3}
+	require.Equal(t, run.Done{Conversions: 4, Requests: 2}, s.Done())
 	require.Equal(t, run.PhaseWriting, s.Phase())
 	s.Apply(reported(1, true, 0))
-	require.Equal(t, run.Done{Conversions: 10, Touchpoints: 28, Requests: 5}, s.Done())
+	require.Equal(t, run.Done{Conversions: 10, Requests: 5}, s.Done())
 	require.EqualValues(t, 1, s.Counts.GetFailed())
 }
 

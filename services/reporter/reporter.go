@@ -124,6 +124,7 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: w.GetRequests(),
 		ReportRows: uint64(len(totals.Rows)), Ihc: totals.IHC(), IhcRevenue: totals.IHCRevenue(), Cost: totals.Cost(), Csv: csv,
 		Reconciliation: totals.Reconcile(w.GetCounts()), Notes: totals.Notes(), Reasons: reasons}
+	report.SumChannels(result, totals.Rows)
 	proof, err := run.JSON(result, "  ")
 	if err != nil {
 		return nil, err
