@@ -95,7 +95,7 @@ func conversionsJSON(c *ihcv1.Counts) jsonConversions {
 }
 
 // MarshalJSON writes them in the order of the outcomes.
-func (j jsonConversions) MarshalJSON() ([]byte, error) {
+func (j jsonConversions) MarshalJSON() ([]byte, error) { //nolint:unparam // json.Marshaler has an error
 	if j == nil {
 		return []byte("null"), nil
 	}

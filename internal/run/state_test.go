@@ -3,7 +3,6 @@ package run_test
 import (
 	"encoding/json"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -190,15 +189,15 @@ func TestAnyLifeEndsOnce(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		var entries []run.Entry
-		for _, make := range rapid.SliceOfN(rapid.SampledFrom(kinds), 0, 20).Draw(t, "life") {
-			entries = append(entries, make())
+		for _, next := range rapid.SliceOfN(rapid.SampledFrom(kinds), 0, 20).Draw(t, "life") {
+			entries = append(entries, next())
 		}
 		entries = life(entries...)
 		var h run.History
 		var end run.Status
 		for i, e := range entries {
 			s := h.Apply(e)
-			require.Equal(t, len(run.Fold(entries[:i+1])), len(h.States()))
+			require.Len(t, h.States(), len(run.Fold(entries[:i+1])))
 			if s == nil {
 				continue
 			}
@@ -275,7 +274,7 @@ func TestDocumentNamesEveryState(t *testing.T) {
 	picture, _, _ := strings.Cut(rest, "```")
 	for _, s := range []run.Status{run.StatusRequested, run.StatusRunning, run.StatusPaused, run.StatusStuck, run.StatusCompleted,
 		run.StatusPartly, run.StatusUnreconciled, run.StatusFailed, run.StatusCancelled, run.StatusSuperseded} {
-		require.Regexp(t, regexp.MustCompile(`\b`+string(s)+`\b`), picture)
+		require.Regexp(t, `\b`+string(s)+`\b`, picture)
 		require.Contains(t, string(data), "| `"+string(s)+"` |")
 	}
 	for _, p := range []run.Phase{run.PhaseExtracting, run.PhaseScoring, run.PhaseWriting, run.PhaseReporting} {

@@ -54,6 +54,6 @@ func TestReportOfManyChannelsFitsInAMessage(t *testing.T) {
 		var r ihcv1.Report
 		SumChannels(&r, rows)
 		require.Less(t, proto.Size(&r), 300<<10)
-		require.EqualValues(t, fmt.Sprint(n), r.GetTotal().GetCost())
+		require.Equal(t, fmt.Sprint(n), r.GetTotal().GetCost())
 	})
 }
