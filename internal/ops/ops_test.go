@@ -56,7 +56,7 @@ func (s stack) reported(id string, failed uint64) {
 }
 
 func (s stack) follow(id string) (*run.State, error) {
-	return s.Runs.Follow(s.Ctx, id, time.Millisecond, func(Update) {})
+	return s.Follow(s.Ctx, id, time.Millisecond, func(Update) {})
 }
 
 func (s stack) status(id string) run.Status {
@@ -92,7 +92,7 @@ func TestRunIsFollowedFromRequestToReport(t *testing.T) {
 	}
 	ended := make(chan end, 1)
 	go func() {
-		state, err := s.Runs.Follow(s.Ctx, id, time.Millisecond, func(u Update) { heard <- u })
+		state, err := s.Follow(s.Ctx, id, time.Millisecond, func(u Update) { heard <- u })
 		ended <- end{state, err}
 	}()
 	s.Publish(&ihcv1.RunRequest{RunId: id}, counts, &ihcv1.JourneyChunk{RunId: id, Chunk: 1})
