@@ -117,14 +117,20 @@ func eventEntry(e stream.StoredEvent) run.Entry {
 	return run.Entry{Time: e.Time, Sequence: e.Sequence, Event: e.Event}
 }
 
+// progress returns what the services last told of a run. Nobody works on one
+// whose name cannot be that of a run, such as an event may make up.
 func (r *Runs) progress(ctx context.Context, s *run.State) (run.Progress, error) {
+	results := cmp.Or(s.ResultsRun, s.ID)
+	if !run.ValidID(s.ID) || !run.ValidID(results) {
+		return run.Progress{}, nil
+	}
 	stages, err := r.client.Progress(ctx, s.ID)
 	if err != nil {
 		return run.Progress{}, errkind.Environmentf("progress of run %s: %w", s.ID, err)
 	}
 	p := run.Progress{Extractor: stages[stream.StageExtractor], Attributor: stages[stream.StageAttributor],
 		Writer: stages[stream.StageWriter], Reporter: stages[stream.StageReporter]}
-	p.ScoredChunks, err = r.client.ScoredChunks(ctx, cmp.Or(s.ResultsRun, s.ID))
+	p.ScoredChunks, err = r.client.ScoredChunks(ctx, results)
 	if s.Planned != nil { // a chunk that was put back may have two results
 		p.ScoredChunks = min(p.ScoredChunks, uint64(s.Planned.GetChunks()))
 	}

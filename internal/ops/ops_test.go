@@ -116,6 +116,32 @@ func TestRunIsFollowedFromRequestToReport(t *testing.T) {
 	require.Len(t, all, 1)
 }
 
+// Anybody can publish, and what they publish keeps nobody from the other runs.
+func TestEventsThatMakeNoSenseHideNoRun(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	for _, m := range [][2]string{
+		{"ihc.v1.run.accepted.x", `{"run_id":"a b > *","accepted":{"results_run":"c.d"}}`},
+		{"ihc.v1.run.accepted.y", `{"accepted":{"request":{"run_id":"z"},"results_run":"*"}}`},
+		{"ihc.v1.run.reported.y", `{"reported":{}}`},
+		{"ihc.v1.run.failed.y", "garbage"},
+		{"ihc.v1.run.extracted.z", `{}`},
+	} {
+		_, err := s.JS.Publish(s.Ctx, m[0], []byte(m[1]))
+		require.NoError(t, err)
+	}
+	s.extracted("run")
+	all, err := s.List(s.Ctx)
+	require.NoError(t, err)
+	var ids []string
+	for _, state := range all {
+		ids = append(ids, state.ID)
+	}
+	require.ElementsMatch(t, []string{"a b > *", "y", "run"}, ids)
+	require.Equal(t, run.StatusRunning, s.status("run"))
+	require.Equal(t, run.StatusCompleted, s.status("y"))
+}
+
 func await(t *testing.T, heard <-chan Update, wanted func(Update) bool) Update {
 	t.Helper()
 	for {
