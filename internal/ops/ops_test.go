@@ -43,7 +43,9 @@ func (s stack) buried(n int) []stream.DeadLetter {
 	s.t.Helper()
 	stop := s.Service(stream.StageAttributor, func(ctx context.Context, d service.Deps) error {
 		return stream.Consume(ctx, d.Bus, stream.Chunks, 1, nil, stream.Proto(func() *ihcv1.JourneyChunk { return &ihcv1.JourneyChunk{} }),
-			func(context.Context, stream.Message[*ihcv1.JourneyChunk]) error { return stream.Poison(errors.New("out of order")) })
+			func(context.Context, stream.Message[*ihcv1.JourneyChunk]) error {
+				return stream.Poison(errors.New("out of order"))
+			})
 	})
 	defer stop()
 	return s.Dead(n)
