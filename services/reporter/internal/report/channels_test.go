@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,10 +15,10 @@ func TestChannelsAreSumsWithRatiosOfSums(t *testing.T) {
 	t.Parallel()
 	var r ihcv1.Report
 	SumChannels(&r, []Row{
-		{"SEO", "2023-09-01", 0, 0.1, 10},
-		{"=SUM(A1)", "2023-09-02", 0.1, 0, 0},
-		{"Mail", "2023-09-02", 1, 3, 10.3},
-		{"SEO", "2023-09-03", 0, 0.2, 0.3},
+		{Channel: "SEO", Date: "2023-09-01", IHC: 0.1, IHCRevenue: 10},
+		{Channel: "=SUM(A1)", Date: "2023-09-02", Cost: 0.1},
+		{Channel: "Mail", Date: "2023-09-02", Cost: 1, IHC: 3, IHCRevenue: 10.3},
+		{Channel: "SEO", Date: "2023-09-03", IHC: 0.2, IHCRevenue: 0.3},
 	})
 	require.Equal(t, []any{uint64(3), "2023-09-01", "2023-09-03"}, []any{r.GetChannelCount(), r.GetFirstDate(), r.GetLastDate()})
 	for i, want := range []*ihcv1.ChannelTotal{
@@ -49,7 +48,7 @@ func TestReportOfManyChannelsFitsInAMessage(t *testing.T) {
 		n := rapid.IntRange(1, 3000).Draw(t, "channels")
 		rows := make([]Row, n)
 		for i := range rows {
-			rows[i] = Row{fmt.Sprintf("%0*d", length, i) + strings.Repeat("x", 8), "2023-09-01", 1, 1, float64(i)}
+			rows[i] = Row{Channel: fmt.Sprintf("%0*d", length, i), Date: "2023-09-01", Cost: 1, IHC: 1, IHCRevenue: float64(i)}
 		}
 		var r ihcv1.Report
 		SumChannels(&r, rows)
