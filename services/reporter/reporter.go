@@ -113,6 +113,7 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: w.GetRequests(),
 		ReportRows: uint64(len(totals.Rows)), Ihc: report.IHC(totals), IhcRevenue: report.IHCRevenue(totals), Cost: report.Cost(totals), Csv: csv,
 		Reconciliation: report.Reconcile(totals, w.GetCounts()), Notes: report.Notes(totals), Reasons: reasons}
+	report.SumChannels(result, totals.Rows)
 	proof, err := run.JSON(result, "  ")
 	if err != nil {
 		return nil, err
