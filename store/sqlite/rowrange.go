@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"slices"
 
 	"github.com/ihc-pipeline/ihc/internal/tables"
 )
@@ -76,6 +77,18 @@ func RowRanges(ctx context.Context, conn *sql.Conn, table string, rows int64) ([
 type condition struct {
 	where string
 	args  []driver.Value
+	// conversion is what to group by where attributions are to be taken by
+	// conversion: the column itself where the part is in the order of it, and
+	// otherwise a term that keeps SQLite from going by another order.
+	conversion string
+}
+
+// and returns the condition with one more term, which has one parameter.
+func (c condition) and(term string, arg driver.Value) condition {
+	if c.where == "" {
+		return condition{where: " WHERE " + term, args: []driver.Value{arg}}
+	}
+	return condition{where: c.where + " AND " + term, args: append(slices.Clip(c.args), arg)}
 }
 
 // partition divides a table into parts of about so many rows, by the row
@@ -91,7 +104,7 @@ func partition(ctx context.Context, conn *sql.Conn, table string, rows int64) ([
 	}
 	parts := make([]condition, len(ranges))
 	for i, r := range ranges {
-		parts[i] = condition{r.Where("rowid"), r.Args()}
+		parts[i] = condition{where: r.Where("rowid"), args: r.Args(), conversion: "+conv_id"}
 	}
 	return parts, nil
 }
@@ -109,18 +122,18 @@ func byConversion(ctx context.Context, conn *sql.Conn, conversions int64) (parts
 		return nil, fmt.Errorf("look at conversions: %w", err)
 	}
 	defer found.Close()
-	from := condition{}
+	var from condition
 	for found.Next() {
 		var bound string
 		if err := found.Scan(&bound); err != nil {
 			return nil, fmt.Errorf("look at conversions: %w", err)
 		}
-		if from.where == "" {
-			parts = append(parts, condition{` WHERE conv_id < ?`, []driver.Value{bound}})
-		} else {
-			parts = append(parts, condition{from.where + ` AND conv_id < ?`, []driver.Value{from.args[0], bound}})
-		}
-		from = condition{` WHERE conv_id >= ?`, []driver.Value{bound}}
+		parts = append(parts, from.and(`conv_id < ?`, bound))
+		from = condition{}.and(`conv_id >= ?`, bound)
 	}
-	return append(parts, from), found.Err()
+	parts = append(parts, from)
+	for i := range parts {
+		parts[i].conversion = "conv_id"
+	}
+	return parts, found.Err()
 }

@@ -1,74 +1,102 @@
 package sqlite
 
 import (
+	"errors"
 	"hash/maphash"
 	"sync"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 // key is what a row of channel_reporting is about.
 type key struct{ channel, date string }
 
-// indexSlots is how many sessions an index has room for, times four thirds: 48 MiB,
-// whatever the size of the shop (invariant 8). More are looked up.
-const indexSlots = 3 << 20
+// indexSlots is how many sessions an index has slots for: 64 MiB, whatever the
+// size of the shop (invariant 8). A larger shop is read in several passes.
+const indexSlots = (64 << 20) / 12
 
-// sessionIndex knows the groups of a report by number, and which group each session
-// belongs to, of as many sessions as there is room for. A session serves many
-// conversions, and to look it up in the database takes longer than all else
-// that a report does with an attribution.
+// sessionIndex knows the groups of a report by number, and which group each
+// session of one pass belongs to. A session serves many conversions, and to
+// look it up in the database takes longer than all else that a report does with
+// an attribution.
 //
-// A session goes by 95 bits of hashes of its id. That two ids of ten million
-// have them in common has a chance of about one in 10¹⁵.
+// A session goes by a hash of 64 bits. Two sessions that have it in common are
+// noticed when the second is entered, see [errCollision]. That one which is not
+// there is taken for one that is has a chance of one in 10¹² for each.
 type sessionIndex struct {
-	seeds  [2]maphash.Seed
+	seed         maphash.Seed
+	pass, passes uint64 // it holds the sessions whose hash leaves this rest
+
 	mu     sync.Mutex // held to write
 	keys   []key      // by number
 	number map[key]uint32
-	slots  []slot // open addressing; one without a mark is free
-	free   int    // slots that may yet be used
-	full   bool   // there was no room for a session
+
+	marks  []uint64 // open addressing by hash; 0 is free
+	groups []uint32 // the number of the group of the session in the slot
 }
 
-// slot is a session's mark, whose low part is odd, and the number of its group.
-type slot struct {
-	high       uint64
-	low, group uint32
+// errCollision says that two sessions have one hash, or one id. Another index
+// has another hash.
+var errCollision = errors.New("two sessions of session_sources have the same id")
+
+// newSessionIndex returns an index with so many slots for a shop of so many
+// sessions, ready for the first pass.
+func newSessionIndex(slots int, sessions int64) *sessionIndex {
+	room := int64(max(slots/5*4, 1)) // so that slots are found soon
+	return &sessionIndex{seed: maphash.MakeSeed(), passes: uint64(max((sessions+room-1)/room, 1)),
+		number: map[key]uint32{}, marks: make([]uint64, slots), groups: make([]uint32, slots)}
 }
 
-func (s slot) marked(m slot) bool { return s.high == m.high && s.low == m.low }
-
-func newSessionIndex(slots int) *sessionIndex {
-	return &sessionIndex{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, number: map[key]uint32{},
-		slots: make([]slot, slots), free: slots / 4 * 3}
+// next begins the next pass and says whether there is one.
+func (x *sessionIndex) next() bool {
+	if x.pass++; x.pass == x.passes {
+		return false
+	}
+	clear(x.marks)
+	return true
 }
 
-// mark returns a slot with a session's mark, without a group.
-func (x *sessionIndex) mark(session string) slot {
-	return slot{high: maphash.String(x.seeds[0], session), low: uint32(maphash.String(x.seeds[1], session)) | 1}
+// mark returns a session's hash, and whether the session is of this pass.
+func (x *sessionIndex) mark(session string) (mark uint64, mine bool) {
+	mark = max(maphash.String(x.seed, session), 1)
+	return mark, x.passes == 1 || mark>>32%x.passes == x.pass
 }
 
-// slot returns where a mark is, or would be.
-func (x *sessionIndex) slot(m slot) *slot {
-	for i := int(m.high % uint64(len(x.slots))); ; i = (i + 1) % len(x.slots) {
-		if s := &x.slots[i]; s.marked(m) || s.low == 0 {
-			return s
+// slot returns where a hash is, or would be.
+func (x *sessionIndex) slot(mark uint64) int {
+	for i := int(mark % uint64(len(x.marks))); ; {
+		if m := x.marks[i]; m == mark || m == 0 {
+			return i
+		}
+		if i++; i == len(x.marks) {
+			i = 0
 		}
 	}
+}
+
+// group returns the number of a session's group, and whether there is such a
+// session in this pass. Nobody may write meanwhile.
+func (x *sessionIndex) group(mark uint64) (number uint32, there bool) {
+	i := x.slot(mark)
+	return x.groups[i], x.marks[i] == mark
 }
 
 // indexWriter writes into an index, for one goroutine.
 type indexWriter struct {
 	x       *sessionIndex
 	numbers map[key]uint32 // of the index, those met
-	entered []slot
+	entered []entry        // not yet in the index
 }
 
-func (x *sessionIndex) writer() *indexWriter { return &indexWriter{x: x, numbers: map[key]uint32{}} }
+type entry struct {
+	mark  uint64
+	group uint32
+}
 
-// enter notes which group a session belongs to and returns the group's number.
-func (w *indexWriter) enter(session string, k key) uint32 {
+func (x *sessionIndex) writer() *indexWriter {
+	return &indexWriter{x: x, numbers: map[key]uint32{}}
+}
+
+// group returns the number of a group.
+func (w *indexWriter) group(k key) uint32 {
 	n, ok := w.numbers[k]
 	if !ok {
 		w.x.mu.Lock()
@@ -80,74 +108,28 @@ func (w *indexWriter) enter(session string, k key) uint32 {
 		w.x.mu.Unlock()
 		w.numbers[k] = n
 	}
-	s := w.x.mark(session)
-	s.group = n
-	if w.entered = append(w.entered, s); len(w.entered) == 1024 {
-		w.flush()
-	}
 	return n
 }
 
+// enter notes which group a session belongs to.
+func (w *indexWriter) enter(mark uint64, group uint32) error {
+	if w.entered = append(w.entered, entry{mark, group}); len(w.entered) < 1024 {
+		return nil
+	}
+	return w.flush()
+}
+
 // flush puts what was entered into the index.
-func (w *indexWriter) flush() {
+func (w *indexWriter) flush() error {
 	w.x.mu.Lock()
 	defer w.x.mu.Unlock()
-	for _, s := range w.entered {
-		if w.x.free == 0 {
-			w.x.full = true
-			break
+	for _, e := range w.entered {
+		i := w.x.slot(e.mark)
+		if w.x.marks[i] != 0 {
+			return errCollision
 		}
-		*w.x.slot(s) = s
-		w.x.free--
+		w.x.marks[i], w.x.groups[i] = e.mark, e.group
 	}
 	w.entered = w.entered[:0]
+	return nil
 }
-
-// indexReader reads an index that is not written any more, for one goroutine.
-type indexReader struct {
-	x      *sessionIndex
-	rest   *lookup           // for sessions the index had no room for
-	recent map[string]uint32 // what was looked up last; none for what is not there
-}
-
-const (
-	none       = ^uint32(0)
-	mostRecent = 1 << 16
-)
-
-func (x *sessionIndex) reader(c *sqlite3.SQLiteConn) (*indexReader, error) {
-	rest, err := newLookup(c, `SELECT channel_name||'', event_date||'' FROM session_sources WHERE session_id = ?`)
-	return &indexReader{x: x, rest: rest, recent: map[string]uint32{}}, err
-}
-
-// group returns the number of a session's group, and whether there is such a
-// session.
-func (r *indexReader) group(session string) (number uint32, there bool, err error) {
-	m := r.x.mark(session)
-	if s := r.x.slot(m); s.marked(m) {
-		return s.group, true, nil
-	}
-	if !r.x.full {
-		return 0, false, nil
-	}
-	n, ok := r.recent[session]
-	if !ok {
-		row, err := r.rest.get(session)
-		if err != nil {
-			return 0, false, err
-		}
-		n = none
-		if row != nil {
-			channel, _ := row[0].(string)
-			date, _ := row[1].(string)
-			n = r.x.number[key{channel, date}]
-		}
-		if len(r.recent) >= mostRecent {
-			clear(r.recent)
-		}
-		r.recent[session] = n
-	}
-	return n, n != none, nil
-}
-
-func (r *indexReader) close() error { return r.rest.close() }
