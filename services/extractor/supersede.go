@@ -86,10 +86,10 @@ func (e *extractor) underWay(ctx context.Context) ([]*run.State, error) {
 }
 
 // supersededError ends a run whose source has changed while it was interrupted.
-type supersededError struct{ run, by string }
+type supersededError struct{ by string }
 
 func (s *supersededError) Error() string {
-	return fmt.Sprintf("the source data changed while run %s was interrupted; run %s takes them as they are now, and uses what was scored of journeys that are the same", s.run, s.by)
+	return fmt.Sprintf("the source data changed while the run was interrupted; run %s takes them as they are now, and uses what was scored of journeys that are the same", s.by)
 }
 
 // SupersededBy returns the run that takes its place, for the failed run.
@@ -112,7 +112,7 @@ func (e *extractor) unchanged(ctx context.Context, db store.Source, accepted *ih
 	if err := e.Bus.PublishRequest(ctx, next); err != nil {
 		return fmt.Errorf("ask for run %s: %w", next.GetRunId(), err)
 	}
-	return errkind.As(errkind.Run, &supersededError{accepted.GetRequest().GetRunId(), next.GetRunId()})
+	return errkind.As(errkind.Run, &supersededError{next.GetRunId()})
 }
 
 // successor returns the id of the run that takes a run's place: always the
