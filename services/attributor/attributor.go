@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,7 +111,8 @@ func (c Config) ModelParams(text string) (*ihcmodel.Params, error) {
 
 // Run scores chunks until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
-	a := &attributor{cfg: cfg, Deps: d, ended: d.Bus.WatchEnded(ctx), runs: map[string]*settings{}, metrics: newMetrics(d.Metrics)}
+	a := &attributor{cfg: cfg, Deps: d, runs: map[string]*settings{}, metrics: newMetrics(d.Metrics)}
+	a.ended = d.Bus.WatchEnded(ctx, a.forget)
 	params, err := cfg.ModelParams("")
 	if err != nil {
 		return err
@@ -137,7 +140,7 @@ type attributor struct {
 	metrics *metrics
 
 	mu   sync.Mutex
-	runs map[string]*settings
+	runs map[string]*settings // those under way
 	// sandboxes are the API sandboxes met so far, by URL.
 	sandboxes map[string]*scoring.Calls
 }
@@ -145,7 +148,6 @@ type attributor struct {
 // settings is what one run is scored with.
 type settings struct {
 	scorer scoring.Scorer
-	meter  *stream.Meter
 
 	pausing sync.Mutex
 	paused  bool   // told so
@@ -189,22 +191,31 @@ func (a *attributor) unanswered(ctx context.Context, chunk *ihcv1.JourneyChunk) 
 	case err == nil:
 		return errAnswered
 	default:
-		return stream.Retry(err, time.Second)
+		return err
 	}
 }
 
-// gate holds workers back while the API wants to be left alone.
+// gate holds workers back while the API wants to be left alone. It goes without
+// saying that this is over when a chunk is scored: see [service.Deps.Outcome].
 func (a *attributor) gate(ctx context.Context) {
 	for _, b := range a.breakers() {
 		b.Wait(ctx, func(why error) {
-			a.Log.Warn("waiting for the IHC API", "reason", why)
+			a.SetReady(why)
 			a.mu.Lock()
-			defer a.mu.Unlock()
-			for _, s := range a.runs {
-				s.meter.Add(ctx, func(p *ihcv1.Progress) { p.Waiting = why.Error() })
+			runs := slices.Collect(maps.Keys(a.runs))
+			a.mu.Unlock()
+			for _, id := range runs {
+				a.Bus.Waiting(ctx, id, why.Error())
 			}
 		})
 	}
+}
+
+// forget lets go of what is kept of a run that has ended.
+func (a *attributor) forget(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.runs, id)
 }
 
 // handle takes one chunk to its published result, and only then lets go of it
@@ -216,11 +227,11 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 	}
 	id := chunk.GetRunId()
 	if a.ended.Has(id) {
-		return nil
+		return a.Outcome(ctx, nil, id) // nor is anything waited for with it
 	}
 	s, err := a.settings(ctx, id)
 	if err != nil {
-		return a.endRun(ctx, id, err)
+		return a.Outcome(ctx, err, id)
 	}
 	// A result that is there already was published by somebody who could not
 	// acknowledge any more. Where scoring costs money, the look is taken right
@@ -242,62 +253,50 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 		Model:    s.scorer.Name(), Requests: done.Requests, Revision: chunk.GetRevision(),
 	})
 	if err != nil {
-		return err
+		return a.Outcome(ctx, err, id)
 	}
 	a.metrics.chunk(chunk)
-	s.meter.Add(ctx, func(p *ihcv1.Progress) {
+	a.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) {
 		p.Conversions += uint64(len(chunk.GetJourneys()) + len(chunk.GetOutcomes()))
 		p.Chunks++
 		p.Requests += uint64(done.Requests)
 		p.Waiting = ""
 	})
-	return nil
+	return a.Outcome(ctx, nil, id)
 }
 
-// trouble decides what becomes of a chunk that could not be scored.
+// trouble says what it means that a chunk could not be scored.
 func (a *attributor) trouble(ctx context.Context, s *settings, m stream.Message[*ihcv1.JourneyChunk], err error) error {
+	id := m.Body.GetRunId()
 	var e *ihcapi.Error
 	var refused *refusedError
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, stream.ErrVoid), errors.Is(err, errAnswered):
-		return nil
+		err = nil
 	case errors.As(err, &refused):
-		return a.pause(ctx, s, m.Body.GetRunId(), refused.budget)
+		err = a.pause(ctx, s, id, refused.budget)
 	case !errors.As(err, &e):
-		return a.endRun(ctx, m.Body.GetRunId(), err)
 	case e.Kind == ihcapi.Transient:
-		a.Log.Warn("the IHC API did not answer a chunk; it will be asked again", "run", m.Body.GetRunId(), "chunk", m.Body.GetChunk(), "tries", m.Tries, "error", err)
-		s.meter.Add(ctx, func(p *ihcv1.Progress) { p.Retries++ })
+		a.Log.Warn("the IHC API did not answer a chunk; it will be asked again", "run", id, "chunk", m.Body.GetChunk(), "tries", m.Tries, "error", err)
+		a.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) { p.Retries++ })
 		tries := m.Tries
 		var repeated *scoring.Repeated
 		if errors.As(err, &repeated) {
 			tries = repeated.Times
 		}
-		return stream.Retry(err, max(e.RetryAfter, retryDelay(tries)))
+		err = stream.Retry(err, max(e.RetryAfter, retryDelay(tries)))
 	default: // the key or the address: no chunk of the run will do better
-		return a.endRun(ctx, m.Body.GetRunId(), errkind.As(errkind.Environment, err))
+		err = errkind.As(errkind.Environment, err)
 	}
+	return a.Outcome(ctx, err, id)
 }
 
 // retryDelay grows from half a second to half a minute, with jitter.
 func retryDelay(tries uint64) time.Duration {
 	d := 500 * time.Millisecond << min(tries-1, 6)
 	return d/2 + rand.N(d/2)
-}
-
-// endRun tells everybody that a run cannot go on, after which its chunks are
-// let go: they stay in the stream, to be replayed once the cause is mended.
-func (a *attributor) endRun(ctx context.Context, id string, err error) error {
-	if errkind.KindOf(err) == errkind.Run {
-		return err
-	}
-	a.Log.Error("run failed", "run", id, "error", err)
-	if err := a.Bus.PublishEvent(ctx, run.Failed(id, stream.StageAttributor, err)); err != nil {
-		return stream.Retry(err, time.Second)
-	}
-	return nil
 }
 
 // settings returns what a run is scored with, as its event accepted says.
@@ -317,14 +316,11 @@ func (a *attributor) settings(ctx context.Context, id string) (*settings, error)
 	if err != nil {
 		return nil, err
 	}
-	s = &settings{scorer: scorer, meter: a.Bus.Meter(id)}
+	s = &settings{scorer: scorer}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if was := a.runs[id]; was != nil {
 		return was, nil // another worker was faster, and has counted
-	}
-	if len(a.runs) >= 100 {
-		clear(a.runs)
 	}
 	a.runs[id] = s
 	return s, nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
+	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -24,6 +25,7 @@ type Config struct {
 // Run processes run requests, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	e := &extractor{cfg: cfg, Deps: d, ended: d.Bus.WatchEnded(ctx)}
+	d.Check(service.Database, func(ctx context.Context) error { return source.Check(ctx, cfg.Database) })
 	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
 }
 
@@ -66,24 +68,20 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	case err == nil:
 		return nil // a request published twice, or delivered again after its last step
 	case !errors.Is(err, stream.ErrNotFound):
-		return stream.Retry(err, time.Second)
+		return e.Outcome(ctx, err, id)
 	}
 	log.Info("run requested", "tries", m.Tries)
 	start := time.Now()
 	counts, err := e.extract(ctx, id, m.Body)
 	switch {
-	case ctx.Err() != nil, errors.Is(err, errEnded):
-		return ctx.Err() // stopping, in which case it goes on elsewhere; or cancelled
-	case stream.Transient(err):
-		return stream.Retry(err, time.Second) // NATS went away in the middle: no reason to fail the run
+	case errors.Is(err, errEnded):
+		err = nil // cancelled, or failed elsewhere
 	case err == nil:
 		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", counts.GetAttributed(),
 			"touchpoints", counts.GetTouchpoints(), "seconds", time.Since(start).Seconds())
-		return nil
 	}
-	log.Error("run failed", "error", err)
-	if err := e.Bus.PublishEvent(ctx, run.Failed(id, stream.StageExtractor, err)); err != nil {
-		return stream.Retry(err, time.Second)
+	if err := e.Outcome(ctx, err, id); err != nil {
+		return err
 	}
 	if m.Body.err != nil {
 		return stream.Poison(m.Body.err) // keep the bytes for whoever wonders (invariant 5)
