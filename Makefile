@@ -7,7 +7,7 @@ SHELL       := bash
 export CGO_ENABLED := 1
 
 # The modules of go.work, each after those it depends on.
-MODULES  := proto internal $(sort $(wildcard services/*)) cmd/ihc tests
+MODULES  := proto internal $(sort $(wildcard services/*)) embedded cmd/ihc tests
 PACKAGES := $(MODULES:%=./%/...)
 
 # The tools, each pinned in a module of its own (tools/<name>/go.mod), so that

@@ -6,6 +6,8 @@ require github.com/ihc-pipeline/ihc/proto v0.0.0
 
 require github.com/ihc-pipeline/ihc/internal v0.0.0
 
+require github.com/ihc-pipeline/ihc/embedded v0.0.0
+
 require github.com/ihc-pipeline/ihc/services/extractor v0.0.0
 
 require github.com/ihc-pipeline/ihc/services/attributor v0.0.0
@@ -50,6 +52,7 @@ require (
 )
 
 replace (
+	github.com/ihc-pipeline/ihc/embedded => ../../embedded
 	github.com/ihc-pipeline/ihc/internal => ../../internal
 	github.com/ihc-pipeline/ihc/proto => ../../proto
 	github.com/ihc-pipeline/ihc/services/attributor => ../../services/attributor

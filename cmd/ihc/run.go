@@ -1,18 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime/pprof"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/ihc-pipeline/ihc/embedded"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
@@ -122,8 +123,8 @@ and its run is followed to the end.`,
 	f.requestFlags.add(cmd)
 	f.natsFlags.add(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.db, "db", "", "SQLite database `file`")
-	fs.StringVar(&f.out, "out", ".", "`directory` for the report's files")
+	fs.StringVar(&f.db, "db", "", "SQLite database `file` (IHC_DB)")
+	fs.StringVar(&f.out, "out", ".", "`directory` for the report's files (IHC_OUT)")
 	fs.StringVar(&f.dataDir, "data-dir", "", "`directory` to keep the streams in, so that an interrupted run goes on (default: a temporary one)")
 	fs.StringVar(&f.apiURL, "api-url", "", "base `URL` of the IHC API (IHC_API_URL)")
 	fs.StringVar(&f.payloads, "payloads", "", "`directory` to save each API request's body in, such as request_payloads")
@@ -175,6 +176,12 @@ func (f *runFlags) execute(cmd *cobra.Command) (*ihcv1.Report, error) {
 		return nil, err
 	}
 	remote := f.url(f.db == "")
+	if f.db == "" && remote == "" {
+		f.db = os.Getenv("IHC_DB")
+	}
+	if !cmd.Flags().Changed("out") {
+		f.out = cmp.Or(os.Getenv("IHC_OUT"), f.out)
+	}
 	switch {
 	case f.db != "" && remote != "":
 		return nil, errkind.Inputf("--db runs here and --nats on a running stack: give one of them")
@@ -277,14 +284,14 @@ type localRun struct {
 }
 
 func runLocally(ctx context.Context, cmd *cobra.Command, l localRun) (*ihcv1.Report, error) {
-	for _, p := range []*string{&l.out, &l.db} {
-		abs, err := filepath.Abs(*p)
-		if err != nil {
-			return nil, err
-		}
-		*p = abs
+	config, err := embedded.FromEnv(l.config)
+	if err == nil {
+		err = config.At(l.db, l.out)
 	}
-	if err := makeWritable(l.out); err != nil {
+	if err == nil {
+		err = makeWritable(config.Reporter.Out)
+	}
+	if err != nil {
 		return nil, err
 	}
 	dir, done, err := dataDir(l.dataDir)
@@ -292,12 +299,13 @@ func runLocally(ctx context.Context, cmd *cobra.Command, l localRun) (*ihcv1.Rep
 		return nil, err
 	}
 	defer done()
-	p := &pipeline{Database: l.db, Out: l.out, Dir: dir, Keep: l.dataDir != "", Attributor: l.config, Log: l.log}
-	running, client, err := p.start(ctx)
+	config.Dir, config.Keep, config.Log = dir, l.dataDir != "", l.log
+	p, running, err := embedded.Start(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	defer p.stop()
+	defer p.Stop()
+	client := p.Client
 	id, err := l.resume(running, cmd, client)
 	if err != nil {
 		return nil, err
@@ -311,7 +319,7 @@ func runLocally(ctx context.Context, cmd *cobra.Command, l localRun) (*ihcv1.Rep
 	}
 	l.request.RunId = id
 	report, err := follow(running, client, id, l.progress)
-	if cause := context.Cause(running); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
+	if cause := embedded.Cause(running); err != nil && cause != nil {
 		return nil, cause // a service gave up
 	}
 	var stop *stoppedError
