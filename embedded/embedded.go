@@ -136,10 +136,15 @@ func (p *Pipeline) prepare(ctx context.Context) (*stream.Client, error) {
 	}
 	settings := p.config.Streams.Settings()
 	settings.Packed = p.config.Keep // there is no time to gain by it, only room on the disk
-	if err := stream.EnsureOn(ctx, nc, settings); err != nil {
+	client, err := (*stream.Client)(nil), stream.EnsureOn(ctx, nc, settings)
+	if err == nil {
+		client, err = stream.New(ctx, nc, stream.Options{Stage: "ihc", Log: p.config.Log})
+	}
+	if err != nil {
+		nc.Close()
 		return nil, errkind.As(errkind.Environment, err)
 	}
-	return stream.New(ctx, nc, stream.Options{Stage: "ihc", Log: p.config.Log})
+	return client, nil
 }
 
 // URL returns the address of the NATS server, "" where it does not listen.
@@ -152,6 +157,7 @@ func (p *Pipeline) Stop() {
 	<-p.stopped // what went wrong is the running context's cause
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	_ = p.Client.Close(ctx) // the caller is done with it
 	if p.config.Keep {
 		p.server.Stop(ctx)
 	} else {

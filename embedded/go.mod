@@ -4,11 +4,14 @@ go 1.26.0
 
 require (
 	github.com/ihc-pipeline/ihc/internal v0.0.0
+	github.com/ihc-pipeline/ihc/proto v0.0.0
 	github.com/ihc-pipeline/ihc/services/attributor v0.0.0
 	github.com/ihc-pipeline/ihc/services/extractor v0.0.0
 	github.com/ihc-pipeline/ihc/services/reporter v0.0.0
 	github.com/ihc-pipeline/ihc/services/writer v0.0.0
 	github.com/nats-io/nats.go v1.55.0
+	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
 )
 
 require (
@@ -16,7 +19,6 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
-	github.com/ihc-pipeline/ihc/proto v0.0.0 // indirect
 	github.com/kelseyhightower/envconfig v1.4.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/mattn/go-sqlite3 v1.14.53 // indirect
@@ -31,6 +33,7 @@ require (
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/shopspring/decimal v1.6.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect

@@ -69,9 +69,10 @@ func (c Streams) Validate() error {
 	return nil
 }
 
-// FromEnv fills a struct of envconfig fields and calls its Validate method
-// where it has one. An empty variable counts as one that is not set, since
-// that is what compose passes for a variable left out. Errors are input faults.
+// FromEnv fills a struct of envconfig fields and calls its methods Load, which
+// may read files the environment names, and Validate, where it has them. An
+// empty variable counts as one that is not set, since that is what compose
+// passes for a variable left out. Errors are input faults, or those of Load.
 func FromEnv[C any]() (C, error) {
 	var c C
 	unsetEmpty(reflect.TypeOf(c))
@@ -81,6 +82,11 @@ func FromEnv[C any]() (C, error) {
 			return c, errkind.Inputf("environment variable %s: %q is no %s", p.KeyName, shown(p.KeyName, p.Value), p.TypeName)
 		}
 		return c, errkind.Inputf("environment: %w", err)
+	}
+	if l, ok := any(&c).(interface{ Load() error }); ok {
+		if err := l.Load(); err != nil {
+			return c, err
+		}
 	}
 	if v, ok := any(c).(interface{ Validate() error }); ok {
 		return c, v.Validate()

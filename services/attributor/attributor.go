@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ import (
 // Config is the attributor's environment.
 type Config struct {
 	APIKey     Secret        `envconfig:"IHC_API_KEY" desc:"key of the IHC API; without one, the built-in model scores"`
+	APIKeyFile string        `envconfig:"IHC_API_KEY_FILE" desc:"path of a file with the key, in place of IHC_API_KEY"`
 	APIURL     string        `envconfig:"IHC_API_URL" default:"https://api.ihc-attribution.com/v1" desc:"base URL of the IHC API"`
 	ConvTypeID string        `envconfig:"IHC_CONV_TYPE_ID" desc:"trained conversion type, for runs that name none"`
 	Model      string        `envconfig:"IHC_MODEL" desc:"api or builtin, for runs that name none; default api with a key, builtin without"`
@@ -57,6 +59,23 @@ func (s Secret) GoString() string { return s.String() }
 // MarshalText hides the text from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// Load reads the key from its file, where that is named and the key itself is
+// not. A file that cannot be read is an environment fault, an empty one an
+// input fault. What the file holds is in no error.
+func (c *Config) Load() error {
+	if c.APIKey != "" || c.APIKeyFile == "" {
+		return nil
+	}
+	data, err := os.ReadFile(c.APIKeyFile)
+	if err != nil {
+		return errkind.Environmentf("IHC_API_KEY_FILE: %w", err)
+	}
+	if c.APIKey = Secret(strings.TrimSpace(string(data))); c.APIKey == "" {
+		return errkind.Inputf("IHC_API_KEY_FILE: %s is empty; put the key in it", c.APIKeyFile)
+	}
+	return nil
+}
+
 // Validate returns an input fault that names the variable that is wrong.
 func (c Config) Validate() error {
 	switch {
@@ -69,7 +88,7 @@ func (c Config) Validate() error {
 	case c.Model != "" && c.Model != run.ModelAPI && c.Model != run.ModelBuiltin:
 		return errkind.Inputf("IHC_MODEL is %q: use %s or %s", c.Model, run.ModelAPI, run.ModelBuiltin)
 	case c.Model == run.ModelAPI && c.APIKey == "":
-		return errkind.Inputf("IHC_MODEL is api but IHC_API_KEY is not set")
+		return errkind.Inputf("IHC_MODEL is api but IHC_API_KEY is not set, nor is IHC_API_KEY_FILE")
 	}
 	return nil
 }
