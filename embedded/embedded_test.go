@@ -106,13 +106,6 @@ func (u *up) reported() {
 	require.NoError(u.t, u.Client.Follow(ctx, "run", func(e stream.StoredEvent) bool { return e.Event.GetReported() == nil }))
 }
 
-func (u *up) extracted() {
-	u.t.Helper()
-	ctx, cancel := context.WithTimeout(u.t.Context(), patience)
-	defer cancel()
-	require.NoError(u.t, u.Client.Follow(ctx, "run", func(e stream.StoredEvent) bool { return e.Event.GetExtracted() == nil }))
-}
-
 func TestMissingDatabaseIsToldBeforeAnyRun(t *testing.T) {
 	u := start(t, nil)
 	for _, stage := range []string{stream.StageExtractor, stream.StageWriter, stream.StageReporter} {
@@ -135,6 +128,20 @@ func TestLockedDatabaseIsToldAndWaitedFor(t *testing.T) {
 	_, err = db.Exec("BEGIN EXCLUSIVE")
 	require.NoError(t, err)
 	u.says("is locked by another program")
+	_, err = db.Exec("ROLLBACK")
+	require.NoError(t, err)
+	u.says("ready")
+
+	// One that can be read and not written is told by whoever has to write.
+	u.request(&ihcv1.RunRequest{})
+	u.reported()
+	_, err = db.Exec("BEGIN IMMEDIATE")
+	require.NoError(t, err)
+	require.NoError(t, u.Client.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "again", ReplayOf: "run", ReplayFrom: run.FromResults}))
+	u.says("writer work: ")
+	require.Contains(t, u.ready(), "is locked by another program")
+	require.NoError(t, u.Client.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "another"}))
+	u.says("extractor work: waiting to write to the database")
 	_, err = db.Exec("ROLLBACK")
 	require.NoError(t, err)
 	u.says("ready")

@@ -45,6 +45,30 @@ func (d Deps) Check(name string, check func(context.Context) error) {
 	}
 }
 
+// Slow says what is waited for with some runs, if that takes longer than a
+// second, until over is called. It is for waiting that happens elsewhere, in the
+// database for example.
+func (d Deps) Slow(ctx context.Context, why string, runs ...string) (over func()) {
+	told := make(chan struct{})
+	timer := time.AfterFunc(time.Second, func() {
+		defer close(told)
+		d.SetReady(errors.New(why))
+		for _, id := range runs {
+			d.Bus.Waiting(ctx, id, why)
+		}
+	})
+	return func() {
+		if timer.Stop() {
+			return
+		}
+		<-told
+		d.SetReady(nil)
+		for _, id := range runs {
+			d.Bus.Waiting(ctx, id, "")
+		}
+	}
+}
+
 // Service is one of those a process runs.
 type Service struct {
 	// Stage is its name, and that of its NATS user.
@@ -160,7 +184,7 @@ func (p *Process) one(ctx context.Context, s Service, part func(string) string) 
 // orderly returns nil for whatever a service ends with once it was told to.
 func orderly(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was told to stop, and what that led to is no trouble
 	}
 	return err
 }

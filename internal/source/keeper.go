@@ -23,9 +23,13 @@ type Keeper struct {
 	id FileID
 }
 
+// keeperBusy is how long a keeper's statements wait for a lock unless opts say
+// otherwise: a service tries again, and says meanwhile what it waits for.
+const keeperBusy = time.Second
+
 // NewKeeper returns a keeper of the database at path, to be opened with opts.
 func NewKeeper(path string, mode Mode, opts ...Option) *Keeper {
-	return &Keeper{path: path, mode: mode, opts: opts}
+	return &Keeper{path: path, mode: mode, opts: append([]Option{BusyTimeout(keeperBusy)}, opts...)}
 }
 
 // DB returns the database that is at the path now. Its errors are those of

@@ -68,7 +68,7 @@ func (e *extractor) accept(ctx context.Context, db *sql.DB, req *ihcv1.RunReques
 	for _, label := range unknown {
 		warnings = append(warnings, fmt.Sprintf("warning: redistribution label %q matches no channel of the data and changes nothing", label))
 	}
-	if err := e.createIndices(ctx); err != nil {
+	if err := e.createIndices(ctx, req.GetRunId()); err != nil {
 		return err
 	}
 	for _, w := range warnings {
@@ -98,8 +98,10 @@ func unknownLabels(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest) ([]st
 	return unknown, nil
 }
 
-func (e *extractor) createIndices(ctx context.Context) error {
+func (e *extractor) createIndices(ctx context.Context, id string) error {
+	begun := e.Slow(ctx, "waiting to write to the database, which another program writes to", id)
 	db, err := source.Open(ctx, e.cfg.Database, source.Write)
+	begun()
 	if err != nil {
 		return err
 	}
