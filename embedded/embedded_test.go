@@ -87,8 +87,13 @@ func (u *up) says(text string) {
 
 func (u *up) waitsFor(stage, text string) {
 	u.t.Helper()
+	u.runWaitsFor("run", stage, text)
+}
+
+func (u *up) runWaitsFor(run, stage, text string) {
+	u.t.Helper()
 	require.Eventually(u.t, func() bool {
-		p, err := u.Client.Progress(u.t.Context(), "run")
+		p, err := u.Client.Progress(u.t.Context(), run)
 		return err == nil && strings.Contains(p[stage].GetWaiting(), text) && (text != "" || p[stage].GetWaiting() == "")
 	}, patience, 10*time.Millisecond)
 }
@@ -166,6 +171,8 @@ func TestAnAPIThatIsAwayIsTold(t *testing.T) {
 	u.request(&ihcv1.RunRequest{Model: run.ModelAPI})
 	u.says("attributor work: ")
 	u.waitsFor(stream.StageAttributor, "503")
+	require.NoError(t, u.Client.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "behind-it", Model: run.ModelAPI}))
+	u.runWaitsFor("behind-it", stream.StageAttributor, "503")
 	close(answering)
 	u.says("ready") // the run failed, and with it ends the waiting
 }

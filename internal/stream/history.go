@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -304,27 +305,30 @@ type Ended struct {
 // WatchEnded returns an [Ended] that knows the past, and keeps it up to date
 // until ctx ends. It waits for as long as NATS is away.
 //
-// forget is called with each run that is over in one way or another, those
-// reported among them, and those of the past: so that what a process keeps of
-// a run goes when the run does. The client's meter of the run goes as well.
-func (c *Client) WatchEnded(ctx context.Context, forget ...func(run string)) *Ended {
+// heard is called with the event of each run that begins ([EventAccepted]) or is
+// over ([EventReported], [EventFailed], [EventCancelled]), those of the past
+// among them: so that what a process keeps of a run goes when the run does. The
+// client's meter of the run goes as well.
+func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run string)) *Ended {
 	e := &Ended{runs: map[string]bool{}}
 	known := make(chan struct{})
 	go func() {
 		once := sync.OnceFunc(func() { close(known) })
 		defer once()
 		for ctx.Err() == nil {
-			subjects := []string{eventSubject(EventFailed, "*"), eventSubject(EventCancelled, "*"), eventSubject(EventReported, "*")}
+			var subjects []string
+			for _, event := range []Event{EventAccepted, EventReported, EventFailed, EventCancelled} {
+				subjects = append(subjects, eventSubject(event, "*"))
+			}
 			err := c.follow(ctx, Runs, true, subjects, once, func(m jetstream.Msg) bool {
 				run, _ := place(m.Subject())
-				if m.Subject() != eventSubject(EventReported, run) {
-					e.mu.Lock()
-					e.runs[run] = true
-					e.mu.Unlock()
+				event := Event(strings.Split(m.Subject(), ".")[3])
+				e.hear(event, run)
+				if event != EventAccepted {
+					c.forget(run)
 				}
-				c.forget(run)
-				for _, f := range forget {
-					f(run)
+				for _, f := range heard {
+					f(event, run)
 				}
 				return true
 			})
@@ -339,6 +343,15 @@ func (c *Client) WatchEnded(ctx context.Context, forget ...func(run string)) *En
 	}()
 	<-known
 	return e
+}
+
+func (e *Ended) hear(event Event, run string) {
+	if event != EventFailed && event != EventCancelled {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.runs[run] = true
 }
 
 // Has says whether the run was ended.

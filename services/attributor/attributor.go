@@ -131,7 +131,8 @@ func (c Config) ModelParams(text string) (*ihcmodel.Params, error) {
 // Run scores chunks until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	a := &attributor{cfg: cfg, Deps: d, runs: map[string]*settings{}, metrics: newMetrics(d.Metrics)}
-	a.ended = d.Bus.WatchEnded(ctx, a.forget)
+	a.Ready = func(err error) { a.setWaiting(err); d.SetReady(err) }
+	a.ended = d.Bus.WatchEnded(ctx, func(e stream.Event, id string) { a.hear(ctx, e, id) })
 	params, err := cfg.ModelParams("")
 	if err != nil {
 		return err
@@ -160,6 +161,8 @@ type attributor struct {
 
 	mu   sync.Mutex
 	runs map[string]*settings // those under way
+	// waiting is what all are waited with for, nil while all is well.
+	waiting error
 	// sandboxes are the API sandboxes met so far, by URL.
 	sandboxes map[string]*scoring.Calls
 }
@@ -230,11 +233,30 @@ func (a *attributor) gate(ctx context.Context) {
 	}
 }
 
-// forget lets go of what is kept of a run that has ended.
-func (a *attributor) forget(id string) {
+func (a *attributor) setWaiting(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.runs, id)
+	a.waiting = err
+}
+
+// hear lets go of what is kept of a run that has ended, and tells one that
+// begins for what it will have to wait. With the last run ends the waiting, too:
+// another replica may have seen it through.
+func (a *attributor) hear(ctx context.Context, e stream.Event, id string) {
+	a.mu.Lock()
+	waiting := a.waiting
+	if e != stream.EventAccepted {
+		delete(a.runs, id)
+	}
+	last := len(a.runs) == 0
+	a.mu.Unlock()
+	switch {
+	case waiting == nil:
+	case e == stream.EventAccepted:
+		a.Bus.Waiting(ctx, id, waiting.Error())
+	case last:
+		a.SetReady(nil)
+	}
 }
 
 // handle takes one chunk to its published result, and only then lets go of it

@@ -335,7 +335,7 @@ func TestARunIsForgottenWhenItEnds(t *testing.T) {
 	var a *attributor
 	b.Service(stream.StageAttributor, func(ctx context.Context, d service.Deps) error {
 		a = &attributor{Deps: d, runs: map[string]*settings{}}
-		a.ended = d.Bus.WatchEnded(ctx, a.forget)
+		a.ended = d.Bus.WatchEnded(ctx, func(e stream.Event, id string) { a.hear(ctx, e, id) })
 		bus <- d
 		<-ctx.Done()
 		return nil
