@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/sandbox"
@@ -299,89 +296,6 @@ func TestSecretsAreHidden(t *testing.T) {
 	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%s %q", c.APIKey, c.APIKey)} {
 		require.NotContains(t, text, "very secret")
 	}
-}
-
-func TestKeyFromAFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "key")
-	require.NoError(t, os.WriteFile(path, []byte("of-the-file\n"), 0o600))
-	t.Setenv("IHC_API_KEY_FILE", path)
-	t.Setenv("IHC_API_KEY", "")
-	c, err := service.FromEnv[Config]()
-	require.NoError(t, err)
-	require.Equal(t, Secret("of-the-file"), c.APIKey)
-	require.Equal(t, run.ModelAPI, c.DefaultModel())
-
-	t.Setenv("IHC_API_KEY", "of-the-environment")
-	c, err = service.FromEnv[Config]()
-	require.NoError(t, err)
-	require.Equal(t, Secret("of-the-environment"), c.APIKey, "the variable comes first")
-
-	t.Setenv("IHC_API_KEY", "")
-	require.NoError(t, os.WriteFile(path, []byte(" \n"), 0o600))
-	_, err = service.FromEnv[Config]()
-	require.ErrorContains(t, err, "is empty")
-	require.Equal(t, errkind.Input, errkind.KindOf(err))
-	require.NoError(t, os.Remove(path))
-	_, err = service.FromEnv[Config]()
-	require.ErrorContains(t, err, "IHC_API_KEY_FILE")
-	require.Equal(t, errkind.Environment, errkind.KindOf(err))
-}
-
-// What a process keeps of a run goes when the run ends, and not before.
-func TestARunIsForgottenWhenItEnds(t *testing.T) {
-	t.Parallel()
-	b := streamtest.New(t)
-	bus := make(chan service.Deps, 1)
-	var a *attributor
-	b.Service(stream.StageAttributor, func(ctx context.Context, d service.Deps) error {
-		a = &attributor{Deps: d, runs: map[string]*settings{}}
-		a.ended = d.Bus.WatchEnded(ctx, func(e stream.Event, id string) { a.hear(ctx, e, id) })
-		bus <- d
-		<-ctx.Done()
-		return nil
-	})
-	d := <-bus
-	const runs = 150
-	id := func(i int) string { return fmt.Sprintf("run-%d", i) }
-	for i := range runs {
-		b.Event(id(i), &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{Model: run.ModelBuiltin}}}})
-		_, err := a.settings(b.Ctx, id(i))
-		require.NoError(t, err)
-		d.Bus.MeterOf(id(i)).Add(b.Ctx, func(p *ihcv1.Progress) { p.Chunks = 1 })
-	}
-	require.Len(t, a.runs, runs, "all of them are under way")
-	first := d.Bus.MeterOf(id(0))
-	require.Same(t, first, d.Bus.MeterOf(id(0)))
-	b.Event(id(0), &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{}}})
-	b.Event(id(1), &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Failed{Failed: &ihcv1.RunFailed{}}})
-	b.Event(id(2), &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}})
-	require.Eventually(t, func() bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return len(a.runs) == runs-3
-	}, 50*time.Second, 10*time.Millisecond)
-	require.NotSame(t, first, d.Bus.MeterOf(id(0)))
-	require.False(t, a.ended.Has(id(0)), "a run that was reported may be scored again")
-	require.True(t, a.ended.Has(id(1)))
-}
-
-func TestConfigIsChecked(t *testing.T) {
-	t.Parallel()
-	good := Config{Workers: 1, Timeout: time.Second}
-	require.NoError(t, good.Validate())
-	for says, spoil := range map[string]func(*Config){
-		"IHC_CONCURRENCY":        func(c *Config) { c.Workers = 0 },
-		"IHC_REQUEST_RATE":       func(c *Config) { c.Rate = -1 },
-		"IHC_MODEL is \"magic\"": func(c *Config) { c.Model = "magic" },
-		"IHC_API_KEY is not set": func(c *Config) { c.Model = run.ModelAPI },
-	} {
-		c := good
-		spoil(&c)
-		require.ErrorContains(t, c.Validate(), says)
-	}
-	require.Equal(t, run.ModelBuiltin, Config{}.DefaultModel())
-	require.Equal(t, run.ModelAPI, Config{APIKey: "k"}.DefaultModel())
-	require.Equal(t, run.ModelBuiltin, Config{APIKey: "k", Model: run.ModelBuiltin}.DefaultModel())
 }
 
 // A key in an error of the API must not get out with it.
