@@ -147,6 +147,7 @@ func TestLockedDatabaseIsToldAndWaitedFor(t *testing.T) {
 	require.Contains(t, u.ready(), "is locked by another program")
 	require.NoError(t, u.Client.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "another"}))
 	u.says("extractor work: waiting to write to the database")
+	u.runWaitsFor("another", stream.StageExtractor, "waiting to write to the database")
 	_, err = db.Exec("ROLLBACK")
 	require.NoError(t, err)
 	u.says("ready")
@@ -175,6 +176,8 @@ func TestAnAPIThatIsAwayIsTold(t *testing.T) {
 	u.runWaitsFor("behind-it", stream.StageAttributor, "503")
 	close(answering)
 	u.says("ready") // the run failed, and with it ends the waiting
+	u.waitsFor(stream.StageAttributor, "")
+	u.runWaitsFor("behind-it", stream.StageAttributor, "")
 }
 
 func TestAFullStreamIsTold(t *testing.T) {

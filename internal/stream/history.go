@@ -325,7 +325,7 @@ func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run stri
 				event := Event(strings.Split(m.Subject(), ".")[3])
 				e.hear(event, run)
 				if event != EventAccepted {
-					c.forget(run)
+					c.forget(ctx, run)
 				}
 				for _, f := range heard {
 					f(event, run)

@@ -72,8 +72,10 @@ func (c *Client) newMeter(run string) *Meter {
 	return m
 }
 
-// forget lets go of what the client keeps of a run that has ended.
-func (c *Client) forget(run string) {
+// forget lets go of what the client keeps of a run that has ended, for which
+// nothing waits any more.
+func (c *Client) forget(ctx context.Context, run string) {
+	c.Waiting(ctx, run, "")
 	c.meters.mu.Lock()
 	defer c.meters.mu.Unlock()
 	delete(c.meters.all, run)

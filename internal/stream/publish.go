@@ -82,7 +82,7 @@ func (c *Client) PublishEvent(ctx context.Context, e *ihcv1.RunEvent) error {
 		return err
 	}
 	if name == EventReported || name == EventFailed || name == EventCancelled {
-		c.forget(e.GetRunId())
+		c.forget(ctx, e.GetRunId())
 	}
 	return nil
 }
