@@ -7,7 +7,7 @@ SHELL       := bash
 export CGO_ENABLED := 1
 
 # The modules of go.work, each after those it depends on.
-MODULES  := proto internal $(sort $(wildcard services/*)) embedded cmd/ihc deploy tests
+MODULES  := proto internal store $(sort $(wildcard services/*)) embedded cmd/ihc deploy tests
 PACKAGES := $(MODULES:%=./%/...)
 
 # The tools, each pinned in a module of its own (tools/<name>/go.mod), so that
@@ -74,8 +74,8 @@ e2e: needs ## Drive the stack in containers from end to end (needs Docker with C
 ##@ Measure
 
 .PHONY: bench
-bench: needs ## Measure requests, speed, growth and memory; prints a table (some six minutes)
-	go run ./tests/bench -dir $(OUT)/bench $(BENCHARGS)
+bench: needs ## Measure requests, speed, growth, memory and size; prints a table (some six minutes)
+	go run -tags sqlite_dbstat ./tests/bench -dir $(OUT)/bench $(BENCHARGS)
 
 .PHONY: microbench
 microbench: needs ## Run every Go benchmark, with allocations (PKG=./internal/… for one package)

@@ -28,6 +28,7 @@ import (
 	"github.com/ihc-pipeline/ihc/services/extractor"
 	"github.com/ihc-pipeline/ihc/services/reporter"
 	"github.com/ihc-pipeline/ihc/services/writer"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // stack is a NATS server with the configuration the containers run with, and
@@ -145,7 +146,7 @@ func TestUsersMayDoTheirWork(t *testing.T) {
 	s.client(t.Context(), t, stream.UserInit) // makes the streams
 	dir := t.TempDir()
 	db := filepath.Join(dir, "ihc.db")
-	_, err := shop.Generate(t.Context(), db, shop.Config{Sessions: 600})
+	_, err := sqlite.GenerateShop(t.Context(), db, shop.Config{Sessions: 600}, false)
 	require.NoError(t, err)
 	api, err := sandbox.New(sandbox.Config{Faults: sandbox.Faults{Poison: []string{"o_00000002*"}}})
 	require.NoError(t, err)

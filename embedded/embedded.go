@@ -15,12 +15,12 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
-	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/services/extractor"
 	"github.com/ihc-pipeline/ihc/services/reporter"
 	"github.com/ihc-pipeline/ihc/services/writer"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // Config is the settings of everything in the process.
@@ -165,7 +165,7 @@ func (p *Pipeline) Stop() {
 	}
 	// An interrupted extractor may have closed it in the writer's way. One that
 	// was refused has no log, and is not touched.
-	source.Fold(p.config.Writer.Database)
+	open.Settle(p.config.Writer.Database)
 }
 
 // Cause returns why the running context of a pipeline ended: nil where somebody

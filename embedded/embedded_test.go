@@ -23,6 +23,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -60,7 +61,7 @@ func start(t *testing.T, change func(*Config)) *up {
 func (u *up) shop() {
 	u.t.Helper()
 	made := filepath.Join(u.t.TempDir(), "made.db")
-	_, err := shop.Generate(u.t.Context(), made, shop.Config{Sessions: 300})
+	_, err := sqlite.GenerateShop(u.t.Context(), made, shop.Config{Sessions: 300}, false)
 	require.NoError(u.t, err)
 	require.NoError(u.t, os.Rename(made, u.db))
 }

@@ -9,6 +9,7 @@ require (
 	github.com/ihc-pipeline/ihc/services/extractor v0.0.0
 	github.com/ihc-pipeline/ihc/services/reporter v0.0.0
 	github.com/ihc-pipeline/ihc/services/writer v0.0.0
+	github.com/ihc-pipeline/ihc/store v0.0.0
 	github.com/nats-io/nats.go v1.55.0
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
@@ -32,6 +33,7 @@ require (
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
+	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/shopspring/decimal v1.6.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
@@ -49,4 +51,5 @@ replace (
 	github.com/ihc-pipeline/ihc/services/extractor => ../services/extractor
 	github.com/ihc-pipeline/ihc/services/reporter => ../services/reporter
 	github.com/ihc-pipeline/ihc/services/writer => ../services/writer
+	github.com/ihc-pipeline/ihc/store => ../store
 )

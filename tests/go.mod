@@ -14,11 +14,14 @@ require (
 	google.golang.org/protobuf v1.36.12
 )
 
+require github.com/rivo/uniseg v0.4.7 // indirect
+
 require (
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/ihc-pipeline/ihc/store v0.0.0
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
@@ -29,6 +32,7 @@ require (
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
+	github.com/shopspring/decimal v1.6.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
@@ -43,4 +47,5 @@ replace (
 	github.com/ihc-pipeline/ihc/services/extractor => ../services/extractor
 	github.com/ihc-pipeline/ihc/services/reporter => ../services/reporter
 	github.com/ihc-pipeline/ihc/services/writer => ../services/writer
+	github.com/ihc-pipeline/ihc/store => ../store
 )

@@ -8,11 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/services/reporter"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 func newDemoCmd() *cobra.Command {
@@ -31,21 +33,21 @@ The same seed makes the same shop.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			start := time.Now()
 			db := filepath.Join(out, "shop.db")
-			stats, err := shop.Generate(cmd.Context(), db, shop.Config{Seed: seed, Replace: true})
+			stats, err := sqlite.GenerateShop(cmd.Context(), db, shop.Config{Seed: seed}, true)
 			if err != nil {
 				return err
 			}
-			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "made a shop: %s sessions, %s conversions\n", thousands(uint64(stats.Sessions)), thousands(uint64(stats.Conversions)))
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "made a shop: %s sessions, %s conversions\n", human.Thousands(stats.Sessions), human.Thousands(stats.Conversions))
 			req, err := run.Complete(&ihcv1.RunRequest{Model: run.ModelBuiltin})
 			if err != nil {
 				return errkind.As(errkind.Run, err)
 			}
 			config := attributor.Config{Workers: 2}
-			if err := chooseModel(cmd.Context(), cmd, &config, req); err != nil {
+			if err := chooseModel(cmd.Context(), cmd.ErrOrStderr(), &config, req); err != nil {
 				return err
 			}
-			report, err := runLocally(cmd.Context(), cmd, localRun{request: req, config: config, db: db, out: out,
-				log: quietLog(verbose), progress: newProgress(cmd.ErrOrStderr())})
+			_, report, err := localRun{request: req, config: config, db: db, out: out,
+				log: quietLog(verbose), say: cmd.ErrOrStderr(), progress: newProgress(cmd.ErrOrStderr())}.do(cmd.Context())
 			if err != nil {
 				return err
 			}

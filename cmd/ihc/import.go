@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/importer"
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/store/importer"
 )
 
 func newImportCmd() *cobra.Command {
@@ -51,14 +51,14 @@ Exit codes: 0 imported and sound; 2 it was refused, or has errors;
 			if err != nil {
 				return err
 			}
-			report, err := validateFile(cmd, imported.Path, source.Options{})
+			report, err := validateFile(cmd, imported.Path, findings.Options{})
 			if err != nil {
 				return fmt.Errorf("%w (it is kept as %s)", err, imported.Path)
 			}
 			if asJSON {
 				err = printJSON(cmd.OutOrStdout(), jsonImport{imported, newJSONReport(report)})
 			} else {
-				printValidation(cmd.OutOrStdout(), "imported "+imported.Path, report, source.Options{}, false)
+				printValidation(cmd.OutOrStdout(), "imported "+imported.Path, report, findings.Options{}, false)
 			}
 			return errors.Join(err, judge(report, false))
 		},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -11,14 +10,20 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/unit"
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // newModelCmd is "ihc model": the built-in model's parameters.
@@ -157,7 +162,7 @@ func showParams(w io.Writer, p *ihcmodel.Params) error {
 		_, _ = fmt.Fprintln(table, "  channel\tinitializer\tholder\tcloser")
 		for _, name := range p.Channels() {
 			s := p.ChannelScores[name]
-			_, _ = fmt.Fprintf(table, "  %s\t%.2f\t%.2f\t%.2f\n", strings.Join(strings.Fields(name), " "), s.Initializer, s.Holder, s.Closer)
+			_, _ = fmt.Fprintf(table, "  %s\t%.2f\t%.2f\t%.2f\n", human.Cut(human.Printable(name), maxName), s.Initializer, s.Holder, s.Closer)
 		}
 		_ = table.Flush()
 	}
@@ -186,30 +191,12 @@ func writePlots(log io.Writer, dir string, p *ihcmodel.Params) error {
 		if err := plot.WriteSVG(&svg); err != nil {
 			return err
 		}
-		if err := writeFile(filepath.Join(dir, name), []byte(svg.String())); err != nil {
+		if err := atomicfile.WriteBytes(filepath.Join(dir, name), 0o644, []byte(svg.String())); err != nil {
 			return err
 		}
 	}
 	_, err := fmt.Fprintf(log, "wrote %s and %s\n", filepath.Join(dir, "initializer-curve.svg"), filepath.Join(dir, "closer-curve.svg"))
 	return err
-}
-
-// writeFile writes a file whole or not at all.
-func writeFile(path string, data []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".incomplete-*")
-	if err != nil {
-		return errkind.Environmentf("%s cannot be written: %w", path, err)
-	}
-	_, err = temp.Write(data)
-	err = errors.Join(err, temp.Chmod(0o644), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(temp.Name()) // best effort; the error to tell is the first
-		return errkind.Environmentf("%s cannot be written: %w", path, err)
-	}
-	return nil
 }
 
 func newModelValidateCmd() *cobra.Command {
@@ -260,7 +247,7 @@ near the published shop's. The vendor advises 10,000 to 100,000 journeys.`,
 			if err != nil {
 				return err
 			}
-			if err := writeFile(out, trained.Params.JSON()); err != nil {
+			if err := atomicfile.WriteBytes(out, 0o644, trained.Params.JSON()); err != nil {
 				return err
 			}
 			if err := writePlots(cmd.ErrOrStderr(), plots, trained.Params); err != nil {
@@ -279,92 +266,68 @@ near the published shop's. The vendor advises 10,000 to 100,000 journeys.`,
 
 // train checks the database's data and learns from its journeys.
 func train(ctx context.Context, path, name string) (*ihcmodel.Trained, error) {
-	db, err := source.Open(ctx, path, source.Read)
+	db := open.Database(path)
+	defer db.Close() //nolint:errcheck // only read
+	found, err := db.Validate(ctx, findings.Options{})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = db.Close() }() // only read
-	report, err := source.Validate(ctx, db, source.Options{})
-	if err != nil {
-		return nil, err
-	}
-	if err := report.Err(); err != nil {
+	if err := found.Err(); err != nil {
 		return nil, err
 	}
 	if name == "" {
 		name = "trained on " + filepath.Base(path)
 	}
 	provenance := fmt.Sprintf("%d conversions from %s to %s; curves and channel scores learned as docs/ihc-model.md says, phase weights of published-shop",
-		report.Conversions, report.FirstConversion, report.LastConversion)
+		found.Conversions, found.FirstConversion, found.LastConversion)
 	journeys := &journeyReader{ctx: ctx, db: db}
 	trained, err := ihcmodel.Train(name, provenance, journeys.all())
 	switch {
 	case journeys.err != nil:
-		return nil, source.Explain(path, journeys.err)
+		return nil, journeys.err
 	case errors.Is(err, ihcmodel.ErrNothingToLearn):
 		return nil, errkind.Inputf("%s: %w", path, err)
 	}
 	return trained, err
 }
 
-// journeySQL gives the journeys' sessions, journey by journey, by time: all
-// sessions of the conversion's user strictly before it.
-const journeySQL = `
-SELECT c.conv_id, s.event_date || ' ' || s.event_time, s.channel_name, s.holder_engagement, s.closer_engagement, s.impression_interaction
-FROM conversions AS c
-JOIN session_sources AS s ON s.user_id = c.user_id
- AND s.event_date || ' ' || s.event_time < c.conv_date || ' ' || c.conv_time
-ORDER BY c.conv_id, s.event_date, s.event_time, s.session_id`
-
 // journeyReader reads journeys from the database, each time anew. err is what
 // ended the last reading early.
 type journeyReader struct {
 	ctx context.Context
-	db  *sql.DB
+	db  store.Source
 	err error
 }
 
+// anyLength is more sessions than a journey can have.
+const anyLength = 1 << 30
+
+var errEnough = errors.New("no more journeys are wanted")
+
 func (r *journeyReader) all() iter.Seq[[]ihcmodel.Session] {
 	return func(yield func([]ihcmodel.Session) bool) {
-		if r.err == nil {
-			r.err = r.read(yield)
+		if r.err != nil {
+			return
 		}
-	}
-}
-
-func (r *journeyReader) read(yield func([]ihcmodel.Session) bool) error {
-	rows, err := r.db.QueryContext(r.ctx, journeySQL)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }() // Err below tells what matters
-	var journey []ihcmodel.Session
-	var of string
-	for rows.Next() {
-		var conversion, at string
-		var s ihcmodel.Session
-		if err := rows.Scan(&conversion, &at, &s.Channel, &s.Holder, &s.Closer, &s.Impression); err != nil {
-			return err
-		}
-		parsed, err := time.Parse(time.DateTime, at) // takes a fraction too
-		if err != nil {
-			return fmt.Errorf("session of conversion %q: %w", conversion, err)
-		}
-		s.TimeMicros = parsed.UnixMicro()
-		if conversion != of && len(journey) > 0 {
-			if !yield(journey) {
+		start, end := run.Range(nil)
+		var sessions []ihcmodel.Session
+		err := r.db.Journeys(r.ctx, journey.Options{Start: start, End: end, MaxSessions: anyLength}, func(j journey.Journey) error {
+			if j.Count == 0 {
 				return nil
 			}
-			journey = journey[:0]
+			sessions = sessions[:0]
+			for _, s := range j.Sessions {
+				engaged := unit.Engagement(s.Flags)
+				sessions = append(sessions, ihcmodel.Session{TimeMicros: s.Time, Channel: s.Channel,
+					Holder: engaged.Holder(), Closer: engaged.Closer(), Impression: engaged.Impression()})
+			}
+			if !yield(sessions) {
+				return errEnough
+			}
+			return nil
+		})
+		if !errors.Is(err, errEnough) {
+			r.err = err
 		}
-		of = conversion
-		journey = append(journey, s)
 	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if len(journey) > 0 {
-		yield(journey)
-	}
-	return nil
 }

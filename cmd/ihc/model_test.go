@@ -14,7 +14,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // called runs one command on its own and returns what it printed.
@@ -46,7 +46,7 @@ func journeysDB(t *testing.T, users, sessions int) string {
 	db, err := sql.Open("sqlite3", "file:"+path)
 	require.NoError(t, err)
 	var script strings.Builder
-	script.WriteString(source.Schema + "BEGIN;")
+	script.WriteString(sqlite.Schema + "BEGIN;")
 	for u := range users {
 		for s := range sessions {
 			fmt.Fprintf(&script, "INSERT INTO session_sources VALUES ('u%d-s%d', 'u%d', '2023-09-01', '%02d:00:00', '%c', 1, %d, 0);",
@@ -161,7 +161,7 @@ func TestModelTrainSaysWhatIsWrong(t *testing.T) {
 		{errkind.Environment, "no such file", []string{"--db", shop + "-not", "--out", out}},
 		{errkind.Input, "is no SQLite database", []string{"--db", text, "--out", out}},
 		{errkind.Input, "no journey has two sessions or more", []string{"--db", journeysDB(t, 3, 1), "--out", out}},
-		{errkind.Environment, "cannot be written", []string{"--db", shop, "--out", filepath.Join(text, "x", "params.json")}},
+		{errkind.Environment, "cannot write", []string{"--db", shop, "--out", filepath.Join(text, "x", "params.json")}},
 		{errkind.Environment, "--plots", []string{"--db", shop, "--out", out + "2", "--plots", filepath.Join(text, "plots")}},
 	} {
 		_, _, err := called(t, newModelCmd(), "", append([]string{"train"}, tc.args...)...)

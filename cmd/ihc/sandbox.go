@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/sandbox"
@@ -182,11 +183,7 @@ func announce(path string, addr net.Addr) (withdraw func(), err error) {
 		}
 		url = "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 	}
-	temp := path + ".new"
-	if err := os.WriteFile(temp, []byte(url+"/v1\n"), 0o644); err != nil {
-		return nil, errkind.Environmentf("--url-file: %w", err)
-	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := atomicfile.WriteBytes(path, 0o644, []byte(url+"/v1\n")); err != nil {
 		return nil, errkind.Environmentf("--url-file: %w", err)
 	}
 	return func() { _ = os.Remove(path) }, nil

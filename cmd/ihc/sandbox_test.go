@@ -64,7 +64,7 @@ func oneCall(t *testing.T, url, key string) error {
 	require.NoError(t, err)
 	defer client.Close()
 	body := ihcapi.AppendRequest(nil, []ihcapi.Session{{ConversionID: "c", SessionID: "s", Conversion: true}}, nil)
-	_, err = client.Compute(t.Context(), "any", body)
+	_, err = client.Compute(t.Context(), "any", body, 1)
 	return err
 }
 

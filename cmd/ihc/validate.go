@@ -9,13 +9,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 func newValidateCmd() *cobra.Command {
 	var db string
-	var opts source.Options
+	var opts findings.Options
 	var asJSON, strict bool
 	cmd := &cobra.Command{
 		Use:   "validate --db FILE",
@@ -59,25 +62,22 @@ Exit codes: 0 sound; 2 there are errors (with --strict: or warnings);
 	return cmd
 }
 
-func validateFile(cmd *cobra.Command, path string, opts source.Options) (*source.Report, error) {
-	if err := source.CheckRange(opts.StartDate, opts.EndDate); err != nil {
+func validateFile(cmd *cobra.Command, path string, opts findings.Options) (*findings.Findings, error) {
+	if err := civil.CheckRange("--start-date", opts.StartDate, "--end-date", opts.EndDate); err != nil {
 		return nil, err
 	}
-	db, err := source.Open(cmd.Context(), path, source.Read)
-	if err != nil {
-		return nil, err
-	}
+	db := open.Database(path)
 	defer db.Close() //nolint:errcheck // only read
-	return source.Validate(cmd.Context(), db, opts)
+	return db.Validate(cmd.Context(), opts)
 }
 
 // judge returns nil for sound data.
-func judge(r *source.Report, strict bool) error {
+func judge(r *findings.Findings, strict bool) error {
 	if err := r.Err(); err != nil {
 		return err
 	}
-	if n := r.Count(source.Warning); strict && n > 0 {
-		return errkind.Inputf("source data: %s, which --strict takes for errors", countOf(n, "warning"))
+	if n := r.Count(findings.Warning); strict && n > 0 {
+		return errkind.Inputf("source data: %s, which --strict takes for errors", human.Count(n, "warning"))
 	}
 	return nil
 }
@@ -93,11 +93,11 @@ type jsonReport struct {
 	Errors   int  `json:"errors"`
 	Warnings int  `json:"warnings"`
 	Notes    int  `json:"notes"`
-	*source.Report
+	*findings.Findings
 }
 
-func newJSONReport(r *source.Report) jsonReport {
-	return jsonReport{r.Count(source.Error) == 0, r.Count(source.Error), r.Count(source.Warning), r.Count(source.Note), r}
+func newJSONReport(r *findings.Findings) jsonReport {
+	return jsonReport{r.Count(findings.Error) == 0, r.Count(findings.Error), r.Count(findings.Warning), r.Count(findings.Note), r}
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -109,17 +109,17 @@ func printJSON(w io.Writer, v any) error {
 
 // printValidation prints a report for people: a title, what is there, and the
 // findings.
-func printValidation(w io.Writer, title string, r *source.Report, opts source.Options, strict bool) {
+func printValidation(w io.Writer, title string, r *findings.Findings, opts findings.Options, strict bool) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(n int64, format string, args ...any) {
-		_, _ = fmt.Fprintf(t, "%s\t %s\n", thousands(uint64(max(n, 0))), fmt.Sprintf(format, args...))
+		_, _ = fmt.Fprintf(t, "%s\t %s\n", human.Thousands(max(n, 0)), fmt.Sprintf(format, args...))
 	}
 	_, _ = fmt.Fprintln(w, title)
-	row(r.Sessions, "sessions%s, %s", between(r.FirstSession, r.LastSession), countOf(int(r.Channels), "channel"))
+	row(r.Sessions, "sessions%s, %s", between(r.FirstSession, r.LastSession), human.Count(r.Channels, "channel"))
 	if opts.StartDate == "" && opts.EndDate == "" {
 		row(r.Conversions, "conversions%s", between(r.FirstConversion, r.LastConversion))
 	} else {
-		row(r.Conversions, "conversions%s, %s of them in range", between(r.FirstConversion, r.LastConversion), thousands(uint64(max(r.ConversionsInRange, 0))))
+		row(r.Conversions, "conversions%s, %s of them in range", between(r.FirstConversion, r.LastConversion), human.Thousands(max(r.ConversionsInRange, 0)))
 	}
 	row(r.Costs, "costs")
 	_ = t.Flush()
@@ -131,7 +131,7 @@ func printValidation(w io.Writer, title string, r *source.Report, opts source.Op
 	if judge(r, strict) != nil {
 		verdict = "not sound"
 	}
-	_, _ = fmt.Fprintf(w, "%s: %s, %s, %s\n", verdict, countOf(r.Count(source.Error), "error"), countOf(r.Count(source.Warning), "warning"), countOf(r.Count(source.Note), "note"))
+	_, _ = fmt.Fprintf(w, "%s: %s, %s, %s\n", verdict, human.Count(r.Count(findings.Error), "error"), human.Count(r.Count(findings.Warning), "warning"), human.Count(r.Count(findings.Note), "note"))
 }
 
 func between(first, last string) string {
@@ -139,12 +139,4 @@ func between(first, last string) string {
 		return ""
 	}
 	return " from " + first + " to " + last
-}
-
-// countOf says how many there are of something.
-func countOf(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/shop"
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // command runs one command with arguments and returns what it printed on
@@ -35,7 +35,7 @@ func command(t *testing.T, cmd *cobra.Command, args ...string) (string, error) {
 func sampleShop(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shop.db")
-	_, err := shop.Generate(t.Context(), path, shop.Config{Sessions: 600})
+	_, err := sqlite.GenerateShop(t.Context(), path, shop.Config{Sessions: 600}, false)
 	require.NoError(t, err)
 	db, err := sql.Open("sqlite3", path)
 	require.NoError(t, err)
@@ -81,7 +81,7 @@ func TestValidateCommand(t *testing.T) {
 		"warning":        {withWarning, nil, 0, []string{"\nwarning: conversions.revenue: 1 row: ", "\nsound: 0 errors, 2 warnings"}, ""},
 		"warning strict": {withWarning, []string{"--strict"}, 2, []string{"\nnot sound: 0 errors, 2 warnings"}, "2 warnings, which --strict"},
 		"errors":         {withErrors, nil, 2, []string{"\nerror: conversions.conv_date: 3 rows: ", "\nerror: session_costs: the table is missing", "\nnot sound: 2 errors"}, "and 1 more error"},
-		"wrong date":     {"", []string{"--start-date", "1.6.2023"}, 2, nil, "no date of the calendar"},
+		"wrong date":     {"", []string{"--start-date", "1.6.2023"}, 2, nil, "is no date: write it as YYYY-MM-DD"},
 		"wrong range":    {"", []string{"--start-date", "2023-06-02", "--end-date", "2023-06-01"}, 2, nil, "swap them"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestValidateCommandJSON(t *testing.T) {
 		Sound    bool
 		Errors   int
 		Sessions int64
-		Findings []source.Finding
+		Findings []sqlite.Finding
 	}
 	d := json.NewDecoder(bytes.NewBufferString(out))
 	require.NoError(t, d.Decode(&got))

@@ -159,3 +159,27 @@ func ParseTimestamp(s string) (micros int64, err error) {
 	}
 	return 0, fmt.Errorf("timestamp %s is not of the form %q, with or without a zone like %q", quote(s), TimestampLayout, " +0400")
 }
+
+// quote returns s in quotes on one line, and not all of a long one.
+func quote(s string) string { return `"` + brief(s) + `"` }
+
+const (
+	mostShown = 200           // bytes of a text that brief shows
+	mostRead  = 4 * mostShown // bytes of a text that brief looks at
+)
+
+// brief returns s on one line of printable text, and not all of a long one.
+func brief(s string) string {
+	var b strings.Builder
+	for _, r := range strings.Join(strings.Fields(s[:min(len(s), mostRead)]), " ") {
+		if b.Len() > mostShown {
+			b.WriteString("…")
+			break
+		}
+		if r < ' ' || r == 0x7f {
+			r = utf8.RuneError
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

@@ -26,9 +26,9 @@ func fullRequest() []Session {
 	return sessions
 }
 
-func fullReply() []byte {
+func replyOf(rows int) []byte {
 	reply := &Response{StatusCode: StatusOK, HasValue: true}
-	for _, s := range fullRequest() {
+	for _, s := range fullRequest()[:rows] {
 		reply.Values = append(reply.Values, Value{ConversionID: s.ConversionID, SessionID: s.SessionID, Score: ihcmodel.Score{IHC: 333, Closer: 4161}})
 	}
 	return AppendResponse(nil, reply)
@@ -55,11 +55,17 @@ func BenchmarkParseRequest(b *testing.B) {
 }
 
 func BenchmarkDecodeResponse(b *testing.B) {
-	body := fullReply()
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		_, err := DecodeResponse(bytes.NewReader(body), 1<<24)
-		require.NoError(b, err)
+	for _, plan := range []string{"free", "paid"} {
+		b.Run(plan, func(b *testing.B) {
+			limits, err := PlanLimits(plan)
+			require.NoError(b, err)
+			body := replyOf(limits.Sessions)
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := DecodeResponse(bytes.NewReader(body), 1<<24, limits.Sessions)
+				require.NoError(b, err)
+			}
+		})
 	}
 }

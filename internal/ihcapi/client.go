@@ -96,12 +96,18 @@ func parseBaseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// Compute sends one body, made by [AppendRequest], to be scored by the trained
-// conversion type, and returns the reply if it is a success or a partial one.
+// rowsTaken is how many rows a reply may have to a request of so many
+// sessions: enough to tell what is wrong with a reply that has each row twice
+// or rows nobody asked for, and no more.
+func rowsTaken(sessions int) int { return 2*sessions + 100 }
+
+// Compute sends one body, made by [AppendRequest] of so many sessions, to be
+// scored by the trained conversion type, and returns the reply if it is a
+// success or a partial one.
 //
 // Every other outcome is an *[Error], but for the end of ctx, whose error is
 // returned as it is: then nobody is waiting.
-func (c *Client) Compute(ctx context.Context, convTypeID string, body []byte) (*Response, error) {
+func (c *Client) Compute(ctx context.Context, convTypeID string, body []byte, sessions int) (*Response, error) {
 	target := *c.base
 	target.Path += ComputePath
 	target.RawQuery = url.Values{ConvTypeParam: {convTypeID}}.Encode()
@@ -115,7 +121,7 @@ func (c *Client) Compute(ctx context.Context, convTypeID string, body []byte) (*
 		return nil, c.lost(ctx, err)
 	}
 	defer drain(reply)
-	decoded, err := DecodeResponse(reply.Body, c.maxReply)
+	decoded, err := DecodeResponse(reply.Body, c.maxReply, rowsTaken(sessions))
 	if err != nil && attempt.Err() != nil {
 		return nil, c.lost(ctx, err) // the time was up in the middle of the reply
 	}

@@ -1,6 +1,7 @@
 package ihcapi
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func TestCallAsDocumented(t *testing.T) {
 		}
 		write(w, `{"statusCode":200,"partialFailureErrors":[],"value":[{"conversion_id":"c1","session_id":"s1","initializer":1.0,"holder":0.0,"closer":1.0,"ihc":1.0}]}`)
 	})
-	got, err := client.Compute(t.Context(), "my type&x", []byte("the body"))
+	got, err := client.Compute(t.Context(), "my type&x", []byte("the body"), 1)
 	require.NoError(t, err)
 	require.Len(t, got.Values, 1)
 }
@@ -91,7 +92,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 				w.WriteHeader(tc.http)
 				write(w, tc.body)
 			})
-			got, err := client.Compute(t.Context(), "x", nil)
+			got, err := client.Compute(t.Context(), "x", nil, 0)
 			if tc.kind == ok {
 				require.NoError(t, err)
 				require.NotNil(t, got)
@@ -113,7 +114,7 @@ func TestRefusalNamesItsRows(t *testing.T) {
 	client, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) {
 		write(w, `{"statusCode":406,"partialFailureErrors":[{"trigger":{"conversion_id":"c7","session_id":"s7"},"reason":"odd","statusCode":406}]}`)
 	})
-	_, err := client.Compute(t.Context(), "x", nil)
+	_, err := client.Compute(t.Context(), "x", nil, 0)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, []PartialFailure{{"c7", "s7", "odd", 406}}, e.Failures)
@@ -140,7 +141,7 @@ func TestRetryAfter(t *testing.T) {
 		w.Header().Set("Retry-After", "7")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
-	_, err := client.Compute(t.Context(), "x", nil)
+	_, err := client.Compute(t.Context(), "x", nil, 0)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, 7*time.Second, e.RetryAfter)
@@ -159,7 +160,7 @@ func TestConnectionLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client, _ := setup(t, handler)
-			_, err := client.Compute(t.Context(), "x", nil)
+			_, err := client.Compute(t.Context(), "x", nil, 0)
 			var e *Error
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, Transient, e.Kind)
@@ -167,7 +168,7 @@ func TestConnectionLost(t *testing.T) {
 	}
 	client, server := setup(t, nil)
 	server.Close()
-	_, err := client.Compute(t.Context(), "x", nil)
+	_, err := client.Compute(t.Context(), "x", nil, 0)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, Transient, e.Kind)
@@ -195,14 +196,14 @@ func TestTimeoutIsTransientAndCancelIsNot(t *testing.T) {
 		<-arrived
 		cancel()
 	}()
-	_, err := client.Compute(ctx, "x", nil)
+	_, err := client.Compute(ctx, "x", nil, 0)
 	require.ErrorIs(t, err, context.Canceled)
 	var e *Error
 	require.NotErrorAs(t, err, &e)
 
 	client.timeout = 50 * time.Millisecond
 	for _, convType := range []string{"no headers", "headers first"} {
-		_, err = client.Compute(t.Context(), convType, nil)
+		_, err = client.Compute(t.Context(), convType, nil, 0)
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, Transient, e.Kind)
 		require.Contains(t, err.Error(), "did not answer within 50ms")
@@ -217,7 +218,7 @@ func TestWrongCertificateIsNotRetried(t *testing.T) {
 	t.Cleanup(server.Close)
 	client, err := NewClient(ClientConfig{BaseURL: server.URL, Key: testKey})
 	require.NoError(t, err)
-	_, err = client.Compute(t.Context(), "x", nil)
+	_, err = client.Compute(t.Context(), "x", nil, 0)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, Unexpected, e.Kind)
@@ -228,11 +229,28 @@ func TestTooLargeAReply(t *testing.T) {
 	t.Parallel()
 	client, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) { write(w, strings.Repeat(" ", 100)) })
 	client.maxReply = 50
-	_, err := client.Compute(t.Context(), "x", nil)
+	_, err := client.Compute(t.Context(), "x", nil, 0)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.ErrorIs(t, err, ErrTooLarge)
 	require.Equal(t, Unexpected, e.Kind)
+}
+
+// TestTooManyRowsAreNotAskedForAgain: the next reply would have as many.
+func TestTooManyRowsAreNotAskedForAgain(t *testing.T) {
+	t.Parallel()
+	client, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		zipped := gzip.NewWriter(w)
+		write(zipped, `{"statusCode":200,"value":[`+strings.Repeat("0,", 1<<20)+`0]}`)
+		_ = zipped.Close()
+	})
+	_, err := client.Compute(t.Context(), "x", nil, 1)
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	require.ErrorIs(t, err, ErrTooLarge)
+	require.Equal(t, Unexpected, e.Kind)
+	require.Contains(t, err.Error(), "(102 rows of value)")
 }
 
 // TestKeyGoesNowhereElse: not along a redirect, not into an error, not with a ping.
@@ -246,7 +264,7 @@ func TestKeyGoesNowhereElse(t *testing.T) {
 		client, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL+"/?k="+r.Header.Get(KeyHeader), status)
 		})
-		_, err := client.Compute(t.Context(), "x", nil)
+		_, err := client.Compute(t.Context(), "x", nil, 0)
 		var e *Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, Unexpected, e.Kind)
@@ -271,14 +289,14 @@ func TestKeyGoesNowhereElse(t *testing.T) {
 		write(w, `{"statusCode":206,"partialFailureErrors":[{"reason":"`+key+`"}],"value":[{"conversion_id":"c","session_id":"s","ihc":"`+key+`"}]}`)
 	})
 	require.NoError(t, client.Ping(t.Context()), "any status will do")
-	_, err := client.Compute(t.Context(), "fail", nil)
+	_, err := client.Compute(t.Context(), "fail", nil, 0)
 	requireNoKey(t, err)
 	require.Contains(t, err.Error(), "the key [key] is wrong")
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "[key]", e.Failures[0].Reason)
 
-	got, err := client.Compute(t.Context(), "x", nil)
+	got, err := client.Compute(t.Context(), "x", nil, 0)
 	require.NoError(t, err)
 	require.Equal(t, "[key]", got.Failures[0].Reason)
 	require.Equal(t, `ihc is "[key]", not a number from 0 to 1`, got.Values[0].Problem)

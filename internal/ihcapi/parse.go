@@ -1,16 +1,26 @@
 package ihcapi
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 )
 
-// wireSession is a row of customer_journeys before it is checked.
+// wireSession is a row of customer_journeys before it is checked: string,
+// json.Number, bool, nil or another JSON value.
 type wireSession struct {
-	conversionID, sessionID, timestamp, channelLabel loose
-	holder, closer, conversion, impression           loose
+	ConversionID any `json:"conversion_id"`
+	SessionID    any `json:"session_id"`
+	Timestamp    any `json:"timestamp"`
+	Channel      any `json:"channel_label"`
+	Holder       any `json:"holder_engagement"`
+	Closer       any `json:"closer_engagement"`
+	Conversion   any `json:"conversion"`
+	Impression   any `json:"impression_interaction"`
 }
 
 // ParseRequest reads the body of a call. It fails where the call as a whole is
@@ -18,32 +28,18 @@ type wireSession struct {
 // a row without conversion_id, a redistribution_parameter that is wrong. A row
 // that is wrong otherwise fails its journey alone: see [Request].
 func ParseRequest(body []byte) (*Request, error) {
-	in := &scanner{data: body}
-	var rows []wireSession
-	var redistribution loose
-	err := in.object(func(name []byte) (err error) {
-		switch string(name) {
-		case "customer_journeys":
-			rows, err = in.sessions()
-		case "redistribution_parameter":
-			redistribution, err = in.value()
-		default:
-			err = fmt.Errorf("unknown field %s", quote(string(name)))
-		}
-		return err
-	})
-	if err == nil {
-		err = in.end()
-	}
+	call, err := object[map[string]json.RawMessage](body)
 	if err != nil {
 		return nil, fmt.Errorf("the request is not understood: %w", err)
 	}
-	if len(rows) == 0 {
-		return nil, errors.New("customer_journeys is missing or empty")
+	for _, name := range slices.Sorted(maps.Keys(*call)) {
+		if name != "customer_journeys" && name != "redistribution_parameter" {
+			return nil, fmt.Errorf("the request is not understood: unknown field %s", quote(name))
+		}
 	}
-	req := &Request{Rows: len(rows), Sessions: make([]Session, 0, len(rows))}
-	if redistribution.given() {
-		r, err := ihcmodel.ParseRedistribution(redistribution)
+	req := &Request{}
+	if raw := (*call)["redistribution_parameter"]; given(raw) {
+		r, err := ihcmodel.ParseRedistribution(raw)
 		if err != nil {
 			return nil, fmt.Errorf("redistribution_parameter: %w", err)
 		}
@@ -51,15 +47,25 @@ func ParseRequest(body []byte) (*Request, error) {
 			req.Redistribution = r
 		}
 	}
+	if err := req.readSessions((*call)["customer_journeys"]); err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+// readSessions reads customer_journeys.
+func (req *Request) readSessions(list json.RawMessage) error {
 	type key struct{ conversion, session string }
-	seen := make(map[key]bool, len(rows))
-	journeys := make(map[string]bool) // by conversion id; true if a row of it failed
-	conversion := ""
-	for i := range rows {
-		s, err := rows[i].read(conversion)
-		conversion = s.ConversionID
+	seen := make(map[key]bool)
+	failed := make(map[string]bool) // by conversion id; true if a row of it failed
+	for row, err := range elements[wireSession](list, true) {
+		req.Rows++
+		if err != nil {
+			return fmt.Errorf("customer_journeys, row %d: %w", req.Rows, err)
+		}
+		s, err := row.read()
 		if s.ConversionID == "" {
-			return nil, fmt.Errorf("customer_journeys, row %d: conversion_id is missing, empty or not text", i+1)
+			return fmt.Errorf("customer_journeys, row %d: conversion_id is missing, empty or not text", req.Rows)
 		}
 		if k := (key{s.ConversionID, s.SessionID}); err == nil && seen[k] {
 			err = fmt.Errorf("session_id %s is twice in the journey", quote(s.SessionID))
@@ -69,98 +75,55 @@ func ParseRequest(body []byte) (*Request, error) {
 		if err != nil {
 			req.Failures = append(req.Failures, PartialFailure{s.ConversionID, s.SessionID, err.Error(), StatusUnparseable})
 		}
-		journeys[s.ConversionID] = journeys[s.ConversionID] || err != nil
+		failed[s.ConversionID] = failed[s.ConversionID] || err != nil
 		req.Sessions = append(req.Sessions, s)
 	}
-	req.Journeys = len(journeys)
-	if len(req.Failures) > 0 {
-		kept := req.Sessions[:0]
-		for _, s := range req.Sessions {
-			if !journeys[s.ConversionID] {
-				kept = append(kept, s)
-			}
-		}
-		req.Sessions = kept
+	if req.Rows == 0 {
+		return errors.New("customer_journeys is missing or empty, or not a list")
 	}
-	return req, nil
+	req.Journeys = len(failed)
+	req.Sessions = slices.DeleteFunc(req.Sessions, func(s Session) bool { return failed[s.ConversionID] })
+	return nil
 }
 
-// sessions reads the list customer_journeys.
-func (s *scanner) sessions() ([]wireSession, error) {
-	var rows []wireSession
-	err := s.array(func() error {
-		var row wireSession
-		err := s.object(func(name []byte) error {
-			v, err := s.value()
-			switch string(name) {
-			case "conversion_id":
-				row.conversionID = v
-			case "session_id":
-				row.sessionID = v
-			case "timestamp":
-				row.timestamp = v
-			case "channel_label":
-				row.channelLabel = v
-			case "holder_engagement":
-				row.holder = v
-			case "closer_engagement":
-				row.closer = v
-			case "conversion":
-				row.conversion = v
-			case "impression_interaction":
-				row.impression = v
-			default:
-				return fmt.Errorf("unknown field %s", quote(string(name)))
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("customer_journeys, row %d: %w", len(rows)+1, err)
-		}
-		rows = append(rows, row)
-		return nil
-	})
-	return rows, err
-}
-
-// read checks the row; with an error, the ids are as far as they could be
-// read. The conversion is likely that of the row before.
-func (w *wireSession) read(conversion string) (s Session, err error) {
-	fail := func(ok bool, field string, raw loose, want string) {
+// read checks the row; with an error, the ids are as far as they could be read.
+func (w *wireSession) read() (s Session, err error) {
+	fail := func(ok bool, field string, sent any, want string) {
 		switch {
 		case ok || err != nil:
-		case !raw.given():
+		case sent == nil:
 			err = fmt.Errorf("%s is missing", field)
 		default:
-			err = fmt.Errorf("%s is %s, not %s", field, brief(string(raw)), want)
+			raw, _ := json.Marshal(sent) // it was JSON before
+			err = fmt.Errorf("%s is %s, not %s", field, shown(raw), want)
 		}
 	}
 	var ok bool
-	s.ConversionID, _ = w.conversionID.textLike(conversion)
-	s.SessionID, ok = w.sessionID.text()
-	fail(ok && s.SessionID != "", "session_id", w.sessionID, "text")
-	stamp, ok := w.timestamp.text()
-	fail(ok, "timestamp", w.timestamp, "text")
+	s.ConversionID, _ = w.ConversionID.(string)
+	s.SessionID, ok = w.SessionID.(string)
+	fail(ok && s.SessionID != "", "session_id", w.SessionID, "text")
+	stamp, ok := w.Timestamp.(string)
+	fail(ok, "timestamp", w.Timestamp, "text")
 	if ok && err == nil {
 		s.TimeMicros, err = ParseTimestamp(stamp)
 	}
-	s.Channel, ok = w.channelLabel.text()
-	fail(ok, "channel_label", w.channelLabel, "text")
+	s.Channel, ok = w.Channel.(string)
+	fail(ok, "channel_label", w.Channel, "text")
 	for _, f := range []struct {
 		name string
-		raw  loose
+		sent any
 		into *bool
 	}{
-		{"holder_engagement", w.holder, &s.Holder},
-		{"closer_engagement", w.closer, &s.Closer},
-		{"conversion", w.conversion, &s.Conversion},
+		{"holder_engagement", w.Holder, &s.Holder},
+		{"closer_engagement", w.Closer, &s.Closer},
+		{"conversion", w.Conversion, &s.Conversion},
+		{"impression_interaction", w.Impression, &s.Impression},
 	} {
-		*f.into, ok = f.raw.flag()
-		fail(ok, f.name, f.raw, "0 or 1")
-	}
-	if w.impression.given() { // the one that may be left out
-		s.Impression, ok = w.impression.flag()
-		fail(ok, "impression_interaction", w.impression, "0 or 1")
+		if f.into == &s.Impression && f.sent == nil {
+			continue // the one that may be left out
+		}
+		*f.into = f.sent == json.Number("1")
+		fail(*f.into || f.sent == json.Number("0"), f.name, f.sent, "0 or 1")
 	}
 	return s, err
 }

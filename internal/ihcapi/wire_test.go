@@ -3,6 +3,8 @@ package ihcapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -106,11 +108,12 @@ func TestParseRequestRefusesTheWhole(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
 		``:                         "ends too early",
-		`[`:                        "byte 1",
+		`[`:                        "ends too early",
+		`]`:                        "byte 1",
 		`{"customer_journeys":[`:   "ends too early",
 		`{"customer_journeys":[]}`: "missing or empty",
 		`{}`:                       "missing or empty",
-		`{"customer_journeys":[` + goodRow + `]} x`:                                                        "where the end belongs",
+		`{"customer_journeys":[` + goodRow + `]} x`:                                                        "byte 179: invalid character 'x' after top-level value",
 		`{"customer_journeys":[` + goodRow + `],"redistribution":{}}`:                                      `unknown field "redistribution"`,
 		`{"customer_journeys":[` + goodRow + `,3]}`:                                                        "row 2",
 		`{"customer_journeys":[` + strings.Replace(goodRow, "channel_label", "channel", 1) + `]}`:          `row 1: unknown field "channel"`,
@@ -118,18 +121,19 @@ func TestParseRequestRefusesTheWhole(t *testing.T) {
 		`{"customer_journeys":[` + strings.Replace(goodRow, `"c1"`, `7`, 1) + `]}`:                         "row 1: conversion_id is missing",
 		`{"customer_journeys":[` + goodRow + `],"redistribution_parameter":{"holder":{"direction":"up"}}}`: "redistribution_parameter: holder",
 		`{"customer_journeys":[` + goodRow + `],"redistribution_parameter":"none"}`:                        "redistribution_parameter: want an object",
-		`{"customer_journeys":[` + strings.Replace(goodRow, `"c1"`, strings.Repeat("[", 1000), 1) + `]}`:   "nested deeper",
-		`{"customer_journeys":[{"conversion_id":"a` + "\n" + `"}]}`:                                        "control characters",
-		`{"customer_journeys":[{"conversion_id":"\q"}]}`:                                                   "an escape",
+		`{"customer_journeys":[` + strings.Replace(goodRow, `"c1"`, strings.Repeat("[", 10_000), 1) + `]}`: "exceeded max depth",
+		`{"customer_journeys":[{"conversion_id":"a` + "\n" + `"}]}`:                                        `invalid character '\n' in string literal`,
+		`{"customer_journeys":[{"conversion_id":"\q"}]}`:                                                   "in string escape code",
 		`{"customer_journeys":[{"conversion_id":"\u12"}]}`:                                                 "hexadecimal",
-		`{"customer_journeys":[{"conversion_id" "x"}]}`:                                                    "a colon",
-		`{"customer_journeys":[{x:1}]}`:                                                                    "a name in quotes",
-		`{"customer_journeys":[{"conversion_id":tru}]}`:                                                    "a value",
-		`{"customer_journeys":[{"conversion_id":1.}]}`:                                                     "a value",
-		`{"customer_journeys":[{"conversion_id":"a"` + "}" + ` {}]}`:                                       "a comma",
+		`{"customer_journeys":[{"conversion_id" "x"}]}`:                                                    "after object key",
+		`{"customer_journeys":[{x:1}]}`:                                                                    "looking for beginning of object key string",
+		`{"customer_journeys":[{"conversion_id":tru}]}`:                                                    "in literal true",
+		`{"customer_journeys":[{"conversion_id":1.}]}`:                                                     "after decimal point in numeric literal",
+		`{"customer_journeys":[{"conversion_id":"a"` + "}" + ` {}]}`:                                       "after array element",
 	} {
 		_, err := ParseRequest([]byte(body))
-		require.ErrorContains(t, err, want, body)
+		require.ErrorContains(t, err, want, "%.200s", body)
+		require.NotContains(t, err.Error(), "\n")
 	}
 }
 
@@ -177,7 +181,7 @@ func TestResponseComesBack(t *testing.T) {
 	require.True(t, json.Valid(body))
 	require.Contains(t, string(body), `{"conversion_id":"c1","session_id":"s1","initializer":1.0,"holder":0.0,"closer":1.0,"ihc":1.0}`)
 	require.Contains(t, string(body), `{"trigger":{"conversion_id":"c1","session_id":"s2"},"reason":"`+ReasonAfterConversion+`","statusCode":206}`)
-	got, err := DecodeResponse(bytes.NewReader(body), 1<<20)
+	got, err := DecodeResponse(bytes.NewReader(body), 1<<20, 10)
 	require.NoError(t, err)
 	require.Equal(t, sent, got)
 	require.JSONEq(t, `{"statusCode":500,"partialFailureErrors":[],"value":null}`, string(AppendResponse(nil, &Response{StatusCode: 500})))
@@ -202,7 +206,7 @@ func TestDecodeResponseKeepsTheGoodRows(t *testing.T) {
 		`null`:                                                            "not an object",
 		`[]`:                                                              "not an object",
 	} {
-		got, err := DecodeResponse(strings.NewReader(`{"statusCode":200,"value":[`+good+`,`+bad+`,`+good+`]}`), 1<<20)
+		got, err := DecodeResponse(strings.NewReader(`{"statusCode":200,"value":[`+good+`,`+bad+`,`+good+`]}`), 1<<20, 10)
 		require.NoError(t, err, bad)
 		require.Len(t, got.Values, 3)
 		require.Contains(t, got.Values[1].Problem, want)
@@ -226,17 +230,17 @@ func TestDecodeResponseOddities(t *testing.T) {
 		`{"partialFailureErrors":[3,{"trigger":5,"reason":false}]}`: {Failures: []PartialFailure{{}}},
 		`{"status\u0043ode":206}`:                                   {StatusCode: 206},
 	} {
-		got, err := DecodeResponse(strings.NewReader(body), 100)
+		got, err := DecodeResponse(strings.NewReader(body), 100, 10)
 		require.NoError(t, err, body)
 		require.Equal(t, want, *got, body)
 	}
 	for _, body := range []string{"", "<html>", `{"statusCode":200,"value":[`, `{"statusCode":200}{`, `[]`, `null`, `{"value":[{"ihc":0.1`, `{"a":01}`} {
-		_, err := DecodeResponse(strings.NewReader(body), 100)
+		_, err := DecodeResponse(strings.NewReader(body), 100, 10)
 		require.ErrorContains(t, err, "not a whole JSON object", body)
 	}
-	_, err := DecodeResponse(strings.NewReader(`{"statusCode":200}`), 17)
+	_, err := DecodeResponse(strings.NewReader(`{"statusCode":200}`), 17, 10)
 	require.ErrorIs(t, err, ErrTooLarge)
-	_, err = DecodeResponse(strings.NewReader(`{"statusCode":200}`), 18)
+	_, err = DecodeResponse(strings.NewReader(`{"statusCode":200}`), 18, 10)
 	require.NoError(t, err)
 }
 
@@ -269,4 +273,40 @@ func TestWireID(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "plain ü", WireID("plain ü"))
 	require.Equal(t, "a\uFFFD\uFFFDb", WireID("a\xff\xfeb"))
+}
+
+// TestReplyWithMoreRowsThanAreTaken: it is given up at the first row too many,
+// before the rest of it fills the memory.
+func TestReplyWithMoreRowsThanAreTaken(t *testing.T) {
+	t.Parallel()
+	const reply = `{"statusCode":200,"partialFailureErrors":[%s],"value":[%s]}`
+	many := strings.Repeat("{},", 10) + "{}"
+	_, err := DecodeResponse(strings.NewReader(fmt.Sprintf(reply, many, many)), 1<<20, 11)
+	require.NoError(t, err)
+	for body, says := range map[string]string{
+		fmt.Sprintf(reply, "", many+",{}"):                         "the reply is larger than is taken (11 rows of value)",
+		fmt.Sprintf(reply, "", strings.Repeat("0,", 100_000)+"0"):  "the reply is larger than is taken (11 rows of value)",
+		fmt.Sprintf(reply, many+",{}", ""):                         "the reply is larger than is taken (11 entries of partialFailureErrors)",
+		fmt.Sprintf(reply, "", strings.Repeat("[", 10_000)):        "exceeded max depth",
+		fmt.Sprintf(reply, "", `{"ihc":NaN},`+many+`,{}`):          "(11 rows of value)",
+		fmt.Sprintf(reply, "", `{"ihc":NaN`):                       "not a whole JSON object: byte",
+		fmt.Sprintf(reply, "", `{"ihc":NaN},{"ihc`) + `\"NaN\"NaN`: "not a whole JSON object: it ends too early",
+	} {
+		_, err := DecodeResponse(strings.NewReader(body), 1<<20, 11)
+		require.ErrorContains(t, err, says, "%.200s", body)
+		require.Equal(t, strings.Contains(says, "(11 "), errors.Is(err, ErrTooLarge), "%.200s", body)
+	}
+}
+
+// TestNonNumbersInTextAreText: NaN means something only where a number belongs.
+func TestNonNumbersInTextAreText(t *testing.T) {
+	t.Parallel()
+	got, err := DecodeResponse(strings.NewReader(`{"message":"NaN \" Infinity","value":[`+
+		`{"conversion_id":"NaN","session_id":"a\"NaN","ihc":1},{"conversion_id":NaN,"session_id":"s","ihc":[NaN, Infinity]},{"conversion_id":"c","session_id":-Infinity}]}`), 1<<20, 10)
+	require.NoError(t, err)
+	require.Equal(t, &Response{HasValue: true, Message: `NaN " Infinity`, Values: []Value{
+		{ConversionID: "NaN", SessionID: `a"NaN`, Score: ihcmodel.Score{IHC: 10000}},
+		{SessionID: "s", Problem: "conversion_id is missing or not text"},
+		{ConversionID: "c", Problem: "session_id is missing or not text"},
+	}}, got)
 }

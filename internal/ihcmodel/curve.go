@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"sort"
+
+	"github.com/ihc-pipeline/ihc/internal/strictjson"
 )
 
 // microsPerHour converts the journeys' clock (microseconds) to the curves' (hours).
@@ -24,7 +26,7 @@ func (k Knot) MarshalJSON() ([]byte, error) { return json.Marshal([2]float64{k.H
 func (k *Knot) UnmarshalJSON(data []byte) error {
 	var pair []*float64
 	if err := json.Unmarshal(data, &pair); err != nil || len(pair) != 2 || pair[0] == nil || pair[1] == nil {
-		return fmt.Errorf("want a knot [hours, value], have %s", brief(data))
+		return fmt.Errorf("want a knot [hours, value], have %s", strictjson.Brief(data))
 	}
 	k.Hours, k.Value = *pair[0], *pair[1]
 	return nil

@@ -1,10 +1,8 @@
 package ihcmodel
 
 import (
-	"encoding/json"
 	"math"
 	"slices"
-	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -261,19 +259,4 @@ func TestNoCut(t *testing.T) {
 	require.NoError(t, err)
 	got := m.Scorer(nil).Score([]Session{{TimeMicros: 0}, {TimeMicros: 1e6 * microsPerHour}}, nil)
 	require.Equal(t, []Share{6667, 3333}, []Share{got[0].Initializer, got[1].Initializer})
-}
-
-func TestShare(t *testing.T) {
-	t.Parallel()
-	for s, want := range map[Share]string{0: "0.0", Whole: "1.0", 5000: "0.5", 4161: "0.4161", 1: "0.0001", 20: "0.002", 20_300: "2.03", -5000: "-0.5"} {
-		require.Equal(t, want, s.String())
-		text, err := json.Marshal(s)
-		require.NoError(t, err)
-		require.Equal(t, want, string(text))
-	}
-	for s := range Whole + 1 {
-		v, err := strconv.ParseFloat(s.String(), 64)
-		require.NoError(t, err)
-		require.Equal(t, v, s.Float())
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/ihc-pipeline/ihc/internal/strictjson"
 )
 
 // Params are what the vendor trains for each customer, and all that differs
@@ -56,13 +58,13 @@ func DefaultParams() *Params {
 // twice or missing, and values [Params.Validate] refuses are errors that name the field.
 func ParseParams(data []byte) (*Params, error) {
 	p := &Params{}
-	err := readFields(data,
-		field{name: "name", into: &p.Name},
-		field{name: "provenance", into: &p.Provenance, optional: true},
-		field{name: "phase_weights", into: &p.PhaseWeights},
-		field{name: "initializer_curve", into: &p.InitializerCurve},
-		field{name: "closer_curve", into: &p.CloserCurve},
-		field{name: "channel_scores", into: (*scoreTable)(&p.ChannelScores)},
+	err := strictjson.Object(data,
+		strictjson.Field{Name: "name", Into: &p.Name},
+		strictjson.Field{Name: "provenance", Into: &p.Provenance, Optional: true},
+		strictjson.Field{Name: "phase_weights", Into: &p.PhaseWeights},
+		strictjson.Field{Name: "initializer_curve", Into: &p.InitializerCurve},
+		strictjson.Field{Name: "closer_curve", Into: &p.CloserCurve},
+		strictjson.Field{Name: "channel_scores", Into: (*scoreTable)(&p.ChannelScores)},
 	)
 	if err != nil {
 		return nil, err
@@ -75,27 +77,27 @@ func ParseParams(data []byte) (*Params, error) {
 
 // UnmarshalJSON reads exactly the three phases, all of them required.
 func (p *Phases) UnmarshalJSON(data []byte) error {
-	return readFields(data,
-		field{name: "initializer", into: &p.Initializer},
-		field{name: "holder", into: &p.Holder},
-		field{name: "closer", into: &p.Closer},
+	return strictjson.Object(data,
+		strictjson.Field{Name: "initializer", Into: &p.Initializer},
+		strictjson.Field{Name: "holder", Into: &p.Holder},
+		strictjson.Field{Name: "closer", Into: &p.Closer},
 	)
 }
 
 type scoreTable map[string]ChannelScore
 
 func (t *scoreTable) UnmarshalJSON(data []byte) error {
-	given, err := members(data)
+	given, err := strictjson.Members(data)
 	if err != nil {
 		return err
 	}
 	*t = make(scoreTable, len(given))
 	for _, m := range given {
 		var s ChannelScore
-		if err := readValue(m.value, &s); err != nil {
-			return fmt.Errorf("%q: %w", m.name, err)
+		if err := strictjson.Value(m.Value, &s); err != nil {
+			return fmt.Errorf("%q: %w", m.Name, err)
 		}
-		(*t)[m.name] = s
+		(*t)[m.Name] = s
 	}
 	return nil
 }

@@ -107,14 +107,6 @@ func TestValidateRefusesWhatJSONCannotHold(t *testing.T) {
 	}
 }
 
-func TestBrief(t *testing.T) {
-	t.Parallel()
-	require.Equal(t, "nothing", brief(nil))
-	require.Equal(t, "a b", brief([]byte(" a\n\tb ")))
-	require.Equal(t, strings.Repeat("ü", 20)+"…", brief([]byte(strings.Repeat("ü", 30))))
-	require.Equal(t, "x"+strings.Repeat("ü", 19)+"…", brief([]byte("x"+strings.Repeat("ü", 30))))
-}
-
 // FuzzParseParams: no file makes the parser panic, and what it takes is a
 // model that scores, and comes back from its own file.
 func FuzzParseParams(f *testing.F) {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+
+	"github.com/ihc-pipeline/ihc/internal/strictjson"
 )
 
 // Direction says which sessions of the journey may receive what a session gives away.
@@ -39,12 +41,12 @@ type Rule struct {
 func ParseRedistribution(data []byte) (*Redistribution, error) {
 	r := &Redistribution{}
 	if err := json.Unmarshal(data, r); err != nil {
-		if _, syntax := members(data); syntax != nil {
+		if _, syntax := strictjson.Members(data); syntax != nil {
 			return nil, syntax // says the same of broken JSON, in our words
 		}
 		return nil, err
 	}
-	if _, err := members(data); err != nil {
+	if _, err := strictjson.Members(data); err != nil {
 		return nil, err // a bare null, which Unmarshal takes for nothing to do
 	}
 	return r, nil
@@ -53,10 +55,10 @@ func ParseRedistribution(data []byte) (*Redistribution, error) {
 // UnmarshalJSON reads and checks as [ParseRedistribution] does.
 func (r *Redistribution) UnmarshalJSON(data []byte) error {
 	var read Redistribution
-	err := readFields(data,
-		field{name: "initializer", into: &read.Initializer, optional: true},
-		field{name: "holder", into: &read.Holder, optional: true},
-		field{name: "closer", into: &read.Closer, optional: true},
+	err := strictjson.Object(data,
+		strictjson.Field{Name: "initializer", Into: &read.Initializer, Optional: true},
+		strictjson.Field{Name: "holder", Into: &read.Holder, Optional: true},
+		strictjson.Field{Name: "closer", Into: &read.Closer, Optional: true},
 	)
 	if err != nil {
 		return err
@@ -68,10 +70,10 @@ func (r *Redistribution) UnmarshalJSON(data []byte) error {
 // UnmarshalJSON reads exactly the three fields, all of them required.
 func (r *Rule) UnmarshalJSON(data []byte) error {
 	var labels []*string
-	err := readFields(data,
-		field{name: "direction", into: &r.Direction},
-		field{name: "receive_threshold", into: &r.ReceiveThreshold},
-		field{name: "redistribution_channel_labels", into: &labels},
+	err := strictjson.Object(data,
+		strictjson.Field{Name: "direction", Into: &r.Direction},
+		strictjson.Field{Name: "receive_threshold", Into: &r.ReceiveThreshold},
+		strictjson.Field{Name: "redistribution_channel_labels", Into: &labels},
 	)
 	if err != nil {
 		return err

@@ -1,5 +1,6 @@
-// Package run knows what a run request may say, how it is spelled in protobuf
-// and JSON, and which id a run has.
+// Package run knows a run's life: what a request may say, how it is spelled in
+// protobuf and JSON, which id a run has, what state its events have brought it
+// to, and how its conversions are counted.
 package run
 
 import (
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -20,12 +22,6 @@ import (
 const (
 	ModelAPI     = "api"
 	ModelBuiltin = "builtin"
-)
-
-// Which stored messages a replay starts from.
-const (
-	FromJourneys = "journeys"
-	FromResults  = "results"
 )
 
 // The limits a request gets that names none: those of the API's free plan,
@@ -87,7 +83,7 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	if r.GetRunId() != "" && !ValidID(r.GetRunId()) {
 		return nil, errkind.Inputf("run_id %q: use 1 to 64 letters, digits, _ or -", r.GetRunId())
 	}
-	if err := checkDates(r); err != nil {
+	if err := civil.CheckRange("start_date", r.GetStartDate(), "end_date", r.GetEndDate()); err != nil {
 		return nil, err
 	}
 	if m := r.GetModel(); m != "" && m != ModelAPI && m != ModelBuiltin {
@@ -124,21 +120,6 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	return r, checkReplay(r)
 }
 
-func checkDates(r *ihcv1.RunRequest) error {
-	for _, d := range []struct{ name, value string }{{"start_date", r.GetStartDate()}, {"end_date", r.GetEndDate()}} {
-		if d.value == "" {
-			continue
-		}
-		if _, err := time.Parse(time.DateOnly, d.value); err != nil {
-			return errkind.Inputf("%s %q is no date: write it as YYYY-MM-DD, for example 2023-09-01", d.name, d.value)
-		}
-	}
-	if r.GetStartDate() != "" && r.GetEndDate() != "" && r.GetStartDate() > r.GetEndDate() {
-		return errkind.Inputf("start_date %s is after end_date %s", r.GetStartDate(), r.GetEndDate())
-	}
-	return nil
-}
-
 // Redistribution returns a request's rules as the model and the API have them;
 // nil for none.
 func Redistribution(p *ihcv1.RedistributionParameter) *ihcmodel.Redistribution {
@@ -155,26 +136,9 @@ func Redistribution(p *ihcv1.RedistributionParameter) *ihcmodel.Redistribution {
 	return &ihcmodel.Redistribution{Initializer: rule(p.GetInitializer()), Holder: rule(p.GetHolder()), Closer: rule(p.GetCloser())}
 }
 
-func checkReplay(r *ihcv1.RunRequest) error {
-	of, from := r.GetReplayOf(), r.GetReplayFrom()
-	switch {
-	case of == "" && from == "":
-		return nil
-	case of == "" || from == "":
-		return errkind.Inputf("a replay names both replay_of (a run) and replay_from (%q or %q)", FromJourneys, FromResults)
-	case !ValidID(of):
-		return errkind.Inputf("replay_of %q is no run id", of)
-	case of == r.GetRunId():
-		return errkind.Inputf("run %s cannot replay itself: leave run_id empty or choose a new one", of)
-	case from != FromJourneys && from != FromResults:
-		return errkind.Inputf("replay_from %q: use %q or %q", from, FromJourneys, FromResults)
-	}
-	return nil
-}
-
 // InRange says whether a UTC date, YYYY-MM-DD, is in the request's range.
 func InRange(r *ihcv1.RunRequest, date string) bool {
-	return (r.GetStartDate() == "" || date >= r.GetStartDate()) && (r.GetEndDate() == "" || date <= r.GetEndDate())
+	return civil.InRange(date, r.GetStartDate(), r.GetEndDate())
 }
 
 // Range returns the request's range as two dates that always compare: its own,
@@ -182,10 +146,10 @@ func InRange(r *ihcv1.RunRequest, date string) bool {
 func Range(r *ihcv1.RunRequest) (start, end string) {
 	start, end = r.GetStartDate(), r.GetEndDate()
 	if start == "" {
-		start = "0000-01-01"
+		start = civil.First
 	}
 	if end == "" {
-		end = "9999-12-31"
+		end = civil.Last
 	}
 	return start, end
 }
@@ -202,32 +166,6 @@ func Describe(r *ihcv1.RunRequest) string {
 	default:
 		return "conversions from " + start + " to " + end
 	}
-}
-
-// Replayed returns the request of a replay of origin, whose settings hold
-// where replay itself sets none. What decides which journeys there are (range,
-// limits, lookback) is always the origin's, since its chunks are used again.
-func Replayed(origin, replay *ihcv1.RunRequest) *ihcv1.RunRequest {
-	r := &ihcv1.RunRequest{}
-	proto.Merge(r, origin)
-	r.RunId, r.ReplayOf, r.ReplayFrom = replay.GetRunId(), replay.GetReplayOf(), replay.GetReplayFrom()
-	r.MaxRequests = replay.GetMaxRequests()
-	if replay.GetReplayFrom() == FromResults {
-		return r // what was scored is scored: its model stays
-	}
-	if replay.GetModel() != "" {
-		r.Model = replay.GetModel()
-	}
-	if replay.GetConvTypeId() != "" {
-		r.ConvTypeId = replay.GetConvTypeId()
-	}
-	if replay.GetModelParams() != "" {
-		r.ModelParams = replay.GetModelParams()
-	}
-	if replay.GetRedistributionParameter() != nil {
-		r.RedistributionParameter = replay.GetRedistributionParameter()
-	}
-	return r
 }
 
 // Same says whether two requests ask for the same, whatever the runs' ids and

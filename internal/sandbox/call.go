@@ -19,7 +19,7 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	faults *Faults
-	drawn  luck
+	drawn  injection
 	due    time.Time // when the answer leaves
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,29 +87,18 @@ func (f *Faults) Validate() error {
 		return fmt.Errorf("burst: %d is below 0", f.Burst)
 	}
 	for pattern, way := range f.Spoil {
-		if !contains(spoilWays, way) {
+		if !slices.Contains(spoilWays, way) {
 			return fmt.Errorf("spoil: %q: %q is none of %s", pattern, way, strings.Join(spoilWays, ", "))
 		}
 	}
 	return nil
 }
 
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
-}
-
 // change reads a JSON object over f, leaving what it does not name; unknown
 // fields are refused. f is changed only if the result is valid.
 func (f *Faults) change(body io.Reader) error {
 	next := *f
-	if next.Spoil != nil {
-		next.Spoil = nil // a map would be merged into, and is shared with calls under way
-	}
+	next.Spoil = nil // a map would be merged into, and is shared with calls under way
 	dec := json.NewDecoder(body)
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&next); err != nil {
@@ -153,12 +143,7 @@ func matches(pattern, id string) bool {
 }
 
 func matchesAny(patterns []string, id string) bool {
-	for _, p := range patterns {
-		if matches(p, id) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, id) })
 }
 
 // poisoned returns the first conversion of the request that is poison.

@@ -72,7 +72,7 @@ func TestManyAtOnce(t *testing.T) {
 	errs := make(chan error, calls)
 	for i := range calls {
 		go func() {
-			_, err := patient.Compute(ctx, "any", ihcapi.AppendRequest(nil, journey(fmt.Sprint(i), 2), nil))
+			_, err := patient.Compute(ctx, "any", ihcapi.AppendRequest(nil, journey(fmt.Sprint(i), 2), nil), 2)
 			errs <- err
 		}()
 	}

@@ -211,12 +211,12 @@ func (s *Sandbox) admit(now time.Time) (wait time.Duration, ok bool) {
 	return 0, true
 }
 
-// luck is what chance has in store for one call.
-type luck struct {
-	fault  string // "" for none
-	delay  time.Duration
-	status int    // of a 5xx
-	order  uint64 // seed of a shuffle
+// injection is what is drawn for one call.
+type injection struct {
+	fault  string        // one of the kinds below; "" for none
+	delay  time.Duration // from the call's arrival to its answer
+	status int           // the HTTP status of a 5xx fault
+	order  uint64        // the seed of the shuffle of values
 }
 
 // The kinds of fault, as Stats names them.
@@ -229,14 +229,15 @@ const (
 	faultSlow     = "slow"
 )
 
-// draw decides the fate of a call. It draws the same amount for each, so that
-// one fault's rate does not move the others about.
-func (s *Sandbox) draw() (Faults, luck) {
+// draw draws the injection of one call. It takes the same amount of random
+// numbers for each call, so that changing one fault's rate leaves the other
+// faults on the calls they were on.
+func (s *Sandbox) draw() (Faults, injection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.faults
 	at, jitter := s.random.Float64(), s.random.Float64()
-	l := luck{
+	drawn := injection{
 		delay:  time.Duration(f.Latency) + time.Duration(jitter*float64(f.Jitter)),
 		status: []int{500, 502, 503, 504}[s.random.IntN(4)],
 		order:  s.random.Uint64(),
@@ -253,15 +254,15 @@ func (s *Sandbox) draw() (Faults, luck) {
 		{faultSlow, f.RateSlow},
 	} {
 		if at < kind.rate {
-			l.fault = kind.name
+			drawn.fault = kind.name
 			break
 		}
 		at -= kind.rate
 	}
-	if l.fault == faultSlow {
-		l.delay += time.Duration(f.SlowDelay)
+	if drawn.fault == faultSlow {
+		drawn.delay += time.Duration(f.SlowDelay)
 	}
-	return f, l
+	return f, drawn
 }
 
 func (s *Sandbox) violation(what string) {

@@ -45,7 +45,7 @@ func setup(t *testing.T, c Config) *bundle {
 
 // compute sends the sessions through the client.
 func (b *bundle) compute(ctx context.Context, sessions []ihcapi.Session, r *ihcmodel.Redistribution) (*ihcapi.Response, error) {
-	return b.client.Compute(ctx, "any", ihcapi.AppendRequest(nil, sessions, r))
+	return b.client.Compute(ctx, "any", ihcapi.AppendRequest(nil, sessions, r), len(sessions))
 }
 
 // failed sends the sessions and returns the error, which must be an *ihcapi.Error.
@@ -223,7 +223,7 @@ func TestKey(t *testing.T) {
 	stranger, err := ihcapi.NewClient(ihcapi.ClientConfig{BaseURL: b.url + "/v1", Key: "stranger"})
 	require.NoError(t, err)
 	t.Cleanup(stranger.Close)
-	_, err = stranger.Compute(t.Context(), "any", ihcapi.AppendRequest(nil, journey("c", 1), nil))
+	_, err = stranger.Compute(t.Context(), "any", ihcapi.AppendRequest(nil, journey("c", 1), nil), 1)
 	var e *ihcapi.Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, ihcapi.Denied, e.Kind)
@@ -240,13 +240,13 @@ func TestConversionType(t *testing.T) {
 	b := setup(t, Config{ConvTypeIDs: []string{"any"}})
 	body := ihcapi.AppendRequest(nil, journey("c", 1), nil)
 	for convType, says := range map[string]string{"": "conv_type_id is missing", "other": `"other" is not a trained conversion type`} {
-		_, err := b.client.Compute(t.Context(), convType, body)
+		_, err := b.client.Compute(t.Context(), convType, body, 1)
 		var e *ihcapi.Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, ihcapi.Refused, e.Kind)
 		require.Contains(t, e.Reason, says)
 	}
-	_, err := b.client.Compute(t.Context(), "any", body)
+	_, err := b.client.Compute(t.Context(), "any", body, 1)
 	require.NoError(t, err)
 }
 
@@ -315,7 +315,7 @@ func TestOneBadJourneyAmongGood(t *testing.T) {
 	b := setup(t, Config{})
 	body := string(ihcapi.AppendRequest(nil, many(2, 2), nil))
 	_, _, text := b.post(t, computePath, strings.Replace(body, "2023-09-01 13:01:28", "2023-09-01", 1))
-	got, err := ihcapi.DecodeResponse(strings.NewReader(text), 1<<20)
+	got, err := ihcapi.DecodeResponse(strings.NewReader(text), 1<<20, 10)
 	require.NoError(t, err)
 	require.Equal(t, ihcapi.StatusPartial, got.StatusCode)
 	require.Len(t, got.Failures, 1)

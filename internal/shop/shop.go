@@ -1,5 +1,5 @@
 // Package shop makes up a believable shop's database: visits, orders and
-// marketing costs in the schema of package source, for demonstrations, tests
+// marketing costs for the tables of package tables, for demonstrations, tests
 // and measurements. Everything in it is invented.
 //
 // It has what real shops have and pipelines stumble over: buyers who come back,
@@ -12,10 +12,9 @@ package shop
 import (
 	"context"
 	"math"
-	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/source"
 )
 
 // Config says how large a shop to make up. The zero value is the shop of the
@@ -41,8 +40,6 @@ type Config struct {
 	// cover. Empty and 0 mean 92 days from 2023-06-01.
 	Start string
 	Days  int
-	// Replace lets an existing file be replaced.
-	Replace bool
 }
 
 // Stats counts what was made up.
@@ -85,7 +82,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errkind.Inputf("journeys of at most %d sessions: choose 1 or more", c.MaxJourney)
 	case c.Days < 1 || c.Days > maxDays:
 		return c, errkind.Inputf("a shop over %d days: choose 1 to %d", c.Days, maxDays)
-	case !source.IsDate(c.Start):
+	case !civil.IsDate(c.Start):
 		return c, errkind.Inputf("start date %q is no date of the calendar written YYYY-MM-DD", c.Start)
 	case c.Touchpoints < 0:
 		return c, errkind.Inputf("%d touchpoints: choose 1 or more", c.Touchpoints)
@@ -93,13 +90,18 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// Generate makes up a shop and writes it to a new SQLite file at path, whole or
-// not at all, in memory that does not grow with its size. A million sessions
-// take about four seconds.
-//
-// Sizes that do not go together and an existing file are Input faults, trouble
-// with the disk an Environment fault (see package errkind).
-func Generate(ctx context.Context, path string, cfg Config) (Stats, error) {
+// Rows takes the rows of a shop's source tables, in order of time: dates are
+// written YYYY-MM-DD, times of day HH:MM:SS.
+type Rows interface {
+	Session(id, user, date, clock, channel string, holder, closer, impression bool) error
+	Conversion(id, user, date, clock string, revenue float64) error
+	Cost(session string, cost float64) error
+}
+
+// Generate makes up a shop and gives its rows, in memory that does not grow
+// with its size. A million sessions take about four seconds to be written.
+// Sizes that do not go together are an input error.
+func Generate(ctx context.Context, cfg Config, into Rows) (Stats, error) {
 	given := cfg.Touchpoints > 0
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -109,20 +111,14 @@ func Generate(ctx context.Context, path string, cfg Config) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	start, err := time.Parse(time.DateOnly, cfg.Start)
-	if err != nil {
-		return Stats{}, errkind.Inputf("start date %q: %w", cfg.Start, err)
-	}
-	t := &town{seed: cfg.Seed, sizes: sizes, start: start.Unix(), days: cfg.Days}
+	start, _ := civil.ParseDate(cfg.Start) // withDefaults has looked at it
+	t := &town{seed: cfg.Seed, sizes: sizes, start: start.Micros() / 1_000_000, days: cfg.Days}
 	t.guests = int(math.Round(float64(cfg.Conversions) * guestShare))
 	sessions := float64(cfg.Sessions)
 	t.odds = float64(cfg.Conversions-t.guests) / sessions / meanFactor(float64(t.customers())/sessions)
-	var stats Stats
-	err = source.Place(path, cfg.Replace, func(temp string) error {
-		stats, err = write(ctx, temp, t, cfg.Sessions)
-		return source.Explain(path, err)
-	})
-	return stats, err
+	w := &writer{town: t, into: into, stats: Stats{Users: int64(t.customers())}}
+	err = w.all(ctx, cfg.Sessions)
+	return w.stats, err
 }
 
 // crowd decides how many customers have how many sessions: sizes[n] customers

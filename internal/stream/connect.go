@@ -18,23 +18,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 )
 
 // Client is one process's connection to the streams: what it publishes and
 // consumes goes through here, is counted here and is logged here.
 type Client struct {
-	stage    string
-	instance string
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	kv       jetstream.KeyValue
-	log      *slog.Logger
-	metrics  *metrics
-	grace    time.Duration
-	hurry    atomic.Bool
-	refused  refusals
-	meters   meters
-	backoff  func(tries uint64) time.Duration // before a message whose handler failed is delivered again
+	stage      string
+	instance   string
+	nc         *nats.Conn
+	js         jetstream.JetStream
+	kv         jetstream.KeyValue
+	log        *slog.Logger
+	metrics    *metrics
+	grace      time.Duration
+	hurry      atomic.Bool
+	refused    refusals
+	meters     meters
+	clock      retry.Clock
+	redelivery retry.Policy // the client's [retry.Redelivery]
 }
 
 // Options say who a [Client] is.
@@ -48,6 +50,9 @@ type Options struct {
 	// Grace is how long work under way may take to finish when a consumer is
 	// told to stop; 0 means 20 seconds.
 	Grace time.Duration
+	// Clock measures the waits before the client tries again; nil means
+	// [retry.Real].
+	Clock retry.Clock
 }
 
 // Address is where NATS is and who asks.
@@ -142,27 +147,26 @@ func New(ctx context.Context, nc *nats.Conn, o Options) (*Client, error) {
 	if o.Grace == 0 {
 		o.Grace = 20 * time.Second
 	}
+	if o.Clock == nil {
+		o.Clock = retry.Real
+	}
 	if o.Instance == "" {
 		o.Instance = "0"
 	}
 	return &Client{stage: o.Stage, instance: o.Instance, nc: nc, js: js, kv: kv, log: o.Log, metrics: newMetrics(o.Metrics, o.Stage),
-		grace: o.Grace, backoff: backoff}, nil
+		grace: o.Grace, clock: o.Clock, redelivery: retry.Redelivery}, nil
 }
 
 // bucket opens the state bucket, also if the server goes away in between.
 func bucket(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
-	for {
-		once, cancel := context.WithTimeout(ctx, 5*time.Second)
-		kv, err := js.KeyValue(once, State)
-		cancel()
-		if err == nil || ctx.Err() != nil || !Transient(err) {
-			return kv, err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(250 * time.Millisecond):
-		}
-	}
+	var kv jetstream.KeyValue
+	err := retry.Do(ctx, retry.Real, retry.Server, func(ctx context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		kv, err = js.KeyValue(ctx, State)
+		return err
+	}, Transient)
+	return kv, err
 }
 
 // EnsureOn calls [Ensure] on nc and waits, for as long as ctx lives, for a
@@ -172,17 +176,11 @@ func EnsureOn(ctx context.Context, nc *nats.Conn, s Settings) error {
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
-	for {
-		err := Ensure(ctx, js, s)
-		if err == nil || !Transient(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return errkind.Environmentf("JetStream does not answer: %w", err)
-		case <-time.After(500 * time.Millisecond):
-		}
+	err = retry.Do(ctx, retry.Real, retry.Setup, func(ctx context.Context) error { return Ensure(ctx, js, s) }, Transient)
+	if Transient(err) { // then ctx has ended
+		return errkind.Environmentf("JetStream does not answer: %w", err)
 	}
+	return err
 }
 
 // Healthy says whether the connection is up: nil, or what is wrong.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -247,7 +246,7 @@ func (p *puller) settle(ctx context.Context, m jetstream.Msg, d Delivery, err er
 	var how *disposition
 	if !errors.As(err, &how) {
 		givenUp := d.Tries >= maxTries && !classified(err) && ctx.Err() == nil // to be told to stop is no failure
-		how = &disposition{err: err, after: p.backoff(d.Tries), poison: givenUp}
+		how = &disposition{err: err, after: p.redelivery.Delay(int(d.Tries)), poison: givenUp}
 	}
 	var did error
 	switch {
@@ -285,7 +284,7 @@ func (p *puller) bury(m jetstream.Msg, d Delivery, reason error) error {
 	defer cancel()
 	if err := p.publish(ctx, dead, fmt.Sprintf("dead.%s.%s.%d", p.from.Stream, p.from.Durable, d.Sequence)); err != nil {
 		log.Error("could not store a dead letter; the message stays where it is", "subject", d.Subject, "error", err)
-		return m.NakWithDelay(p.backoff(d.Tries))
+		return m.NakWithDelay(p.redelivery.Delay(int(d.Tries)))
 	}
 	p.metrics.dead.Inc()
 	log.Error("message moved to the dead letters", "subject", d.Subject, "tries", d.Tries, "reason", reason)
@@ -330,12 +329,6 @@ func (p *puller) leave(ctx context.Context, d Delivery) {
 
 func (p *puller) crashKey(d Delivery) string {
 	return fmt.Sprintf("crash.%s.%d", p.from.Durable, d.Sequence)
-}
-
-// backoff grows from a quarter second to a minute, with jitter.
-func backoff(tries uint64) time.Duration {
-	d := 250 * time.Millisecond << min(tries, 8)
-	return d/2 + rand.N(d/2)
 }
 
 func oneLine(err error) string {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ihc-pipeline/ihc/internal/broker"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -104,7 +105,7 @@ func (r *rig) client(stage string) *Client {
 	r.t.Helper()
 	c, err := New(r.ctx, r.dial(), Options{Stage: stage, Grace: 10 * time.Second})
 	require.NoError(r.t, err)
-	c.backoff = func(uint64) time.Duration { return time.Millisecond }
+	c.redelivery = retry.Policy{First: time.Millisecond, Max: time.Millisecond}
 	return c
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -123,10 +124,11 @@ func (c *Client) EachResult(ctx context.Context, run string, do func(*ihcv1.Attr
 // ScoredChunks returns how many results of a run are stored. A chunk that was
 // put back after it had been scored counts more than once.
 func (c *Client) ScoredChunks(ctx context.Context, run string) (uint64, error) {
-	consumer, err := c.js.OrderedConsumer(ctx, Results, jetstream.OrderedConsumerConfig{FilterSubjects: []string{scoredOf(run)}, HeadersOnly: true})
+	consumer, done, err := c.reader(ctx, Results, true, scoredOf(run))
 	if err != nil {
 		return 0, fmt.Errorf("read stream %s: %w", Results, err)
 	}
+	defer done()
 	return consumer.CachedInfo().NumPending, nil
 }
 
@@ -334,10 +336,7 @@ func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run stri
 			})
 			if err != nil && ctx.Err() == nil {
 				c.log.Warn("lost sight of ended runs, looking again", "error", err)
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Second):
-				}
+				_ = retry.Sleep(ctx, c.clock, retry.Watch.Delay(1)) // the loop looks at ctx itself
 			}
 		}
 	}()

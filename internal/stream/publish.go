@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -159,12 +160,10 @@ func (c *Client) pauseAfter(ctx context.Context, err error, subject, run string,
 	if try == 1 || try%10 == 0 {
 		c.log.Warn("JetStream did not take a message, trying again", "subject", subject, "try", try, "error", err)
 	}
-	select {
-	case <-ctx.Done():
-		return fmt.Errorf("publish to %s: %w (last: %w)", subject, ctx.Err(), err)
-	case <-time.After(min(time.Duration(try)*100*time.Millisecond, 3*time.Second)):
-		return nil
+	if ended := retry.Sleep(ctx, c.clock, retry.Publish.Delay(try)); ended != nil {
+		return fmt.Errorf("publish to %s: %w (last: %w)", subject, ended, err)
 	}
+	return nil
 }
 
 // accepted notes that nobody waits any more for JetStream to take a message of

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ihc-pipeline/ihc/internal/retry"
 )
 
 // maxBatch is about how many bytes of messages are in one batch.
@@ -80,10 +82,7 @@ func (p *puller) workers(ctx context.Context, n int, turn func(work context.Cont
 				if failures++; failures == 3 || failures%60 == 0 {
 					p.log.Warn("cannot fetch messages, trying again", "consumer", p.from.Durable, "error", err)
 				}
-				select {
-				case <-ctx.Done():
-				case <-time.After(min(time.Duration(failures)*100*time.Millisecond, 2*time.Second)):
-				}
+				_ = retry.Sleep(ctx, p.clock, retry.Fetch.Delay(failures)) // the loop looks at ctx itself
 			}
 		})
 	}
@@ -140,8 +139,8 @@ func (h *hand) fetch(ctx context.Context, n int) ([]jetstream.Msg, error) {
 // message may have come and been handled that fast. It then notices only half a
 // minute later, or when Next is called again: soon, and ever more rarely.
 func (h *hand) next(ctx context.Context) (jetstream.Msg, error) {
-	for wait := 10 * time.Millisecond; ; wait *= 8 {
-		soon, cancel := context.WithTimeout(ctx, wait)
+	for try := 1; ; try++ {
+		soon, cancel := context.WithTimeout(ctx, retry.Wakeup.Delay(try))
 		m, err := h.it.Next(jetstream.NextContext(soon))
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {

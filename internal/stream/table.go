@@ -6,13 +6,14 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ihc-pipeline/ihc/internal/retry"
 )
 
 // Subjects read `ihc.v1.<entity>.<event>.<run>`: the contract's version, what
@@ -194,19 +195,10 @@ func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) error {
 }
 
 // Await waits until another process has called [Ensure]: until every stream,
-// consumer and bucket of the table is there. It returns ctx's error when ctx ends.
+// consumer and bucket of the table is there. Its error is ctx's, with what was
+// missing last.
 func Await(ctx context.Context, js jetstream.JetStream) error {
-	for {
-		err := present(ctx, js)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-time.After(250 * time.Millisecond):
-		}
-	}
+	return retry.Do(ctx, retry.Real, retry.Server, func(ctx context.Context) error { return present(ctx, js) }, nil)
 }
 
 func present(ctx context.Context, js jetstream.JetStream) error {

@@ -8,16 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/time/rate"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -78,7 +77,7 @@ func (a *attributor) newCalls(cfg Config) (*scoring.Calls, error) {
 	if err != nil {
 		return nil, err
 	}
-	calls := &scoring.Calls{Client: client, Breaker: &scoring.Breaker{}, Stubborn: &scoring.Stubborn{}, Parts: parts{a.Bus}, Unanswered: a.unanswered, Payloads: a.cfg.Payloads, Log: a.Log, Observe: a.metrics.request}
+	calls := &scoring.Calls{Client: client, Breaker: &scoring.Breaker{}, Failures: &scoring.FailureTracker{}, Parts: parts{a.Bus}, Unanswered: a.unanswered, Payloads: a.cfg.Payloads, Log: a.Log, Observe: a.metrics.request}
 	if a.cfg.Rate > 0 {
 		calls.Limiter = rate.NewLimiter(rate.Limit(a.cfg.Rate), 1)
 	}
@@ -88,12 +87,12 @@ func (a *attributor) newCalls(cfg Config) (*scoring.Calls, error) {
 // parts keeps the parts of divided chunks in the streams' state.
 type parts struct{ bus *stream.Client }
 
-func (p parts) Part(ctx context.Context, id scoring.PartID) (*ihcv1.AttributionResult, error) {
-	return p.bus.Part(ctx, id.Run, id.Chunk, id.Revision, id.Part)
+func (p parts) Part(ctx context.Context, id scoring.Node) (*ihcv1.AttributionResult, error) {
+	return p.bus.Part(ctx, id.Run, id.Chunk, id.Revision, id.Number)
 }
 
-func (p parts) KeepPart(ctx context.Context, id scoring.PartID, r *ihcv1.AttributionResult) error {
-	return p.bus.KeepPart(ctx, r, id.Part)
+func (p parts) KeepPart(ctx context.Context, id scoring.Node, r *ihcv1.AttributionResult) error {
+	return p.bus.KeepPart(ctx, r, id.Number)
 }
 
 var errAnswered = errors.New("the chunk has its result")
@@ -224,17 +223,11 @@ func (a *attributor) trouble(ctx context.Context, s *settings, m stream.Message[
 		if errors.As(err, &repeated) {
 			tries = repeated.Times
 		}
-		err = stream.Retry(err, max(e.RetryAfter, retryDelay(tries)))
+		err = stream.Retry(err, max(e.RetryAfter, retry.API.Delay(int(tries))))
 	default: // the key or the address: no chunk of the run will do better
 		err = errkind.As(errkind.Environment, err)
 	}
 	return a.Outcome(ctx, err, id)
-}
-
-// retryDelay grows from half a second to half a minute, with jitter.
-func retryDelay(tries uint64) time.Duration {
-	d := 500 * time.Millisecond << min(tries-1, 6)
-	return d/2 + rand.N(d/2)
 }
 
 // settings returns what a run is scored with, as its event accepted says.

@@ -6,7 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ihc-pipeline/ihc/services/extractor/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/journey"
 )
 
 // BenchmarkEncode makes the message of a chunk, to its bytes: 40 journeys with

@@ -2,37 +2,29 @@ package extractor
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/mattn/go-sqlite3"
-
+	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/run"
-	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
-	"github.com/ihc-pipeline/ihc/services/extractor/internal/journey"
 	"github.com/ihc-pipeline/ihc/services/extractor/internal/packing"
 )
 
 // fromDatabase runs an ordinary request: check, announce, extract.
 func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*ihcv1.Counts, error) {
-	db, err := source.Open(ctx, e.cfg.Database, source.Read)
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close() //nolint:errcheck // only read
 	// The event accepted tells an attempt after an interruption from a first
 	// one, whose data are to be checked and which has no chunks stored yet.
-	_, err = e.Bus.Accepted(ctx, req.GetRunId())
+	_, err := e.Bus.Accepted(ctx, req.GetRunId())
 	first := errors.Is(err, stream.ErrNotFound)
 	if err != nil && !first {
 		return nil, err
 	}
 	if first {
-		if err := e.accept(ctx, db, req); err != nil {
+		if err := e.accept(ctx, req); err != nil {
 			return nil, err
 		}
 	}
@@ -41,7 +33,12 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*i
 		return nil, err
 	}
 	b := newBuilder(ctx, e, req, chunks)
-	if err := e.readJourneys(ctx, db, req, b.add); err != nil {
+	start, end := run.Range(req)
+	err = e.db.Journeys(ctx, journey.Options{
+		Start: start, End: end, LookbackDays: int(req.GetLookbackDays()),
+		IncludeSimultaneous: req.GetIncludeSimultaneous(), MaxSessions: int(req.GetMaxSessions()),
+	}, b.add)
+	if err != nil {
 		return nil, err
 	}
 	if err := b.flush(); err != nil {
@@ -52,23 +49,26 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*i
 
 // accept checks the source data and, if they can give a true result, makes the
 // database ready for reading in order and announces the run.
-func (e *extractor) accept(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest) error {
-	report, err := source.Validate(ctx, db, source.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
+func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest) error {
+	found, err := e.db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
 	if err != nil {
 		return err
 	}
-	if err := report.Err(); err != nil {
-		return &unsoundError{lines: report.Lines(), err: err}
+	if err := found.Err(); err != nil {
+		return &unsoundError{lines: found.Lines(), err: err}
 	}
-	warnings := report.Warnings()
-	unknown, err := unknownLabels(ctx, db, req)
+	warnings := found.Warnings()
+	unknown, err := e.unknownLabels(ctx, req)
 	if err != nil {
-		return source.Explain(e.cfg.Database, err)
+		return err
 	}
 	for _, label := range unknown {
 		warnings = append(warnings, fmt.Sprintf("warning: redistribution label %q matches no channel of the data and changes nothing", label))
 	}
-	if err := e.createIndices(ctx, req.GetRunId()); err != nil {
+	over := e.Slow(ctx, "waiting to write to the database, which another program writes to", req.GetRunId())
+	err = e.db.Prepare(ctx)
+	over()
+	if err != nil {
 		return err
 	}
 	for _, w := range warnings {
@@ -79,60 +79,12 @@ func (e *extractor) accept(ctx context.Context, db *sql.DB, req *ihcv1.RunReques
 }
 
 // unknownLabels returns the redistribution labels no session's channel has.
-func unknownLabels(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest) ([]string, error) {
-	var unknown []string
+func (e *extractor) unknownLabels(ctx context.Context, req *ihcv1.RunRequest) ([]string, error) {
 	rules := run.Redistribution(req.GetRedistributionParameter())
 	if rules == nil {
 		return nil, nil
 	}
-	for _, label := range rules.Labels() {
-		var there bool
-		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM session_sources WHERE channel_name = ?)`, label).Scan(&there)
-		if err != nil {
-			return nil, fmt.Errorf("look for channel %q: %w", label, err)
-		}
-		if !there {
-			unknown = append(unknown, label)
-		}
-	}
-	return unknown, nil
-}
-
-func (e *extractor) createIndices(ctx context.Context, id string) error {
-	begun := e.Slow(ctx, "waiting to write to the database, which another program writes to", id)
-	db, err := source.Open(ctx, e.cfg.Database, source.Write)
-	begun()
-	if err != nil {
-		return err
-	}
-	defer db.Close() //nolint:errcheck // each statement is committed when it returns
-	for _, index := range journey.Indices {
-		if _, err := db.ExecContext(ctx, index); err != nil {
-			return source.Explain(e.cfg.Database, fmt.Errorf("create an index: %w", err))
-		}
-	}
-	return nil
-}
-
-// readJourneys reads from one snapshot of the database.
-func (e *extractor) readJourneys(ctx context.Context, db *sql.DB, req *ihcv1.RunRequest, yield func(journey.Journey) error) error {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return source.Explain(e.cfg.Database, err)
-	}
-	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
-		return source.Explain(e.cfg.Database, err)
-	}
-	defer conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") //nolint:errcheck // nothing was written
-	start, end := run.Range(req)
-	err = conn.Raw(func(c any) error {
-		return journey.Read(ctx, c.(*sqlite3.SQLiteConn), journey.Options{
-			Start: start, End: end, LookbackDays: int(req.GetLookbackDays()),
-			IncludeSimultaneous: req.GetIncludeSimultaneous(), MaxSessions: int(req.GetMaxSessions()),
-		}, yield)
-	})
-	return source.Explain(e.cfg.Database, err)
+	return e.db.UnknownChannels(ctx, rules.Labels())
 }
 
 // maxOutcomes bounds the conversions that ride on one chunk without a journey.

@@ -11,9 +11,10 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
-	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // Config is the extractor's environment.
@@ -24,8 +25,10 @@ type Config struct {
 
 // Run processes run requests, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
-	e := &extractor{cfg: cfg, Deps: d, ended: d.Bus.WatchEnded(ctx)}
-	d.Check(service.Database, func(ctx context.Context) error { return source.Check(ctx, cfg.Database) })
+	db := open.Database(cfg.Database)
+	defer db.Close() //nolint:errcheck // each statement is committed when it returns
+	d.Check(service.Database, db.Check)
+	e := &extractor{db: db, Deps: d, ended: d.Bus.WatchEnded(ctx)}
 	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
 }
 
@@ -48,7 +51,7 @@ type request struct {
 }
 
 type extractor struct {
-	cfg Config
+	db store.Source
 	service.Deps
 	ended *stream.Ended
 }

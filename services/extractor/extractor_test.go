@@ -18,6 +18,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/stream/streamtest"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // For conditions that only the server knows.
@@ -30,7 +31,7 @@ const (
 func newShop(t *testing.T, sessions int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shop.db")
-	_, err := shop.Generate(t.Context(), path, shop.Config{Sessions: sessions})
+	_, err := sqlite.GenerateShop(t.Context(), path, shop.Config{Sessions: sessions}, false)
 	require.NoError(t, err)
 	return path
 }

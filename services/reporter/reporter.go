@@ -4,19 +4,18 @@ package reporter
 
 import (
 	"context"
-	"database/sql"
-	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
 	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
-	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/reporter/internal/report"
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // Config is the reporter's environment.
@@ -33,25 +32,19 @@ const (
 	ReconciliationFile = "reconciliation.json"
 )
 
-// readers is how many connections read for a report side by side.
-const readers = 2
-
 // Run reports complete runs, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
-	r := &reporter{cfg: cfg, Deps: d, metrics: newMetrics(d.Metrics),
-		writes: source.NewKeeper(cfg.Database, source.Write),
-		reads:  source.NewKeeper(cfg.Database, source.Read, source.Readers(readers))}
-	defer r.writes.Close() //nolint:errcheck // every transaction is committed or gone
-	defer r.reads.Close()  //nolint:errcheck // only read
-	d.Check(service.Database, func(ctx context.Context) error { return source.Check(ctx, cfg.Database) })
+	r := &reporter{cfg: cfg, Deps: d, metrics: newMetrics(d.Metrics), db: open.Database(cfg.Database)}
+	defer r.db.Close() //nolint:errcheck // every transaction is committed or gone
+	d.Check(service.Database, r.db.Check)
 	return stream.Consume(ctx, d.Bus, stream.Written, 1, nil, stream.DecodeEvent, r.handle)
 }
 
 type reporter struct {
 	cfg Config
 	service.Deps
-	writes, reads *source.Keeper
-	metrics       *metrics
+	db      store.Database
+	metrics *metrics
 }
 
 // handle makes a run's report. Doing it twice leaves the same table and files
@@ -79,68 +72,28 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 }
 
 func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
-	db, readers, err := r.database(ctx)
+	totals, err := r.db.Rebuild(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	totals, err := report.Rebuild(ctx, db, readers, req)
+	reasons, err := r.db.Reasons(ctx, id)
 	if err != nil {
-		return nil, source.Explain(r.cfg.Database, fmt.Errorf("rebuild channel_reporting: %w", err))
-	}
-	reasons, err := reasons(ctx, db, id)
-	if err != nil {
-		return nil, source.Explain(r.cfg.Database, fmt.Errorf("read pipeline_outcomes: %w", err))
+		return nil, err
 	}
 	csv := filepath.Join(r.cfg.Out, CSVFile)
-	if err := report.WriteFile(csv, func(f io.Writer) error { return report.Write(f, totals.Rows) }); err != nil {
+	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.Write(f, totals.Rows) }); err != nil {
 		return nil, err
 	}
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: w.GetRequests(),
-		ReportRows: uint64(len(totals.Rows)), Ihc: totals.IHC(), IhcRevenue: totals.IHCRevenue(), Cost: totals.Cost(), Csv: csv,
-		Reconciliation: totals.Reconcile(w.GetCounts()), Notes: totals.Notes(), Reasons: reasons}
+		ReportRows: uint64(len(totals.Rows)), Ihc: report.IHC(totals), IhcRevenue: report.IHCRevenue(totals), Cost: report.Cost(totals), Csv: csv,
+		Reconciliation: report.Reconcile(totals, w.GetCounts()), Notes: report.Notes(totals), Reasons: reasons}
+	report.SumChannels(result, totals.Rows)
 	proof, err := run.JSON(result, "  ")
 	if err != nil {
 		return nil, err
 	}
-	return result, report.WriteFile(filepath.Join(r.cfg.Out, ReconciliationFile), func(f io.Writer) error {
+	return result, atomicfile.Write(filepath.Join(r.cfg.Out, ReconciliationFile), 0o644, func(f io.Writer) error {
 		_, err := f.Write(append(proof, '\n'))
 		return err
 	})
-}
-
-// database returns the database to write and to read: one file, even if it is
-// replaced at the same time.
-func (r *reporter) database(ctx context.Context) (db, readers *sql.DB, err error) {
-	for fresh := true; fresh; {
-		if _, _, err = r.writes.DB(ctx); err != nil {
-			return nil, nil, err
-		}
-		if readers, _, err = r.reads.DB(ctx); err != nil {
-			return nil, nil, err
-		}
-		if db, fresh, err = r.writes.DB(ctx); err != nil {
-			return nil, nil, err
-		}
-	}
-	return db, readers, nil
-}
-
-// reasons counts why conversions of the run have no attribution.
-func reasons(ctx context.Context, db *sql.DB, id string) (all []*ihcv1.ReasonCount, err error) {
-	rows, err := db.QueryContext(ctx, `SELECT outcome, reason, count(*), min(conv_id) FROM pipeline_outcomes WHERE run_id = ?
-		GROUP BY outcome, reason ORDER BY outcome, count(*) DESC, reason LIMIT 100`, id)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		c := &ihcv1.ReasonCount{}
-		var outcome string
-		if err := rows.Scan(&outcome, &c.Reason, &c.Conversions, &c.ExampleConvId); err != nil {
-			return nil, err
-		}
-		c.Kind = run.OutcomeKind(outcome)
-		all = append(all, c)
-	}
-	return all, rows.Err()
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/service"
-	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/stream/streamtest"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // newDB makes a database with one conversion attributed and one failed.
@@ -22,7 +22,7 @@ func newDB(t *testing.T, path string) {
 	t.Helper()
 	db, err := sql.Open("sqlite3", path+".new")
 	require.NoError(t, err)
-	_, err = db.Exec(source.Schema + `
+	_, err = db.Exec(sqlite.Schema + `
 		CREATE TABLE pipeline_outcomes (run_id text, conv_id text, chunk integer, outcome text, reason text, sessions integer);
 		INSERT INTO session_sources VALUES ('s', 'u', '2023-01-01', '12:00:00', 'SEO', 0, 0, 0);
 		INSERT INTO session_costs VALUES ('s', 2);

@@ -12,10 +12,10 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
-	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
-	"github.com/ihc-pipeline/ihc/services/writer/internal/ledger"
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/open"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -39,9 +39,10 @@ func (c Config) Validate() error {
 // Run stores results until ctx ends. Two writers on one database do no harm:
 // each result is stored by whoever comes first.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
-	w := &writer{Deps: d, ledger: ledger.Open(cfg.Database), ended: d.Bus.WatchEnded(ctx), metrics: newMetrics(d.Metrics)}
-	defer w.ledger.Close() //nolint:errcheck // every transaction is committed or gone
-	d.Check(service.Database, func(ctx context.Context) error { return source.Check(ctx, cfg.Database) })
+	db := open.Database(cfg.Database)
+	defer db.Close() //nolint:errcheck // every transaction is committed or gone
+	d.Check(service.Database, db.Check)
+	w := &writer{Deps: d, ledger: db, ended: d.Bus.WatchEnded(ctx), metrics: newMetrics(d.Metrics)}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return stream.ConsumeBatches(ctx, d.Bus, stream.Scored, cfg.Batch, decode, w.results)
@@ -72,7 +73,7 @@ func decode(d stream.Delivery, data []byte) (*ihcv1.AttributionResult, error) {
 type writer struct {
 	service.Deps
 	metrics *metrics
-	ledger  *ledger.Ledger
+	ledger  store.Ledger
 	ended   *stream.Ended
 }
 
@@ -123,13 +124,13 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 		// A run that never began has no place in the database: there may be
 		// none, or it may be what the run failed on.
 		if _, notFound := w.Bus.Accepted(ctx, id); notFound == nil {
-			err = w.ledger.End(ctx, id, "failed")
+			err = w.ledger.End(ctx, id, store.Failed)
 		}
 		if err == nil {
 			w.metrics.endedEarly.WithLabelValues("failed").Inc()
 		}
 	case *ihcv1.RunEvent_Cancelled:
-		if err = w.ledger.End(ctx, id, "cancelled"); err == nil {
+		if err = w.ledger.End(ctx, id, store.Cancelled); err == nil {
 			w.metrics.endedEarly.WithLabelValues("cancelled").Inc()
 		}
 	}

@@ -14,17 +14,17 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ihc-pipeline/ihc/internal/service"
-	"github.com/ihc-pipeline/ihc/internal/source"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/stream/streamtest"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 func newDB(t *testing.T, path string) {
 	t.Helper()
 	db, err := sql.Open("sqlite3", path+".new")
 	require.NoError(t, err)
-	_, err = db.Exec(source.InputSchema)
+	_, err = db.Exec(sqlite.InputSchema)
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
 	require.NoError(t, os.Rename(path+".new", path))
@@ -73,7 +73,7 @@ func isFailed(e *ihcv1.RunEvent) bool  { return e.GetFailed() != nil }
 
 func count(t *testing.T, db, query string) (n int) {
 	t.Helper()
-	c, err := source.Open(t.Context(), db, source.Read)
+	c, err := sqlite.Open(t.Context(), db, sqlite.Read)
 	require.NoError(t, err)
 	defer c.Close()
 	require.NoError(t, c.QueryRow(query).Scan(&n))

@@ -1,5 +1,5 @@
-// Command bench measures what the pipeline promises about speed, memory and
-// requests: `make bench`. It builds the programs, makes shops, runs the
+// Command bench measures what the pipeline promises about speed, memory, size
+// and requests: `make bench`. It builds the programs, makes shops, runs the
 // programs on them as their users do, and prints a table, which it also writes
 // as JSON. docs/performance.md explains each figure.
 //
@@ -12,83 +12,115 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"text/tabwriter"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/ihc-pipeline/ihc/internal/shop"
 )
-
-// figure is one line of the table.
-type figure struct {
-	Section string  `json:"section"`
-	Name    string  `json:"name"`
-	Value   float64 `json:"value"`
-	Unit    string  `json:"unit"` // "ratio", or what the value counts
-	// Most is what the value should not exceed, 0 where nothing is promised.
-	Most float64 `json:"most,omitempty"`
-	// From says what the value was reckoned from.
-	From string `json:"from,omitempty"`
-}
-
-func (f figure) holds() bool { return f.Most == 0 || f.Value <= f.Most }
 
 type bench struct {
 	ctx     context.Context //nolint:containedctx // of the process
 	dir     string
 	shopZip string
+	config  shop.Config // of the shop that is played in rounds
+	runs    int         // how often a shop is run for a median
+	wanted  []string    // names of sections
+
 	figures []figure
 	section string
 	shops   map[string]string // by what was asked for
+	played  *rounds           // of the shop of config
+}
+
+// section is a part of the table that can be measured alone.
+type section struct {
+	name string
+	run  func(*bench) error
+	long bool // left out unless asked for
 }
 
 // sections in the order of their figures.
-var sections = []struct {
-	name string
-	run  func(*bench) error
-}{
-	{"requests", (*bench).requests},
-	{"api-bound", (*bench).latency},
-	{"machine-bound", (*bench).machine},
-	{"growth", (*bench).growth},
-	{"services", (*bench).services},
-	{"streams", (*bench).streams},
+var sections = []section{
+	{name: "requests", run: (*bench).requests},
+	{name: "api-bound", run: (*bench).latency},
+	{name: "pipeline", run: (*bench).pipeline},
+	{name: "peer", run: (*bench).peer},
+	{name: "size", run: (*bench).size},
+	{name: "again", run: (*bench).again},
+	{name: "growth", run: (*bench).growth},
+	{name: "far", run: (*bench).far, long: true},
+	{name: "services", run: (*bench).services},
+	{name: "packing", run: (*bench).packing, long: true},
+	{name: "streams", run: (*bench).streams},
 }
 
 func main() {
 	b := &bench{ctx: context.Background(), shops: map[string]string{}}
-	var only string
-	flag.StringVar(&b.dir, "dir", "out/bench", "`directory` to work in; some 8 GB while it runs")
+	only := flag.String("only", "", "measure only these `sections`, as in pipeline,peer")
+	long := flag.Bool("long", false, "measure what takes long, too: growth further out, streams that are not packed")
+	sessions := flag.Int("sessions", 1_000_000, "`number` of sessions of the shop of pipeline, peer, size and again; far has eight times as many")
+	flag.StringVar(&b.dir, "dir", "out/bench", "`directory` to work in; some 8 GB while it runs, 30 GB with -long")
 	flag.StringVar(&b.shopZip, "shop", "../shared/data/shop.zip", "zipped database of a real shop, used where it is there")
-	flag.StringVar(&only, "only", "", "measure only the sections that match this `expression`")
+	flag.IntVar(&b.runs, "runs", 3, "`times` a shop is run for a median")
 	flag.Parse()
-	if err := b.run(only, flag.Args()); err != nil {
+	b.config = sized(*sessions)
+	err := b.want(*only, *long)
+	if err == nil {
+		err = b.run(flag.Args())
+	}
+	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "bench: "+err.Error())
 		os.Exit(1)
 	}
 }
 
-func (b *bench) run(only string, args []string) error {
-	// The program calls itself for what is to be measured as a process.
-	if len(args) == 2 {
-		switch args[0] {
-		case "floor":
-			return floor(b.ctx, args[1])
-		case "aggregate":
-			return bareAggregate(b.ctx, args[1])
-		case "shop":
-			return makeShop(b.ctx, args[1])
+// want chooses the sections: those named, or all that do not take long, or all.
+func (b *bench) want(only string, long bool) error {
+	var names []string
+	for _, s := range sections {
+		names = append(names, s.name)
+		if only == "" && (long || !s.long) {
+			b.wanted = append(b.wanted, s.name)
 		}
+	}
+	if only != "" {
+		b.wanted = strings.Split(only, ",")
+	}
+	for _, name := range b.wanted {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("there is no section %q; there are %s", name, strings.Join(names, ", "))
+		}
+	}
+	if b.runs < 1 || b.config.Sessions < 1000 {
+		return errors.New("-runs must be at least 1, -sessions at least 1000")
+	}
+	return nil
+}
+
+func (b *bench) wants(name string) bool { return slices.Contains(b.wanted, name) }
+
+// parts are what the program calls itself for, since it is to be measured as a
+// process or would count as another's memory.
+var parts = map[string]func(ctx context.Context, arg string) error{
+	"aggregate": bareAggregate,
+	"csv":       exportCSV,
+	"floor":     floor,
+	"rowid":     copyToRowid,
+	"shop":      makeShop,
+}
+
+func (b *bench) run(args []string) error {
+	if len(args) == 2 && parts[args[0]] != nil {
+		return parts[args[0]](b.ctx, args[1])
 	}
 	if len(args) != 0 {
 		return errors.New("takes no arguments")
 	}
-	wanted, err := regexp.Compile(only)
-	if err != nil {
-		return err
-	}
+	var err error
 	if b.dir, err = filepath.Abs(b.dir); err != nil {
 		return err
 	}
@@ -100,7 +132,7 @@ func (b *bench) run(only string, args []string) error {
 		return err
 	}
 	for _, s := range sections {
-		if !wanted.MatchString(s.name) {
+		if !b.wants(s.name) {
 			continue
 		}
 		begun := time.Now()
@@ -121,41 +153,4 @@ func (b *bench) run(only string, args []string) error {
 		return err
 	}
 	return os.WriteFile(path, append(data, '\n'), 0o644)
-}
-
-// add records a figure and shows it at once, for who watches.
-func (b *bench) add(name string, value float64, unit string, most float64, from string, args ...any) {
-	f := figure{Section: b.section, Name: name, Value: round(value), Unit: unit, Most: most, From: fmt.Sprintf(from, args...)}
-	b.figures = append(b.figures, f)
-	_, _ = fmt.Fprintf(os.Stderr, "%s: %s: %v %s (%s)\n", f.Section, f.Name, f.Value, f.Unit, f.From)
-}
-
-// round keeps four digits that count.
-func round(x float64) float64 {
-	if x == 0 || math.IsInf(x, 0) || math.IsNaN(x) {
-		return x
-	}
-	scale := math.Pow(10, 3-math.Floor(math.Log10(math.Abs(x))))
-	return math.Round(x*scale) / scale
-}
-
-func (b *bench) print() {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	_, _ = fmt.Fprintln(w, "| section\t| figure\t| value\t| at most\t| from\t|")
-	_, _ = fmt.Fprintln(w, "|---\t|---\t|---\t|---\t|---\t|")
-	for _, f := range b.figures {
-		most := ""
-		if f.Most != 0 {
-			most = fmt.Sprint(f.Most)
-			if !f.holds() {
-				most += " **exceeded**"
-			}
-		}
-		unit := ""
-		if f.Unit != "ratio" {
-			unit = " " + f.Unit
-		}
-		_, _ = fmt.Fprintf(w, "| %s\t| %s\t| %v%s\t| %s\t| %s\t|\n", f.Section, f.Name, f.Value, unit, most, f.From)
-	}
-	_ = w.Flush()
 }

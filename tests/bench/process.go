@@ -16,8 +16,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ihc-pipeline/ihc/internal/importer"
 	"github.com/ihc-pipeline/ihc/internal/shop"
+	"github.com/ihc-pipeline/ihc/store/importer"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 const module = "github.com/ihc-pipeline/ihc/"
@@ -25,11 +26,23 @@ const module = "github.com/ihc-pipeline/ihc/"
 // build makes the programs that are measured.
 func (b *bench) build() error {
 	bin := filepath.Join(b.dir, "bin") + string(filepath.Separator)
-	cmd := exec.CommandContext(b.ctx, "go", "build", "-o", bin, module+"cmd/ihc", module+"tests/natsserver",
+	err := goBuild(b.ctx, nil, "-o", bin, module+"cmd/ihc", module+"tests/natsserver",
 		module+"services/extractor/cmd/extractor", module+"services/attributor/cmd/attributor",
 		module+"services/writer/cmd/writer", module+"services/reporter/cmd/reporter")
+	if err == nil && b.wants("peer") {
+		err = goBuild(b.ctx, []string{"GOWORK=off"}, "-C", "tests/peer", "-o", bin, ".")
+	}
+	return err
+}
+
+func goBuild(ctx context.Context, env []string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build"}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	return cmd.Run()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("go build %s: %w", strings.Join(args, " "), err)
+	}
+	return nil
 }
 
 // clean removes all but the results.
@@ -85,6 +98,19 @@ func (p *process) wait() (usage, error) {
 // stop ends a program in order.
 func (p *process) stop() (usage, error) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	return p.wait()
+}
+
+// itself runs this program as a process of its own.
+func (b *bench) itself(args ...string) (usage, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return usage{}, err
+	}
+	p, err := b.start(os.Stderr, nil, path, args...)
+	if err != nil {
+		return usage{}, err
+	}
 	return p.wait()
 }
 
@@ -145,7 +171,7 @@ func makeShop(ctx context.Context, order string) error {
 	if err := json.Unmarshal([]byte(order), &o); err != nil {
 		return err
 	}
-	_, err := shop.Generate(ctx, o.Path, o.Config)
+	_, err := sqlite.GenerateShop(ctx, o.Path, o.Config, false)
 	return err
 }
 
@@ -182,6 +208,15 @@ func (b *bench) fresh(path string) (string, error) {
 	_, err = io.Copy(out, in)
 	// What was written before is not to be written while something is measured.
 	return to, errors.Join(err, out.Sync(), out.Close())
+}
+
+// freshShop returns a fresh copy of a shop.
+func (b *bench) freshShop(c shop.Config) (string, error) {
+	path, err := b.shop(c)
+	if err != nil {
+		return "", err
+	}
+	return b.fresh(path)
 }
 
 // freeAddress returns an address on the loopback interface nobody listens on.

@@ -14,23 +14,19 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
-// services measures the memory of each service as a process of its own, and
-// what it costs a run that the streams are packed.
+// stages are the programs of a stack in the order in which they are stopped.
+var stages = []string{"extractor", "attributor", "writer", "reporter", "natsserver"}
+
+// services measures the memory of each service as a process of its own.
 func (b *bench) services() error {
-	stages := []string{"extractor", "attributor", "writer", "reporter", "natsserver"}
-	small, _, err := b.separate(oneMillion, stages, true)
+	small, _, err := b.separate(oneMillion, true)
 	if err != nil {
 		return err
 	}
-	large, packed, err := b.separate(tenMillion, stages, true)
+	large, _, err := b.separate(tenMillion, true)
 	if err != nil {
 		return err
 	}
-	_, plain, err := b.separate(tenMillion, stages, false)
-	if err != nil {
-		return err
-	}
-	b.add("streams packed ÷ not packed", packed.seconds/plain.seconds, "ratio", 0, "%.1f s and %.1f s for %d touchpoints", packed.seconds, plain.seconds, packed.Touchpoints)
 	for _, s := range stages {
 		most, ratio := 200.0, 1.2
 		if s == "natsserver" { // not ours, and given the memory it likes
@@ -42,13 +38,24 @@ func (b *bench) services() error {
 	return nil
 }
 
+// packing measures what it costs a run that the streams are packed.
+func (b *bench) packing() error {
+	_, packed, err := b.separate(tenMillion, true)
+	if err != nil {
+		return err
+	}
+	_, plain, err := b.separate(tenMillion, false)
+	if err != nil {
+		return err
+	}
+	b.add("streams packed ÷ not packed", packed.seconds/plain.seconds, "ratio", 0, "%.1f s and %.1f s for %d touchpoints", packed.seconds, plain.seconds, packed.Touchpoints)
+	return nil
+}
+
 // separate runs a shop through a stack of processes, with its streams packed, as
 // they are, or not, and returns their memory.
-func (b *bench) separate(c shop.Config, stages []string, packed bool) (_ map[string]float64, r result, err error) {
-	path, err := b.shop(c)
-	if err == nil {
-		path, err = b.fresh(path)
-	}
+func (b *bench) separate(c shop.Config, packed bool) (_ map[string]float64, r result, err error) {
+	path, err := b.freshShop(c)
 	if err != nil {
 		return nil, r, err
 	}

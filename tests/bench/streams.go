@@ -27,10 +27,7 @@ func (b *bench) streams() error {
 	}{{"200", tenMillion}, {"3000", oneMillion}} {
 		limit, config := c.limit, c.shop
 		dir := filepath.Join(b.dir, "streams-"+limit)
-		path, err := b.shop(config)
-		if err == nil {
-			path, err = b.fresh(path)
-		}
+		path, err := b.freshShop(config)
 		if err != nil {
 			return err
 		}

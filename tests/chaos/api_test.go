@@ -87,7 +87,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	answer := &answer{ResponseWriter: w}
 	a.Sandbox.ServeHTTP(answer, r) // a fault may panic its way out: not paid
-	reply, err := ihcapi.DecodeResponse(&answer.body, 64<<20)
+	reply, err := ihcapi.DecodeResponse(&answer.body, 64<<20, ihcapi.PaidLimits.Sessions)
 	if err != nil || !reply.HasValue {
 		return
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // patience is how long a run may take whatever happens to it; an undisturbed
@@ -135,7 +136,7 @@ func (w *workload) refer(t *testing.T) {
 		if w.large {
 			size.Sessions, size.Conversions = 25_000, 3_000
 		}
-		_, err = shop.Generate(t.Context(), w.db, size)
+		_, err = sqlite.GenerateShop(t.Context(), w.db, size, false)
 		require.NoError(t, err)
 		a := startAPI(t, w.seed, misfits())
 		s := newStack(t, stackOptions{api: a})

@@ -11,7 +11,7 @@ import (
 	_ "github.com/mattn/go-sqlite3" // the driver
 	"github.com/stretchr/testify/require"
 
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // rows is a shop small enough to know by heart: u1 buys twice, u2 once after a
@@ -32,7 +32,7 @@ INSERT INTO session_costs VALUES ('s1', 0.25), ('s3', 1.5);`
 // sound is the small shop in the contract's schema, loose the same in tables
 // that take anything.
 const (
-	sound = source.InputSchema + rows
+	sound = sqlite.InputSchema + rows
 	loose = `
 CREATE TABLE session_sources (session_id, user_id, event_date, event_time, channel_name, holder_engagement, closer_engagement, impression_interaction);
 CREATE TABLE conversions (conv_id, user_id, conv_date, conv_time, revenue);

@@ -255,7 +255,7 @@ func resendPayloads(t *testing.T, dir, api string, requests int, stored []string
 		require.NoError(t, err)
 		defer reply.Body.Close()
 		require.Equal(t, http.StatusOK, reply.StatusCode, path)
-		decoded, err := ihcapi.DecodeResponse(reply.Body, 64<<20)
+		decoded, err := ihcapi.DecodeResponse(reply.Body, 64<<20, ihcapi.PaidLimits.Sessions)
 		require.NoError(t, err, path)
 		require.Equal(t, 200, decoded.StatusCode, path)
 		require.Empty(t, decoded.Failures, path)

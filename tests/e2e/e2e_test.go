@@ -21,6 +21,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // TestStack is one story, in order: a first use, everything the stack does,
@@ -28,7 +29,7 @@ import (
 func TestStack(t *testing.T) {
 	s := newStack(t)
 	config := shop.Config{Sessions: 24_000, Conversions: 2_400, Start: "2023-08-01"}
-	_, err := shop.Generate(t.Context(), filepath.Join(s.dir, "shop.db"), config)
+	_, err := sqlite.GenerateShop(t.Context(), filepath.Join(s.dir, "shop.db"), config, false)
 	require.NoError(t, err)
 
 	for _, step := range []struct {

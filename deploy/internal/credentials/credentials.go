@@ -7,11 +7,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
@@ -68,20 +70,13 @@ func Ready(dir string) error {
 	return nil
 }
 
-// place writes a file that is there whole or not at all.
-func place(path string, content []byte, gid int) (err error) {
-	temp := path + ".new"
-	_ = os.Remove(temp) // of a steward that was killed; it cannot be written again
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temp)
-		}
-	}()
-	if err := os.WriteFile(temp, content, readableAlone); err != nil {
-		return err
+// place writes a file that the group gid can read.
+func place(path string, content []byte, gid int) error {
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return err // a volume that is not mounted is not to be made up
 	}
-	if err := os.Chown(temp, -1, gid); err != nil {
+	return atomicfile.WriteAs(path, readableAlone, gid, func(w io.Writer) error {
+		_, err := w.Write(content)
 		return err
-	}
-	return os.Rename(temp, path)
+	})
 }

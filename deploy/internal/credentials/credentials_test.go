@@ -38,7 +38,7 @@ func TestCredentialsAreDrawnOnceAndHandedOut(t *testing.T) {
 	// The second time nothing changes, and what got lost comes back.
 	before := read("writer/password")
 	require.NoError(t, os.Remove(filepath.Join(dir, "writer", "password")))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "nats", "passwords.conf.new"), nil, 0o400)) // of a steward that was killed
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "nats", ".passwords.conf.part"), nil, 0o400)) // of a steward that was killed
 	require.NoError(t, Draw(dir, os.Getgid()))
 	require.Equal(t, before, read("writer/password"))
 	require.Equal(t, conf, read("nats/passwords.conf"))

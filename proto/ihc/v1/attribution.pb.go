@@ -128,7 +128,12 @@ type Attribution struct {
 	SessionIds []string               `protobuf:"bytes,2,rep,name=session_ids,json=sessionIds,proto3" json:"session_ids,omitempty"`
 	// Shares in ten-thousandths, 0 to 10,000, the precision of the API; parallel
 	// to `session_ids`. Their sum is 10,000 within 10.
-	Ihc           []uint32 `protobuf:"varint,3,rep,packed,name=ihc,proto3" json:"ihc,omitempty"`
+	Ihc []uint32 `protobuf:"varint,3,rep,packed,name=ihc,proto3" json:"ihc,omitempty"`
+	// The shares in each phase, in ten-thousandths, parallel to `session_ids`:
+	// what `ihc` was made of. Empty in results of earlier releases.
+	Initializer   []uint32 `protobuf:"varint,4,rep,packed,name=initializer,proto3" json:"initializer,omitempty"`
+	Holder        []uint32 `protobuf:"varint,5,rep,packed,name=holder,proto3" json:"holder,omitempty"`
+	Closer        []uint32 `protobuf:"varint,6,rep,packed,name=closer,proto3" json:"closer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -184,6 +189,27 @@ func (x *Attribution) GetIhc() []uint32 {
 	return nil
 }
 
+func (x *Attribution) GetInitializer() []uint32 {
+	if x != nil {
+		return x.Initializer
+	}
+	return nil
+}
+
+func (x *Attribution) GetHolder() []uint32 {
+	if x != nil {
+		return x.Holder
+	}
+	return nil
+}
+
+func (x *Attribution) GetCloser() []uint32 {
+	if x != nil {
+		return x.Closer
+	}
+	return nil
+}
+
 var File_ihc_v1_attribution_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_attribution_proto_rawDesc = "" +
@@ -196,12 +222,15 @@ const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\boutcomes\x18\x04 \x03(\v2\x0f.ihc.v1.OutcomeR\boutcomes\x12\x14\n" +
 	"\x05model\x18\x05 \x01(\tR\x05model\x12\x1a\n" +
 	"\brequests\x18\x06 \x01(\rR\brequests\x12\x1a\n" +
-	"\brevision\x18\a \x01(\rR\brevision\"Y\n" +
+	"\brevision\x18\a \x01(\rR\brevision\"\xab\x01\n" +
 	"\vAttribution\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\tR\n" +
 	"sessionIds\x12\x10\n" +
-	"\x03ihc\x18\x03 \x03(\rR\x03ihcB0Z.github.com/ihc-pipeline/ihc/proto/ihc/v1;ihcv1b\x06proto3"
+	"\x03ihc\x18\x03 \x03(\rR\x03ihc\x12 \n" +
+	"\vinitializer\x18\x04 \x03(\rR\vinitializer\x12\x16\n" +
+	"\x06holder\x18\x05 \x03(\rR\x06holder\x12\x16\n" +
+	"\x06closer\x18\x06 \x03(\rR\x06closerB0Z.github.com/ihc-pipeline/ihc/proto/ihc/v1;ihcv1b\x06proto3"
 
 var (
 	file_ihc_v1_attribution_proto_rawDescOnce sync.Once

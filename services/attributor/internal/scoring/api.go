@@ -16,6 +16,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -25,10 +26,10 @@ type Calls struct {
 	// Limiter bounds requests a second; nil sets no bound.
 	Limiter *rate.Limiter
 	Breaker *Breaker
-	// Stubborn counts trouble by where it is, Parts keeps what divided chunks
-	// gave so far.
-	Stubborn *Stubborn
-	Parts    Parts
+	// Failures counts the failures of each node of a chunk's bisection.
+	Failures *FailureTracker
+	// Parts keeps the results that the nodes of divided chunks gave so far.
+	Parts Parts
 	// Unanswered, when not nil, is asked right before each request is sent; an
 	// error keeps it from being sent, and is returned.
 	Unanswered func(context.Context, *ihcv1.JourneyChunk) error
@@ -59,9 +60,10 @@ type API struct {
 // Name returns "api".
 func (a *API) Name() string { return "api" }
 
-// Trouble that may pass is returned, to be tried again later. Trouble that has
-// come back this often with the same journeys, while others were answered each
-// time, is taken to lie in them.
+// A transient failure is returned, to be tried again later. If the same
+// journeys fail this often while other requests are answered in between, the
+// trouble is taken to lie in them: a node is divided after divideAfter
+// failures, and a single journey fails for good after giveUpAfter.
 const (
 	divideAfter = 10
 	giveUpAfter = 20
@@ -70,32 +72,32 @@ const (
 // Score sends the chunk in one request. A chunk that the API refuses is
 // divided until the conversion it refuses is alone, between conversions and
 // never within one (invariant 2), so that this one fails and the others are
-// attributed. What a part gave is kept until all have:
-// trouble with one does not have the others paid again. Errors are
+// attributed. The result of each [Node] is kept until all have one, so that
+// trouble with one node does not have the others paid again. Errors are
 // *[ihcapi.Error], which concern the API and not the chunk (see
 // [ihcapi.Kind]), in a *[Repeated], or those of Parts.
 func (a *API) Score(ctx context.Context, chunk *ihcv1.JourneyChunk) (*Scored, error) {
 	done := &Scored{}
-	resumed := true // until the first part, the whole, shows otherwise
-	var score func(part uint32, journeys []*ihcv1.Journey) error
-	score = func(part uint32, journeys []*ihcv1.Journey) error {
-		id := PartID{chunk.GetRunId(), chunk.GetChunk(), chunk.GetRevision(), part}
+	resumed := true // false once the root is found to have no kept result
+	root := Node{chunk.GetRunId(), chunk.GetChunk(), chunk.GetRevision(), 1}
+	var score func(id Node, journeys []*ihcv1.Journey) error
+	score = func(id Node, journeys []*ihcv1.Journey) error {
 		if resumed {
 			kept, err := a.Parts.Part(ctx, id)
 			if err != nil {
 				return err
 			}
 			if kept != nil {
-				return done.take(kept, part, journeys, score)
+				return done.take(kept, id, journeys, score)
 			}
-			resumed = part != 1
+			resumed = id != root
 		}
-		got, err := a.ask(ctx, chunk, part, journeys)
+		got, err := a.ask(ctx, chunk, id.Number, journeys)
 		if err != nil {
 			lies, reason := a.liesIn(id, err, len(journeys))
 			switch {
 			case !lies:
-				return &Repeated{err, a.Stubborn.again(id)}
+				return &Repeated{err, a.Failures.failed(id)}
 			case len(journeys) == 1:
 				got = &Scored{}
 				got.fail(journeys[0], reason)
@@ -103,22 +105,22 @@ func (a *API) Score(ctx context.Context, chunk *ihcv1.JourneyChunk) (*Scored, er
 				got = &Scored{divided: true}
 			}
 		}
-		a.Stubborn.answered(id)
-		if part == 1 && !got.divided {
+		a.Failures.answered(id)
+		if id == root && !got.divided {
 			*done = *got // the usual case: one request, one answer
 			return nil
 		}
 		if err := a.Parts.KeepPart(ctx, id, got.message(id)); err != nil {
 			return err
 		}
-		return done.take(got.message(id), part, journeys, score)
+		return done.take(got.message(id), id, journeys, score)
 	}
-	return done, score(1, chunk.GetJourneys())
+	return done, score(root, chunk.GetJourneys())
 }
 
-// liesIn tells whether err is about the journeys sent, and in which words to
-// record it.
-func (a *API) liesIn(id PartID, err error, journeys int) (bool, string) {
+// liesIn tells whether err is about the journeys sent rather than about the
+// API, and the reason to record for them.
+func (a *API) liesIn(id Node, err error, journeys int) (bool, string) {
 	var e *ihcapi.Error
 	if !errors.As(err, &e) {
 		return false, ""
@@ -129,7 +131,7 @@ func (a *API) liesIn(id PartID, err error, journeys int) (bool, string) {
 	if e.Kind != ihcapi.Transient || e.HTTPStatus == 0 || e.HTTPStatus == http.StatusTooManyRequests {
 		return false, ""
 	}
-	times := a.Stubborn.failed(id)
+	times := a.Failures.failedAmidAnswers(id)
 	if times >= giveUpAfter || times >= divideAfter && journeys > 1 {
 		return true, fmt.Sprintf("%v (each of %d times, while other requests were answered)", e, times)
 	}
@@ -159,7 +161,7 @@ func (a *API) ask(ctx context.Context, chunk *ihcv1.JourneyChunk, part uint32, j
 		}
 	}
 	start := time.Now()
-	reply, err := a.Client.Compute(ctx, a.ConvTypeID, body)
+	reply, err := a.Client.Compute(ctx, a.ConvTypeID, body, len(rows))
 	r := Request{Seconds: time.Since(start).Seconds(), Sessions: len(rows)}
 	var e *ihcapi.Error
 	switch {
@@ -192,10 +194,10 @@ func sessions(chunk *ihcv1.JourneyChunk, journeys []*ihcv1.Journey) []ihcapi.Ses
 		at := int64(0)
 		for k, id := range j.GetSessionIds() {
 			at += j.GetTimeDeltas()[k]
-			flags := j.GetFlags()[k]
+			engaged := unit.Engagement(j.GetFlags()[k])
 			rows = append(rows, ihcapi.Session{ConversionID: j.GetConvId(), SessionID: id, TimeMicros: at,
 				Channel: chunk.GetChannels()[j.GetChannels()[k]],
-				Holder:  flags&flagHolder != 0, Closer: flags&flagCloser != 0, Impression: flags&flagImpression != 0,
+				Holder:  engaged.Holder(), Closer: engaged.Closer(), Impression: engaged.Impression(),
 				Conversion: k == len(j.GetSessionIds())-1})
 		}
 	}

@@ -19,13 +19,13 @@ import (
 )
 
 // memory keeps parts as the streams do.
-type memory map[PartID]*ihcv1.AttributionResult
+type memory map[Node]*ihcv1.AttributionResult
 
-func (m memory) Part(_ context.Context, id PartID) (*ihcv1.AttributionResult, error) {
+func (m memory) Part(_ context.Context, id Node) (*ihcv1.AttributionResult, error) {
 	return m[id], nil
 }
 
-func (m memory) KeepPart(_ context.Context, id PartID, r *ihcv1.AttributionResult) error {
+func (m memory) KeepPart(_ context.Context, id Node, r *ihcv1.AttributionResult) error {
 	m[id] = r
 	return nil
 }
@@ -43,7 +43,7 @@ func newAPI(t *testing.T, faults sandbox.Faults, front func(http.ResponseWriter)
 	client, err := ihcapi.NewClient(ihcapi.ClientConfig{BaseURL: server.URL + "/v1", Key: "key"})
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
-	return s, &API{Calls: &Calls{Client: client, Breaker: &Breaker{}, Stubborn: &Stubborn{}, Parts: memory{}, Observe: func(Request) {}, Log: slog.New(slog.DiscardHandler)}, ConvTypeID: "type"}
+	return s, &API{Calls: &Calls{Client: client, Breaker: &Breaker{}, Failures: &FailureTracker{}, Parts: memory{}, Observe: func(Request) {}, Log: slog.New(slog.DiscardHandler)}, ConvTypeID: "type"}
 }
 
 func many(n int) *ihcv1.JourneyChunk {
@@ -116,7 +116,7 @@ func TestNothingIsSentWithoutLeave(t *testing.T) {
 }
 
 // A chunk that fails whenever others are answered is to blame itself.
-func TestStubbornTroubleLiesInTheChunk(t *testing.T) {
+func TestRepeatedTroubleLiesInTheChunk(t *testing.T) {
 	t.Parallel()
 	broken := false
 	_, a := newAPI(t, sandbox.Faults{}, func(w http.ResponseWriter) bool {
@@ -160,7 +160,7 @@ func TestPayloadsCanBeSentAgainAndHoldNoKey(t *testing.T) {
 		body, err := os.ReadFile(filepath.Join(a.Payloads, "run", name))
 		require.NoError(t, err)
 		require.NotContains(t, string(body), "key")
-		_, err = a.Client.Compute(t.Context(), "type", body)
+		_, err = a.Client.Compute(t.Context(), "type", body, 2)
 		if name == "chunk-000001-part-2.json" {
 			require.NoError(t, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 )
 
 // Breaker keeps an attributor from asking an API that is down or that asked
@@ -14,6 +15,9 @@ import (
 // each time it still does not answer. When the time is up one asks, and the
 // others wait for what comes of it. The zero value is closed: asking is fine.
 type Breaker struct {
+	// Clock measures the waits; nil means [retry.Real].
+	Clock retry.Clock
+
 	mu       sync.Mutex
 	failures int       // transient ones since the last answer
 	until    time.Time // nobody asks before
@@ -45,9 +49,9 @@ func (b *Breaker) Note(err error) {
 	b.failures++
 	wait := e.RetryAfter
 	if b.failures >= breakAfter {
-		wait = max(wait, min(time.Second<<min(b.failures-breakAfter, 5), 30*time.Second))
+		wait = max(wait, retry.Probe.Delay(b.failures-breakAfter+1))
 	}
-	if until := time.Now().Add(wait); wait > 0 && !until.Before(b.until) {
+	if until := b.clock().Now().Add(wait); wait > 0 && !until.Before(b.until) {
 		b.until, b.why, b.told = until, err, false
 	}
 }
@@ -63,12 +67,21 @@ func (b *Breaker) Wait(ctx context.Context, tell func(why error)) {
 		if why != nil && tell != nil {
 			tell(why)
 		}
+		passed, stop := b.clock().Timer(left)
 		select {
 		case <-ctx.Done():
 		case <-again:
-		case <-time.After(left):
+		case <-passed:
 		}
+		stop()
 	}
+}
+
+func (b *Breaker) clock() retry.Clock {
+	if b.Clock == nil {
+		return retry.Real
+	}
+	return b.Clock
 }
 
 // wait returns how long to wait at the most, why if nobody was told yet, and
@@ -76,10 +89,10 @@ func (b *Breaker) Wait(ctx context.Context, tell func(why error)) {
 func (b *Breaker) wait() (left time.Duration, again <-chan struct{}, why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	left = time.Until(b.until)
+	left = b.until.Sub(b.clock().Now())
 	if left <= 0 {
 		if b.why != nil {
-			b.until = time.Now().Add(probeEvery)
+			b.until = b.clock().Now().Add(probeEvery)
 		}
 		return 0, nil, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 )
 
 // The clock in these tests is synctest's: it moves when everybody waits.
@@ -130,4 +131,19 @@ func TestBreakerIgnoresWhatIsNotTheAPIs(t *testing.T) {
 			require.Zero(t, waited(b))
 		}
 	})
+}
+
+func TestBreakerWaitsByItsClock(t *testing.T) {
+	t.Parallel()
+	clock := retry.NewFake(time.Date(2023, 9, 1, 0, 0, 0, 0, time.UTC))
+	b := &Breaker{Clock: clock}
+	b.Note(patience(time.Hour))
+	done := make(chan struct{})
+	go func() {
+		b.Wait(t.Context(), nil)
+		close(done)
+	}()
+	require.NoError(t, clock.AwaitSleepers(t.Context(), 1))
+	clock.Advance(time.Hour)
+	<-done
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -41,16 +42,25 @@ func (b *Builtin) Score(_ context.Context, chunk *ihcv1.JourneyChunk) (*Scored, 
 		at := int64(0)
 		for k, delta := range j.GetTimeDeltas() {
 			at += delta
-			flags := j.GetFlags()[k]
+			engaged := unit.Engagement(j.GetFlags()[k])
 			s.sessions = append(s.sessions, ihcmodel.Session{TimeMicros: at, Channel: chunk.GetChannels()[j.GetChannels()[k]],
-				Holder: flags&flagHolder != 0, Closer: flags&flagCloser != 0, Impression: flags&flagImpression != 0})
+				Holder: engaged.Holder(), Closer: engaged.Closer(), Impression: engaged.Impression()})
 		}
 		s.scores = s.scorer.Score(s.sessions, s.scores)
-		ihc := make([]uint32, len(s.scores))
+		a := newAttribution(j)
 		for k, score := range s.scores {
-			ihc[k] = uint32(score.IHC)
+			a.Ihc[k], a.Initializer[k], a.Holder[k], a.Closer[k] = uint32(score.IHC), uint32(score.Initializer), uint32(score.Holder), uint32(score.Closer)
 		}
-		done.Attributions[i] = &ihcv1.Attribution{ConvId: j.GetConvId(), SessionIds: j.GetSessionIds(), Ihc: ihc}
+		done.Attributions[i] = a
 	}
 	return done, nil
+}
+
+// newAttribution returns a journey's attribution with room for its shares,
+// which are 0.
+func newAttribution(j *ihcv1.Journey) *ihcv1.Attribution {
+	n := len(j.GetSessionIds())
+	shares := make([]uint32, 4*n)
+	return &ihcv1.Attribution{ConvId: j.GetConvId(), SessionIds: j.GetSessionIds(),
+		Ihc: shares[:n:n], Initializer: shares[n : 2*n : 2*n], Holder: shares[2*n : 3*n : 3*n], Closer: shares[3*n:]}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -34,7 +35,7 @@ func FuzzCheck(f *testing.F) {
 			for _, share := range a.GetIhc() {
 				sum += share
 			}
-			require.EqualValues(t, ihcmodel.Whole, sum)
+			require.EqualValues(t, unit.Whole, sum)
 			require.Len(t, a.GetIhc(), len(c.GetJourneys()[i].GetSessionIds()))
 		}
 		rows := sessions(&c, c.GetJourneys())

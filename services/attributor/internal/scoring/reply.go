@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
-	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -20,17 +20,17 @@ const tolerance = 10
 func reconcile(journeys []*ihcv1.Journey, reply *ihcapi.Response) (done *Scored, strangers []string) {
 	done = &Scored{Requests: 1}
 	type asked struct {
-		journey *ihcv1.Journey
 		slot    map[string]int // session id on the wire → position
-		ihc     []int64        // -1 where no row came
+		there   []bool         // whether its row came
+		shares  *ihcv1.Attribution
 		problem string
 	}
 	all := make(map[string]*asked, len(journeys))
 	for _, j := range journeys {
-		a := &asked{journey: j, slot: make(map[string]int, len(j.GetSessionIds())), ihc: make([]int64, len(j.GetSessionIds()))}
+		n := len(j.GetSessionIds())
+		a := &asked{slot: make(map[string]int, n), there: make([]bool, n), shares: newAttribution(j)}
 		for i, id := range j.GetSessionIds() {
 			a.slot[ihcapi.WireID(id)] = i
-			a.ihc[i] = -1
 		}
 		all[ihcapi.WireID(j.GetConvId())] = a
 	}
@@ -58,32 +58,34 @@ func reconcile(journeys []*ihcv1.Journey, reply *ihcapi.Response) (done *Scored,
 			blame(a, "the IHC API's reply is unusable: %s", v.Problem)
 		case !known:
 			blame(a, "the IHC API's reply has a session that was not sent")
-		case a.ihc[i] >= 0:
+		case a.there[i]:
 			blame(a, "the IHC API's reply has a session twice")
 		default:
-			a.ihc[i] = int64(v.IHC)
+			a.there[i] = true
+			a.shares.Ihc[i], a.shares.Initializer[i], a.shares.Holder[i], a.shares.Closer[i] = tenThousandths(v.IHC), tenThousandths(v.Initializer), tenThousandths(v.Holder), tenThousandths(v.Closer)
 		}
 	}
 	for _, j := range journeys {
 		a := all[ihcapi.WireID(j.GetConvId())]
 		sum := int64(0)
-		shares := make([]uint32, len(a.ihc))
-		for i, v := range a.ihc {
-			if v < 0 {
+		for i, share := range a.shares.GetIhc() {
+			if !a.there[i] {
 				blame(a, "the IHC API's reply lacks a session")
-				v = 0
 			}
-			sum += v
-			shares[i] = uint32(min(v, int64(ihcmodel.Whole)*2))
+			sum += int64(share)
 		}
-		if off := sum - int64(ihcmodel.Whole); off > tolerance || off < -tolerance {
+		if off := sum - int64(unit.Whole); off > tolerance || off < -tolerance {
 			blame(a, "the IHC API's shares of the conversion do not sum to 1")
 		}
 		if a.problem != "" {
 			done.fail(j, a.problem)
 			continue
 		}
-		done.Attributions = append(done.Attributions, &ihcv1.Attribution{ConvId: j.GetConvId(), SessionIds: j.GetSessionIds(), Ihc: shares})
+		done.Attributions = append(done.Attributions, a.shares)
 	}
 	return done, strangers
 }
+
+// tenThousandths returns a share as messages have it. What is more than any
+// share can be is cut, far from where it would still sum to 1.
+func tenThousandths(s unit.Share) uint32 { return uint32(max(min(s, 2*unit.Whole), 0)) }

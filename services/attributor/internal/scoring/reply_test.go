@@ -7,11 +7,12 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
 func value(conv, session string, ihc int) ihcapi.Value {
-	return ihcapi.Value{ConversionID: conv, SessionID: session, Score: ihcmodel.Score{IHC: ihcmodel.Share(ihc)}}
+	return ihcapi.Value{ConversionID: conv, SessionID: session, Score: ihcmodel.Score{IHC: unit.Share(ihc)}}
 }
 
 // Each reply is to a request for a (sessions a1, a2), b (b1) and, as proof that

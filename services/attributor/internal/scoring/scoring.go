@@ -35,13 +35,6 @@ func (s *Scored) fail(j *ihcv1.Journey, reason string) {
 		Reason: reason, Sessions: uint64(len(j.GetSessionIds()))})
 }
 
-// The bits of a session's flags in a [ihcv1.Journey].
-const (
-	flagHolder     = 1
-	flagCloser     = 2
-	flagImpression = 4
-)
-
 // Check returns an error if the chunk is not what the contract says: parallel
 // lists of equal length, channels that exist, at least one session a journey.
 func Check(c *ihcv1.JourneyChunk) error {

@@ -20,7 +20,7 @@ package packing
 import (
 	"math/bits"
 
-	"github.com/ihc-pipeline/ihc/services/extractor/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/journey"
 )
 
 // Limits bound one chunk.

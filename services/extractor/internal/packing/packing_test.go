@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/ihc-pipeline/ihc/services/extractor/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/journey"
 )
 
 func made(conv, sessions int) journey.Journey {

@@ -1,3 +1,5 @@
+// Package report makes the CSV and the proof that nothing leaked out of what
+// the database says of a run.
 package report
 
 import (
@@ -5,7 +7,10 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
 )
 
 // One conversion's shares may be this far from 1; values of the built-in model
@@ -19,29 +24,28 @@ var doubleTolerance = decimal.New(1, -12)
 // ledger counted against what the database holds, and the report against what
 // it was made from. The two sides of each equation are read or summed by
 // different ways.
-func (t *Totals) Reconcile(counts *ihcv1.Counts) []*ihcv1.Equation {
+func Reconcile(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 	attributed := int64(counts.GetAttributed() + counts.GetApproximated())
-	ended := decimal.NewFromUint64(counts.GetAttributed() + counts.GetApproximated() + counts.GetExcluded() + counts.GetFailed() + counts.GetWithoutSessions())
+	ended := decimal.NewFromUint64(run.Accounted(counts))
 	cost, ihc, revenue := sums(t.Rows)
 	integer := decimal.NewFromInt
 	none := decimal.Zero
+	share, inRange := t.Range.Share.Decimal(store.ShareDecimals), t.Range.Revenue.Decimal(unit.MoneyDecimals)
 	byShare := shareTolerance.Mul(integer(attributed))
-	byRevenue := shareTolerance.Mul(t.revenue.decimal().Abs())
-	for _, e := range []*decimal.Decimal{&byShare, &byRevenue} {
-		if t.runShare == attributed*shareUnit {
-			*e = none // every share is exact, so must be what follows from them
-		}
+	byRevenue := shareTolerance.Mul(inRange.Abs())
+	if share.Equal(integer(attributed)) {
+		byShare, byRevenue = none, none // every share is exact, so must be what follows from them
 	}
 	double := func(x decimal.Decimal) decimal.Decimal { return x.Abs().Mul(doubleTolerance) }
 	return []*ihcv1.Equation{
-		equation("conversions", "conversions in range = attributed + approximated + excluded + failed + without sessions", integer(t.inRange), ended, none),
-		equation("attributed", "conversions the run attributed = conversions in range with attributions in the table", integer(attributed), integer(t.attribbed), none),
-		equation("touchpoints", "touchpoints the run wrote = attributions of conversions in range in the table", decimal.NewFromUint64(counts.GetTouchpoints()), integer(t.runRows), none),
-		equation("ihc", "Σ ihc of conversions in range = conversions attributed", shareDecimal(t.runShare), integer(attributed), byShare),
-		equation("ihc_revenue", "Σ ihc_revenue of conversions in range = their revenue", t.runSum.decimal(), t.revenue.decimal(), byRevenue),
-		equation("report_ihc", "Σ ihc of channel_reporting = Σ ihc of attribution_customer_journey", ihc, shareDecimal(t.share), double(ihc)),
-		equation("report_ihc_revenue", "Σ ihc_revenue of channel_reporting = Σ ihc × revenue", revenue, t.product.decimal(), double(revenue)),
-		equation("report_cost", "Σ cost of channel_reporting = Σ session_costs of known sessions", cost, costDecimal(t.costs), double(cost)),
+		equation("conversions", "conversions in range = attributed + approximated + excluded + failed + without sessions", integer(t.Range.Conversions), ended, none),
+		equation("attributed", "conversions the run attributed = conversions in range with attributions in the table", integer(attributed), integer(t.Range.Attributed), none),
+		equation("touchpoints", "touchpoints the run wrote = attributions of conversions in range in the table", decimal.NewFromUint64(counts.GetTouchpoints()), integer(t.Range.Touchpoints), none),
+		equation("ihc", "Σ ihc of conversions in range = conversions attributed", share, integer(attributed), byShare),
+		equation("ihc_revenue", "Σ ihc_revenue of conversions in range = their revenue", t.Range.Credit.Decimal(store.CreditDecimals), inRange, byRevenue),
+		equation("report_ihc", "Σ ihc of channel_reporting = Σ ihc of attribution_customer_journey", ihc, t.Share.Decimal(store.ShareDecimals), double(ihc)),
+		equation("report_ihc_revenue", "Σ ihc_revenue of channel_reporting = Σ ihc × revenue", revenue, t.Credit.Decimal(store.CreditDecimals), double(revenue)),
+		equation("report_cost", "Σ cost of channel_reporting = Σ session_costs of known sessions", cost, t.KnownCosts.Decimal(unit.CostDecimals), double(cost)),
 	}
 }
 
@@ -50,25 +54,35 @@ func equation(name, description string, left, right, tolerance decimal.Decimal) 
 		Holds: left.Sub(right).Abs().LessThanOrEqual(tolerance)}
 }
 
+// sums adds up the rows of the table.
+func sums(rows []store.Row) (cost, ihc, revenue decimal.Decimal) {
+	for _, r := range rows {
+		cost = cost.Add(decimal.NewFromFloat(r.Cost))
+		ihc = ihc.Add(decimal.NewFromFloat(r.IHC))
+		revenue = revenue.Add(decimal.NewFromFloat(r.IHCRevenue))
+	}
+	return cost, ihc, revenue
+}
+
 // Notes tells what a reader of the numbers should know, one line each.
-func (t *Totals) Notes() []string {
+func Notes(t *store.Totals) []string {
 	var notes []string
 	note := func(n int64, format string) {
 		if n > 0 {
 			notes = append(notes, fmt.Sprintf(format, n))
 		}
 	}
-	note(t.withoutCost, "%d sessions have no row in session_costs; their cost counts as 0")
-	note(t.withoutSession, "%d rows of session_costs belong to no session of session_sources; their cost is in no channel")
-	note(t.orphans, "%d rows of attribution_customer_journey name a conversion or session that is not in the database any more; they are in no channel")
+	note(t.WithoutCost, "%d sessions have no row in session_costs; their cost counts as 0")
+	note(t.WithoutSession, "%d rows of session_costs belong to no session of session_sources; their cost is in no channel")
+	note(t.Orphans, "%d rows of attribution_customer_journey name a conversion or session that is not in the database any more; they are in no channel")
 	return notes
 }
 
 // IHC returns Σ ihc over the conversions in the run's range.
-func (t *Totals) IHC() string { return shareDecimal(t.runShare).String() }
+func IHC(t *store.Totals) string { return t.Range.Share.Decimal(store.ShareDecimals).String() }
 
 // IHCRevenue returns Σ ihc × revenue over the conversions in the run's range.
-func (t *Totals) IHCRevenue() string { return t.runSum.decimal().String() }
+func IHCRevenue(t *store.Totals) string { return t.Range.Credit.Decimal(store.CreditDecimals).String() }
 
 // Cost returns Σ cost over channel_reporting.
-func (t *Totals) Cost() string { return costDecimal(t.cost).String() }
+func Cost(t *store.Totals) string { return t.Cost.Decimal(unit.CostDecimals).String() }

@@ -1,0 +1,163 @@
+package findings
+
+import (
+	"math"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/ihc-pipeline/ihc/internal/civil"
+)
+
+// Check looks at one value as it is stored (nil, int64, float64, string or
+// []byte) and reports every Rule it breaks.
+type Check func(value any, report func(Rule))
+
+const (
+	longBytes    = 1 << 10  // LongText
+	tooLongBytes = 64 << 10 // TooLong
+
+	// MaxAmount is the least amount of money, in either direction, that is
+	// refused: times 10,000 for its own decimals and 10,000 for those of ihc it
+	// is the most that fits a 64-bit integer.
+	MaxAmount = 9e10
+)
+
+// textOf returns the value's text, or reports why it has none.
+func textOf(value any, report func(Rule)) (string, bool) {
+	switch value := value.(type) {
+	case string:
+		return value, true
+	case nil:
+		report(IsNull)
+	default:
+		report(WrongType.With("text"))
+	}
+	return "", false
+}
+
+// CheckText reports what is odd about free text.
+func CheckText(s string, report func(Rule)) {
+	if len(s) <= longBytes && printable(s) {
+		return
+	}
+	switch {
+	case len(s) > tooLongBytes:
+		report(TooLong)
+	case len(s) > longBytes:
+		report(LongText)
+	}
+	switch {
+	case !utf8.ValidString(s):
+		report(NotUTF8)
+	case strings.ContainsFunc(s, unicode.IsControl):
+		report(ControlChar)
+	}
+}
+
+// printable tells whether s is printable ASCII throughout, as nearly all is.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func Blank(s string) bool { return strings.TrimSpace(s) == "" }
+
+func CheckID(value any, report func(Rule)) {
+	s, ok := textOf(value, report)
+	if !ok {
+		return
+	}
+	if Blank(s) {
+		report(BlankID)
+	}
+	CheckText(s, report)
+}
+
+// CheckChannel leaves Blank and similar names to the Check of all channels.
+func CheckChannel(value any, report func(Rule)) {
+	if s, ok := textOf(value, report); ok {
+		CheckText(s, report)
+	}
+}
+
+func CheckDate(value any, report func(Rule)) {
+	if s, ok := textOf(value, report); ok && !civil.IsDate(s) {
+		report(UnreadableDate)
+	}
+}
+
+func CheckTime(value any, report func(Rule)) {
+	s, ok := textOf(value, report)
+	switch {
+	case !ok, civil.IsTime(s):
+	case zoned.MatchString(s):
+		report(ZonedTime)
+	default:
+		report(UnreadableTime)
+	}
+}
+
+var zoned = regexp.MustCompile(`^\d\d:\d\d:\d\d(\.\d+)? ?([Zz]|UTC|GMT|[+-]\d\d(:?\d\d)?)$`)
+
+func CheckFlag(value any, report func(Rule)) {
+	switch value := value.(type) {
+	case int64:
+		if value != 0 && value != 1 {
+			report(BadFlag)
+		}
+	case nil:
+		report(IsNull)
+	default:
+		report(WrongType.With("an integer, 0 or 1"))
+	}
+}
+
+func CheckRevenue(value any, report func(Rule)) {
+	if value == nil {
+		report(IsNull)
+		return
+	}
+	checkAmount(value, 4, NegativeRevenue, RevenueDecimals, report)
+}
+
+func CheckCost(value any, report func(Rule)) {
+	if value == nil {
+		report(NullCost)
+		return
+	}
+	checkAmount(value, 6, NegativeCost, CostDecimals, report)
+}
+
+func checkAmount(value any, decimals int, negative, finer Rule, report func(Rule)) {
+	var amount float64
+	switch value := value.(type) {
+	case float64:
+		amount = value
+	case int64:
+		amount = float64(value)
+	default:
+		report(WrongType.With("a number"))
+		return
+	}
+	switch {
+	case math.IsInf(amount, 0) || math.IsNaN(amount):
+		report(NotFinite)
+		return
+	case math.Abs(amount) >= MaxAmount:
+		report(TooLarge)
+		return
+	case amount < 0:
+		report(negative)
+	}
+	// What floating point adds of itself, as in 0.1 + 0.2, does not count.
+	scaled := amount * math.Pow10(decimals)
+	if math.Abs(scaled-math.Round(scaled)) > 1e-6+math.Abs(scaled)*4e-16 {
+		report(finer)
+	}
+}

@@ -1,0 +1,114 @@
+package sqlite
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// A row of the journal holds the sessions of a journey and their shares in two
+// blobs, so that a journey is one small row: a third of what its rows in
+// attribution_customer_journey take.
+
+// encodeSessions writes session ids in their order. Each is the number of
+// leading bytes it has in common with the one before, the number of bytes that
+// follow, and those bytes: ids of one journey often begin alike. An id that
+// occurs twice is an error.
+func encodeSessions(ids []string) ([]byte, error) {
+	blob := make([]byte, 0, 24*len(ids))
+	before, ascending := "", true
+	for i, id := range ids {
+		n := 0
+		for n < len(before) && n < len(id) && before[n] == id[n] {
+			n++
+		}
+		blob = binary.AppendUvarint(blob, uint64(n))
+		blob = binary.AppendUvarint(blob, uint64(len(id)-n))
+		blob = append(blob, id[n:]...)
+		ascending = ascending && (i == 0 || before < id)
+		before = id
+	}
+	if ascending {
+		return blob, nil
+	}
+	sorted := slices.Sorted(slices.Values(ids))
+	for i := range sorted[1:] {
+		if sorted[i] == sorted[i+1] {
+			return nil, fmt.Errorf("session %q occurs twice", sorted[i])
+		}
+	}
+	return blob, nil
+}
+
+var errJournal = errors.New("a row of pipeline_journeys is damaged")
+
+// decodeSessions is the inverse of encodeSessions.
+func decodeSessions(blob []byte, into []string) ([]string, error) {
+	before := ""
+	for len(blob) > 0 {
+		shared, n := binary.Uvarint(blob)
+		if n <= 0 || shared > uint64(len(before)) {
+			return nil, errJournal
+		}
+		blob = blob[n:]
+		own, n := binary.Uvarint(blob)
+		if n <= 0 || own > uint64(len(blob)-n) {
+			return nil, errJournal
+		}
+		id := before[:shared] + string(blob[n:n+int(own)])
+		blob = blob[n+int(own):]
+		into = append(into, id)
+		before = id
+	}
+	return into, nil
+}
+
+// What a blob of shares begins with.
+const (
+	ihcAlone   = 0 // ihc of each session
+	withPhases = 1 // ihc, initializer, holder and closer of each session
+)
+
+// encodeShares writes the shares of each session in ten-thousandths, those of
+// one session together.
+func encodeShares(a *ihcv1.Attribution) []byte {
+	n := len(a.GetIhc())
+	phases := len(a.GetInitializer()) == n && len(a.GetHolder()) == n && len(a.GetCloser()) == n
+	blob := make([]byte, 1, 1+7*n)
+	blob[0] = ihcAlone
+	if phases {
+		blob[0] = withPhases
+	}
+	for i, share := range a.GetIhc() {
+		blob = binary.AppendUvarint(blob, uint64(share))
+		if phases {
+			blob = binary.AppendUvarint(blob, uint64(a.GetInitializer()[i]))
+			blob = binary.AppendUvarint(blob, uint64(a.GetHolder()[i]))
+			blob = binary.AppendUvarint(blob, uint64(a.GetCloser()[i]))
+		}
+	}
+	return blob
+}
+
+// decodeIHC returns the ihc of each session, the phases left out.
+func decodeIHC(blob []byte, into []uint32) ([]uint32, error) {
+	if len(blob) == 0 || blob[0] > withPhases {
+		return nil, errJournal
+	}
+	fields := 1 + 3*int(blob[0])
+	blob = blob[1:]
+	for i := 0; len(blob) > 0; i++ {
+		share, n := binary.Uvarint(blob)
+		if n <= 0 {
+			return nil, errJournal
+		}
+		blob = blob[n:]
+		if i%fields == 0 {
+			into = append(into, uint32(share))
+		}
+	}
+	return into, nil
+}

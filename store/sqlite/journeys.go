@@ -1,0 +1,161 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/journey"
+)
+
+// indices are what reading in order needs. They stay in the database, under
+// names of the pipeline's own. That of the sessions holds all that is read of
+// them: their rows lie in another order, and to go there for each takes longer
+// than all else.
+var indices = []string{
+	`CREATE INDEX IF NOT EXISTS pipeline_sessions_by_user ON session_sources (user_id COLLATE BINARY, event_date COLLATE BINARY, event_time COLLATE BINARY,
+		session_id, channel_name, holder_engagement, closer_engagement, impression_interaction)`,
+	`CREATE INDEX IF NOT EXISTS pipeline_conversions_by_user ON conversions (user_id COLLATE BINARY, conv_date COLLATE BINARY, conv_time COLLATE BINARY, conv_id COLLATE BINARY)`,
+}
+
+// Times compare as text because validation has made sure of their form; ties
+// between forms of the same time (12:00:00 and 12:00:00.0) are put right by
+// [journey.Walk]. Concatenation hides declared column types like DATE from the
+// driver, which would convert them.
+const (
+	conversionsQuery = `SELECT user_id||'', conv_id||'', conv_date||' '||conv_time FROM conversions
+		WHERE conv_date BETWEEN ?1 AND ?2
+		ORDER BY user_id COLLATE BINARY, conv_date COLLATE BINARY, conv_time COLLATE BINARY, conv_id COLLATE BINARY`
+	sessionsQuery = `SELECT user_id||'', session_id||'', event_date||' '||event_time, channel_name||'',
+		holder_engagement + 2*closer_engagement + 4*impression_interaction FROM session_sources
+		WHERE user_id COLLATE BINARY IN (SELECT user_id FROM conversions WHERE conv_date BETWEEN ?1 AND ?2)
+		ORDER BY user_id COLLATE BINARY, event_date COLLATE BINARY, event_time COLLATE BINARY`
+)
+
+// Prepare implements [store.Source]: it creates two indices.
+func (d *Database) Prepare(ctx context.Context) error {
+	db, err := Open(ctx, d.path, Write)
+	if err != nil {
+		return err
+	}
+	defer db.Close() //nolint:errcheck // each statement is committed when it returns
+	for _, index := range indices {
+		if _, err := db.ExecContext(ctx, index); err != nil {
+			return Explain(d.path, fmt.Errorf("create an index: %w", err))
+		}
+	}
+	return nil
+}
+
+// Journeys implements [store.Source]. It reads from one snapshot of the
+// database.
+func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error {
+	db, _, err := d.reads.DB(ctx)
+	if err != nil {
+		return err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return Explain(d.path, err)
+	}
+	defer conn.Close()
+	return Explain(d.path, snapshot(ctx, conn, func(c *sqlite3.SQLiteConn) error { return readJourneys(ctx, c, o, yield) }))
+}
+
+// snapshot calls do with a connection that sees one state of the database.
+func snapshot(ctx context.Context, conn *sql.Conn, do func(*sqlite3.SQLiteConn) error) error {
+	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	defer conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") //nolint:errcheck // nothing was written
+	return raw(conn, do)
+}
+
+func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Options, yield func(journey.Journey) error) (err error) {
+	dates := []driver.Value{o.Start, o.End}
+	conversions, err := conn.Query(conversionsQuery, dates)
+	if err != nil {
+		return fmt.Errorf("read conversions: %w", err)
+	}
+	defer func() { err = errors.Join(err, conversions.Close()) }()
+	sessions, err := conn.Query(sessionsQuery, dates)
+	if err != nil {
+		return fmt.Errorf("read session_sources: %w", err)
+	}
+	defer func() { err = errors.Join(err, sessions.Close()) }()
+	return journey.Walk(o, nextConversion(ctx, conversions), nextVisit(sessions), yield)
+}
+
+func nextConversion(ctx context.Context, rows driver.Rows) func() (journey.Conversion, error) {
+	row := make([]driver.Value, 3)
+	n := 0
+	return func() (c journey.Conversion, err error) {
+		if n++; n%1024 == 0 && ctx.Err() != nil {
+			return c, ctx.Err()
+		}
+		if err := rows.Next(row); err != nil {
+			return c, err
+		}
+		c.User, c.ID = text(row[0]), text(row[1])
+		if c.Time, err = civil.ParseTime(text(row[2])); err != nil {
+			return c, fmt.Errorf("conversions, conv_id %q: %w", c.ID, err)
+		}
+		return c, nil
+	}
+}
+
+func nextVisit(rows driver.Rows) func() (journey.Visit, error) {
+	row := make([]driver.Value, 5)
+	return func() (v journey.Visit, err error) {
+		if err := rows.Next(row); err != nil {
+			return v, err
+		}
+		v.User, v.ID, v.Channel = text(row[0]), text(row[1]), text(row[3])
+		if v.Time, err = civil.ParseTime(text(row[2])); err != nil {
+			return v, fmt.Errorf("session_sources, session_id %q: %w", v.ID, err)
+		}
+		flags, ok := row[4].(int64)
+		if !ok || flags < 0 || flags > 7 {
+			return v, fmt.Errorf("session_sources, session_id %q: engagement flags other than 0 and 1", v.ID)
+		}
+		v.Flags = byte(flags)
+		return v, nil
+	}
+}
+
+// text returns a column's text, also where the schema's author stored bytes.
+func text(v driver.Value) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case []byte:
+		return string(v)
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// UnknownChannels implements [store.Source].
+func (d *Database) UnknownChannels(ctx context.Context, labels []string) ([]string, error) {
+	db, _, err := d.reads.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var unknown []string
+	for _, label := range labels {
+		var there bool
+		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM session_sources WHERE channel_name = ?)`, label).Scan(&there)
+		if err != nil {
+			return nil, Explain(d.path, fmt.Errorf("look for channel %q: %w", label, err))
+		}
+		if !there {
+			unknown = append(unknown, label)
+		}
+	}
+	return unknown, nil
+}

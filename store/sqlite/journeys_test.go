@@ -1,0 +1,221 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// visit and order are rows of the source tables.
+type visit struct {
+	id, user, date, clock, channel string
+	flags                          byte
+}
+
+type order struct{ id, user, date, clock string }
+
+// shopDB makes a database in memory.
+func shopDB(t require.TestingT, visits []visit, orders []order) *sql.DB {
+	db, err := sql.Open("sqlite3", ":memory:")
+	require.NoError(t, err)
+	db.SetMaxOpenConns(1)
+	_, err = db.Exec(InputSchema)
+	require.NoError(t, err)
+	for _, v := range visits {
+		_, err := db.Exec(`INSERT INTO session_sources VALUES (?,?,?,?,?,?,?,?)`, v.id, v.user, v.date, v.clock, v.channel, v.flags&1, v.flags>>1&1, v.flags>>2&1)
+		require.NoError(t, err)
+	}
+	for _, o := range orders {
+		_, err := db.Exec(`INSERT INTO conversions VALUES (?,?,?,?,1)`, o.id, o.user, o.date, o.clock)
+		require.NoError(t, err)
+	}
+	for _, index := range Indices {
+		_, err := db.Exec(index)
+		require.NoError(t, err)
+	}
+	return db
+}
+
+func read(ctx context.Context, t require.TestingT, db *sql.DB, o Options, yield func(Journey) error) error {
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	defer conn.Close()
+	return conn.Raw(func(c any) error { return Read(ctx, c.(*sqlite3.SQLiteConn), o, yield) })
+}
+
+func readAll(t require.TestingT, db *sql.DB, o Options) []Journey {
+	var all []Journey
+	require.NoError(t, read(context.Background(), t, db, o, func(j Journey) error {
+		j.Sessions = slices.Clone(j.Sessions) // which may change once we return
+		all = append(all, j)
+		return nil
+	}))
+	return all
+}
+
+func micros(t require.TestingT, date, clock string) int64 {
+	at, err := time.Parse("2006-01-02 15:04:05.999999", date+" "+clock)
+	require.NoError(t, err)
+	return at.UnixMicro()
+}
+
+// oracle says what journeys there are, in the most obvious way.
+func oracle(t require.TestingT, visits []visit, orders []order, o Options) []Journey {
+	orders = slices.Clone(orders)
+	slices.SortFunc(orders, func(a, b order) int {
+		return cmp.Or(cmp.Compare(a.user, b.user), cmp.Compare(a.date, b.date), cmp.Compare(a.clock, b.clock), cmp.Compare(a.id, b.id))
+	})
+	var all []Journey
+	for _, c := range orders {
+		if c.date < o.Start || c.date > o.End {
+			continue
+		}
+		at := micros(t, c.date, c.clock)
+		j := Journey{ConvID: c.id}
+		for _, v := range visits {
+			s := Session{ID: v.id, Channel: v.channel, Time: micros(t, v.date, v.clock), Flags: v.flags}
+			before := s.Time < at || o.IncludeSimultaneous && s.Time == at
+			recent := o.LookbackDays == 0 || s.Time >= at-int64(o.LookbackDays)*24*3600*1_000_000
+			if v.user == c.user && before && recent {
+				j.Sessions = append(j.Sessions, s)
+			}
+		}
+		slices.SortFunc(j.Sessions, func(a, b Session) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.ID, b.ID)) })
+		j.Count = len(j.Sessions)
+		if j.Count > o.MaxSessions {
+			j.Sessions = nil
+		}
+		all = append(all, j)
+	}
+	return all
+}
+
+// shop draws a small shop, full of ties.
+func shop(t *rapid.T) (visits []visit, orders []order) {
+	users := []string{"u1", "u2", "O'Brien", "ü, 😀", ""}
+	channels := []string{"SEO", "Direct", `a "quoted", one`, "=1+1"}
+	day := rapid.Custom(func(t *rapid.T) string {
+		return fmt.Sprintf("2023-0%d-%02d", rapid.IntRange(1, 3).Draw(t, "month"), rapid.IntRange(1, 28).Draw(t, "day"))
+	})
+	clock := rapid.SampledFrom([]string{"00:00:00", "12:00:00", "12:00:00.0", "12:00:00.5", "12:00:00.500000", "12:00:01", "23:59:59.999999"})
+	prefix := rapid.SampledFrom([]string{"s", "S", "\"s'", "é"})
+	for i := range rapid.SampledFrom([]int{0, 5, 20, 400}).Draw(t, "visits") {
+		visits = append(visits, visit{fmt.Sprintf("%s%d", prefix.Draw(t, "id"), i), rapid.SampledFrom(users).Draw(t, "user"),
+			day.Draw(t, "date"), clock.Draw(t, "clock"), rapid.SampledFrom(channels).Draw(t, "channel"), byte(rapid.IntRange(0, 7).Draw(t, "flags"))})
+	}
+	for i := range rapid.IntRange(0, 15).Draw(t, "orders") {
+		orders = append(orders, order{fmt.Sprintf("c%d", i), rapid.SampledFrom(users).Draw(t, "user"), day.Draw(t, "date"), clock.Draw(t, "clock")})
+	}
+	return visits, orders
+}
+
+func TestJourneysAreThoseOfTheOracle(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		visits, orders := shop(t)
+		o := Options{
+			Start:               rapid.SampledFrom([]string{"0000-01-01", "2023-02-01", "2023-02-14"}).Draw(t, "start"),
+			End:                 rapid.SampledFrom([]string{"9999-12-31", "2023-02-28", "2023-02-14"}).Draw(t, "end"),
+			LookbackDays:        rapid.SampledFrom([]int{0, 0, 1, 7, 30, 36500}).Draw(t, "lookback"),
+			IncludeSimultaneous: rapid.Bool().Draw(t, "simultaneous"),
+			MaxSessions:         rapid.SampledFrom([]int{1, 2, 3, 10, 200}).Draw(t, "most"),
+		}
+		db := shopDB(t, visits, orders)
+		defer db.Close()
+		require.Equal(t, normal(oracle(t, visits, orders, o)), normal(readAll(t, db, o)))
+	})
+}
+
+// normal writes journeys so that a difference can be read.
+func normal(js []Journey) []string {
+	var all []string
+	for _, j := range js {
+		var b strings.Builder
+		fmt.Fprintf(&b, "%q %d:", j.ConvID, j.Count)
+		for _, s := range j.Sessions {
+			fmt.Fprintf(&b, " %q/%q/%d/%d", s.ID, s.Channel, s.Time, s.Flags)
+		}
+		all = append(all, b.String())
+	}
+	return all
+}
+
+// A user with very many sessions: the window drops what no journey can hold,
+// and still counts right when a lookback takes dropped sessions out again.
+func TestLongHistoriesAreDroppedAndCounted(t *testing.T) {
+	t.Parallel()
+	var visits []visit
+	at := time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 3000 {
+		v := at.Add(time.Duration(i) * time.Hour)
+		visits = append(visits, visit{fmt.Sprintf("s%05d", i), "u", v.Format(time.DateOnly), v.Format(time.TimeOnly), "SEO", 0})
+	}
+	var orders []order
+	for i, hour := range []int{1, 3, 24, 70, 71, 500, 2999, 3000, 3000 + 24*10} {
+		o := at.Add(time.Duration(hour) * time.Hour)
+		orders = append(orders, order{fmt.Sprintf("c%d", i), "u", o.Format(time.DateOnly), o.Format(time.TimeOnly)})
+	}
+	db := shopDB(t, visits, orders)
+	defer db.Close()
+	for _, lookback := range []int{0, 1, 10, 100} {
+		for _, most := range []int{1, 3, 24, 240, 5000} {
+			o := Options{Start: "0000-01-01", End: "9999-12-31", LookbackDays: lookback, MaxSessions: most}
+			require.Equal(t, normal(oracle(t, visits, orders, o)), normal(readAll(t, db, o)), "%+v", o)
+		}
+	}
+}
+
+func TestReadStopsWhenToldTo(t *testing.T) {
+	t.Parallel()
+	db := shopDB(t, nil, []order{{"a", "u", "2023-01-01", "00:00:00"}, {"b", "u", "2023-01-02", "00:00:00"}})
+	defer db.Close()
+	o := Options{Start: "0000-01-01", End: "9999-12-31", MaxSessions: 10}
+	enough := errors.New("enough")
+	calls := 0
+	err := read(t.Context(), t, db, o, func(Journey) error { calls++; return enough })
+	require.ErrorIs(t, err, enough)
+	require.Equal(t, 1, calls)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	conn, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.ErrorIs(t, conn.Raw(func(c any) error {
+		return Read(ended, c.(*sqlite3.SQLiteConn), o, func(Journey) error { return nil })
+	}), context.Canceled)
+}
+
+// Validation lets none of this through; should it happen, it is told and not
+// taken for something else.
+func TestReadTellsWhatItCannotRead(t *testing.T) {
+	t.Parallel()
+	good := order{"c", "u", "2023-01-02", "00:00:00"}
+	for says, data := range map[string]struct {
+		v visit
+		o order
+	}{
+		`conversions, conv_id "c"`:          {visit{"s", "u", "2023-01-01", "00:00:00", "x", 0}, order{"c", "u", "2023-01-02", "noon"}},
+		`session_sources, session_id "s": `: {visit{"s", "u", "2023-01-01", "25:00:00", "x", 0}, good},
+	} {
+		db := shopDB(t, []visit{data.v}, []order{data.o})
+		err := read(t.Context(), t, db, Options{Start: "0000-01-01", End: "9999-12-31", MaxSessions: 10}, func(Journey) error { return nil })
+		require.ErrorContains(t, err, says)
+		require.NoError(t, db.Close())
+	}
+	db := shopDB(t, []visit{{"s", "u", "2023-01-01", "00:00:00", "x", 0}}, []order{good})
+	defer db.Close()
+	_, err := db.Exec(`UPDATE session_sources SET holder_engagement = 9`)
+	require.NoError(t, err)
+	err = read(t.Context(), t, db, Options{Start: "0000-01-01", End: "9999-12-31", MaxSessions: 10}, func(Journey) error { return nil })
+	require.ErrorContains(t, err, "engagement flags")
+}

@@ -1,0 +1,294 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-sqlite3" // also registers the driver "sqlite3"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+)
+
+// Mode says what a database is opened for.
+type Mode int
+
+const (
+	// Read opens a pool of connections that cannot write. It works on a file
+	// or directory that may only be read, also when a write-ahead log was left
+	// behind, and beside a writer.
+	Read Mode = iota
+	// Write opens exactly one connection that writes: write-ahead log, every
+	// commit synced to the disk, every transaction begun as the writer it is
+	// going to be (so that it waits at its start and not in its middle).
+	Write
+)
+
+const (
+	defaultBusyTimeout = 30 * time.Second
+	defaultReaders     = 4
+)
+
+type settings struct {
+	busy    time.Duration
+	readers int
+	shown   string
+}
+
+// Option changes how [Open] opens a database.
+type Option func(*settings)
+
+// BusyTimeout sets how long a statement waits for a lock held by another
+// connection or program before it fails. The default is 30 seconds.
+func BusyTimeout(d time.Duration) Option { return func(s *settings) { s.busy = d } }
+
+// Readers sets the greatest number of connections of a [Read] pool, at least
+// 1. The default is 4. [Write] always has one.
+func Readers(n int) Option { return func(s *settings) { s.readers = max(n, 1) } }
+
+// ShownAs sets the name errors call the database by, in place of its path.
+func ShownAs(name string) Option { return func(s *settings) { s.shown = name } }
+
+// Open opens the SQLite database in the file at path, which must exist: Open
+// never creates one. On success the file was read and is a SQLite database.
+//
+// A file that is missing, no regular file, locked, or may not be read (or, for
+// [Write], written) is an Environment fault; a file that is empty, cut short,
+// encrypted or of another kind is an Input fault. See package errkind. The
+// message names the path.
+func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB, error) {
+	s := settings{busy: defaultBusyTimeout, readers: defaultReaders, shown: path}
+	for _, o := range opts {
+		o(&s)
+	}
+	if err := checkKind(path, s.shown); err != nil {
+		return nil, err
+	}
+	path = followed(path)
+	open := openReader
+	if mode == Write {
+		open = openWriter
+	}
+	db, err := open(ctx, path, s)
+	if err == nil {
+		if err := checkWhole(ctx, db, path, s.shown); err != nil {
+			_ = db.Close()
+			return nil, err
+		}
+		return db, nil
+	}
+	// What SQLite cannot make sense of, the file's first bytes may explain.
+	// Looking at them before would cost the locks of other connections.
+	if isSQLite(err, sqlite3.ErrNotADB, sqlite3.ErrCorrupt, sqlite3.ErrFormat, sqlite3.ErrCantOpen, sqlite3.ErrPerm) {
+		if why := checkContent(path, s.shown); why != nil {
+			return nil, why
+		}
+	}
+	return nil, Explain(s.shown, err)
+}
+
+// checkWhole finds a file that lacks the end of its last page, which SQLite
+// does not mind until it reads there.
+func checkWhole(ctx context.Context, db *sql.DB, path, shown string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return errkind.Environmentf("no database at %q: %w", shown, bare(err))
+	}
+	if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+		return nil // the file may be behind what its log says
+	}
+	var size int64
+	if err := db.QueryRowContext(ctx, `SELECT page_count * page_size FROM pragma_page_count, pragma_page_size`).Scan(&size); err != nil {
+		return Explain(shown, err)
+	}
+	if info.Size() < size {
+		return cutShort(shown, info.Size(), size)
+	}
+	return nil
+}
+
+// readCache is how much a reading connection caches, as SQLite spells KiB.
+// Tables are read in order: more would not help.
+const readCache = "-4096"
+
+// openReader leaves the file to SQLite with full rights and forbids writing by
+// query_only. A connection with mode=ro would leave its -shm and -wal files
+// lying about, and could not recover after a crashed writer.
+func openReader(ctx context.Context, path string, s settings) (*sql.DB, error) {
+	query := url.Values{"mode": {"rw"}, "_query_only": {"1"}, "_cache_size": {readCache}}
+	db, err := connect(ctx, path, s, query, s.readers, probeRead)
+	if !isSQLite(err, sqlite3.ErrReadonly, sqlite3.ErrCantOpen) {
+		return db, err
+	}
+	// A database in write-ahead mode cannot be opened where its index file
+	// cannot be made. What is to be read depends on whether there is a log.
+	query.Set("mode", "ro")
+	if log, statErr := os.Stat(path + "-wal"); statErr == nil && log.Size() > 0 {
+		query.Set("vfs", "unix-none") // no locks, hence no index file: it is kept in memory
+		query.Set("_locking_mode", "EXCLUSIVE")
+	} else {
+		query.Set("immutable", "1")
+	}
+	db, retryErr := connect(ctx, path, s, query, s.readers, probeRead)
+	if retryErr != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+func openWriter(ctx context.Context, path string, s settings) (*sql.DB, error) {
+	// The first switch to the write-ahead log does not wait for other
+	// connections as statements do.
+	for end := time.Now().Add(s.busy); ; {
+		db, err := connect(ctx, path, s, url.Values{
+			"mode":          {"rw"},
+			"_txlock":       {"immediate"},
+			"_journal_mode": {"WAL"},
+			"_synchronous":  {"FULL"},
+			// KiB: keys are inserted in no order, so the pages they go to are
+			// better found in memory than read again each time.
+			"_cache_size": {"-40960"},
+		}, 1, probeWrite)
+		if !isSQLite(err, sqlite3.ErrBusy) || time.Now().After(end) {
+			return db, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func connect(ctx context.Context, path string, s settings, query url.Values, conns int, probe func(context.Context, *sql.DB) error) (*sql.DB, error) {
+	query.Set("_busy_timeout", strconv.FormatInt(s.busy.Milliseconds(), 10))
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: query.Encode()}
+	db, err := sql.Open("sqlite3", dsn.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	if err := probe(ctx, db); err != nil {
+		_ = db.Close() // the probe's error says what is wrong
+		return nil, err
+	}
+	return db, nil
+}
+
+// probeRead makes SQLite read the file, which it does not do on opening it.
+func probeRead(ctx context.Context, db *sql.DB) error {
+	var n int64
+	return db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema`).Scan(&n)
+}
+
+var errNoWAL = errors.New("its file system does not support SQLite's write-ahead log")
+
+// probeWrite finds out now, and not at the first result, that a database
+// cannot be written: SQLite opens a read-only file for writing without a word.
+func probeWrite(ctx context.Context, db *sql.DB) error {
+	var journal string
+	if err := db.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&journal); err != nil {
+		return err
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, `CREATE TABLE pipeline_probe (x)`); err != nil {
+		return err
+	}
+	if journal != "wal" {
+		return errNoWAL
+	}
+	return nil
+}
+
+// Explain turns an error that came from SQLite, at whatever point, into one
+// line for the user that names the database and says what to do, classified:
+// a damaged file is an Input fault; a locked, unwritable or unreachable one, or
+// a full disk, an Environment fault. Other errors, context errors and errors
+// already classified are returned as they are. A nil err stays nil.
+func Explain(path string, err error) error {
+	var e sqlite3.Error
+	switch {
+	case err == nil, errkind.KindOf(err) != errkind.Run:
+		return err
+	case errors.Is(err, errNoWAL):
+		return errkind.Environmentf("database %q cannot be written: %w; move it to a local disk", path, err)
+	case !errors.As(err, &e):
+		return err
+	}
+	if e.SystemErrno == syscall.ENOSPC { // in the log's index, which SQLite tells otherwise
+		e.Code = sqlite3.ErrFull
+	}
+	switch e.Code {
+	case sqlite3.ErrNotADB:
+		return errkind.Inputf("%q is no SQLite database, or is encrypted or damaged: %w", path, err)
+	case sqlite3.ErrCorrupt, sqlite3.ErrFormat:
+		if _, lost := os.Stat(followed(path) + "-wal"); lost == nil {
+			return errkind.Inputf("database %q is damaged or cut short: %w; restore it from a backup, or remove %q if that was left by another database in its place", path, err, path+"-wal")
+		}
+		return errkind.Inputf("database %q is damaged or cut short: %w; restore it from a backup", path, err)
+	case sqlite3.ErrBusy, sqlite3.ErrLocked:
+		return errkind.Environmentf("database %q is locked by another program: %w; close it or try again later", path, err)
+	case sqlite3.ErrReadonly:
+		return errkind.Environmentf("database %q cannot be written: %w; check the rights of the file and its directory", path, err)
+	case sqlite3.ErrFull:
+		return errkind.Environmentf("no space left for database %q: %w; free some and run again", path, err)
+	case sqlite3.ErrCantOpen, sqlite3.ErrPerm, sqlite3.ErrAuth:
+		return errkind.Environmentf("database %q cannot be opened: %w; check the rights of the file and its directory", path, err)
+	case sqlite3.ErrIoErr, sqlite3.ErrNomem, sqlite3.ErrProtocol:
+		return errkind.Environmentf("database %q cannot be used: %w; check its disk", path, err)
+	default:
+		return err
+	}
+}
+
+// isSQLite tells whether err came from SQLite with one of the codes.
+func isSQLite(err error, codes ...sqlite3.ErrNo) bool {
+	var e sqlite3.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	for _, c := range codes {
+		if e.Code == c {
+			return true
+		}
+	}
+	return false
+}
+
+// FileID identifies a file for as long as something holds it open. Two values
+// are equal, by ==, if and only if they are of the same file.
+type FileID struct {
+	Device uint64
+	Inode  uint64
+}
+
+// Identity returns the identity of the file now at path (symbolic links
+// followed). A service that keeps a database open compares it with the one it
+// opened, and opens the database anew when the file was replaced.
+func Identity(path string) (FileID, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return FileID{}, errkind.Environmentf("no database at %q: %w", path, bare(err))
+	}
+	id, ok := fileID(info)
+	if !ok {
+		return FileID{}, fmt.Errorf("the system does not tell the identity of %q", path)
+	}
+	return id, nil
+}

@@ -1,0 +1,274 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/internal/unit"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// group is what a channel and date add up to.
+type group struct{ cost, share, credit unit.Sum }
+
+// Rebuild implements [store.Reports]. The tables are read by two connections
+// side by side.
+func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (*store.Totals, error) {
+	db, reads, err := d.both(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := rebuild(ctx, db, reads, req, usual)
+	if err != nil {
+		return nil, Explain(d.path, fmt.Errorf("rebuild channel_reporting: %w", err))
+	}
+	return t, nil
+}
+
+// both returns the database to write and to read: one file, even if it is
+// replaced at the same time.
+func (d *Database) both(ctx context.Context) (db, reads *sql.DB, err error) {
+	for fresh := true; fresh; {
+		if _, _, err = d.writes.DB(ctx); err != nil {
+			return nil, nil, err
+		}
+		if reads, _, err = d.reads.DB(ctx); err != nil {
+			return nil, nil, err
+		}
+		if db, fresh, err = d.writes.DB(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	return db, reads, nil
+}
+
+// rebuild replaces channel_reporting in one transaction on db. The tables are
+// read by the connections of readers or, where that is nil, by db alone.
+func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (*store.Totals, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	// Before the transaction, since the readers see only what is committed.
+	for _, table := range []string{CreateCustomerJourney, CreateChannelReporting} {
+		if _, err := conn.ExecContext(ctx, table); err != nil {
+			return nil, err
+		}
+	}
+	// The writer's transactions wait for this one, so that all of it is read
+	// from one state of the database and written before there is another.
+	if _, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return nil, err
+	}
+	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // after a commit there is nothing to undo
+	t, x, groups, err := sumTables(ctx, conn, readers, req, size)
+	if err != nil {
+		return nil, err
+	}
+	if err := replaceReport(ctx, conn, x, groups); err != nil {
+		return nil, err
+	}
+	if t.Rows, err = readBack(ctx, conn); err != nil {
+		return nil, err
+	}
+	_, err = conn.ExecContext(ctx, `COMMIT`)
+	return t, err
+}
+
+// sizes are how much is read and held at a time.
+type sizes struct {
+	rows  int64 // of a table in a part
+	slots int   // of the session index
+}
+
+var usual = sizes{rows: RangeRows, slots: indexSlots}
+
+// sumTables makes sums of the four tables, in parts that do not depend on one
+// another: sums of integers come to the same in any order. Where two sessions
+// are not told apart it begins anew, with other hashes.
+func sumTables(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (t *store.Totals, x *sessionIndex, groups []group, err error) {
+	var sessions int64
+	if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM session_sources`).Scan(&sessions); err != nil {
+		return nil, nil, nil, err
+	}
+	for range 3 {
+		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(size.slots, sessions), whole: &part{}}
+		if err = s.passes(ctx); err == nil {
+			return &s.whole.Totals, s.x, s.whole.groups, nil
+		}
+		if !errors.Is(err, errCollision) {
+			return nil, nil, nil, err
+		}
+	}
+	return nil, nil, nil, errkind.As(errkind.Input, err)
+}
+
+// summing is one reading of the four tables.
+type summing struct {
+	conn    *sql.Conn
+	readers *sql.DB
+	req     *ihcv1.RunRequest
+	size    sizes
+	x       *sessionIndex
+	whole   *part
+}
+
+// passes reads the tables once for as many sessions as the index has room for.
+// Sessions come first, since what they cost and earned is summed by their
+// channel and date.
+func (s *summing) passes(ctx context.Context) error {
+	sessions, err := s.inParts(ctx, tables.SessionSources, s.readSessions)
+	if err != nil {
+		return err
+	}
+	costs, err := s.inParts(ctx, tables.SessionCosts, s.readCosts)
+	if err != nil {
+		return err
+	}
+	attributions, err := s.inParts(ctx, tables.CustomerJourney, s.readAttributions)
+	if err != nil {
+		return err
+	}
+	once := []task{s.readCounts}
+	for again := true; again; again = s.x.next() {
+		for _, tasks := range [][]task{sessions, slices.Concat(once, attributions, costs)} {
+			if err := sideBySide(ctx, s.conn, s.readers, s.whole, tasks); err != nil {
+				return err
+			}
+		}
+		once = nil
+	}
+	return nil
+}
+
+func (s *summing) inParts(ctx context.Context, table string, read func(context.Context, *sql.Conn, *part, condition) error) (tasks []task, err error) {
+	parts, err := partition(ctx, s.conn, table, s.size.rows)
+	for _, in := range parts {
+		tasks = append(tasks, func(ctx context.Context, conn *sql.Conn, p *part) error { return read(ctx, conn, p, in) })
+	}
+	return tasks, err
+}
+
+// task reads something into a part.
+type task func(context.Context, *sql.Conn, *part) error
+
+// sideBySide does tasks on the connections of readers or, where that is nil,
+// one after the other on conn, and adds their parts to the whole.
+func sideBySide(ctx context.Context, conn *sql.Conn, readers *sql.DB, whole *part, tasks []task) error {
+	if readers == nil {
+		for _, do := range tasks {
+			if err := do(ctx, conn, whole); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(readers.Stats().MaxOpenConnections, 1))
+	for _, do := range tasks {
+		g.Go(func() error {
+			c, err := readers.Conn(ctx)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			p := &part{}
+			if err := do(ctx, c, p); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			whole.add(p)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// replaceReport writes the groups to channel_reporting: those that have
+// sessions.
+func replaceReport(ctx context.Context, conn *sql.Conn, x *sessionIndex, groups []group) error {
+	if _, err := conn.ExecContext(ctx, `DELETE FROM channel_reporting`); err != nil {
+		return fmt.Errorf("empty channel_reporting: %w", err)
+	}
+	insert, err := conn.PrepareContext(ctx, `INSERT INTO channel_reporting (channel_name, date, cost, ihc, ihc_revenue) VALUES (?,?,?,?,?)`)
+	if err != nil {
+		return fmt.Errorf("write channel_reporting: %w", err)
+	}
+	defer insert.Close()
+	order := make([]int, len(groups))
+	for n := range order {
+		order[n] = n
+	}
+	slices.SortFunc(order, func(n, m int) int {
+		return cmp.Or(cmp.Compare(x.keys[n].channel, x.keys[m].channel), cmp.Compare(x.keys[n].date, x.keys[m].date))
+	})
+	for _, n := range order {
+		k, g := x.keys[n], &groups[n]
+		_, err := insert.ExecContext(ctx, k.channel, k.date, g.cost.Float(unit.CostDecimals), g.share.Float(store.ShareDecimals), g.credit.Float(store.CreditDecimals))
+		if err != nil {
+			return fmt.Errorf("write channel_reporting: %w", err)
+		}
+	}
+	return nil
+}
+
+func readBack(ctx context.Context, conn *sql.Conn) ([]store.Row, error) {
+	rows, err := conn.QueryContext(ctx, `SELECT channel_name, date||'', cost, ihc, ihc_revenue FROM channel_reporting ORDER BY date, channel_name`)
+	if err != nil {
+		return nil, fmt.Errorf("read channel_reporting: %w", err)
+	}
+	defer rows.Close()
+	var all []store.Row
+	for rows.Next() {
+		var r store.Row
+		if err := rows.Scan(&r.Channel, &r.Date, &r.Cost, &r.IHC, &r.IHCRevenue); err != nil {
+			return nil, fmt.Errorf("read channel_reporting: %w", err)
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+// Reasons implements [store.Reports].
+func (d *Database) Reasons(ctx context.Context, id string) (all []*ihcv1.ReasonCount, err error) {
+	db, _, err := d.reads.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = Explain(d.path, fmt.Errorf("read pipeline_outcomes: %w", err))
+		}
+	}()
+	rows, err := db.QueryContext(ctx, `SELECT outcome, reason, count(*), min(conv_id) FROM pipeline_outcomes
+		WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?)
+		GROUP BY outcome, reason ORDER BY outcome, count(*) DESC, reason LIMIT 100`, id)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		c := &ihcv1.ReasonCount{}
+		var outcome string
+		if err := rows.Scan(&outcome, &c.Reason, &c.Conversions, &c.ExampleConvId); err != nil {
+			return nil, err
+		}
+		c.Kind = run.OutcomeKind(outcome)
+		all = append(all, c)
+	}
+	return all, rows.Err()
+}

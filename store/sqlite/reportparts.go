@@ -1,0 +1,280 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/unit"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// part is what some of the rows add up to.
+type part struct {
+	store.Totals
+	groups []group // by the number the session index gives
+}
+
+// at returns the sums of a group.
+func (p *part) at(number uint32) *group {
+	if n := int(number) + 1; n > len(p.groups) {
+		p.groups = append(p.groups, make([]group, n-len(p.groups))...)
+	}
+	return &p.groups[number]
+}
+
+func (p *part) add(q *part) {
+	for _, n := range []struct{ into, of *int64 }{
+		{&p.Range.Conversions, &q.Range.Conversions}, {&p.Range.Attributed, &q.Range.Attributed}, {&p.Range.Touchpoints, &q.Range.Touchpoints},
+		{&p.Orphans, &q.Orphans}, {&p.WithoutCost, &q.WithoutCost}, {&p.WithoutSession, &q.WithoutSession},
+	} {
+		*n.into += *n.of
+	}
+	for _, sum := range []struct{ into, of *unit.Sum }{
+		{&p.Share, &q.Share}, {&p.Credit, &q.Credit}, {&p.Cost, &q.Cost}, {&p.KnownCosts, &q.KnownCosts},
+		{&p.Range.Share, &q.Range.Share}, {&p.Range.Credit, &q.Range.Credit}, {&p.Range.Revenue, &q.Range.Revenue},
+	} {
+		*sum.into = sum.into.Plus(*sum.of)
+	}
+	for n := range q.groups {
+		g, of := p.at(uint32(n)), &q.groups[n]
+		g.cost, g.share, g.credit = g.cost.Plus(of.cost), g.share.Plus(of.share), g.credit.Plus(of.credit)
+	}
+}
+
+// readSessions enters the sessions into the index. A channel and date that has
+// any has a group, whatever they cost or earned.
+func (s *summing) readSessions(ctx context.Context, conn *sql.Conn, p *part, in condition) error {
+	query := `SELECT channel_name||'', event_date||'', session_id||'' FROM session_sources` + in.where
+	return raw(conn, func(c *sqlite3.SQLiteConn) error {
+		writer := s.x.writer()
+		err := each(ctx, c, query, in.args, 3, func(row []driver.Value) error {
+			channel, _ := row[0].(string)
+			date, _ := row[1].(string)
+			session, _ := row[2].(string)
+			mark, mine := s.x.mark(session)
+			if !mine {
+				return nil
+			}
+			n := writer.group(key{channel, date})
+			p.at(n)
+			p.WithoutCost++ // until its cost is found
+			return writer.enter(mark, n)
+		})
+		if err != nil {
+			return err
+		}
+		return writer.flush()
+	})
+}
+
+// readCosts adds what sessions cost, each once and whether they earned
+// anything or not.
+func (s *summing) readCosts(ctx context.Context, conn *sql.Conn, p *part, in condition) error {
+	query := `SELECT session_id||'', coalesce(cost, 0.0) FROM session_costs` + in.where
+	return raw(conn, func(c *sqlite3.SQLiteConn) error {
+		return each(ctx, c, query, in.args, 2, func(row []driver.Value) error {
+			session, _ := row[0].(string)
+			mark, mine := s.x.mark(session)
+			if !mine {
+				return nil
+			}
+			n, there := s.x.group(mark)
+			if !there {
+				return nil
+			}
+			cost, ok := unit.CostOf(number(row[1]))
+			if !ok {
+				return errkind.Inputf("session_costs, session_id %s: the cost %s is no amount that can be summed; correct it and run again", human.QuoteText(session), human.Quote(row[1]))
+			}
+			p.at(n).cost.Add(int64(cost))
+			p.Cost.Add(int64(cost))
+			p.WithoutCost--
+			return nil
+		})
+	})
+}
+
+// soldFor is what readAttributions has to know of a conversion.
+type soldFor struct {
+	known, inRange bool
+	revenue        unit.Money
+}
+
+// readAttributions adds what sessions earned, by the date of the session. A
+// row of the query is a conversion with all its attributions in the part: from
+// there on, to come from SQLite to here costs more than all else.
+func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part, in condition) error {
+	query := `SELECT conv_id||'', count(*), group_concat(session_id, char(31)), group_concat(` + shareText + `, char(31))
+		FROM attribution_customer_journey` + in.where + ` GROUP BY ` + in.conversion
+	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
+		conversions, err := newLookup(c, `SELECT revenue, conv_date||'' FROM conversions WHERE conv_id = ?`)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, conversions.close()) }()
+		return each(ctx, c, query, in.args, 4, func(row []driver.Value) error {
+			conv, _ := row[0].(string)
+			n, _ := row[1].(int64)
+			sessions, _ := row[2].(string)
+			shares, _ := row[3].(string)
+			sold, err := conversions.sold(conv, s.req)
+			if err != nil {
+				return err
+			}
+			if int64(strings.Count(sessions, separator)+1) != n {
+				return s.addOneByOne(ctx, c, p, conv, sold, in)
+			}
+			for range n {
+				var session, share string
+				session, sessions, _ = strings.Cut(sessions, separator)
+				share, shares, _ = strings.Cut(shares, separator)
+				if err := s.addAttribution(p, conv, session, share, sold); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+const separator = "\x1f" // char(31)
+
+// shareText writes a share as the whole number of its [store.ShareDecimals], and
+// what is none as text that no number looks like.
+const shareText = `CASE WHEN ihc BETWEEN 0.0 AND 1.0 THEN CAST(ihc*1000000000000+0.5 AS integer) ELSE 'ihc '||quote(ihc) END`
+
+// addOneByOne adds the attributions of a conversion one of whose sessions has
+// the separator in its id.
+func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *part, conv string, sold soldFor, in condition) error {
+	where := in.and(`conv_id = ?`, conv)
+	return each(ctx, c, `SELECT session_id||'', `+shareText+`||'' FROM attribution_customer_journey`+where.where, where.args, 2, func(row []driver.Value) error {
+		session, _ := row[0].(string)
+		share, _ := row[1].(string)
+		return s.addAttribution(p, conv, session, share, sold)
+	})
+}
+
+func (s *summing) addAttribution(p *part, conv, session, text string, sold soldFor) error {
+	mark, mine := s.x.mark(session)
+	if !mine {
+		return nil
+	}
+	share, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return errkind.Inputf("attribution_customer_journey, conv_id %s, session_id %s: %s is no share of a conversion, 0 to 1; delete the conversion's rows and run again",
+			human.QuoteText(conv), human.QuoteText(session), human.Printable(text))
+	}
+	n, there := s.x.group(mark)
+	if !there || !sold.known {
+		p.Orphans++
+		return nil
+	}
+	p.credit(n, share, sold)
+	return nil
+}
+
+// credit adds a share of a conversion, in [store.ShareDecimals], to a group.
+func (p *part) credit(n uint32, share int64, sold soldFor) {
+	g := p.at(n)
+	g.share.Add(share)
+	g.credit.AddProduct(share, int64(sold.revenue))
+	p.Share.Add(share)
+	p.Credit.AddProduct(share, int64(sold.revenue))
+	if sold.inRange {
+		p.Range.Share.Add(share)
+		p.Range.Credit.AddProduct(share, int64(sold.revenue))
+		p.Range.Touchpoints++
+	}
+}
+
+// sold looks a conversion up.
+func (l *lookup) sold(conv string, req *ihcv1.RunRequest) (soldFor, error) {
+	found, err := l.get(conv)
+	if err != nil || found == nil {
+		return soldFor{}, err
+	}
+	date, _ := found[1].(string)
+	revenue, err := moneyOf(conv, found[0])
+	return soldFor{known: true, inRange: run.InRange(req, date), revenue: revenue}, err
+}
+
+// moneyOf returns a conversion's revenue. Validation has seen that it is an
+// amount; it may have been changed since.
+func moneyOf(conv string, revenue driver.Value) (unit.Money, error) {
+	m, ok := unit.MoneyOf(number(revenue))
+	if !ok {
+		return 0, errkind.Inputf("conversions, conv_id %q: the revenue %s is no amount that can be summed; correct it and run again", conv, human.Quote(revenue))
+	}
+	return m, nil
+}
+
+// readCounts reads by other ways what the sums are to be held against.
+func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error {
+	start, end := run.Range(s.req)
+	rows, err := conn.QueryContext(ctx, `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
+		FROM conversions v WHERE v.conv_date BETWEEN ? AND ?`, start, end)
+	if err != nil {
+		return fmt.Errorf("read conversions: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var conv string
+		var amount any
+		var attributed bool
+		if err := rows.Scan(&conv, &amount, &attributed); err != nil {
+			return fmt.Errorf("read conversions: %w", err)
+		}
+		p.Range.Conversions++
+		if attributed {
+			revenue, err := moneyOf(conv, amount)
+			if err != nil {
+				return err
+			}
+			p.Range.Attributed++
+			p.Range.Revenue.Add(int64(revenue))
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read conversions: %w", err)
+	}
+	return p.readKnownCosts(ctx, conn)
+}
+
+// readKnownCosts sums session_costs by a join. SQLite's own sum of integers
+// ends at 64 bits, so that whole units and the rest are summed apart.
+func (p *part) readKnownCosts(ctx context.Context, conn *sql.Conn) error {
+	var whole, rest int64
+	err := conn.QueryRowContext(ctx, `SELECT coalesce(sum(units / 1000000), 0), coalesce(sum(units % 1000000), 0), count(*) - count(known) FROM (
+		SELECT s.session_id AS known, CASE WHEN s.session_id IS NOT NULL THEN CAST(round(coalesce(c.cost, 0.0) * 1000000) AS integer) END AS units
+		FROM session_costs c LEFT JOIN session_sources s ON s.session_id = c.session_id)`).
+		Scan(&whole, &rest, &p.WithoutSession)
+	if err != nil {
+		return fmt.Errorf("read session_costs: %w", err)
+	}
+	p.KnownCosts.AddProduct(whole, 1_000_000)
+	p.KnownCosts.Add(rest)
+	return nil
+}
+
+// number returns a numeric column; validation has seen that it is one.
+func number(v driver.Value) float64 {
+	switch v := v.(type) {
+	case float64:
+		return v
+	case int64:
+		return float64(v)
+	default:
+		return 0
+	}
+}

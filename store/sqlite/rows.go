@@ -1,0 +1,68 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"strings"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// rows runs a statement, head + row,row,… + tail, for many rows at a time, on
+// the driver's own connection: most of the cost of a small row is the way into
+// SQLite.
+type rows struct {
+	conn            *sqlite3.SQLiteConn
+	head, row, tail string
+	most            int                 // rows in one statement; SQLite allows 999 values at least
+	full            driver.Stmt         // for most rows, once there were so many
+	values          []driver.NamedValue // room for most rows
+	set             int                 // of values, not yet run
+	width           int                 // values in a row
+}
+
+func newRows(conn *sqlite3.SQLiteConn, head, row, tail string, width, most int) *rows {
+	r := &rows{conn: conn, head: head, row: row, tail: tail, most: most, values: make([]driver.NamedValue, width*most), width: width}
+	for i := range r.values {
+		r.values[i].Ordinal = i + 1
+	}
+	return r
+}
+
+// add takes the values of one row.
+func (r *rows) add(values ...driver.Value) (err error) {
+	for _, v := range values {
+		r.values[r.set].Value = v
+		r.set++
+	}
+	if r.set < len(r.values) {
+		return nil
+	}
+	if r.full == nil {
+		if r.full, err = r.conn.Prepare(r.text(r.most)); err != nil {
+			return err
+		}
+	}
+	r.set = 0
+	_, err = r.full.(driver.StmtExecContext).ExecContext(context.Background(), r.values) // without a goroutine to watch a context
+	return err
+}
+
+// flush runs what is left over.
+func (r *rows) flush() error {
+	if r.set == 0 {
+		return nil
+	}
+	_, err := r.conn.ExecContext(context.Background(), r.text(r.set/r.width), r.values[:r.set])
+	r.set = 0
+	return err
+}
+
+func (r *rows) text(n int) string { return r.head + strings.Repeat(r.row+",", n-1) + r.row + r.tail }
+
+func (r *rows) close() error {
+	if r.full == nil {
+		return nil
+	}
+	return r.full.Close()
+}

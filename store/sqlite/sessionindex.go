@@ -1,0 +1,135 @@
+package sqlite
+
+import (
+	"errors"
+	"hash/maphash"
+	"sync"
+)
+
+// key is what a row of channel_reporting is about.
+type key struct{ channel, date string }
+
+// indexSlots is how many sessions an index has slots for: 64 MiB, whatever the
+// size of the shop (invariant 8). A larger shop is read in several passes.
+const indexSlots = (64 << 20) / 12
+
+// sessionIndex knows the groups of a report by number, and which group each
+// session of one pass belongs to. A session serves many conversions, and to
+// look it up in the database takes longer than all else that a report does with
+// an attribution.
+//
+// A session goes by a hash of 64 bits. Two sessions that have it in common are
+// noticed when the second is entered, see [errCollision]. That one which is not
+// there is taken for one that is has a chance of one in 10¹² for each.
+type sessionIndex struct {
+	seed         maphash.Seed
+	pass, passes uint64 // it holds the sessions whose hash leaves this rest
+
+	mu     sync.Mutex // held to write
+	keys   []key      // by number
+	number map[key]uint32
+
+	marks  []uint64 // open addressing by hash; 0 is free
+	groups []uint32 // the number of the group of the session in the slot
+}
+
+// errCollision says that two sessions have one hash, or one id. Another index
+// has another hash.
+var errCollision = errors.New("two sessions of session_sources have the same id")
+
+// newSessionIndex returns an index with so many slots for a shop of so many
+// sessions, ready for the first pass.
+func newSessionIndex(slots int, sessions int64) *sessionIndex {
+	room := int64(max(slots/5*4, 1)) // so that slots are found soon
+	return &sessionIndex{seed: maphash.MakeSeed(), passes: uint64(max((sessions+room-1)/room, 1)),
+		number: map[key]uint32{}, marks: make([]uint64, slots), groups: make([]uint32, slots)}
+}
+
+// next begins the next pass and says whether there is one.
+func (x *sessionIndex) next() bool {
+	if x.pass++; x.pass == x.passes {
+		return false
+	}
+	clear(x.marks)
+	return true
+}
+
+// mark returns a session's hash, and whether the session is of this pass.
+func (x *sessionIndex) mark(session string) (mark uint64, mine bool) {
+	mark = max(maphash.String(x.seed, session), 1)
+	return mark, x.passes == 1 || mark>>32%x.passes == x.pass
+}
+
+// slot returns where a hash is, or would be.
+func (x *sessionIndex) slot(mark uint64) int {
+	for i := int(mark % uint64(len(x.marks))); ; {
+		if m := x.marks[i]; m == mark || m == 0 {
+			return i
+		}
+		if i++; i == len(x.marks) {
+			i = 0
+		}
+	}
+}
+
+// group returns the number of a session's group, and whether there is such a
+// session in this pass. Nobody may write meanwhile.
+func (x *sessionIndex) group(mark uint64) (number uint32, there bool) {
+	i := x.slot(mark)
+	return x.groups[i], x.marks[i] == mark
+}
+
+// indexWriter writes into an index, for one goroutine.
+type indexWriter struct {
+	x       *sessionIndex
+	numbers map[key]uint32 // of the index, those met
+	entered []entry        // not yet in the index
+}
+
+type entry struct {
+	mark  uint64
+	group uint32
+}
+
+func (x *sessionIndex) writer() *indexWriter {
+	return &indexWriter{x: x, numbers: map[key]uint32{}}
+}
+
+// group returns the number of a group.
+func (w *indexWriter) group(k key) uint32 {
+	n, ok := w.numbers[k]
+	if !ok {
+		w.x.mu.Lock()
+		if n, ok = w.x.number[k]; !ok {
+			n = uint32(len(w.x.keys))
+			w.x.keys = append(w.x.keys, k)
+			w.x.number[k] = n
+		}
+		w.x.mu.Unlock()
+		w.numbers[k] = n
+	}
+	return n
+}
+
+// enter notes which group a session belongs to.
+func (w *indexWriter) enter(mark uint64, group uint32) error {
+	if w.entered = append(w.entered, entry{mark, group}); len(w.entered) < 1024 {
+		return nil
+	}
+	return w.flush()
+}
+
+// flush puts what was entered into the index.
+func (w *indexWriter) flush() error {
+	w.x.mu.Lock()
+	defer w.x.mu.Unlock()
+	for _, e := range w.entered {
+		i := w.x.slot(e.mark)
+		if w.x.marks[i] != 0 {
+			return errCollision
+		}
+		w.x.marks[i], w.x.groups[i] = e.mark, e.group
+	}
+	w.entered = w.entered[:0]
+	return nil
+}

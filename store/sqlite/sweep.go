@@ -1,0 +1,304 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mattn/go-sqlite3"
+	"golang.org/x/sync/errgroup"
+)
+
+// sweep brings attribution_customer_journey to the state of the journal for a
+// complete run: one pass in the order of the table's key, so that every page is
+// visited once however many rows there are. It returns about how many bytes it
+// wrote. All of it is one transaction: whoever reads sees the state before or
+// the state after (invariant 9).
+func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (bytes int, err error) {
+	s := sweeper{tx: tx, run: r.run, from: r.from}
+	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey)`).Scan(&s.replaces); err != nil {
+		return 0, err
+	}
+	if err := s.remove(ctx); err != nil {
+		return 0, err
+	}
+	// The rows are sorted and decoded by another connection, beside this one
+	// that writes them: what is in the journal was committed before.
+	reads, _, err := d.reads.DB(ctx)
+	if err != nil {
+		return 0, err
+	}
+	batches := make(chan []shownJourney, 8)
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(batches)
+		conn, err := reads.Conn(both)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return raw(conn, func(c *sqlite3.SQLiteConn) error { return readJournal(both, c, s.run, s.from, batches) })
+	})
+	group.Go(func() error {
+		return tx.raw(func(c *sqlite3.SQLiteConn) error { return s.write(both, c, batches) })
+	})
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	return s.bytes, s.clean(ctx)
+}
+
+// sweeper is one sweep of a run.
+type sweeper struct {
+	tx        transaction
+	run, from int64
+	replaces  bool // the table is not empty
+	gone      int  // conversions of the run that are not there any more
+	bytes     int  // written, about
+}
+
+// exec runs statements with the run's number as ?1 and the first row of its
+// journal as ?2.
+func (s *sweeper) exec(ctx context.Context, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := s.tx.ExecContext(ctx, statement, s.run, s.from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove takes out what the run leaves without attribution: conversions that
+// ended without one, and conversions that are in no table any more. What the
+// run's own rows replace is noted for clean.
+func (s *sweeper) remove(ctx context.Context) error {
+	err := s.exec(ctx, `CREATE TEMP TABLE IF NOT EXISTS replaced (journey integer PRIMARY KEY)`, `DELETE FROM replaced`,
+		`INSERT OR IGNORE INTO replaced SELECT l.journey FROM pipeline_journeys j JOIN pipeline_latest l ON l.conv_id = j.conv_id
+			WHERE j.journey >= ?2 AND j.run = ?1 AND l.journey <> j.journey`)
+	if err != nil {
+		return err
+	}
+	for _, without := range []string{
+		`conv_id IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?1)`,
+		`conv_id NOT IN (SELECT conv_id FROM conversions)`,
+	} {
+		err := s.exec(ctx, `INSERT OR IGNORE INTO replaced SELECT journey FROM pipeline_latest WHERE `+without,
+			`DELETE FROM pipeline_latest WHERE `+without)
+		if err != nil {
+			return err
+		}
+		if !s.replaces {
+			continue
+		}
+		// By conversion, in the order of the key, and not by row.
+		err = s.exec(ctx, `DELETE FROM attribution_customer_journey WHERE conv_id IN
+			(SELECT conv_id FROM (SELECT DISTINCT conv_id FROM attribution_customer_journey) WHERE `+without+`)`)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shownJourney is a row of the journal as it is to be shown.
+type shownJourney struct {
+	journey  int64
+	conv     string
+	gone     bool     // the conversion is not there any more
+	sessions []string // in the order of the key
+	ihc      []uint32 // in ten-thousandths
+}
+
+// batchJourneys is how many journeys are handed over at once.
+const batchJourneys = 64
+
+// readJournal hands over what a run has in the journal in the order of
+// conversions.
+func readJournal(ctx context.Context, c *sqlite3.SQLiteConn, run, from int64, to chan<- []shownJourney) error {
+	// Sorting goes by as much memory as the cache may have.
+	if _, err := c.ExecContext(ctx, `PRAGMA cache_size = -32768`, nil); err != nil {
+		return err
+	}
+	defer c.ExecContext(context.WithoutCancel(ctx), `PRAGMA cache_size = `+readCache, nil) //nolint:errcheck // only a matter of memory
+	var batch []shownJourney
+	hand := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		select {
+		case to <- batch:
+			batch = nil
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := each(ctx, c, `SELECT journey, conv_id, conv_id IN (SELECT conv_id FROM conversions), sessions, shares FROM pipeline_journeys
+		WHERE journey >= ?2 AND run = ?1 ORDER BY conv_id`, []driver.Value{run, from}, 5, func(row []driver.Value) error {
+		j, err := showJourney(row)
+		if err != nil {
+			return err
+		}
+		if batch = append(batch, j); len(batch) == batchJourneys {
+			return hand()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return hand()
+}
+
+// showJourney decodes a row of the journal.
+func showJourney(row []driver.Value) (j shownJourney, err error) {
+	j.journey, _ = row[0].(int64)
+	j.conv = text(row[1])
+	j.gone = row[2] == int64(0)
+	sessions, _ := row[3].([]byte)
+	shares, _ := row[4].([]byte)
+	if j.sessions, err = decodeSessions(sessions, nil); err == nil {
+		j.ihc, err = decodeIHC(shares, make([]uint32, 0, len(j.sessions)))
+	}
+	if err == nil && len(j.ihc) != len(j.sessions) {
+		err = errJournal
+	}
+	if err != nil {
+		return j, fmt.Errorf("conversion %q: %w", j.conv, err)
+	}
+	if !slices.IsSorted(j.sessions) {
+		j.sort()
+	}
+	return j, nil
+}
+
+// sort puts the sessions in the order of the key.
+func (j *shownJourney) sort() {
+	order := make([]int, len(j.sessions))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(j.sessions[a], j.sessions[b]) })
+	sessions, ihc := make([]string, len(order)), make([]uint32, len(order))
+	for i, k := range order {
+		sessions[i], ihc[i] = j.sessions[k], j.ihc[k]
+	}
+	j.sessions, j.ihc = sessions, ihc
+}
+
+// write replaces the rows of the conversions that differ.
+func (s *sweeper) write(ctx context.Context, c *sqlite3.SQLiteConn, batches <-chan []shownJourney) (err error) {
+	// Without OR FAIL, SQLite would keep what it takes to undo the one
+	// statement; all of the transaction is undone if one fails.
+	insert := newRows(c, `INSERT OR FAIL INTO attribution_customer_journey (conv_id, session_id, ihc) VALUES `, "(?,?,?)", ``, 3, 256)
+	latest := newRows(c, `INSERT INTO pipeline_latest (conv_id, journey) VALUES `, "(?,?)", ` ON CONFLICT (conv_id) DO UPDATE SET journey = excluded.journey`, 2, 128)
+	there, err := newThere(c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, insert.close(), latest.close(), there.close()) }()
+	for batch := range batches {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for i := range batch {
+			if err := s.show(&batch[i], insert, latest, there); err != nil {
+				return err
+			}
+		}
+	}
+	if err := latest.flush(); err != nil {
+		return err
+	}
+	return insert.flush()
+}
+
+// show writes one journey, unless the table has its rows already.
+func (s *sweeper) show(j *shownJourney, insert, latest *rows, there *there) error {
+	if j.gone {
+		s.gone++
+		return nil
+	}
+	var conv driver.Value = j.conv // boxed once for all its rows
+	if err := latest.add(conv, j.journey); err != nil {
+		return err
+	}
+	if s.replaces {
+		same, err := there.same(j)
+		if err != nil || same {
+			return err
+		}
+		if err := there.remove(conv); err != nil {
+			return err
+		}
+	}
+	for i, session := range j.sessions {
+		s.bytes += len(j.conv) + len(session) + 12
+		// Dividing two exact numbers gives the double nearest to the decimal,
+		// the same one that parsing "0.5100" gives.
+		if err := insert.add(conv, session, float64(j.ihc[i])/10_000); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clean drops from the journal what is shown no more, in the order it lies.
+func (s *sweeper) clean(ctx context.Context) error {
+	if s.gone > 0 {
+		err := s.exec(ctx, `INSERT OR IGNORE INTO replaced SELECT journey FROM pipeline_journeys
+			WHERE journey >= ?2 AND run = ?1 AND conv_id NOT IN (SELECT conv_id FROM conversions)`)
+		if err != nil {
+			return err
+		}
+	}
+	return s.exec(ctx, `DELETE FROM pipeline_journeys WHERE journey IN (SELECT journey FROM replaced)`, `DELETE FROM replaced`)
+}
+
+// there is what attribution_customer_journey has of a conversion.
+type there struct {
+	look, delete driver.Stmt
+	row          []driver.Value
+}
+
+func newThere(c *sqlite3.SQLiteConn) (*there, error) {
+	look, err := c.Prepare(`SELECT session_id||'', ihc FROM attribution_customer_journey WHERE conv_id = ? ORDER BY session_id`)
+	if err != nil {
+		return nil, err
+	}
+	remove, err := c.Prepare(`DELETE FROM attribution_customer_journey WHERE conv_id = ?`)
+	if err != nil {
+		return nil, errors.Join(err, look.Close())
+	}
+	return &there{look: look, delete: remove, row: make([]driver.Value, 2)}, nil
+}
+
+// same says whether the table has exactly the rows of the journey.
+func (t *there) same(j *shownJourney) (same bool, err error) {
+	found, err := t.look.Query([]driver.Value{j.conv}) //nolint:staticcheck // the driver's own interface, without the cost of the one above it
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, found.Close()) }()
+	for i := 0; ; i++ {
+		switch err := found.Next(t.row); {
+		case isEnd(err):
+			return i == len(j.sessions), nil
+		case err != nil:
+			return false, err
+		}
+		if i == len(j.sessions) || t.row[0] != driver.Value(j.sessions[i]) || t.row[1] != driver.Value(float64(j.ihc[i])/10_000) {
+			return false, nil
+		}
+	}
+}
+
+func (t *there) remove(conv driver.Value) error {
+	_, err := t.delete.Exec([]driver.Value{conv}) //nolint:staticcheck // likewise
+	return err
+}
+
+func (t *there) close() error { return errors.Join(t.look.Close(), t.delete.Close()) }

@@ -1,0 +1,112 @@
+// Package store is what the pipeline asks of a shop's database: by intent,
+// stage by stage, and without SQL. Each kind of database answers in its own
+// best way, in a package of its own; package storetest holds all of them to
+// the same answers.
+package store
+
+import (
+	"context"
+
+	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/journey"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// Database is one shop's database, as all stages together use it. It opens
+// what it needs when it is first asked, and anew where the database was
+// replaced under it. It is for any number of goroutines.
+//
+// Errors are explained for people and classified (see package errkind): a
+// damaged database or one of another kind is an input error; one that is
+// missing, locked, full or may not be written an environment error.
+type Database interface {
+	Source
+	Ledger
+	Reports
+	// Check returns nil if the database is there and can be read, and
+	// otherwise what keeps it from that. It does not wait for a lock for long.
+	Check(ctx context.Context) error
+	// Close gives back what is open and leaves the database whole.
+	Close() error
+}
+
+// Source is what the extractor, the training and the other models read.
+type Source interface {
+	// Validate reads the source data whole and returns what is odd about it.
+	// A nil error means that the findings are complete, not that the data are
+	// sound: that is told by Findings.Err. It writes nothing.
+	Validate(ctx context.Context, o findings.Options) (*findings.Findings, error)
+	// UnknownChannels returns those of the channel names that no session has.
+	UnknownChannels(ctx context.Context, names []string) ([]string, error)
+	// Prepare makes the database ready for reading journeys, by indices of the
+	// pipeline's own for example.
+	Prepare(ctx context.Context) error
+	// Journeys calls yield with the journey of every conversion in range,
+	// those without sessions too, ordered by user, time and conversion id, all
+	// from one state of the database, and stops at its first error. The data
+	// must have passed validation.
+	Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error
+}
+
+// Ledger is what the writer records: which run got how far, the journal of
+// scored journeys, and the users' table of attributions. Every method is one
+// transaction, and doing it twice is the same as doing it once (invariant 3).
+type Ledger interface {
+	// Accept records that a run began, and with which settings.
+	Accept(ctx context.Context, req *ihcv1.RunRequest) error
+	// Expect records how many chunks and conversions a run has.
+	Expect(ctx context.Context, run string, e *ihcv1.RunExtracted) error
+	// End records that a run was ended before its time: status is [Failed] or
+	// [Cancelled]. What it had in the journal is dropped; the users' tables
+	// stay as they were (invariant 9). A run that is written stays so.
+	End(ctx context.Context, run string, status Status) error
+	// Store puts results into the journal that are not there yet, all of them
+	// or none. The users' tables stay as they are. A result of a higher
+	// revision takes the place of the chunk's earlier one.
+	Store(ctx context.Context, results []*ihcv1.AttributionResult) error
+	// Finish returns how far a run is. Where it is complete it brings
+	// attribution_customer_journey to the state of the journal, in one
+	// transaction and in the order of the table's key, so that the run shows
+	// whole or not at all (invariant 9): the conversions the run attributed
+	// are replaced where they differ, and those that it could not attribute or
+	// that are not in the database any more lose their rows.
+	Finish(ctx context.Context, run string) (State, error)
+}
+
+// Status is how far a run is by the ledger.
+type Status string
+
+// The words of the ledger. A run is running until it is one of the others.
+const (
+	Running   Status = "running"
+	Written   Status = "written"
+	Failed    Status = "failed"
+	Cancelled Status = "cancelled"
+)
+
+// State is how far a run is.
+type State struct {
+	// Complete: every chunk there is is stored, and every conversion in range
+	// has an outcome (invariant 4).
+	Complete bool
+	// Wrong says, where the chunks are complete, in which way the counts do
+	// not add up; it is empty when they do.
+	Wrong    string
+	Counts   *ihcv1.Counts
+	Requests uint64
+	Model    string
+	// Revision is how many chunks were scored anew after a dead letter was put
+	// back.
+	Revision uint32
+}
+
+// Reports is what the reporter asks for.
+type Reports interface {
+	// Rebuild replaces channel_reporting by what the four tables it is a
+	// function of say now (invariant 7), in one transaction, and returns what
+	// is in it and what it was made from, for the range of req.
+	Rebuild(ctx context.Context, req *ihcv1.RunRequest) (*Totals, error)
+	// Reasons counts why conversions of the run have no attribution, by
+	// outcome and reason, the most frequent first, at most 100.
+	Reasons(ctx context.Context, run string) ([]*ihcv1.ReasonCount, error)
+}
