@@ -3,6 +3,7 @@ module github.com/ihc-pipeline/ihc/store
 go 1.26.0
 
 require (
+	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/ihc-pipeline/ihc/internal v0.0.0
 	github.com/ihc-pipeline/ihc/proto v0.0.0
 	github.com/mattn/go-sqlite3 v1.14.53

@@ -89,6 +89,9 @@ func (p *progress) tell(u ops.Update) {
 		for _, d := range e.Failed.GetDetails() {
 			p.line("%s", d)
 		}
+		if e.Failed.GetSupersededBy() != "" {
+			p.line("%s", human.Printable(e.Failed.GetReason()))
+		}
 	}
 }
 

@@ -22,8 +22,8 @@ type Update struct {
 }
 
 // Follow calls tell with every event of a run, those of the past first, and
-// with its progress at the given interval, until the run stops. It returns the
-// state in which the run did, and an error unless there is a report:
+// with its progress at the given interval, until the run stops, and then those
+// of the run that takes its place where it was superseded. It returns the state in which the run did, and an error unless there is a report:
 //
 //   - a [StateError] for a run that failed, with the kind of its failure, and
 //     for one that was cancelled, is paused, or is stuck;
@@ -32,6 +32,7 @@ type Update struct {
 func (r *Runs) Follow(ctx context.Context, id string, every time.Duration, tell func(Update)) (*run.State, error) {
 	var readers sync.WaitGroup
 	defer readers.Wait()
+	outer := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f := follower{Runs: r, state: &run.State{ID: id}, tell: tell}
@@ -57,6 +58,10 @@ func (r *Runs) Follow(ctx context.Context, id string, every time.Duration, tell 
 			f.progress(ctx)
 		case e := <-events:
 			stopped, err = f.event(ctx, e)
+		}
+		if next := f.state.SupersededBy(); next != "" {
+			cancel()
+			return r.Follow(outer, next, every, tell)
 		}
 		if stopped || err != nil {
 			return f.state, err

@@ -37,6 +37,9 @@ const (
 	mostLookback = 36_500
 )
 
+// MaxID is how long the id of a run may be.
+const MaxID = 64
+
 var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // ValidID says whether id can name a run: 1 to 64 of A-Z a-z 0-9 _ -.
@@ -117,6 +120,9 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 			return nil, errkind.Inputf("model_params: %w", err)
 		}
 	}
+	if of := r.GetSupersedes(); of != "" && !ValidID(of) {
+		return nil, errkind.Inputf("supersedes %q is no run id", of)
+	}
 	return r, checkReplay(r)
 }
 
@@ -168,11 +174,25 @@ func Describe(r *ihcv1.RunRequest) string {
 	}
 }
 
-// Same says whether two requests ask for the same, whatever the runs' ids and
-// however many requests each may take.
+// Same says whether two requests ask for the same, whatever the runs' ids, the
+// runs whose place they take, and however many requests each may take.
 func Same(a, b *ihcv1.RunRequest) bool {
 	a, b = proto.CloneOf(a), proto.CloneOf(b)
 	a.RunId, b.RunId = "", ""
+	a.Supersedes, b.Supersedes = "", ""
 	a.MaxRequests, b.MaxRequests = 0, 0
 	return proto.Equal(a, b)
+}
+
+// ScoringSettings returns, as bytes, what of a request decides how journeys are
+// scored. Two requests with the same settings give the same journey the same
+// shares.
+func ScoringSettings(r *ihcv1.RunRequest) []byte {
+	settings := &ihcv1.RunRequest{Model: r.GetModel(), ConvTypeId: r.GetConvTypeId(), ModelParams: r.GetModelParams(),
+		RedistributionParameter: r.GetRedistributionParameter()}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(settings)
+	if err != nil { // of text that is no UTF-8, which nothing gets past Complete
+		return []byte(err.Error())
+	}
+	return b
 }

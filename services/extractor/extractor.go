@@ -26,9 +26,12 @@ type Config struct {
 // Run processes run requests, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	db := open.Database(cfg.Database)
-	defer db.Close() //nolint:errcheck // each statement is committed when it returns
+	defer db.Close() //nolint:errcheck // every transaction is committed or gone
 	d.Check(service.Database, db.Check)
 	e := &extractor{db: db, Deps: d, ended: d.Bus.WatchEnded(ctx)}
+	if err := e.goOn(ctx); err != nil {
+		return err
+	}
 	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
 }
 
@@ -51,7 +54,7 @@ type request struct {
 }
 
 type extractor struct {
-	db store.Source
+	db store.Database
 	service.Deps
 	ended *stream.Ended
 }
@@ -97,6 +100,9 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 func (e *extractor) resume(ctx context.Context, id string, m stream.Message[request]) error {
 	if e.ended.Has(id) {
 		return nil
+	}
+	if goesOn, err := e.goOnWith(ctx, id); !goesOn {
+		return err
 	}
 	budget, err := e.Bus.Lift(ctx, id, m.Body.resumed.GetResumed().GetMaxRequests(), m.Sequence)
 	if err != nil {

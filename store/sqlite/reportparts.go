@@ -135,14 +135,16 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 			if int64(strings.Count(sessions, separator)+1) != n {
 				return s.addOneByOne(ctx, c, p, conv, sold, in)
 			}
+			a := attributed{conv: conv, sold: sold}
 			for range n {
 				var session, share string
 				session, sessions, _ = strings.Cut(sessions, separator)
 				share, shares, _ = strings.Cut(shares, separator)
-				if err := s.addAttribution(p, conv, session, share, sold); err != nil {
+				if err := s.addAttribution(p, &a, session, share); err != nil {
 					return err
 				}
 			}
+			p.addConversion(&a)
 			return nil
 		})
 	})
@@ -158,14 +160,26 @@ const shareText = `CASE WHEN ihc BETWEEN 0.0 AND 1.0 THEN CAST(ihc*1000000000000
 // the separator in its id.
 func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *part, conv string, sold soldFor, in condition) error {
 	where := in.and(`conv_id = ?`, conv)
-	return each(ctx, c, `SELECT session_id||'', `+shareText+`||'' FROM attribution_customer_journey`+where.where, where.args, 2, func(row []driver.Value) error {
+	a := attributed{conv: conv, sold: sold}
+	err := each(ctx, c, `SELECT session_id||'', `+shareText+`||'' FROM attribution_customer_journey`+where.where, where.args, 2, func(row []driver.Value) error {
 		session, _ := row[0].(string)
 		share, _ := row[1].(string)
-		return s.addAttribution(p, conv, session, share, sold)
+		return s.addAttribution(p, &a, session, share)
 	})
+	p.addConversion(&a)
+	return err
 }
 
-func (s *summing) addAttribution(p *part, conv, session, text string, sold soldFor) error {
+// attributed is a conversion and what some of its attributions add up to.
+type attributed struct {
+	conv  string
+	sold  soldFor
+	share int64 // in [store.ShareDecimals]
+	rows  int64
+}
+
+// addAttribution adds one attribution to the group of its session.
+func (s *summing) addAttribution(p *part, a *attributed, session, text string) error {
 	mark, mine := s.x.mark(session)
 	if !mine {
 		return nil
@@ -173,28 +187,29 @@ func (s *summing) addAttribution(p *part, conv, session, text string, sold soldF
 	share, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return errkind.Inputf("attribution_customer_journey, conv_id %s, session_id %s: %s is no share of a conversion, 0 to 1; delete the conversion's rows and run again",
-			human.QuoteText(conv), human.QuoteText(session), human.Printable(text))
+			human.QuoteText(a.conv), human.QuoteText(session), human.Printable(text))
 	}
 	n, there := s.x.group(mark)
-	if !there || !sold.known {
+	if !there || !a.sold.known {
 		p.Orphans++
 		return nil
 	}
-	p.credit(n, share, sold)
+	g := p.at(n)
+	g.share.Add(share)
+	g.credit.AddProduct(share, int64(a.sold.revenue))
+	a.share += share // room for nine million whole conversions
+	a.rows++
 	return nil
 }
 
-// credit adds a share of a conversion, in [store.ShareDecimals], to a group.
-func (p *part) credit(n uint32, share int64, sold soldFor) {
-	g := p.at(n)
-	g.share.Add(share)
-	g.credit.AddProduct(share, int64(sold.revenue))
-	p.Share.Add(share)
-	p.Credit.AddProduct(share, int64(sold.revenue))
-	if sold.inRange {
-		p.Range.Share.Add(share)
-		p.Range.Credit.AddProduct(share, int64(sold.revenue))
-		p.Range.Touchpoints++
+// addConversion adds what a conversion's attributions came to.
+func (p *part) addConversion(a *attributed) {
+	p.Share.Add(a.share)
+	p.Credit.AddProduct(a.share, int64(a.sold.revenue))
+	if a.sold.inRange {
+		p.Range.Share.Add(a.share)
+		p.Range.Credit.AddProduct(a.share, int64(a.sold.revenue))
+		p.Range.Touchpoints += a.rows
 	}
 }
 

@@ -29,9 +29,14 @@ type sessionIndex struct {
 	keys   []key      // by number
 	number map[key]uint32
 
-	marks  []uint64 // open addressing by hash; 0 is free
-	groups []uint32 // the number of the group of the session in the slot
+	slots []slot // open addressing by hash; one without a mark is free
 }
+
+// slot is a session's hash, in halves so that a slot takes no more room than it
+// needs, and the number of its group.
+type slot struct{ high, low, group uint32 }
+
+func (s *slot) mark() uint64 { return uint64(s.high)<<32 | uint64(s.low) }
 
 // errCollision says that two sessions have one hash, or one id. Another index
 // has another hash.
@@ -42,7 +47,7 @@ var errCollision = errors.New("two sessions of session_sources have the same id"
 func newSessionIndex(slots int, sessions int64) *sessionIndex {
 	room := int64(max(slots/5*4, 1)) // so that slots are found soon
 	return &sessionIndex{seed: maphash.MakeSeed(), passes: uint64(max((sessions+room-1)/room, 1)),
-		number: map[key]uint32{}, marks: make([]uint64, slots), groups: make([]uint32, slots)}
+		number: map[key]uint32{}, slots: make([]slot, slots)}
 }
 
 // next begins the next pass and says whether there is one.
@@ -50,7 +55,7 @@ func (x *sessionIndex) next() bool {
 	if x.pass++; x.pass == x.passes {
 		return false
 	}
-	clear(x.marks)
+	clear(x.slots)
 	return true
 }
 
@@ -61,12 +66,13 @@ func (x *sessionIndex) mark(session string) (mark uint64, mine bool) {
 }
 
 // slot returns where a hash is, or would be.
-func (x *sessionIndex) slot(mark uint64) int {
-	for i := int(mark % uint64(len(x.marks))); ; {
-		if m := x.marks[i]; m == mark || m == 0 {
-			return i
+func (x *sessionIndex) slot(mark uint64) *slot {
+	for i := int(mark % uint64(len(x.slots))); ; {
+		s := &x.slots[i]
+		if m := s.mark(); m == mark || m == 0 {
+			return s
 		}
-		if i++; i == len(x.marks) {
+		if i++; i == len(x.slots) {
 			i = 0
 		}
 	}
@@ -75,8 +81,8 @@ func (x *sessionIndex) slot(mark uint64) int {
 // group returns the number of a session's group, and whether there is such a
 // session in this pass. Nobody may write meanwhile.
 func (x *sessionIndex) group(mark uint64) (number uint32, there bool) {
-	i := x.slot(mark)
-	return x.groups[i], x.marks[i] == mark
+	s := x.slot(mark)
+	return s.group, s.mark() == mark
 }
 
 // indexWriter writes into an index, for one goroutine.
@@ -124,11 +130,11 @@ func (w *indexWriter) flush() error {
 	w.x.mu.Lock()
 	defer w.x.mu.Unlock()
 	for _, e := range w.entered {
-		i := w.x.slot(e.mark)
-		if w.x.marks[i] != 0 {
+		s := w.x.slot(e.mark)
+		if s.mark() != 0 {
 			return errCollision
 		}
-		w.x.marks[i], w.x.groups[i] = e.mark, e.group
+		*s = slot{high: uint32(e.mark >> 32), low: uint32(e.mark), group: e.group}
 	}
 	w.entered = w.entered[:0]
 	return nil

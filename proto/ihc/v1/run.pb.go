@@ -188,7 +188,11 @@ type RunRequest struct {
 	ReplayOf string `protobuf:"bytes,13,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
 	// Which stored messages a replay starts from: "journeys" (score the chunks
 	// again) or "results" (write the results again). Empty for an ordinary run.
-	ReplayFrom    string `protobuf:"bytes,14,opt,name=replay_from,json=replayFrom,proto3" json:"replay_from,omitempty"`
+	ReplayFrom string `protobuf:"bytes,14,opt,name=replay_from,json=replayFrom,proto3" json:"replay_from,omitempty"`
+	// The interrupted run in whose place this one is, since the source changed
+	// meanwhile: what it has stored of journeys that are the same is used.
+	// Empty for an ordinary run.
+	Supersedes    string `protobuf:"bytes,15,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,6 +321,13 @@ func (x *RunRequest) GetReplayOf() string {
 func (x *RunRequest) GetReplayFrom() string {
 	if x != nil {
 		return x.ReplayFrom
+	}
+	return ""
+}
+
+func (x *RunRequest) GetSupersedes() string {
+	if x != nil {
+		return x.Supersedes
 	}
 	return ""
 }
@@ -656,7 +667,10 @@ type RunAccepted struct {
 	Warnings []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// For a replay from results: the run under whose name the results are
 	// stored, which is the origin's own origin where that was such a replay.
-	ResultsRun    string `protobuf:"bytes,3,opt,name=results_run,json=resultsRun,proto3" json:"results_run,omitempty"`
+	ResultsRun string `protobuf:"bytes,3,opt,name=results_run,json=resultsRun,proto3" json:"results_run,omitempty"`
+	// Digest of the source tables as they were. A run that is interrupted goes
+	// on only while they are the same. Empty for a replay.
+	SourceDigest  string `protobuf:"bytes,4,opt,name=source_digest,json=sourceDigest,proto3" json:"source_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -708,6 +722,13 @@ func (x *RunAccepted) GetWarnings() []string {
 func (x *RunAccepted) GetResultsRun() string {
 	if x != nil {
 		return x.ResultsRun
+	}
+	return ""
+}
+
+func (x *RunAccepted) GetSourceDigest() string {
+	if x != nil {
+		return x.SourceDigest
 	}
 	return ""
 }
@@ -1663,7 +1684,7 @@ var File_ihc_v1_run_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\x93\x04\n" +
+	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xb3\x04\n" +
 	"\n" +
 	"RunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1d\n" +
@@ -1683,7 +1704,10 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\fmodel_params\x18\f \x01(\tR\vmodelParams\x12\x1b\n" +
 	"\treplay_of\x18\r \x01(\tR\breplayOf\x12\x1f\n" +
 	"\vreplay_from\x18\x0e \x01(\tR\n" +
-	"replayFrom\"\xbf\x01\n" +
+	"replayFrom\x12\x1e\n" +
+	"\n" +
+	"supersedes\x18\x0f \x01(\tR\n" +
+	"supersedes\"\xbf\x01\n" +
 	"\x17RedistributionParameter\x12<\n" +
 	"\vinitializer\x18\x01 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\vinitializer\x122\n" +
 	"\x06holder\x18\x02 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\x06holder\x122\n" +
@@ -1702,12 +1726,13 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\tcancelled\x18\a \x01(\v2\x14.ihc.v1.RunCancelledH\x00R\tcancelled\x12+\n" +
 	"\x06paused\x18\b \x01(\v2\x11.ihc.v1.RunPausedH\x00R\x06paused\x12.\n" +
 	"\aresumed\x18\t \x01(\v2\x12.ihc.v1.RunResumedH\x00R\aresumedB\a\n" +
-	"\x05event\"x\n" +
+	"\x05event\"\x9d\x01\n" +
 	"\vRunAccepted\x12,\n" +
 	"\arequest\x18\x01 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12\x1f\n" +
 	"\vresults_run\x18\x03 \x01(\tR\n" +
-	"resultsRun\"\xe8\x01\n" +
+	"resultsRun\x12#\n" +
+	"\rsource_digest\x18\x04 \x01(\tR\fsourceDigest\"\xe8\x01\n" +
 	"\x06Counts\x12\x19\n" +
 	"\bin_range\x18\x01 \x01(\x04R\ainRange\x12\x1e\n" +
 	"\n" +

@@ -1,0 +1,148 @@
+package extractor
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/retry"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// A run attributes the source as it was when it was accepted. Where it was
+// interrupted and the source has changed when it is to go on, it is ended as
+// superseded: another run takes the source as it is, and uses what was scored
+// of journeys that are the same.
+
+// goOn looks at the runs that were under way when this process began: those
+// that are extracted go on by themselves, unless the source has changed. The
+// others are delivered again and looked at then.
+func (e *extractor) goOn(ctx context.Context) error {
+	under, err := e.underWay(ctx)
+	if err != nil || len(under) == 0 {
+		return err
+	}
+	for _, s := range under {
+		if _, err := e.goOnWith(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goOnWith says whether a run goes on, and ends it if not. It waits until the
+// database can be read.
+func (e *extractor) goOnWith(ctx context.Context, id string) (goesOn bool, err error) {
+	accepted, err := e.Bus.Accepted(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	if err := e.patiently(ctx, id, func() error { return e.unchanged(ctx, accepted) }); err != nil {
+		return false, e.Outcome(ctx, err, id)
+	}
+	return true, nil
+}
+
+// patiently calls do until it ends otherwise than by an environment fault, and
+// says meanwhile what is waited for: an interrupted run has results that are
+// paid for, and does not fail for a lock.
+func (e *extractor) patiently(ctx context.Context, id string, do func() error) error {
+	for waited := false; ; waited = true {
+		err := do()
+		if ctx.Err() != nil || errkind.KindOf(err) != errkind.Environment {
+			if waited {
+				e.SetReady(nil)
+				e.Bus.Waiting(ctx, id, "")
+			}
+			return err
+		}
+		e.SetReady(err)
+		e.Bus.Waiting(ctx, id, err.Error())
+		if err := retry.Sleep(ctx, retry.Real, 2*time.Second); err != nil {
+			return err
+		}
+	}
+}
+
+// underWay returns the runs that are extracted and not over.
+func (e *extractor) underWay(ctx context.Context) ([]*run.State, error) {
+	events, err := e.Bus.Events(ctx, "*")
+	if err != nil {
+		return nil, fmt.Errorf("read the events of runs: %w", err)
+	}
+	entries := make([]run.Entry, len(events))
+	for i, x := range events {
+		entries[i] = run.Entry{Sequence: x.Sequence, Time: x.Time, Event: x.Event}
+	}
+	var under []*run.State
+	for _, s := range run.Fold(entries) {
+		if s.Planned != nil && !s.Status().Ended() && s.Request.GetReplayOf() == "" {
+			under = append(under, s)
+		}
+	}
+	return under, nil
+}
+
+// supersededError ends a run whose source has changed while it was interrupted.
+type supersededError struct{ by string }
+
+func (s *supersededError) Error() string {
+	return fmt.Sprintf("the source data changed while the run was interrupted; run %s takes them as they are now, and uses what was scored of journeys that are the same", s.by)
+}
+
+// SupersededBy returns the run that takes its place, for the failed run.
+func (s *supersededError) SupersededBy() string { return s.by }
+
+// unchanged returns nil if the source is as it was when the run was accepted.
+// Otherwise it asks for the run that takes its place and returns the error that
+// ends it.
+func (e *extractor) unchanged(ctx context.Context, accepted *ihcv1.RunAccepted) error {
+	if accepted.GetSourceDigest() == "" {
+		return nil // of an earlier release
+	}
+	found, err := e.db.Validate(ctx, findings.Options{Alone: true})
+	if err != nil || found.Digest == accepted.GetSourceDigest() {
+		return err
+	}
+	next := proto.CloneOf(accepted.GetRequest())
+	next.Supersedes = next.GetRunId()
+	next.RunId = successor(next.GetRunId())
+	if err := e.Bus.PublishRequest(ctx, next); err != nil {
+		return fmt.Errorf("ask for run %s: %w", next.GetRunId(), err)
+	}
+	return errkind.As(errkind.Run, &supersededError{next.GetRunId()})
+}
+
+// successor returns the id of the run that takes a run's place: always the
+// same, so that one that is asked for twice is one.
+func successor(id string) string {
+	n := 2
+	if at := strings.LastIndex(id, "-v"); at > 0 {
+		if was, err := strconv.Atoi(id[at+2:]); err == nil && was >= 2 {
+			id, n = id[:at], was+1
+		}
+	}
+	end := "-v" + strconv.Itoa(n)
+	return id[:min(len(id), run.MaxID-len(end))] + end
+}
+
+// adopt makes what an interrupted run has stored the run's own, where it takes
+// the place of one.
+func (e *extractor) adopt(ctx context.Context, req *ihcv1.RunRequest) (stored store.Stored, err error) {
+	if req.GetSupersedes() == "" {
+		return nil, nil
+	}
+	err = e.patiently(ctx, req.GetRunId(), func() error {
+		stored, err = e.db.Adopt(ctx, req.GetSupersedes(), req.GetRunId())
+		return err
+	})
+	return stored, err
+}
