@@ -39,7 +39,7 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*i
 	b, err := e.begin(ctx, req)
 	if err != nil {
 		stop()
-		<-read
+		<-read //nolint:errcheck // it was stopped
 		return nil, err
 	}
 	close(sound)
