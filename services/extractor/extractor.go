@@ -13,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
 )
 
@@ -24,7 +25,10 @@ type Config struct {
 
 // Run processes run requests, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
-	e := &extractor{cfg: cfg, Deps: d, ended: d.Bus.WatchEnded(ctx)}
+	db := open.Database(cfg.Database)
+	defer db.Close() //nolint:errcheck // every transaction is committed or gone
+	d.Check(service.Database, db.Check)
+	e := &extractor{db: db, Deps: d, ended: d.Bus.WatchEnded(ctx)}
 	if err := e.goOn(ctx); err != nil {
 		return err
 	}
@@ -50,7 +54,7 @@ type request struct {
 }
 
 type extractor struct {
-	cfg Config
+	db store.Database
 	service.Deps
 	ended *stream.Ended
 }
@@ -70,37 +74,25 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	case err == nil:
 		return nil // a request published twice, or delivered again after its last step
 	case !errors.Is(err, stream.ErrNotFound):
-		return stream.Retry(err, time.Second)
+		return e.Outcome(ctx, err, id)
 	}
 	log.Info("run requested", "tries", m.Tries)
 	start := time.Now()
 	counts, err := e.extract(ctx, id, m.Body)
 	switch {
-	case ctx.Err() != nil, errors.Is(err, errEnded):
-		return ctx.Err() // stopping, in which case it goes on elsewhere; or cancelled
-	case stream.Transient(err):
-		return stream.Retry(err, time.Second) // NATS went away in the middle: no reason to fail the run
+	case errors.Is(err, errEnded):
+		err = nil // cancelled, or failed elsewhere
 	case err == nil:
 		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", counts.GetAttributed(),
 			"touchpoints", counts.GetTouchpoints(), "seconds", time.Since(start).Seconds())
-		return nil
 	}
-	log.Error("run failed", "error", err)
-	if err := e.Bus.PublishEvent(ctx, run.Failed(id, stream.StageExtractor, err)); err != nil {
-		return stream.Retry(err, time.Second)
+	if err := e.Outcome(ctx, err, id); err != nil {
+		return err
 	}
 	if m.Body.err != nil {
 		return stream.Poison(m.Body.err) // keep the bytes for whoever wonders (invariant 5)
 	}
 	return nil
-}
-
-// stillSame says whether a run that is to go on can, and ends it if its source
-// has changed meanwhile.
-func (e *extractor) stillSame(ctx context.Context, id string) (bool, error) {
-	db := open.Database(e.cfg.Database)
-	defer db.Close() //nolint:errcheck // only read
-	return e.goOnWith(ctx, db, id)
 }
 
 // resume gives a paused run its new budget and puts its chunks back. Both may
@@ -109,7 +101,7 @@ func (e *extractor) resume(ctx context.Context, id string, m stream.Message[requ
 	if e.ended.Has(id) {
 		return nil
 	}
-	if same, err := e.stillSame(ctx, id); !same {
+	if goesOn, err := e.goOnWith(ctx, id); !goesOn {
 		return err
 	}
 	budget, err := e.Bus.Lift(ctx, id, m.Body.resumed.GetResumed().GetMaxRequests(), m.Sequence)
