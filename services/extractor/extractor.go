@@ -35,13 +35,13 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
 }
 
-// decode reads a request, or the event resumed, which alone names its run in
-// the subject. It does not fail on a request: one that cannot be read becomes
-// a failed run, which tells its publisher more than a dead letter alone would.
+// decode reads a request, or an event, which alone names its run in the
+// subject. It does not fail on a request: one that cannot be read becomes a
+// failed run, which tells its publisher more than a dead letter alone would.
 func decode(d stream.Delivery, data []byte) (request, error) {
 	if d.Run != "" {
 		e, err := stream.DecodeEvent(d, data)
-		return request{resumed: e}, err
+		return request{event: e}, err
 	}
 	r, err := run.Decode(data)
 	return request{RunRequest: r, err: err}, nil
@@ -49,8 +49,8 @@ func decode(d stream.Delivery, data []byte) (request, error) {
 
 type request struct {
 	*ihcv1.RunRequest
-	err     error
-	resumed *ihcv1.RunEvent // in place of a request
+	err   error
+	event *ihcv1.RunEvent // in place of a request: resumed or failed
 }
 
 type extractor struct {
@@ -62,8 +62,15 @@ type extractor struct {
 // handle takes one request to its end: chunks and the event extracted, or the
 // event failed. Only then is the request acknowledged (invariant 1).
 func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error {
-	if m.Body.resumed != nil {
-		return e.resume(ctx, m.Run, m)
+	switch {
+	case m.Body.event.GetResumed() != nil:
+		return e.resume(ctx, m.Run, m.Body.event.GetResumed(), m.Sequence)
+	case m.Body.event != nil:
+		next, err := e.successor(ctx, m.Body.event)
+		if next == nil {
+			return err
+		}
+		m.Body = request{RunRequest: next}
 	}
 	id := run.IDOf(m.Body.RunRequest, m.Time, m.Sequence)
 	log := e.Log.With("run", id)
@@ -97,14 +104,14 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 
 // resume gives a paused run its new budget and puts its chunks back. Both may
 // be done twice.
-func (e *extractor) resume(ctx context.Context, id string, m stream.Message[request]) error {
+func (e *extractor) resume(ctx context.Context, id string, r *ihcv1.RunResumed, at uint64) error {
 	if e.ended.Has(id) {
 		return nil
 	}
 	if goesOn, err := e.goOnWith(ctx, id); !goesOn {
 		return err
 	}
-	budget, err := e.Bus.Lift(ctx, id, m.Body.resumed.GetResumed().GetMaxRequests(), m.Sequence)
+	budget, err := e.Bus.Lift(ctx, id, r.GetMaxRequests(), at)
 	if err != nil {
 		return fmt.Errorf("resume run %s: %w", id, err)
 	}

@@ -101,9 +101,8 @@ func (s *supersededError) Error() string {
 // SupersededBy returns the run that takes its place, for the failed run.
 func (s *supersededError) SupersededBy() string { return s.by }
 
-// unchanged returns nil if the source is as it was when the run was accepted.
-// Otherwise it asks for the run that takes its place and returns the error that
-// ends it.
+// unchanged returns nil if the source is as it was when the run was accepted,
+// and otherwise the error that ends it.
 func (e *extractor) unchanged(ctx context.Context, accepted *ihcv1.RunAccepted) error {
 	if accepted.GetSourceDigest() == "" {
 		return nil // of an earlier release
@@ -112,18 +111,31 @@ func (e *extractor) unchanged(ctx context.Context, accepted *ihcv1.RunAccepted) 
 	if err != nil || found.Digest == accepted.GetSourceDigest() {
 		return err
 	}
-	next := proto.CloneOf(accepted.GetRequest())
-	next.Supersedes = next.GetRunId()
-	next.RunId = successor(next.GetRunId())
-	if err := e.Bus.PublishRequest(ctx, next); err != nil {
-		return fmt.Errorf("ask for run %s: %w", next.GetRunId(), err)
-	}
-	return errkind.As(errkind.Run, &supersededError{next.GetRunId()})
+	return errkind.As(errkind.Run, &supersededError{successorOf(accepted.GetRequest().GetRunId())})
 }
 
-// successor returns the id of the run that takes a run's place: always the
-// same, so that one that is asked for twice is one.
-func successor(id string) string {
+// successor returns the request of the run that takes the place of one that
+// ended as superseded; nil for a run that ended otherwise.
+func (e *extractor) successor(ctx context.Context, ended *ihcv1.RunEvent) (*ihcv1.RunRequest, error) {
+	next := ended.GetFailed().GetSupersededBy()
+	if next == "" {
+		return nil, nil
+	}
+	accepted, err := e.Bus.Accepted(ctx, ended.GetRunId())
+	if err != nil {
+		return nil, e.Outcome(ctx, err, next)
+	}
+	req := proto.CloneOf(accepted.GetRequest())
+	req.RunId, req.Supersedes = next, ended.GetRunId()
+	if req.MaxRequests, err = e.Bus.Remaining(ctx, ended.GetRunId(), req.GetMaxRequests()); err != nil {
+		return nil, e.Outcome(ctx, err, next)
+	}
+	return req, nil
+}
+
+// successorOf returns the id of the run that takes a run's place: always the
+// same, so that one that begins twice is one.
+func successorOf(id string) string {
 	n := 2
 	if at := strings.LastIndex(id, "-v"); at > 0 {
 		if was, err := strconv.Atoi(id[at+2:]); err == nil && was >= 2 {
