@@ -247,6 +247,9 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 		}
 		for _, a := range r.GetAttributions() {
 			sessions, err := encodeSessions(a.GetSessionIds())
+			if err == nil && len(a.GetIhc()) != len(a.GetSessionIds()) {
+				err = fmt.Errorf("%d shares for %d sessions", len(a.GetIhc()), len(a.GetSessionIds()))
+			}
 			if err != nil {
 				return 0, fmt.Errorf("chunk %d, conversion %q: %w", chunk, a.GetConvId(), err)
 			}
@@ -310,6 +313,9 @@ func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 		}
 		if swept, err = d.sweep(ctx, tx, r); err != nil {
 			return fmt.Errorf("bring attribution_customer_journey to the journal's state: %w", err)
+		}
+		if _, err = tx.ExecContext(ctx, `UPDATE pipeline_chunks SET shown = 1 WHERE run = ? AND NOT shown`, r.run); err != nil {
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE pipeline_runs SET status = 'written', shown = 1,
 			next_journey = (SELECT coalesce(max(journey), 0) + 1 FROM pipeline_journeys) WHERE run = ?`, r.run)

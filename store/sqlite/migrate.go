@@ -24,7 +24,7 @@ const schemaVersion = 2
 // ownTables are the pipeline's tables at [schemaVersion] with their columns.
 var ownTables = map[string]string{
 	"pipeline_runs":     "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown",
-	"pipeline_chunks":   "run, chunk, revision, requests",
+	"pipeline_chunks":   "run, chunk, revision, requests, shown",
 	"pipeline_counts":   "run, chunk, outcome, conversions, touchpoints",
 	"pipeline_outcomes": "run, chunk, conv_id, outcome, reason, sessions",
 	"pipeline_journeys": "journey, run, chunk, conv_id, fingerprint, sessions, shares",
@@ -41,7 +41,7 @@ func (d *Database) migrate(ctx context.Context, tx *sql.Tx) error {
 			return fmt.Errorf("create the results' tables: %w", err)
 		}
 	}
-	version, err := readVersion(ctx, tx)
+	version, err := d.readVersion(ctx, tx)
 	switch {
 	case err != nil:
 		return err
@@ -67,13 +67,16 @@ func (d *Database) migrate(ctx context.Context, tx *sql.Tx) error {
 
 // readVersion returns the version of the tables that are there, 0 for none. The
 // first release kept no number.
-func readVersion(ctx context.Context, tx *sql.Tx) (version int, err error) {
+func (d *Database) readVersion(ctx context.Context, tx *sql.Tx) (version int, err error) {
 	if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS pipeline_schema (version integer NOT NULL)`); err != nil {
 		return 0, err
 	}
 	err = tx.QueryRowContext(ctx, `SELECT version FROM pipeline_schema`).Scan(&version)
+	if err == nil {
+		return version, nil
+	}
 	if !errors.Is(err, sql.ErrNoRows) {
-		return version, err
+		return 0, d.foreign("table pipeline_schema is not the pipeline's: %w; rename or drop all tables named pipeline_*, and they are created anew", err)
 	}
 	var tables int
 	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name IN ('pipeline_runs', 'pipeline_chunks', 'pipeline_outcomes')`).Scan(&tables)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"slices"
 
 	"github.com/ihc-pipeline/ihc/internal/tables"
 )
@@ -109,18 +110,24 @@ func byConversion(ctx context.Context, conn *sql.Conn, conversions int64) (parts
 		return nil, fmt.Errorf("look at conversions: %w", err)
 	}
 	defer found.Close()
-	from := condition{}
+	var bounds []string
 	for found.Next() {
 		var bound string
 		if err := found.Scan(&bound); err != nil {
 			return nil, fmt.Errorf("look at conversions: %w", err)
 		}
+		bounds = append(bounds, bound)
+	}
+	// By bytes, whatever order the users gave the column of conversions.
+	slices.Sort(bounds)
+	from := condition{}
+	for _, bound := range bounds {
 		if from.where == "" {
-			parts = append(parts, condition{` WHERE conv_id < ?`, []driver.Value{bound}})
+			parts = append(parts, condition{` WHERE conv_id COLLATE BINARY < ?`, []driver.Value{bound}})
 		} else {
-			parts = append(parts, condition{from.where + ` AND conv_id < ?`, []driver.Value{from.args[0], bound}})
+			parts = append(parts, condition{from.where + ` AND conv_id COLLATE BINARY < ?`, []driver.Value{from.args[0], bound}})
 		}
-		from = condition{` WHERE conv_id >= ?`, []driver.Value{bound}}
+		from = condition{` WHERE conv_id COLLATE BINARY >= ?`, []driver.Value{bound}}
 	}
 	return append(parts, from), found.Err()
 }

@@ -19,19 +19,22 @@ const indexSlots = 3 << 20
 // conversions, and to look it up in the database takes longer than all else
 // that a report does with an attribution.
 //
-// A session goes by 95 bits of hashes of its id. That two ids of ten million
-// have them in common has a chance of about one in 10¹⁵.
+// A session goes by its mark, 95 bits of hashes of its id. Sessions that have
+// one in common are looked up as well. That an id of no session has the mark of
+// one, and is taken for it, has a chance of about one in 10¹⁵ for ten million
+// of each.
 type sessionIndex struct {
-	seeds  [2]maphash.Seed
-	mu     sync.Mutex // held to write
-	keys   []key      // by number
+	mark   func(session string) slot // with the session's mark, without a group
+	mu     sync.Mutex                // held to write
+	keys   []key                     // by number
 	number map[key]uint32
 	slots  []slot // open addressing; one without a mark is free
 	free   int    // slots that may yet be used
 	full   bool   // there was no room for a session
 }
 
-// slot is a session's mark, whose low part is odd, and the number of its group.
+// slot is a session's mark, whose low part is odd, and the number of its group,
+// none if the mark is that of several sessions.
 type slot struct {
 	high       uint64
 	low, group uint32
@@ -40,13 +43,11 @@ type slot struct {
 func (s slot) marked(m slot) bool { return s.high == m.high && s.low == m.low }
 
 func newSessionIndex(slots int) *sessionIndex {
-	return &sessionIndex{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, number: map[key]uint32{},
-		slots: make([]slot, slots), free: slots / 4 * 3}
-}
-
-// mark returns a slot with a session's mark, without a group.
-func (x *sessionIndex) mark(session string) slot {
-	return slot{high: maphash.String(x.seeds[0], session), low: uint32(maphash.String(x.seeds[1], session)) | 1}
+	high, low := maphash.MakeSeed(), maphash.MakeSeed()
+	mark := func(session string) slot {
+		return slot{high: maphash.String(high, session), low: uint32(maphash.String(low, session)) | 1}
+	}
+	return &sessionIndex{mark: mark, number: map[key]uint32{}, slots: make([]slot, slots), free: slots / 4 * 3}
 }
 
 // slot returns where a mark is, or would be.
@@ -92,13 +93,16 @@ func (w *indexWriter) enter(session string, k key) uint32 {
 func (w *indexWriter) flush() {
 	w.x.mu.Lock()
 	defer w.x.mu.Unlock()
-	for _, s := range w.entered {
-		if w.x.free == 0 {
+	for _, e := range w.entered {
+		switch s := w.x.slot(e); {
+		case s.marked(e):
+			s.group = none
+		case w.x.free == 0:
 			w.x.full = true
-			break
+		default:
+			*s = e
+			w.x.free--
 		}
-		*w.x.slot(s) = s
-		w.x.free--
 	}
 	w.entered = w.entered[:0]
 }
@@ -106,7 +110,7 @@ func (w *indexWriter) flush() {
 // indexReader reads an index that is not written any more, for one goroutine.
 type indexReader struct {
 	x      *sessionIndex
-	rest   *lookup           // for sessions the index had no room for
+	rest   *lookup           // for sessions the index had no room for, or that share a mark
 	recent map[string]uint32 // what was looked up last; none for what is not there
 }
 
@@ -124,10 +128,10 @@ func (x *sessionIndex) reader(c *sqlite3.SQLiteConn) (*indexReader, error) {
 // session.
 func (r *indexReader) group(session string) (number uint32, there bool, err error) {
 	m := r.x.mark(session)
-	if s := r.x.slot(m); s.marked(m) {
+	switch s := r.x.slot(m); {
+	case s.marked(m) && s.group != none:
 		return s.group, true, nil
-	}
-	if !r.x.full {
+	case !s.marked(m) && !r.x.full:
 		return 0, false, nil
 	}
 	n, ok := r.recent[session]
