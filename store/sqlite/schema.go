@@ -18,8 +18,9 @@ const (
 	CreateSessionCosts = `CREATE TABLE IF NOT EXISTS session_costs (session_id text NOT NULL, cost real, PRIMARY KEY(session_id))`
 
 	// CreateCustomerJourney makes the table of results: each session's share
-	// of each conversion. Its shares of one conversion sum to 1. Without row
-	// numbers it is half the size; one that has them is as good.
+	// of each conversion. Its shares of one conversion sum to 1. Without a row
+	// number it is the same table to its users, in half the space; one that is
+	// there already is used as it is.
 	CreateCustomerJourney = `CREATE TABLE IF NOT EXISTS attribution_customer_journey (conv_id text NOT NULL, session_id text NOT NULL, ihc real NOT NULL, PRIMARY KEY(conv_id, session_id)) WITHOUT ROWID`
 
 	// CreateChannelReporting makes the table of the report: one row for each

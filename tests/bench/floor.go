@@ -69,8 +69,12 @@ func (f *floorRun) exec(statement string) error {
 	return err
 }
 
+// floorResults is the table of results as the first release made it, so that
+// the floor stays what it was.
+const floorResults = `CREATE TABLE IF NOT EXISTS attribution_customer_journey (conv_id text NOT NULL, session_id text NOT NULL, ihc real NOT NULL, PRIMARY KEY(conv_id, session_id))`
+
 func (f *floorRun) begin() error {
-	return f.exec("BEGIN IMMEDIATE;" + sqlite.CreateCustomerJourney + ";" + sqlite.CreateChannelReporting +
+	return f.exec("BEGIN IMMEDIATE;" + floorResults + ";" + sqlite.CreateChannelReporting +
 		";DELETE FROM attribution_customer_journey; DELETE FROM channel_reporting")
 }
 
