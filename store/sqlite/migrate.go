@@ -93,9 +93,13 @@ func (d *Database) checkOwnTables(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// foreign returns an input error, unless the error is one of the environment.
+// foreign returns an input error, unless the error is one of the environment
+// or the end of the context.
 func (d *Database) foreign(format string, args ...any) error {
 	err := Explain(d.path, fmt.Errorf(format, args...))
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
 	if errkind.KindOf(err) == errkind.Run {
 		return errkind.Inputf("database %q: %s", d.path, strings.TrimSpace(err.Error()))
 	}
