@@ -109,14 +109,14 @@ func TestTablesThatAreNotThePipelinesAreRefused(t *testing.T) {
 	const remedy = "rename or drop all tables named pipeline_*, and they are created anew"
 	for name, c := range map[string]struct{ script, says, remedy string }{
 		"a later version":        {`CREATE TABLE pipeline_schema (version integer NOT NULL); INSERT INTO pipeline_schema VALUES (99)`, "was last written by a later release (its tables have version 99, this one knows 2)", "use that release"},
-		"another number":         {`CREATE TABLE pipeline_schema (n); INSERT INTO pipeline_schema VALUES (1)`, "table pipeline_schema is not the pipeline's", remedy},
-		"no number":              {`CREATE TABLE pipeline_schema (version); INSERT INTO pipeline_schema VALUES ('new')`, "table pipeline_schema is not the pipeline's", remedy},
-		"another journal":        {`CREATE TABLE pipeline_journeys (x)`, "bring the pipeline's tables to version 2", remedy},
-		"another pipeline_runs":  {`CREATE TABLE pipeline_runs (x)`, "bring the pipeline's tables to version", remedy},
-		"part of the first":      {`CREATE TABLE pipeline_chunks (run_id text)`, "bring the pipeline's tables to version", remedy},
-		"a column went":          {"", "table pipeline_latest is not the pipeline's", remedy},
-		"a table went":           {"", "table pipeline_counts is not the pipeline's", remedy},
-		"the first, with a view": {string(first) + `; CREATE VIEW pipeline_latest AS SELECT 1 AS conv_id, 2 AS journey`, "bring the pipeline's tables to version 2", remedy},
+		"another number":         {`CREATE TABLE pipeline_schema (n); INSERT INTO pipeline_schema VALUES (1)`, "table pipeline_schema of database", remedy},
+		"no number":              {`CREATE TABLE pipeline_schema (version); INSERT INTO pipeline_schema VALUES ('new')`, "table pipeline_schema of database", remedy},
+		"another journal":        {`CREATE TABLE pipeline_journeys (x)`, "table pipeline_journeys already exists", remedy},
+		"another pipeline_runs":  {`CREATE TABLE pipeline_runs (x)`, "table pipeline_runs of database", remedy},
+		"part of the first":      {`CREATE TABLE pipeline_chunks (run_id text)`, "table pipeline_runs of database", remedy},
+		"a column went":          {"", "table pipeline_latest of database", remedy},
+		"a table went":           {"", "table pipeline_counts of database", remedy},
+		"the first, with a view": {string(first) + `; CREATE VIEW pipeline_latest AS SELECT 1 AS conv_id, 2 AS journey`, "a table of database", remedy},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
