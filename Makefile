@@ -7,7 +7,7 @@ SHELL       := bash
 export CGO_ENABLED := 1
 
 # The modules of go.work, each after those it depends on.
-MODULES  := proto internal $(sort $(wildcard services/*)) cmd/ihc tests
+MODULES  := proto internal store $(sort $(wildcard services/*)) embedded cmd/ihc deploy tests
 PACKAGES := $(MODULES:%=./%/...)
 
 # The tools, each pinned in a module of its own (tools/<name>/go.mod), so that
@@ -37,7 +37,7 @@ demo: needs ## Make an example shop, run the whole pipeline on it, show the repo
 
 .PHONY: build
 build: needs ## Build ihc and the four services into bin/
-	go build -o bin/ ./cmd/ihc ./services/*/cmd/*
+	go build -o bin/ ./cmd/ihc ./services/*/cmd/* ./deploy/init
 
 .PHONY: up
 up: ## Start the stack in containers and wait until it is healthy

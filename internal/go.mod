@@ -5,7 +5,6 @@ go 1.26.0
 require (
 	github.com/ihc-pipeline/ihc/proto v0.0.0
 	github.com/kelseyhightower/envconfig v1.4.0
-	github.com/mattn/go-sqlite3 v1.14.53
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
 	github.com/prometheus/client_golang v1.25.0

@@ -6,23 +6,20 @@ require github.com/ihc-pipeline/ihc/proto v0.0.0
 
 require github.com/ihc-pipeline/ihc/internal v0.0.0
 
+require github.com/ihc-pipeline/ihc/embedded v0.0.0
+
 require github.com/ihc-pipeline/ihc/services/extractor v0.0.0
 
 require github.com/ihc-pipeline/ihc/services/attributor v0.0.0
 
-require github.com/ihc-pipeline/ihc/services/writer v0.0.0
+require github.com/ihc-pipeline/ihc/services/writer v0.0.0 // indirect
 
 require (
 	github.com/ihc-pipeline/ihc/services/reporter v0.0.0
 	github.com/mattn/go-sqlite3 v1.14.53
-	github.com/nats-io/nats-server/v2 v2.15.2
-	github.com/nats-io/nats.go v1.55.0
-	github.com/prometheus/client_golang v1.25.0
 	github.com/shopspring/decimal v1.6.0
 	github.com/spf13/cobra v1.10.2
 	github.com/stretchr/testify v1.12.1
-	golang.org/x/sync v0.24.0
-	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
 	google.golang.org/protobuf v1.36.12
 )
@@ -39,8 +36,11 @@ require (
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
+	github.com/nats-io/nats-server/v2 v2.15.2 // indirect
+	github.com/nats-io/nats.go v1.55.0 // indirect
 	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
+	github.com/prometheus/client_golang v1.25.0 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
@@ -48,10 +48,13 @@ require (
 	github.com/spf13/pflag v1.0.9 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 )
 
 replace (
+	github.com/ihc-pipeline/ihc/embedded => ../../embedded
 	github.com/ihc-pipeline/ihc/internal => ../../internal
 	github.com/ihc-pipeline/ihc/proto => ../../proto
 	github.com/ihc-pipeline/ihc/services/attributor => ../../services/attributor

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 
+	"github.com/ihc-pipeline/ihc/embedded"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -28,12 +28,14 @@ type localRun struct {
 // do runs everything and returns the run's id as soon as there is one, its
 // report, or the error that kept it from having one.
 func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err error) {
-	for _, p := range []*string{&l.out, &l.db} {
-		if *p, err = filepath.Abs(*p); err != nil {
-			return "", nil, err
-		}
+	config, err := embedded.FromEnv(l.config)
+	if err == nil {
+		err = config.At(l.db, l.out)
 	}
-	if err := makeWritable(l.out); err != nil {
+	if err == nil {
+		err = makeWritable(config.Reporter.Out)
+	}
+	if err != nil {
 		return "", nil, err
 	}
 	dir, done, err := dataDir(l.dataDir)
@@ -41,13 +43,13 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		return "", nil, err
 	}
 	defer done()
-	p := &pipeline{Database: l.db, Out: l.out, Dir: dir, Keep: l.dataDir != "", Attributor: l.config, Log: l.log}
-	running, client, err := p.start(ctx)
+	config.Dir, config.Keep, config.Log = dir, l.dataDir != "", l.log
+	p, running, err := embedded.Start(ctx, config)
 	if err != nil {
 		return "", nil, err
 	}
-	defer p.stop()
-	runs := ops.New(client)
+	defer p.Stop()
+	runs := ops.New(p.Client)
 	if id, err = l.resume(running, runs); err == nil && id == "" {
 		id, err = runs.Start(running, l.request)
 	}
@@ -55,7 +57,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		return id, nil, err
 	}
 	report, err = follow(running, runs, id, l.progress)
-	if cause := context.Cause(running); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
+	if cause := embedded.Cause(running); err != nil && cause != nil {
 		return id, nil, cause // a service gave up
 	}
 	return id, report, l.explain(ctx, id, err)

@@ -70,6 +70,5 @@ Exit codes: 0 every conversion in range has an outcome and none failed;
 	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newDeadCmd())
 	add("data", newImportCmd(), newValidateCmd())
 	add("model", newModelCmd(), newScoreCmd(), newSandboxCmd())
-	root.AddCommand(newStewardCmd())
 	return root, begun
 }

@@ -11,12 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ihc-pipeline/ihc/embedded"
 	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -54,10 +56,13 @@ func newStack(t *testing.T, dir string, faults sandbox.Faults) *stack {
 	s := &stack{t: t, db: sampleShop(t, ""), out: t.TempDir()}
 	var config attributor.Config
 	s.scoredByAPI, config = newAPI(t, faults)
-	p := &pipeline{Database: s.db, Out: s.out, Dir: dir, Listen: "127.0.0.1:0", Attributor: config, Log: slog.New(slog.DiscardHandler)}
-	_, client, err := p.start(context.Background())
+	c, err := embedded.FromEnv(config)
 	require.NoError(t, err)
-	s.client, s.url, s.stop = client, p.server.URL(), p.stop
+	require.NoError(t, c.At(s.db, s.out))
+	c.Dir, c.Listen = dir, "127.0.0.1:0"
+	p, _, err := embedded.Start(context.Background(), c)
+	require.NoError(t, err)
+	s.client, s.url, s.stop = p.Client, p.URL(), sync.OnceFunc(p.Stop)
 	t.Cleanup(s.stop)
 	return s
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -61,8 +62,8 @@ and its run is followed to the end.`,
 	f.natsFlags.add(cmd)
 	fs := cmd.Flags()
 	f.changed = fs.Changed
-	fs.StringVar(&f.db, "db", "", "SQLite database `file`")
-	fs.StringVar(&f.out, "out", ".", "`directory` for the report's files")
+	fs.StringVar(&f.db, "db", "", "SQLite database `file` (IHC_DB)")
+	fs.StringVar(&f.out, "out", ".", "`directory` for the report's files (IHC_OUT)")
 	fs.StringVar(&f.dataDir, "data-dir", "", "`directory` to keep the streams in, so that an interrupted run goes on (default: a temporary one)")
 	fs.StringVar(&f.apiURL, "api-url", "", "base `URL` of the IHC API (IHC_API_URL)")
 	fs.StringVar(&f.payloads, "payloads", "", "`directory` to save each API request's body in, such as request_payloads")
@@ -100,6 +101,12 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer) (id string, repor
 		return "", nil, err
 	}
 	remote := f.url(f.db == "")
+	if f.db == "" && remote == "" {
+		f.db = os.Getenv("IHC_DB")
+	}
+	if !f.changed("out") {
+		f.out = cmp.Or(os.Getenv("IHC_OUT"), f.out)
+	}
 	switch {
 	case f.db != "" && remote != "":
 		return "", nil, errkind.Inputf("--db runs here and --nats on a running stack: give one of them")

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"context"
-	"errors"
+	"cmp"
 	"fmt"
-	"log/slog"
+	"os"
 	"path/filepath"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/ihc-pipeline/ihc/embedded"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/services/attributor"
@@ -26,58 +25,59 @@ asked for with "ihc run --nats", or by publishing a run request:
   nats pub ihc.v1.run.requested '{"start_date":"2023-09-01"}'
 
 The streams are kept in --data-dir: runs that were interrupted go on, and old
-ones can be replayed. Scoring is set by the same environment variables as the
-attributor's (IHC_API_KEY, IHC_CONV_TYPE_ID, …).`,
+ones can be replayed. Everything else is set by the environment variables of the
+services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 		Example: "  ihc up --db shop.db --out report &\n  ihc run --nats nats://127.0.0.1:4222",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if db == "" {
+			if db = cmp.Or(db, os.Getenv("IHC_DB")); db == "" {
 				return errkind.Inputf("name a database with --db FILE")
 			}
-			config, err := service.FromEnv[attributor.Config]()
+			c, err := upConfig(db, cmp.Or(out, os.Getenv("IHC_OUT"), "."), dir)
 			if err != nil {
 				return err
 			}
-			for _, path := range []*string{&db, &out, &dir} {
-				if *path, err = filepath.Abs(*path); err != nil {
-					return err
-				}
-			}
-			if err := makeWritable(out); err != nil {
-				return err
-			}
-			if _, err := config.ModelParams(""); err != nil {
-				return err
-			}
-			registry := prometheus.NewRegistry()
-			p := &pipeline{Database: db, Out: out, Dir: dir, Keep: true, Listen: listen, Attributor: config, Log: service.Log(slog.LevelInfo), Registry: registry}
-			running, _, err := p.start(cmd.Context())
+			c.Keep, c.Listen, c.HTTP = true, listen, cmp.Or(http, os.Getenv("IHC_HTTP"))
+			p, running, err := embedded.Start(cmd.Context(), c)
 			if err != nil {
 				return err
 			}
-			defer p.stop()
-			health := &service.Health{}
-			failed := make(chan error, 1)
-			if http != "" {
-				go func() { failed <- health.Serve(running, http, registry) }()
-			}
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ready: NATS at %s, database %s, report in %s\n", p.server.URL(), db, out)
-			select {
-			case err := <-failed:
-				return err
-			case <-running.Done():
-			}
-			if cause := context.Cause(running); !errors.Is(cause, context.Canceled) {
-				return cause
-			}
-			return nil
+			defer p.Stop()
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ready: NATS at %s, database %s, report in %s\n", p.URL(), c.Writer.Database, c.Reporter.Out)
+			<-running.Done()
+			return embedded.Cause(running)
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", "", "SQLite database `file`; it may be put there later")
-	fs.StringVar(&out, "out", ".", "`directory` for the report's files")
+	fs.StringVar(&db, "db", "", "SQLite database `file` (IHC_DB); it may be put there later")
+	fs.StringVar(&out, "out", "", "`directory` for the report's files (IHC_OUT; default: here)")
 	fs.StringVar(&dir, "data-dir", "ihc-data", "`directory` for the streams")
 	fs.StringVar(&listen, "listen", "127.0.0.1:4222", "`address` of the NATS server")
-	fs.StringVar(&http, "http", "", "`address` to serve /healthz, /readyz and /metrics on (default: nowhere)")
+	fs.StringVar(&http, "http", "", "`address` to serve /healthz, /readyz and /metrics on (IHC_HTTP; default: nowhere)")
 	return cmd
+}
+
+// upConfig returns the settings of the environment for a database, a directory
+// for the report and one for the streams, and finds out now what would keep
+// them from being used.
+func upConfig(db, out, dir string) (embedded.Config, error) {
+	scoring, err := service.FromEnv[attributor.Config]()
+	if err != nil {
+		return embedded.Config{}, err
+	}
+	c, err := embedded.FromEnv(scoring)
+	if err == nil {
+		err = c.At(db, out)
+	}
+	if err == nil {
+		c.Dir, err = filepath.Abs(dir)
+	}
+	if err == nil {
+		err = makeWritable(c.Reporter.Out)
+	}
+	if err == nil {
+		_, err = scoring.ModelParams("")
+	}
+	c.Log = service.Log(c.Base.LogLevel)
+	return c, err
 }

@@ -185,16 +185,20 @@ func TestWhatIsNotThereIsUnknown(t *testing.T) {
 func TestEndsThatAreNoSuccess(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
-	for id, f := range map[string]*ihcv1.RunFailed{
-		"bad":  {Reason: "no such column", Cause: ihcv1.Cause_CAUSE_INPUT},
-		"late": {Reason: "the source has changed", Cause: ihcv1.Cause_CAUSE_RUN, SupersededBy: "next"},
-	} {
-		s.extracted(id)
-		s.Event(id, &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Failed{Failed: f}})
-		_, err := s.follow(id)
-		require.ErrorContains(t, err, f.GetReason())
-		stopped(t, err, s.status(id), errkind.KindOf(run.Fault(f)))
-	}
+	var err error
+	f := &ihcv1.RunFailed{Reason: "no such column", Cause: ihcv1.Cause_CAUSE_INPUT}
+	s.extracted("bad")
+	s.Event("bad", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Failed{Failed: f}})
+	_, err = s.follow("bad")
+	require.ErrorContains(t, err, f.GetReason())
+	stopped(t, err, run.StatusFailed, errkind.KindOf(run.Fault(f)))
+
+	// Who follows a run that was superseded goes on with the one in its place.
+	s.extracted("late")
+	s.Event("late", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Failed{Failed: &ihcv1.RunFailed{Reason: "the source has changed", Cause: ihcv1.Cause_CAUSE_RUN, SupersededBy: "bad"}}})
+	state, err := s.follow("late")
+	require.ErrorContains(t, err, f.GetReason())
+	require.Equal(t, "bad", state.ID)
 	require.Equal(t, []run.Status{run.StatusFailed, run.StatusSuperseded}, []run.Status{s.status("bad"), s.status("late")})
 
 	s.extracted("wrong")

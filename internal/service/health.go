@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 type Health struct {
 	mu      sync.Mutex
 	states  map[string]error
-	watched map[string]func() error
+	watched map[string]func(context.Context) error
 }
 
 // Set records the state of one part: nil is well.
@@ -36,42 +37,63 @@ func (h *Health) Set(part string, err error) {
 }
 
 // Watch asks for the state of one part whenever somebody wants to know.
-func (h *Health) Watch(part string, state func() error) {
+func (h *Health) Watch(part string, state func(context.Context) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.watched == nil {
-		h.watched = map[string]func() error{}
+		h.watched = map[string]func(context.Context) error{}
 	}
 	h.watched[part] = state
 }
 
-// Ready returns nil if every part is well, or what is not.
-func (h *Health) Ready() error {
+// Ready returns nil if every part is well, or what is not. Parts whose name is,
+// or ends in, one of the words in but are not asked.
+func (h *Health) Ready(ctx context.Context, but ...string) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	all := maps.Clone(h.states)
+	all, watched := maps.Clone(h.states), maps.Clone(h.watched)
+	h.mu.Unlock()
 	if all == nil {
 		all = map[string]error{}
 	}
-	for part, state := range h.watched {
-		all[part] = state()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for part, state := range watched {
+		if !excluded(part, but) {
+			wg.Go(func() {
+				err := state(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				all[part] = err
+			})
+		}
 	}
+	wg.Wait()
 	var errs []error
 	for _, part := range slices.Sorted(maps.Keys(all)) {
-		if all[part] != nil {
+		if all[part] != nil && !excluded(part, but) {
 			errs = append(errs, fmt.Errorf("%s: %w", part, all[part]))
 		}
 	}
 	return errors.Join(errs...)
 }
 
+func excluded(part string, but []string) bool {
+	return slices.ContainsFunc(but, func(word string) bool { return part == word || strings.HasSuffix(part, " "+word) })
+}
+
+// askFor bounds how long a question about readiness takes.
+const askFor = 2 * time.Second
+
 // Handler serves /healthz (the process is up), /readyz (it can do its job, or
-// what keeps it from that) and /metrics in Prometheus' format.
+// what keeps it from that; ?exclude=PART leaves a part out) and /metrics in
+// Prometheus' format.
 func (h *Health) Handler(metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := h.Ready(); err != nil {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), askFor)
+		defer cancel()
+		if err := h.Ready(ctx, r.URL.Query()["exclude"]...); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
@@ -81,13 +103,18 @@ func (h *Health) Handler(metrics prometheus.Gatherer) http.Handler {
 	return mux
 }
 
-// Serve serves [Health.Handler] on address until ctx ends. An address that
-// cannot be listened on is an environment fault.
-func (h *Health) Serve(ctx context.Context, address string, metrics prometheus.Gatherer) error {
+// Listen takes the address that health is to be served on. One that cannot be
+// listened on is an environment fault.
+func (h *Health) Listen(ctx context.Context, address string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return errkind.Environmentf("cannot serve health and metrics on %s: %w", address, err)
+		return nil, errkind.Environmentf("cannot serve health and metrics on %s: %w", address, err)
 	}
+	return l, nil
+}
+
+// Serve serves [Health.Handler] on l until ctx ends.
+func (h *Health) Serve(ctx context.Context, l net.Listener, metrics prometheus.Gatherer) error {
 	s := &http.Server{Handler: h.Handler(metrics), ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
@@ -97,7 +124,13 @@ func (h *Health) Serve(ctx context.Context, address string, metrics prometheus.G
 	return nil
 }
 
-// Probe asks the service of this container whether it is ready; nil if so.
+// Database is the part of a service's health that a deployment is complete
+// without: see [Probe].
+const Database = "database"
+
+// Probe asks the service of this container whether it is ready; nil if so. A
+// database that is not there yet makes no container unhealthy: it is for a user
+// to put there, when the stack is up.
 func Probe(address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -108,7 +141,7 @@ func Probe(address string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz?exclude="+Database, nil)
 	if err != nil {
 		return err
 	}

@@ -4,129 +4,21 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
-	"reflect"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"text/tabwriter"
-	"time"
 
 	"github.com/kelseyhightower/envconfig"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"golang.org/x/sync/errgroup"
+	"github.com/nats-io/nats.go"
 	"golang.org/x/term"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
-
-// Deps is what a service gets from the process it runs in.
-type Deps struct {
-	// Bus is its connection to the streams.
-	Bus *stream.Client
-	Log *slog.Logger
-	// Metrics takes what the service counts.
-	Metrics prometheus.Registerer
-	// Ready is told what keeps the service from doing its job, nil when
-	// nothing does. It may be nil itself.
-	Ready func(error)
-}
-
-// Report calls d.Ready where there is one.
-func (d Deps) Report(err error) {
-	if d.Ready != nil {
-		d.Ready(err)
-	}
-}
-
-// Base is the part of the environment every service reads.
-type Base struct {
-	NATSURL      string `envconfig:"NATS_URL" default:"nats://127.0.0.1:4222" desc:"where NATS is"`
-	NATSUser     string `envconfig:"NATS_USER" desc:"NATS user name"`
-	NATSPassword string `envconfig:"NATS_PASSWORD" desc:"NATS password"`
-	// NATSPasswordFile keeps the password out of the environment.
-	NATSPasswordFile string `envconfig:"NATS_PASSWORD_FILE" desc:"path of a file with the NATS password, in place of NATS_PASSWORD"`
-	NATSCreds        string `envconfig:"NATS_CREDS" desc:"path of a NATS credentials file"`
-	// HTTP is where health and metrics are served.
-	HTTP string `envconfig:"IHC_HTTP" default:":8080" desc:"address of /healthz, /readyz and /metrics"`
-	// LogLevel is one of debug, info, warn, error.
-	LogLevel slog.Level `envconfig:"IHC_LOG_LEVEL" default:"info" desc:"least severity logged: debug, info, warn or error"`
-	// AckWait and KeepDays are properties of the streams.
-	AckWait  time.Duration `envconfig:"IHC_ACK_WAIT" default:"10s" desc:"how long a killed process delays its messages"`
-	KeepDays int           `envconfig:"IHC_KEEP_DAYS" default:"14" desc:"days for which journeys and results can be replayed"`
-	MaxBytes int64         `envconfig:"IHC_STREAM_MAX_BYTES" default:"0" desc:"most bytes in each of the journeys and results streams; 0 for the server's limit"`
-	// Grace is how long work under way may take to finish on a stop.
-	Grace time.Duration `envconfig:"IHC_GRACE" default:"20s" desc:"how long work under way may take to finish on a stop"`
-}
-
-// Address returns where NATS is.
-func (b Base) Address() stream.Address {
-	return stream.Address{URL: b.NATSURL, User: b.NATSUser, Password: b.NATSPassword, PasswordFile: b.NATSPasswordFile, Creds: b.NATSCreds}
-}
-
-// Streams returns the streams' settings.
-func (b Base) Streams() stream.Settings {
-	s := stream.DefaultSettings()
-	s.AckWait, s.KeepMessages, s.MaxBytes = b.AckWait, time.Duration(b.KeepDays)*24*time.Hour, b.MaxBytes
-	return s
-}
-
-// Validate returns an input fault that names the variable that is wrong.
-func (b Base) Validate() error {
-	switch {
-	case b.AckWait < 500*time.Millisecond:
-		return errkind.Inputf("IHC_ACK_WAIT is %s: it must be at least 500ms", b.AckWait)
-	case b.KeepDays < 1:
-		return errkind.Inputf("IHC_KEEP_DAYS is %d: it must be at least 1", b.KeepDays)
-	}
-	return nil
-}
-
-// FromEnv fills a struct of envconfig fields and calls its Validate method
-// where it has one. An empty variable counts as one that is not set, since
-// that is what compose passes for a variable left out. Errors are input faults.
-func FromEnv[C any]() (C, error) {
-	var c C
-	unsetEmpty(reflect.TypeOf(c))
-	if err := envconfig.Process("", &c); err != nil {
-		var p *envconfig.ParseError
-		if errors.As(err, &p) {
-			return c, errkind.Inputf("environment variable %s: %q is no %s", p.KeyName, shown(p.KeyName, p.Value), p.TypeName)
-		}
-		return c, errkind.Inputf("environment: %w", err)
-	}
-	if v, ok := any(c).(interface{ Validate() error }); ok {
-		return c, v.Validate()
-	}
-	return c, nil
-}
-
-// shown hides the values of secrets.
-func shown(key, value string) string {
-	if strings.Contains(key, "KEY") || strings.Contains(key, "PASSWORD") {
-		return "(hidden)"
-	}
-	return value
-}
-
-func unsetEmpty(t reflect.Type) {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if f.Anonymous && f.Type.Kind() == reflect.Struct {
-			unsetEmpty(f.Type)
-			continue
-		}
-		if name := f.Tag.Get("envconfig"); name != "" && os.Getenv(name) == "" {
-			_ = os.Unsetenv(name)
-		}
-	}
-}
 
 // Log returns a logger on standard error: for people on a terminal, JSON
 // elsewhere.
@@ -179,6 +71,11 @@ func Signals(parent context.Context) (context.Context, context.CancelFunc) {
 // of an image that holds nothing but the binary. With -help it explains the
 // environment.
 func Main[C any](stage string, run func(context.Context, C, Deps) error) int {
+	return MainOf(stage, func(c C) Service { return New(stage, c, run) })
+}
+
+// MainOf is [Main] for a service that its settings make.
+func MainOf[C any](stage string, service func(C) Service) int {
 	if len(os.Args) > 1 && os.Args[1] != "-health" {
 		return usage[C](stage)
 	}
@@ -201,8 +98,12 @@ func Main[C any](stage string, run func(context.Context, C, Deps) error) int {
 	}
 	ctx, cancel := Signals(context.Background())
 	defer cancel()
-	err = serve(ctx, stage, base, log, func(ctx context.Context, d Deps) error { return run(ctx, config, d) })
-	if err != nil && ctx.Err() == nil {
+	host, _ := os.Hostname()
+	p := &Process{Log: Log(base.LogLevel), HTTP: base.HTTP, Grace: base.Grace, Instance: host,
+		Connect: func(stage string, log *slog.Logger) (*nats.Conn, error) {
+			return stream.Dial(base.Address(), stage+" "+host, log, true) // comes when the server does
+		}}
+	if err := p.Run(ctx, service(config)); err != nil {
 		log.Error("stopped", "error", err)
 		return errkind.ExitCode(err)
 	}
@@ -223,48 +124,4 @@ func usage[C any](stage string) int {
 		return 0
 	}
 	return errkind.ExitCode(errkind.Inputf("unknown argument"))
-}
-
-func serve(ctx context.Context, stage string, base Base, log *slog.Logger, run func(context.Context, Deps) error) error {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	health := &Health{}
-	health.Set("streams", errors.New("not connected yet"))
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return health.Serve(ctx, base.HTTP, registry) })
-	group.Go(func() error {
-		host, _ := os.Hostname()
-		nc, err := stream.Dial(base.Address(), stage+" "+host, log, true)
-		if err != nil {
-			return err
-		}
-		// The pipeline's first stage brings the streams; the others wait for
-		// them and need no right to change them.
-		if stage == stream.StageExtractor {
-			if err := stream.EnsureOn(ctx, nc, base.Streams()); err != nil {
-				nc.Close()
-				return err
-			}
-		}
-		bus, err := stream.New(ctx, nc, stream.Options{Stage: stage, Instance: host, Log: log, Metrics: registry, Grace: base.Grace})
-		if err != nil {
-			nc.Close()
-			return err
-		}
-		health.Set("streams", nil)
-		health.Watch("nats", bus.Healthy)
-		log.Info("ready", "nats", nc.ConnectedUrlRedacted(), "http", base.HTTP)
-		err = run(ctx, Deps{Bus: bus, Log: log, Metrics: registry, Ready: func(err error) { health.Set("service", err) }})
-		health.Set("streams", errors.New("stopping"))
-		drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if e := bus.Close(drain); err == nil && e != nil {
-			err = fmt.Errorf("close the connection to NATS: %w", e)
-		}
-		if err == nil {
-			err = ctx.Err() // ends the health server too
-		}
-		return err
-	})
-	return group.Wait()
 }

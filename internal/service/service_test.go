@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -41,9 +42,9 @@ func TestFromEnv(t *testing.T) {
 	require.NotContains(t, err.Error(), "secret-words")
 }
 
-func TestBaseIsChecked(t *testing.T) {
+func TestSettingsAreChecked(t *testing.T) {
 	t.Setenv("IHC_ACK_WAIT", "1ms")
-	_, err := FromEnv[Base]()
+	_, err := FromEnv[Streams]()
 	require.ErrorContains(t, err, "IHC_ACK_WAIT")
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
 }
@@ -69,7 +70,7 @@ func TestHealth(t *testing.T) {
 	require.NoError(t, Probe(address))
 
 	h.Set("streams", errors.New("not connected yet"))
-	h.Watch("nats", func() error { return errors.New("away") })
+	h.Watch("nats", func(context.Context) error { return errors.New("away") })
 	code, text := get("/readyz")
 	require.Equal(t, http.StatusServiceUnavailable, code)
 	require.Equal(t, "nats: away\nstreams: not connected yet\n", text)
@@ -78,7 +79,7 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, http.StatusOK, code, "a process that waits is alive")
 
 	h.Set("streams", nil)
-	h.Watch("nats", func() error { return nil })
+	h.Watch("nats", func(context.Context) error { return nil })
 	require.NoError(t, Probe(address))
 	_, text = get("/metrics")
 	require.Contains(t, text, "ihc_test_total 1")

@@ -75,6 +75,17 @@ func (c *Client) Lift(ctx context.Context, run string, more, sequence uint64) (*
 	})
 }
 
+// Remaining returns how many requests a run may yet send whose budget began
+// with limit: 0 for any number, and never less than one of a budget, so that
+// what takes its place can say that it is used up.
+func (c *Client) Remaining(ctx context.Context, run string, limit uint64) (uint64, error) {
+	b, err := c.changeBudget(ctx, run, limit, func(*ihcv1.Budget) bool { return false })
+	if err != nil || b.GetLimit() == 0 {
+		return 0, err
+	}
+	return max(b.GetLimit()-min(b.GetSpent(), b.GetLimit()), 1), nil
+}
+
 func (c *Client) lastSequence(ctx context.Context, name string) (uint64, error) {
 	s, err := c.js.Stream(ctx, name)
 	if err != nil {

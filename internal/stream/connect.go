@@ -33,6 +33,8 @@ type Client struct {
 	metrics    *metrics
 	grace      time.Duration
 	hurry      atomic.Bool
+	refused    refusals
+	meters     meters
 	clock      retry.Clock
 	redelivery retry.Policy // the client's [retry.Redelivery]
 }
@@ -188,6 +190,24 @@ func (c *Client) Healthy() error {
 	}
 	return nil
 }
+
+// Check says whether the streams can be used now: nil, or an environment fault
+// that tells what is wrong. It asks the server, for as long as ctx lives.
+func (c *Client) Check(ctx context.Context) error {
+	if err := c.Healthy(); err != nil {
+		return err
+	}
+	if err := c.refused.last(); err != nil {
+		return errkind.Environmentf("NATS does not take a message: %w", err)
+	}
+	if _, err := c.js.Stream(ctx, Runs); err != nil {
+		return errkind.Environmentf("JetStream does not answer: %w", err)
+	}
+	return nil
+}
+
+// Stage returns the name the client was made with.
+func (c *Client) Stage() string { return c.stage }
 
 // Hurry gives up the grace: consumers that are told to stop, now or later, do
 // not wait for what is under way. It is for a server that takes nothing more.

@@ -57,6 +57,16 @@ func Retry(err error, after time.Duration) error { return &disposition{err: err,
 // for trouble in the message, which no repetition will mend.
 func Poison(err error) error { return &disposition{err: err, poison: true} }
 
+// Settled says whether an error tells itself what is to become of its message:
+// to be delivered again after some time ([Retry]), or poison ([Poison]).
+func Settled(err error) (after time.Duration, poison, ok bool) {
+	var how *disposition
+	if !errors.As(err, &how) {
+		return 0, false, false
+	}
+	return how.after, how.poison, true
+}
+
 const (
 	// maxTries is how often a message is delivered while its handler fails
 	// with errors nobody classified.

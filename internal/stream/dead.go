@@ -73,7 +73,7 @@ func (c *Client) DeadLetter(ctx context.Context, sequence uint64) (DeadLetter, e
 // FollowDead calls do with each dead letter of a run as [Client.Follow] does
 // with its events.
 func (c *Client) FollowDead(ctx context.Context, run string, do func(DeadLetter) bool) error {
-	return c.follow(ctx, Dead, []string{deadSubject("*", run)}, nil, func(m jetstream.Msg) bool { return do(deadMessage(m)) })
+	return c.follow(ctx, Dead, false, []string{deadSubject("*", run)}, nil, func(m jetstream.Msg) bool { return do(deadMessage(m)) })
 }
 
 // Requeue publishes a dead letter where it came from, as a new message, and

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -252,7 +253,7 @@ func decodeEvent(m jetstream.Msg) (StoredEvent, error) {
 // Follow calls do with each event of a run, those of the past first, until do
 // returns false or ctx ends.
 func (c *Client) Follow(ctx context.Context, run string, do func(StoredEvent) bool) error {
-	return c.follow(ctx, Runs, []string{eventsOf(run)}, nil, func(m jetstream.Msg) bool {
+	return c.follow(ctx, Runs, false, []string{eventsOf(run)}, nil, func(m jetstream.Msg) bool {
 		e, err := decodeEvent(m)
 		if err != nil {
 			c.log.Warn("skipped an event", "error", err)
@@ -265,8 +266,8 @@ func (c *Client) Follow(ctx context.Context, run string, do func(StoredEvent) bo
 // follow calls do with each message on the subjects, those of the past first,
 // until do returns false or ctx ends. It calls past, where that is not nil,
 // when do has had all there were at the beginning.
-func (c *Client) follow(ctx context.Context, name string, subjects []string, past func(), do func(jetstream.Msg) bool) error {
-	consumer, done, err := c.reader(ctx, name, false, subjects...)
+func (c *Client) follow(ctx context.Context, name string, headersOnly bool, subjects []string, past func(), do func(jetstream.Msg) bool) error {
+	consumer, done, err := c.reader(ctx, name, headersOnly, subjects...)
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", name, err)
 	}
@@ -305,19 +306,32 @@ type Ended struct {
 
 // WatchEnded returns an [Ended] that knows the past, and keeps it up to date
 // until ctx ends. It waits for as long as NATS is away.
-func (c *Client) WatchEnded(ctx context.Context) *Ended {
+//
+// heard is called with the event of each run that begins ([EventAccepted]) or is
+// over ([EventReported], [EventFailed], [EventCancelled]), those of the past
+// among them: so that what a process keeps of a run goes when the run does. The
+// client's meter of the run goes as well.
+func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run string)) *Ended {
 	e := &Ended{runs: map[string]bool{}}
 	known := make(chan struct{})
 	go func() {
 		once := sync.OnceFunc(func() { close(known) })
 		defer once()
 		for ctx.Err() == nil {
-			subjects := []string{eventSubject(EventFailed, "*"), eventSubject(EventCancelled, "*")}
-			err := c.follow(ctx, Runs, subjects, once, func(m jetstream.Msg) bool {
+			var subjects []string
+			for _, event := range []Event{EventAccepted, EventReported, EventFailed, EventCancelled} {
+				subjects = append(subjects, eventSubject(event, "*"))
+			}
+			err := c.follow(ctx, Runs, true, subjects, once, func(m jetstream.Msg) bool {
 				run, _ := place(m.Subject())
-				e.mu.Lock()
-				e.runs[run] = true
-				e.mu.Unlock()
+				event := Event(strings.Split(m.Subject(), ".")[3])
+				e.hear(event, run)
+				if event != EventAccepted {
+					c.forget(ctx, run)
+				}
+				for _, f := range heard {
+					f(event, run)
+				}
 				return true
 			})
 			if err != nil && ctx.Err() == nil {
@@ -328,6 +342,15 @@ func (c *Client) WatchEnded(ctx context.Context) *Ended {
 	}()
 	<-known
 	return e
+}
+
+func (e *Ended) hear(event Event, run string) {
+	if event != EventFailed && event != EventCancelled {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.runs[run] = true
 }
 
 // Has says whether the run was ended.

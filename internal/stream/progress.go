@@ -39,8 +39,71 @@ type Meter struct {
 	now  ihcv1.Progress
 }
 
-// Meter returns a meter for a run. It is for any number of goroutines.
-func (c *Client) Meter(run string) *Meter { return &Meter{c: c, run: run} }
+// meters are those in use, by run.
+type meters struct {
+	mu  sync.Mutex
+	all map[string]*Meter
+}
+
+// Meter returns a new meter for a run, which takes the place of the one there
+// was. It is for any number of goroutines.
+func (c *Client) Meter(run string) *Meter {
+	c.meters.mu.Lock()
+	defer c.meters.mu.Unlock()
+	return c.newMeter(run)
+}
+
+// MeterOf returns the meter of a run: the last one made, until the run's end.
+func (c *Client) MeterOf(run string) *Meter {
+	c.meters.mu.Lock()
+	defer c.meters.mu.Unlock()
+	if m := c.meters.all[run]; m != nil {
+		return m
+	}
+	return c.newMeter(run)
+}
+
+func (c *Client) newMeter(run string) *Meter {
+	if c.meters.all == nil {
+		c.meters.all = map[string]*Meter{}
+	}
+	m := &Meter{c: c, run: run}
+	c.meters.all[run] = m
+	return m
+}
+
+// forget lets go of what the client keeps of a run that has ended, for which
+// nothing waits any more.
+func (c *Client) forget(ctx context.Context, run string) {
+	c.Waiting(ctx, run, "")
+	c.meters.mu.Lock()
+	defer c.meters.mu.Unlock()
+	delete(c.meters.all, run)
+}
+
+// Waiting tells watchers for what this process waits with a run, "" when it
+// waits no longer. It holds its caller up for a second at the most, since NATS
+// itself may be what is waited for.
+func (c *Client) Waiting(ctx context.Context, run, why string) {
+	c.meters.mu.Lock()
+	m := c.meters.all[run]
+	if m == nil && run != "" && why != "" {
+		m = c.newMeter(run)
+	}
+	c.meters.mu.Unlock()
+	if m == nil || m.waiting() == why {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	m.Add(ctx, func(p *ihcv1.Progress) { p.Waiting = why })
+}
+
+func (m *Meter) waiting() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now.GetWaiting()
+}
 
 // Add changes the progress and tells it: at once, or half a second after the
 // last time.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -78,7 +79,13 @@ func (c *Client) PublishEvent(ctx context.Context, e *ihcv1.RunEvent) error {
 	if name == EventResumed {
 		id = ""
 	}
-	return c.publish(ctx, &nats.Msg{Subject: eventSubject(name, e.GetRunId()), Data: data}, id)
+	if err := c.publish(ctx, &nats.Msg{Subject: eventSubject(name, e.GetRunId()), Data: data}, id); err != nil {
+		return err
+	}
+	if name == EventReported || name == EventFailed || name == EventCancelled {
+		c.forget(ctx, e.GetRunId())
+	}
+	return nil
 }
 
 // PublishResult puts an attributor's answer to a chunk into the stream.
@@ -99,6 +106,7 @@ func (c *Client) KeepPart(ctx context.Context, r *ihcv1.AttributionResult, part 
 		return fmt.Errorf("encode part %d of chunk %d of run %s: %w", part, r.GetChunk(), r.GetRunId(), err)
 	}
 	key := partKey(r.GetRunId(), r.GetChunk(), r.GetRevision(), part)
+	defer c.accepted(ctx, key, r.GetRunId())
 	for try := 1; ; try++ {
 		once, cancel := context.WithTimeout(ctx, 5*time.Second)
 		_, err := c.kv.Put(once, key, data)
@@ -106,7 +114,7 @@ func (c *Client) KeepPart(ctx context.Context, r *ihcv1.AttributionResult, part 
 		if err == nil {
 			return nil
 		}
-		if err := c.pauseAfter(ctx, err, key, try); err != nil {
+		if err := c.pauseAfter(ctx, err, key, r.GetRunId(), try); err != nil {
 			return err
 		}
 	}
@@ -120,6 +128,8 @@ func (c *Client) publish(ctx context.Context, m *nats.Msg, id string) error {
 	if id != "" {
 		opts = append(opts, jetstream.WithMsgID(id))
 	}
+	run, _ := place(m.Subject)
+	defer c.accepted(ctx, m.Subject, run)
 	for try := 1; ; try++ {
 		once, cancel := context.WithTimeout(ctx, 5*time.Second)
 		_, err := c.js.PublishMsg(once, m, opts...)
@@ -128,15 +138,15 @@ func (c *Client) publish(ctx context.Context, m *nats.Msg, id string) error {
 			c.metrics.out.Inc()
 			return nil
 		}
-		if err := c.pauseAfter(ctx, err, m.Subject, try); err != nil {
+		if err := c.pauseAfter(ctx, err, m.Subject, run, try); err != nil {
 			return err
 		}
 	}
 }
 
-// pauseAfter waits before the next try of a publish that failed with err. It
-// returns an error when there should be no next try.
-func (c *Client) pauseAfter(ctx context.Context, err error, subject string, try int) error {
+// pauseAfter waits before the next try of a publish that failed with err, and
+// says so. It returns an error when there should be no next try.
+func (c *Client) pauseAfter(ctx context.Context, err error, subject, run string, try int) error {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("publish to %s: %w (last: %w)", subject, ctx.Err(), err)
@@ -145,11 +155,55 @@ func (c *Client) pauseAfter(ctx context.Context, err error, subject string, try 
 	case !Transient(err):
 		return fmt.Errorf("publish to %s: %w", subject, err)
 	}
+	c.refused.set(subject, err)
+	c.Waiting(ctx, run, "NATS does not take a message: "+err.Error())
 	if try == 1 || try%10 == 0 {
 		c.log.Warn("JetStream did not take a message, trying again", "subject", subject, "try", try, "error", err)
 	}
 	if ended := retry.Sleep(ctx, c.clock, retry.Publish.Delay(try)); ended != nil {
 		return fmt.Errorf("publish to %s: %w (last: %w)", subject, ended, err)
+	}
+	return nil
+}
+
+// accepted notes that nobody waits any more for JetStream to take a message of
+// a run, for whatever reason.
+func (c *Client) accepted(ctx context.Context, subject, run string) {
+	if c.refused.clear(subject) {
+		c.Waiting(ctx, run, "")
+	}
+}
+
+// refusals are the messages JetStream does not take at the moment, by subject.
+type refusals struct {
+	mu  sync.Mutex
+	why map[string]error
+}
+
+func (r *refusals) set(subject string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.why == nil {
+		r.why = map[string]error{}
+	}
+	r.why[subject] = err
+}
+
+// clear says whether there was one.
+func (r *refusals) clear(subject string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, was := r.why[subject]
+	delete(r.why, subject)
+	return was
+}
+
+// last returns why one of them is refused, nil if none is.
+func (r *refusals) last() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for subject, err := range r.why {
+		return fmt.Errorf("%s: %w", subject, err)
 	}
 	return nil
 }

@@ -85,10 +85,11 @@ type Consumer struct {
 
 // The durable consumers. Each is one stage's place in one stream.
 var (
-	// Requests hands run requests, and the wish that a paused run go on, to
-	// extractors, one at a time each.
+	// Requests hands run requests to extractors, one at a time each, and what
+	// asks for work on a run as well: the wish that a paused run go on, and the
+	// end of one whose place another takes.
 	Requests = Consumer{Durable: "extractor", Stream: Runs, Stage: StageExtractor,
-		filters: []string{SubjectRunRequested, "ihc.v1.run.resumed.*"}, maxAckPending: 64, restartable: true}
+		filters: []string{SubjectRunRequested, "ihc.v1.run.resumed.*", "ihc.v1.run.failed.*"}, maxAckPending: 64, restartable: true}
 	// Chunks hands journey chunks to attributors. Delayed retries count as
 	// pending, so the bound is replicas × workers and ample room for those.
 	Chunks = Consumer{Durable: "attributor", Stream: Journeys, Stage: StageAttributor,

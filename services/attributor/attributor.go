@@ -7,9 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"maps"
+	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/time/rate"
 
@@ -24,92 +24,11 @@ import (
 	"github.com/ihc-pipeline/ihc/services/attributor/internal/scoring"
 )
 
-// Config is the attributor's environment.
-type Config struct {
-	APIKey     Secret        `envconfig:"IHC_API_KEY" desc:"key of the IHC API; without one, the built-in model scores"`
-	APIURL     string        `envconfig:"IHC_API_URL" default:"https://api.ihc-attribution.com/v1" desc:"base URL of the IHC API"`
-	ConvTypeID string        `envconfig:"IHC_CONV_TYPE_ID" desc:"trained conversion type, for runs that name none"`
-	Model      string        `envconfig:"IHC_MODEL" desc:"api or builtin, for runs that name none; default api with a key, builtin without"`
-	Workers    int           `envconfig:"IHC_CONCURRENCY" default:"4" desc:"chunks scored at once"`
-	Rate       float64       `envconfig:"IHC_REQUEST_RATE" default:"0" desc:"most requests a second; 0 sets no bound"`
-	Timeout    time.Duration `envconfig:"IHC_API_TIMEOUT" default:"60s" desc:"how long one request may take"`
-	Payloads   string        `envconfig:"IHC_PAYLOADS" desc:"directory to save each request's body in"`
-	Sandbox    string        `envconfig:"IHC_SANDBOX_URL_FILE" desc:"file that holds the URL of an API sandbox while one runs, which then takes the API's place"`
-	Params     string        `envconfig:"IHC_MODEL_PARAMS" desc:"file with the built-in model's parameters, for runs that bring none"`
-}
-
-// Secret is a text that shows itself nowhere by accident.
-type Secret string
-
-// String hides the text from formatting and logs.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "(hidden)"
-}
-
-// GoString hides the text from %#v.
-func (s Secret) GoString() string { return s.String() }
-
-// MarshalText hides the text from encoders.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// Validate returns an input fault that names the variable that is wrong.
-func (c Config) Validate() error {
-	switch {
-	case c.Workers < 1 || c.Workers > 1000:
-		return errkind.Inputf("IHC_CONCURRENCY is %d: use a number from 1 to 1000", c.Workers)
-	case !(c.Rate >= 0): // NaN is neither
-		return errkind.Inputf("IHC_REQUEST_RATE is %v: it cannot be negative", c.Rate)
-	case c.Timeout <= 0:
-		return errkind.Inputf("IHC_API_TIMEOUT is %s: it must be longer than 0s", c.Timeout)
-	case c.Model != "" && c.Model != run.ModelAPI && c.Model != run.ModelBuiltin:
-		return errkind.Inputf("IHC_MODEL is %q: use %s or %s", c.Model, run.ModelAPI, run.ModelBuiltin)
-	case c.Model == run.ModelAPI && c.APIKey == "":
-		return errkind.Inputf("IHC_MODEL is api but IHC_API_KEY is not set")
-	}
-	return nil
-}
-
-// DefaultModel returns what scores runs that name no model: what is set, or
-// the API where there is a key, or the built-in model.
-func (c Config) DefaultModel() string {
-	switch {
-	case c.Model != "":
-		return c.Model
-	case c.APIKey != "":
-		return run.ModelAPI
-	default:
-		return run.ModelBuiltin
-	}
-}
-
-// ModelParams returns the parameters the built-in model scores a run with:
-// those the run brings as a JSON text, or those of the file that is set, or
-// the default ones.
-func (c Config) ModelParams(text string) (*ihcmodel.Params, error) {
-	from := "of the run"
-	switch {
-	case text == "" && c.Params == "":
-		return ihcmodel.DefaultParams(), nil
-	case text == "":
-		data, err := os.ReadFile(c.Params)
-		if err != nil {
-			return nil, errkind.Environmentf("IHC_MODEL_PARAMS: %w", err)
-		}
-		from, text = c.Params, string(data)
-	}
-	p, err := ihcmodel.ParseParams([]byte(text))
-	if err != nil {
-		return nil, errkind.Inputf("model parameters %s: %w", from, err)
-	}
-	return p, nil
-}
-
 // Run scores chunks until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
-	a := &attributor{cfg: cfg, Deps: d, ended: d.Bus.WatchEnded(ctx), runs: map[string]*settings{}, metrics: newMetrics(d.Metrics)}
+	a := &attributor{cfg: cfg, Deps: d, runs: map[string]*settings{}, metrics: newMetrics(d.Metrics)}
+	a.Ready = func(err error) { a.setWaiting(err); d.SetReady(err) }
+	a.ended = d.Bus.WatchEnded(ctx, func(e stream.Event, id string) { a.hear(ctx, e, id) })
 	params, err := cfg.ModelParams("")
 	if err != nil {
 		return err
@@ -137,7 +56,9 @@ type attributor struct {
 	metrics *metrics
 
 	mu   sync.Mutex
-	runs map[string]*settings
+	runs map[string]*settings // those under way
+	// waiting is what all are waited with for, nil while all is well.
+	waiting error
 	// sandboxes are the API sandboxes met so far, by URL.
 	sandboxes map[string]*scoring.Calls
 }
@@ -145,7 +66,6 @@ type attributor struct {
 // settings is what one run is scored with.
 type settings struct {
 	scorer scoring.Scorer
-	meter  *stream.Meter
 
 	pausing sync.Mutex
 	paused  bool   // told so
@@ -189,21 +109,49 @@ func (a *attributor) unanswered(ctx context.Context, chunk *ihcv1.JourneyChunk) 
 	case err == nil:
 		return errAnswered
 	default:
-		return stream.Retry(err, time.Second)
+		return err
 	}
 }
 
-// gate holds workers back while the API wants to be left alone.
+// gate holds workers back while the API wants to be left alone. It goes without
+// saying that this is over when a chunk is scored: see [service.Deps.Outcome].
 func (a *attributor) gate(ctx context.Context) {
 	for _, b := range a.breakers() {
 		b.Wait(ctx, func(why error) {
-			a.Log.Warn("waiting for the IHC API", "reason", why)
+			a.SetReady(why)
 			a.mu.Lock()
-			defer a.mu.Unlock()
-			for _, s := range a.runs {
-				s.meter.Add(ctx, func(p *ihcv1.Progress) { p.Waiting = why.Error() })
+			runs := slices.Collect(maps.Keys(a.runs))
+			a.mu.Unlock()
+			for _, id := range runs {
+				a.Bus.Waiting(ctx, id, why.Error())
 			}
 		})
+	}
+}
+
+func (a *attributor) setWaiting(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting = err
+}
+
+// hear lets go of what is kept of a run that has ended, and tells one that
+// begins for what it will have to wait. With the last run ends the waiting, too:
+// another replica may have seen it through.
+func (a *attributor) hear(ctx context.Context, e stream.Event, id string) {
+	a.mu.Lock()
+	waiting := a.waiting
+	if e != stream.EventAccepted {
+		delete(a.runs, id)
+	}
+	last := len(a.runs) == 0
+	a.mu.Unlock()
+	switch {
+	case waiting == nil:
+	case e == stream.EventAccepted:
+		a.Bus.Waiting(ctx, id, waiting.Error())
+	case last:
+		a.SetReady(nil)
 	}
 }
 
@@ -216,11 +164,11 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 	}
 	id := chunk.GetRunId()
 	if a.ended.Has(id) {
-		return nil
+		return a.Outcome(ctx, nil, id) // nor is anything waited for with it
 	}
 	s, err := a.settings(ctx, id)
 	if err != nil {
-		return a.endRun(ctx, id, err)
+		return a.Outcome(ctx, err, id)
 	}
 	// A result that is there already was published by somebody who could not
 	// acknowledge any more. Where scoring costs money, the look is taken right
@@ -242,56 +190,44 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 		Model:    s.scorer.Name(), Requests: done.Requests, Revision: chunk.GetRevision(),
 	})
 	if err != nil {
-		return err
+		return a.Outcome(ctx, err, id)
 	}
 	a.metrics.chunk(chunk)
-	s.meter.Add(ctx, func(p *ihcv1.Progress) {
+	a.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) {
 		p.Conversions += uint64(len(chunk.GetJourneys()) + len(chunk.GetOutcomes()))
 		p.Chunks++
 		p.Requests += uint64(done.Requests)
 		p.Waiting = ""
 	})
-	return nil
+	return a.Outcome(ctx, nil, id)
 }
 
-// trouble decides what becomes of a chunk that could not be scored.
+// trouble says what it means that a chunk could not be scored.
 func (a *attributor) trouble(ctx context.Context, s *settings, m stream.Message[*ihcv1.JourneyChunk], err error) error {
+	id := m.Body.GetRunId()
 	var e *ihcapi.Error
 	var refused *refusedError
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, stream.ErrVoid), errors.Is(err, errAnswered):
-		return nil
+		err = nil
 	case errors.As(err, &refused):
-		return a.pause(ctx, s, m.Body.GetRunId(), refused.budget)
+		err = a.pause(ctx, s, id, refused.budget)
 	case !errors.As(err, &e):
-		return a.endRun(ctx, m.Body.GetRunId(), err)
 	case e.Kind == ihcapi.Transient:
-		a.Log.Warn("the IHC API did not answer a chunk; it will be asked again", "run", m.Body.GetRunId(), "chunk", m.Body.GetChunk(), "tries", m.Tries, "error", err)
-		s.meter.Add(ctx, func(p *ihcv1.Progress) { p.Retries++ })
+		a.Log.Warn("the IHC API did not answer a chunk; it will be asked again", "run", id, "chunk", m.Body.GetChunk(), "tries", m.Tries, "error", err)
+		a.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) { p.Retries++ })
 		tries := m.Tries
 		var repeated *scoring.Repeated
 		if errors.As(err, &repeated) {
 			tries = repeated.Times
 		}
-		return stream.Retry(err, max(e.RetryAfter, retry.API.Delay(int(tries))))
+		err = stream.Retry(err, max(e.RetryAfter, retry.API.Delay(int(tries))))
 	default: // the key or the address: no chunk of the run will do better
-		return a.endRun(ctx, m.Body.GetRunId(), errkind.As(errkind.Environment, err))
+		err = errkind.As(errkind.Environment, err)
 	}
-}
-
-// endRun tells everybody that a run cannot go on, after which its chunks are
-// let go: they stay in the stream, to be replayed once the cause is mended.
-func (a *attributor) endRun(ctx context.Context, id string, err error) error {
-	if errkind.KindOf(err) == errkind.Run {
-		return err
-	}
-	a.Log.Error("run failed", "run", id, "error", err)
-	if err := a.Bus.PublishEvent(ctx, run.Failed(id, stream.StageAttributor, err)); err != nil {
-		return stream.Retry(err, time.Second)
-	}
-	return nil
+	return a.Outcome(ctx, err, id)
 }
 
 // settings returns what a run is scored with, as its event accepted says.
@@ -311,14 +247,11 @@ func (a *attributor) settings(ctx context.Context, id string) (*settings, error)
 	if err != nil {
 		return nil, err
 	}
-	s = &settings{scorer: scorer, meter: a.Bus.Meter(id)}
+	s = &settings{scorer: scorer}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if was := a.runs[id]; was != nil {
 		return was, nil // another worker was faster, and has counted
-	}
-	if len(a.runs) >= 100 {
-		clear(a.runs)
 	}
 	a.runs[id] = s
 	return s, nil

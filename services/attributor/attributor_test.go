@@ -298,25 +298,6 @@ func TestSecretsAreHidden(t *testing.T) {
 	}
 }
 
-func TestConfigIsChecked(t *testing.T) {
-	t.Parallel()
-	good := Config{Workers: 1, Timeout: time.Second}
-	require.NoError(t, good.Validate())
-	for says, spoil := range map[string]func(*Config){
-		"IHC_CONCURRENCY":        func(c *Config) { c.Workers = 0 },
-		"IHC_REQUEST_RATE":       func(c *Config) { c.Rate = -1 },
-		"IHC_MODEL is \"magic\"": func(c *Config) { c.Model = "magic" },
-		"IHC_API_KEY is not set": func(c *Config) { c.Model = run.ModelAPI },
-	} {
-		c := good
-		spoil(&c)
-		require.ErrorContains(t, c.Validate(), says)
-	}
-	require.Equal(t, run.ModelBuiltin, Config{}.DefaultModel())
-	require.Equal(t, run.ModelAPI, Config{APIKey: "k"}.DefaultModel())
-	require.Equal(t, run.ModelBuiltin, Config{APIKey: "k", Model: run.ModelBuiltin}.DefaultModel())
-}
-
 // A key in an error of the API must not get out with it.
 func TestKeyIsInNoEvent(t *testing.T) {
 	t.Parallel()

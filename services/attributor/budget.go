@@ -2,7 +2,6 @@ package attributor
 
 import (
 	"context"
-	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -46,7 +45,7 @@ func (a *attributor) pause(ctx context.Context, s *settings, id string, b *ihcv1
 	err := a.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Paused{
 		Paused: &ihcv1.RunPaused{Since: b.GetResumed(), Requests: b.GetSpent()}}})
 	if err != nil {
-		return stream.Retry(err, time.Second)
+		return err
 	}
 	s.paused, s.since = true, b.GetResumed()
 	return nil

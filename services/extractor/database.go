@@ -13,21 +13,18 @@ import (
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/extractor/internal/packing"
 	"github.com/ihc-pipeline/ihc/store"
-	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // fromDatabase runs an ordinary request: check, announce, extract. Journeys are
 // read beside the check, which takes as long, and held back until it is over.
 func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*ihcv1.Counts, error) {
-	db := open.Database(e.cfg.Database)
-	defer db.Close() //nolint:errcheck // only read
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	var b *builder
 	sound, read := make(chan struct{}), make(chan error, 1)
 	start, end := run.Range(req)
 	go func() {
-		read <- db.Journeys(reading, journey.Options{
+		read <- e.db.Journeys(reading, journey.Options{
 			Start: start, End: end, LookbackDays: int(req.GetLookbackDays()),
 			IncludeSimultaneous: req.GetIncludeSimultaneous(), MaxSessions: int(req.GetMaxSessions()),
 		}, func(j journey.Journey) error {
@@ -39,10 +36,10 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*i
 			}
 		})
 	}()
-	b, err := e.begin(ctx, db, req)
+	b, err := e.begin(ctx, req)
 	if err != nil {
 		stop()
-		<-read
+		<-read //nolint:errcheck // it was stopped
 		return nil, err
 	}
 	close(sound)
@@ -58,19 +55,19 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*i
 // begin makes sure that the run may be extracted and returns what its journeys
 // go to. The event accepted tells an attempt after an interruption from a first
 // one, whose data are to be checked and which has no chunks stored yet.
-func (e *extractor) begin(ctx context.Context, db store.Database, req *ihcv1.RunRequest) (*builder, error) {
+func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest) (*builder, error) {
 	accepted, err := e.Bus.Accepted(ctx, req.GetRunId())
 	first := errors.Is(err, stream.ErrNotFound)
 	switch {
 	case first:
-		err = e.accept(ctx, db, req)
+		err = e.accept(ctx, req)
 	case err == nil:
-		err = e.unchanged(ctx, db, accepted)
+		err = e.unchanged(ctx, accepted)
 	}
 	if err != nil {
 		return nil, err
 	}
-	stored, err := e.adopt(ctx, db, req)
+	stored, err := e.adopt(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +80,8 @@ func (e *extractor) begin(ctx context.Context, db store.Database, req *ihcv1.Run
 
 // accept checks the source data and, if they can give a true result, announces
 // the run.
-func (e *extractor) accept(ctx context.Context, db store.Source, req *ihcv1.RunRequest) error {
-	found, err := db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
+func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest) error {
+	found, err := e.db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
 	if err != nil {
 		return err
 	}
@@ -92,7 +89,7 @@ func (e *extractor) accept(ctx context.Context, db store.Source, req *ihcv1.RunR
 		return &unsoundError{lines: found.Lines(), err: err}
 	}
 	warnings := found.Warnings()
-	unknown, err := unknownLabels(ctx, db, req)
+	unknown, err := e.unknownLabels(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -107,12 +104,12 @@ func (e *extractor) accept(ctx context.Context, db store.Source, req *ihcv1.RunR
 }
 
 // unknownLabels returns the redistribution labels no session's channel has.
-func unknownLabels(ctx context.Context, db store.Source, req *ihcv1.RunRequest) ([]string, error) {
+func (e *extractor) unknownLabels(ctx context.Context, req *ihcv1.RunRequest) ([]string, error) {
 	rules := run.Redistribution(req.GetRedistributionParameter())
 	if rules == nil {
 		return nil, nil
 	}
-	return db.UnknownChannels(ctx, rules.Labels())
+	return e.db.UnknownChannels(ctx, rules.Labels())
 }
 
 // maxOutcomes bounds the conversions that ride on one chunk without a journey.

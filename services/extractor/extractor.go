@@ -13,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
 )
 
@@ -24,20 +25,23 @@ type Config struct {
 
 // Run processes run requests, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
-	e := &extractor{cfg: cfg, Deps: d, ended: d.Bus.WatchEnded(ctx)}
+	db := open.Database(cfg.Database)
+	defer db.Close() //nolint:errcheck // every transaction is committed or gone
+	d.Check(service.Database, db.Check)
+	e := &extractor{db: db, Deps: d, ended: d.Bus.WatchEnded(ctx)}
 	if err := e.goOn(ctx); err != nil {
 		return err
 	}
 	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
 }
 
-// decode reads a request, or the event resumed, which alone names its run in
-// the subject. It does not fail on a request: one that cannot be read becomes
-// a failed run, which tells its publisher more than a dead letter alone would.
+// decode reads a request, or an event, which alone names its run in the
+// subject. It does not fail on a request: one that cannot be read becomes a
+// failed run, which tells its publisher more than a dead letter alone would.
 func decode(d stream.Delivery, data []byte) (request, error) {
 	if d.Run != "" {
 		e, err := stream.DecodeEvent(d, data)
-		return request{resumed: e}, err
+		return request{event: e}, err
 	}
 	r, err := run.Decode(data)
 	return request{RunRequest: r, err: err}, nil
@@ -45,12 +49,12 @@ func decode(d stream.Delivery, data []byte) (request, error) {
 
 type request struct {
 	*ihcv1.RunRequest
-	err     error
-	resumed *ihcv1.RunEvent // in place of a request
+	err   error
+	event *ihcv1.RunEvent // in place of a request: resumed or failed
 }
 
 type extractor struct {
-	cfg Config
+	db store.Database
 	service.Deps
 	ended *stream.Ended
 }
@@ -58,8 +62,15 @@ type extractor struct {
 // handle takes one request to its end: chunks and the event extracted, or the
 // event failed. Only then is the request acknowledged (invariant 1).
 func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error {
-	if m.Body.resumed != nil {
-		return e.resume(ctx, m.Run, m)
+	switch {
+	case m.Body.event.GetResumed() != nil:
+		return e.resume(ctx, m.Run, m.Body.event.GetResumed(), m.Sequence)
+	case m.Body.event != nil:
+		next, err := e.successor(ctx, m.Body.event)
+		if next == nil {
+			return err
+		}
+		m.Body = request{RunRequest: next}
 	}
 	id := run.IDOf(m.Body.RunRequest, m.Time, m.Sequence)
 	log := e.Log.With("run", id)
@@ -70,24 +81,20 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	case err == nil:
 		return nil // a request published twice, or delivered again after its last step
 	case !errors.Is(err, stream.ErrNotFound):
-		return stream.Retry(err, time.Second)
+		return e.Outcome(ctx, err, id)
 	}
 	log.Info("run requested", "tries", m.Tries)
 	start := time.Now()
 	counts, err := e.extract(ctx, id, m.Body)
 	switch {
-	case ctx.Err() != nil, errors.Is(err, errEnded):
-		return ctx.Err() // stopping, in which case it goes on elsewhere; or cancelled
-	case stream.Transient(err):
-		return stream.Retry(err, time.Second) // NATS went away in the middle: no reason to fail the run
+	case errors.Is(err, errEnded):
+		err = nil // cancelled, or failed elsewhere
 	case err == nil:
 		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", counts.GetAttributed(),
 			"touchpoints", counts.GetTouchpoints(), "seconds", time.Since(start).Seconds())
-		return nil
 	}
-	log.Error("run failed", "error", err)
-	if err := e.Bus.PublishEvent(ctx, run.Failed(id, stream.StageExtractor, err)); err != nil {
-		return stream.Retry(err, time.Second)
+	if err := e.Outcome(ctx, err, id); err != nil {
+		return err
 	}
 	if m.Body.err != nil {
 		return stream.Poison(m.Body.err) // keep the bytes for whoever wonders (invariant 5)
@@ -95,24 +102,16 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	return nil
 }
 
-// stillSame says whether a run that is to go on can, and ends it if its source
-// has changed meanwhile.
-func (e *extractor) stillSame(ctx context.Context, id string) (bool, error) {
-	db := open.Database(e.cfg.Database)
-	defer db.Close() //nolint:errcheck // only read
-	return e.goOnWith(ctx, db, id)
-}
-
 // resume gives a paused run its new budget and puts its chunks back. Both may
 // be done twice.
-func (e *extractor) resume(ctx context.Context, id string, m stream.Message[request]) error {
+func (e *extractor) resume(ctx context.Context, id string, r *ihcv1.RunResumed, at uint64) error {
 	if e.ended.Has(id) {
 		return nil
 	}
-	if same, err := e.stillSame(ctx, id); !same {
+	if goesOn, err := e.goOnWith(ctx, id); !goesOn {
 		return err
 	}
-	budget, err := e.Bus.Lift(ctx, id, m.Body.resumed.GetResumed().GetMaxRequests(), m.Sequence)
+	budget, err := e.Bus.Lift(ctx, id, r.GetMaxRequests(), at)
 	if err != nil {
 		return fmt.Errorf("resume run %s: %w", id, err)
 	}

@@ -13,10 +13,8 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
-	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
-	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // A run attributes the source as it was when it was accepted. Where it was
@@ -32,10 +30,8 @@ func (e *extractor) goOn(ctx context.Context) error {
 	if err != nil || len(under) == 0 {
 		return err
 	}
-	db := open.Database(e.cfg.Database)
-	defer db.Close() //nolint:errcheck // only read
 	for _, s := range under {
-		if _, err := e.goOnWith(ctx, db, s.ID); err != nil {
+		if _, err := e.goOnWith(ctx, s.ID); err != nil {
 			return err
 		}
 	}
@@ -44,24 +40,34 @@ func (e *extractor) goOn(ctx context.Context) error {
 
 // goOnWith says whether a run goes on, and ends it if not. It waits until the
 // database can be read.
-func (e *extractor) goOnWith(ctx context.Context, db store.Source, id string) (goesOn bool, err error) {
+func (e *extractor) goOnWith(ctx context.Context, id string) (goesOn bool, err error) {
 	accepted, err := e.Bus.Accepted(ctx, id)
 	if err != nil {
 		return false, err
 	}
-	for {
-		err := e.unchanged(ctx, db, accepted)
-		switch {
-		case err == nil, ctx.Err() != nil:
-			e.Report(nil)
-			return err == nil, ctx.Err()
-		case errkind.KindOf(err) != errkind.Environment:
-			return false, e.fail(ctx, id, err)
+	if err := e.patiently(ctx, id, func() error { return e.unchanged(ctx, accepted) }); err != nil {
+		return false, e.Outcome(ctx, err, id)
+	}
+	return true, nil
+}
+
+// patiently calls do until it ends otherwise than by an environment fault, and
+// says meanwhile what is waited for: an interrupted run has results that are
+// paid for, and does not fail for a lock.
+func (e *extractor) patiently(ctx context.Context, id string, do func() error) error {
+	for waited := false; ; waited = true {
+		err := do()
+		if ctx.Err() != nil || errkind.KindOf(err) != errkind.Environment {
+			if waited {
+				e.SetReady(nil)
+				e.Bus.Waiting(ctx, id, "")
+			}
+			return err
 		}
-		e.Report(err)
-		e.Log.Warn("waiting for the database, to see whether it has changed", "run", id, "error", err)
+		e.SetReady(err)
+		e.Bus.Waiting(ctx, id, err.Error())
 		if err := retry.Sleep(ctx, retry.Real, 2*time.Second); err != nil {
-			return false, err
+			return err
 		}
 	}
 }
@@ -95,29 +101,41 @@ func (s *supersededError) Error() string {
 // SupersededBy returns the run that takes its place, for the failed run.
 func (s *supersededError) SupersededBy() string { return s.by }
 
-// unchanged returns nil if the source is as it was when the run was accepted.
-// Otherwise it asks for the run that takes its place and returns the error that
-// ends it.
-func (e *extractor) unchanged(ctx context.Context, db store.Source, accepted *ihcv1.RunAccepted) error {
+// unchanged returns nil if the source is as it was when the run was accepted,
+// and otherwise the error that ends it.
+func (e *extractor) unchanged(ctx context.Context, accepted *ihcv1.RunAccepted) error {
 	if accepted.GetSourceDigest() == "" {
 		return nil // of an earlier release
 	}
-	found, err := db.Validate(ctx, findings.Options{Alone: true})
+	found, err := e.db.Validate(ctx, findings.Options{Alone: true})
 	if err != nil || found.Digest == accepted.GetSourceDigest() {
 		return err
 	}
-	next := proto.CloneOf(accepted.GetRequest())
-	next.Supersedes = next.GetRunId()
-	next.RunId = successor(next.GetRunId())
-	if err := e.Bus.PublishRequest(ctx, next); err != nil {
-		return fmt.Errorf("ask for run %s: %w", next.GetRunId(), err)
-	}
-	return errkind.As(errkind.Run, &supersededError{next.GetRunId()})
+	return errkind.As(errkind.Run, &supersededError{successorOf(accepted.GetRequest().GetRunId())})
 }
 
-// successor returns the id of the run that takes a run's place: always the
-// same, so that one that is asked for twice is one.
-func successor(id string) string {
+// successor returns the request of the run that takes the place of one that
+// ended as superseded; nil for a run that ended otherwise.
+func (e *extractor) successor(ctx context.Context, ended *ihcv1.RunEvent) (*ihcv1.RunRequest, error) {
+	next := ended.GetFailed().GetSupersededBy()
+	if next == "" {
+		return nil, nil
+	}
+	accepted, err := e.Bus.Accepted(ctx, ended.GetRunId())
+	if err != nil {
+		return nil, e.Outcome(ctx, err, next)
+	}
+	req := proto.CloneOf(accepted.GetRequest())
+	req.RunId, req.Supersedes = next, ended.GetRunId()
+	if req.MaxRequests, err = e.Bus.Remaining(ctx, ended.GetRunId(), req.GetMaxRequests()); err != nil {
+		return nil, e.Outcome(ctx, err, next)
+	}
+	return req, nil
+}
+
+// successorOf returns the id of the run that takes a run's place: always the
+// same, so that one that begins twice is one.
+func successorOf(id string) string {
 	n := 2
 	if at := strings.LastIndex(id, "-v"); at > 0 {
 		if was, err := strconv.Atoi(id[at+2:]); err == nil && was >= 2 {
@@ -130,15 +148,13 @@ func successor(id string) string {
 
 // adopt makes what an interrupted run has stored the run's own, where it takes
 // the place of one.
-func (e *extractor) adopt(ctx context.Context, db store.Database, req *ihcv1.RunRequest) (store.Stored, error) {
+func (e *extractor) adopt(ctx context.Context, req *ihcv1.RunRequest) (stored store.Stored, err error) {
 	if req.GetSupersedes() == "" {
 		return nil, nil
 	}
-	return db.Adopt(ctx, req.GetSupersedes(), req.GetRunId())
-}
-
-// fail ends a run.
-func (e *extractor) fail(ctx context.Context, id string, err error) error {
-	e.Log.Error("run failed", "run", id, "error", err)
-	return e.Bus.PublishEvent(ctx, run.Failed(id, stream.StageExtractor, err))
+	err = e.patiently(ctx, req.GetRunId(), func() error {
+		stored, err = e.db.Adopt(ctx, req.GetSupersedes(), req.GetRunId())
+		return err
+	})
+	return stored, err
 }

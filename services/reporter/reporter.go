@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
-	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -37,6 +36,7 @@ const (
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	r := &reporter{cfg: cfg, Deps: d, metrics: newMetrics(d.Metrics), db: open.Database(cfg.Database)}
 	defer r.db.Close() //nolint:errcheck // every transaction is committed or gone
+	d.Check(service.Database, r.db.Check)
 	return stream.Consume(ctx, d.Bus, stream.Written, 1, nil, stream.DecodeEvent, r.handle)
 }
 
@@ -54,47 +54,21 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 	written := m.Body.GetWritten()
 	accepted, err := r.Bus.Accepted(ctx, id)
 	if err != nil {
-		return err
+		return r.Outcome(ctx, err, id)
 	}
 	start := time.Now()
 	result, err := r.report(ctx, id, accepted.GetRequest(), written)
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		return r.trouble(ctx, id, err)
+	if err != nil {
+		return r.Outcome(ctx, err, id)
 	}
-	r.Report(nil)
 	if err := r.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{Report: result, Revision: written.GetRevision()}}}); err != nil {
-		return stream.Retry(err, time.Second)
+		return r.Outcome(ctx, err, id)
 	}
 	if accepted, err := r.Bus.AcceptedAt(ctx, id); err == nil {
 		r.metrics.run(accepted, written.GetCounts())
 	}
 	r.Log.Info("run reported", "run", id, "rows", result.GetReportRows(), "csv", result.GetCsv(), "seconds", time.Since(start).Seconds())
-	return nil
-}
-
-// trouble decides what becomes of a run that could not be reported. What keeps
-// the report from being written (a lock, a full disk) may pass, and nothing is
-// lost by waiting for that; a database that is damaged ends the run.
-func (r *reporter) trouble(ctx context.Context, id string, err error) error {
-	r.Report(err)
-	switch errkind.KindOf(err) {
-	case errkind.Run:
-		r.Log.Error("cannot report; trying again", "run", id, "error", err)
-		return err
-	case errkind.Input:
-		r.Log.Error("run failed", "run", id, "error", err)
-		if err := r.Bus.PublishEvent(ctx, run.Failed(id, stream.StageReporter, err)); err != nil {
-			return stream.Retry(err, time.Second)
-		}
-		return nil
-	default:
-		r.Log.Warn("waiting to report", "run", id, "error", err)
-		r.Bus.PutProgress(ctx, id, &ihcv1.Progress{Waiting: err.Error()})
-		return stream.Retry(err, 2*time.Second)
-	}
+	return r.Outcome(ctx, nil, id)
 }
 
 func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest, w *ihcv1.RunWritten) (*ihcv1.Report, error) {

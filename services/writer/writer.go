@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -43,7 +41,8 @@ func (c Config) Validate() error {
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	db := open.Database(cfg.Database)
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
-	w := &writer{Deps: d, ledger: db, ended: d.Bus.WatchEnded(ctx), meters: map[string]*stream.Meter{}, metrics: newMetrics(d.Metrics)}
+	d.Check(service.Database, db.Check)
+	w := &writer{Deps: d, ledger: db, ended: d.Bus.WatchEnded(ctx), metrics: newMetrics(d.Metrics)}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return stream.ConsumeBatches(ctx, d.Bus, stream.Scored, cfg.Batch, decode, w.results)
@@ -76,22 +75,6 @@ type writer struct {
 	metrics *metrics
 	ledger  store.Ledger
 	ended   *stream.Ended
-
-	mu     sync.Mutex
-	meters map[string]*stream.Meter
-}
-
-// meter tells how far a run is.
-func (w *writer) meter(id string) *stream.Meter {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.meters[id] == nil {
-		if len(w.meters) > 100 {
-			clear(w.meters)
-		}
-		w.meters[id] = w.Bus.Meter(id)
-	}
-	return w.meters[id]
 }
 
 // results stores a batch, and only then are its messages acknowledged
@@ -104,18 +87,18 @@ func (w *writer) results(ctx context.Context, batch []stream.Message[*ihcv1.Attr
 		}
 	}
 	if len(store) == 0 {
-		return nil
+		return w.Outcome(ctx, nil)
 	}
 	touched := map[string]uint64{}
 	for _, r := range store {
 		touched[r.GetRunId()] += uint64(len(r.GetAttributions()) + len(r.GetOutcomes()))
 	}
 	if err := w.ledger.Store(ctx, store); err != nil {
-		return w.trouble(ctx, err, slices.Collect(maps.Keys(touched))...)
+		return w.Outcome(ctx, err, slices.Collect(maps.Keys(touched))...)
 	}
-	w.Report(nil)
+	w.SetReady(nil)
 	for id, conversions := range touched {
-		w.meter(id).Add(ctx, func(p *ihcv1.Progress) {
+		w.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) {
 			p.Conversions += conversions
 			p.Waiting = ""
 		})
@@ -124,37 +107,6 @@ func (w *writer) results(ctx context.Context, batch []stream.Message[*ihcv1.Attr
 		}
 	}
 	return nil
-}
-
-// trouble decides what becomes of messages of some runs that could not be
-// stored. What keeps the database from being written (a lock, a full disk) may
-// pass, and nothing is lost by waiting for that. A database that is damaged or
-// has other tables of the same name ends the runs: their results stay in the
-// stream, to be replayed once somebody has mended it.
-func (w *writer) trouble(ctx context.Context, err error, runs ...string) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	w.Report(err)
-	switch errkind.KindOf(err) {
-	case errkind.Run:
-		w.Log.Error("cannot write to the database; trying again", "error", err)
-		return err
-	case errkind.Input:
-		w.Log.Error("run failed", "runs", runs, "error", err)
-		for _, id := range runs {
-			if err := w.Bus.PublishEvent(ctx, run.Failed(id, stream.StageWriter, err)); err != nil {
-				return stream.Retry(err, time.Second)
-			}
-		}
-		return nil
-	default:
-		w.Log.Warn("waiting for the database", "error", err)
-		for _, id := range runs {
-			w.meter(id).Add(ctx, func(p *ihcv1.Progress) { p.Waiting = err.Error() })
-		}
-		return stream.Retry(err, 2*time.Second)
-	}
 }
 
 // milestone records what happened to a run outside the results.
@@ -182,10 +134,7 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 			w.metrics.endedEarly.WithLabelValues("cancelled").Inc()
 		}
 	}
-	if err != nil {
-		return w.trouble(ctx, err, id)
-	}
-	return nil
+	return w.Outcome(ctx, err, id)
 }
 
 // endOf returns what the ledger calls a run that failed.
@@ -252,7 +201,7 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	s, err := w.ledger.Finish(ctx, id)
 	switch {
 	case err != nil:
-		return w.trouble(ctx, err, id)
+		return w.Outcome(ctx, err, id)
 	case !s.Complete:
 		return nil
 	case s.Wrong != "":
@@ -262,7 +211,7 @@ func (w *writer) finish(ctx context.Context, id string) error {
 			Counts: s.Counts, Requests: s.Requests, Model: s.Model, Revision: s.Revision}}})
 	}
 	if err != nil {
-		return stream.Retry(err, time.Second)
+		return w.Outcome(ctx, err, id)
 	}
 	w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", s.Counts.GetAttributed(), "failed", s.Counts.GetFailed())
 	return nil

@@ -23,9 +23,13 @@ type Handle struct {
 	id FileID
 }
 
+// handleBusy is how long a handle's statements wait for a lock unless opts say
+// otherwise: a service tries again, and says meanwhile what it waits for.
+const handleBusy = time.Second
+
 // NewHandle returns a handle of the database at path, to be opened with opts.
 func NewHandle(path string, mode Mode, opts ...Option) *Handle {
-	return &Handle{path: path, mode: mode, opts: opts}
+	return &Handle{path: path, mode: mode, opts: append([]Option{BusyTimeout(handleBusy)}, opts...)}
 }
 
 // DB returns the database that is at the path now. Its errors are those of

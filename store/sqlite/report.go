@@ -90,11 +90,11 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 
 // sizes are how much is read and held at a time.
 type sizes struct {
-	rows  int64 // of a table in a part
-	slots int   // of the session index
+	rows      int64 // of a table in a part
+	few, most int   // slots of the session index
 }
 
-var usual = sizes{rows: RangeRows, slots: indexSlots}
+var usual = sizes{rows: RangeRows, few: fewSlots, most: mostSlots}
 
 // sumTables makes sums of the four tables, in parts that do not depend on one
 // another: sums of integers come to the same in any order. Where two sessions
@@ -105,7 +105,7 @@ func sumTables(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.
 		return nil, nil, nil, err
 	}
 	for range 3 {
-		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(size.slots, sessions), whole: &part{}}
+		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(sessions, size.few, size.most), whole: &part{}}
 		if err = s.passes(ctx); err == nil {
 			return &s.whole.Totals, s.x, s.whole.groups, nil
 		}

@@ -9,9 +9,14 @@ import (
 // key is what a row of channel_reporting is about.
 type key struct{ channel, date string }
 
-// indexSlots is how many sessions an index has slots for: 64 MiB, whatever the
-// size of the shop (invariant 8). A larger shop is read in several passes.
-const indexSlots = (64 << 20) / 12
+// slotBytes is what a slot takes. An index has 32 MiB of them, room for two
+// million sessions, and for a larger shop up to 128 MiB. One that is larger
+// still is read in several passes (invariant 8).
+const (
+	slotBytes = 12
+	fewSlots  = (32 << 20) / slotBytes
+	mostSlots = (128 << 20) / slotBytes
+)
 
 // sessionIndex knows the groups of a report by number, and which group each
 // session of one pass belongs to. A session serves many conversions, and to
@@ -42,10 +47,11 @@ func (s *slot) mark() uint64 { return uint64(s.high)<<32 | uint64(s.low) }
 // has another hash.
 var errCollision = errors.New("two sessions of session_sources have the same id")
 
-// newSessionIndex returns an index with so many slots for a shop of so many
-// sessions, ready for the first pass.
-func newSessionIndex(slots int, sessions int64) *sessionIndex {
-	room := int64(max(slots/5*4, 1)) // so that slots are found soon
+// newSessionIndex returns an index for a shop of so many sessions, ready for
+// the first pass. It has few slots, or as many as the shop needs up to most.
+func newSessionIndex(sessions int64, few, most int) *sessionIndex {
+	slots := max(few, int(min(sessions/4*5+1, int64(most)))) // one in five free, so that slots are found soon
+	room := int64(max(slots/5*4, 1))
 	return &sessionIndex{seed: maphash.MakeSeed(), passes: uint64(max((sessions+room-1)/room, 1)),
 		number: map[key]uint32{}, slots: make([]slot, slots)}
 }

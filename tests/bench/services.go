@@ -74,8 +74,8 @@ func (b *bench) separate(c shop.Config, packed bool) (_ map[string]float64, r re
 			args = []string{"-dir", dir, "-listen", address}
 		}
 		running[s], err = b.start(nil, []string{"NATS_URL=nats://" + address, "IHC_DB=" + path, "IHC_OUT=" + filepath.Join(b.dir, "report"), "IHC_HTTP=127.0.0.1:0"}, s, args...)
-		if err == nil && s == "natsserver" && !packed {
-			err = b.plainStreams("nats://" + address)
+		if err == nil && s == "natsserver" {
+			err = b.streamsOn("nats://"+address, packed)
 		}
 		if err != nil {
 			return nil, r, err
@@ -111,17 +111,16 @@ func (b *bench) askFor(url string, args ...string) (result, error) {
 	return b.ihc([]string{"NATS_URL=" + url}, args...)
 }
 
-// plainStreams makes the streams before the extractor can. The server does not
-// pack a stream that was not made to be packed, for as long as it runs.
-func (b *bench) plainStreams(url string) error {
+// streamsOn makes the streams, as a deployment's init step does.
+func (b *bench) streamsOn(url string, packed bool) error {
 	nc, err := connect(url)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	plain := stream.DefaultSettings()
-	plain.Packed = false
-	return stream.EnsureOn(b.ctx, nc, plain)
+	settings := stream.DefaultSettings()
+	settings.Packed = packed
+	return stream.EnsureOn(b.ctx, nc, settings)
 }
 
 // connect waits for a server that is starting.

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 			"attributor": "github.com/ihc-pipeline/ihc/services/attributor/cmd/attributor",
 			"writer":     "github.com/ihc-pipeline/ihc/services/writer/cmd/writer",
 			"reporter":   "github.com/ihc-pipeline/ihc/services/reporter/cmd/reporter",
+			"init":       "github.com/ihc-pipeline/ihc/deploy/init",
 			"natsserver": "github.com/ihc-pipeline/ihc/tests/natsserver",
 		} {
 			build := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)

@@ -142,18 +142,18 @@ func TestDatabaseLockedForLong(t *testing.T) {
 }
 
 // A full stream holds publishers up and drops nothing. Its bound is a setting
-// that the extractor brings to the server when it starts.
+// that the init step brings to the server when it starts.
 func TestStreamsAtTheirLimit(t *testing.T) {
 	t.Parallel()
 	s, _, ctx := calmStack(t, stackOptions{env: []string{"IHC_STREAM_MAX_BYTES=8000"}})
 	s.start()
 	s.request(ctx, calm.request())
 	s.says(ctx, "extractor", "JetStream did not take a message", 1)
-	s.procs["extractor"].kill()
+	s.procs["init"].kill()
 	for _, p := range s.procs {
 		p.env = append(p.env, "IHC_STREAM_MAX_BYTES=0")
 	}
-	s.startNow("extractor")
+	s.startNow("init")
 	s.ends(ctx)
 }
 
@@ -357,6 +357,7 @@ func TestServicesThatComeLate(t *testing.T) {
 	s, _, ctx := calmStack(t, stackOptions{})
 	require.NoError(t, s.procs["extractor"].start()) // before there is a server
 	require.NoError(t, s.procs["writer-1"].start())
+	require.NoError(t, s.procs["init"].start())
 	require.NoError(t, s.procs["nats"].start())
 	s.connect()
 	s.request(ctx, calm.request())

@@ -91,6 +91,7 @@ func newStack(t *testing.T, o stackOptions) *stack {
 		scoring = slices.Concat(env, []string{"IHC_API_KEY=" + apiKey, "IHC_API_URL=" + o.api.url, "IHC_CONV_TYPE_ID=any",
 			fmt.Sprintf("IHC_CONCURRENCY=%d", workers), "IHC_API_TIMEOUT=700ms"})
 	}
+	add("init", "init", nil, env...)
 	one("extractor", o.extractors)
 	several("attributor", cmp.Or(o.attributors, 2), scoring)
 	several("writer", cmp.Or(o.writers, 1), env)

@@ -106,7 +106,7 @@ func (s *stack) settingsAreExplained(t *testing.T) {
 
 // hardened looks at every container as Docker sees it.
 func (s *stack) hardened(t *testing.T) {
-	for _, service := range append([]string{"steward", "nats"}, services...) {
+	for _, service := range append([]string{"steward", "nats", "init"}, services...) {
 		format := `{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.LogConfig.Config}}|{{.Config.User}}|{{.HostConfig.Memory}}|{{.HostConfig.PidsLimit}}|{{.HostConfig.Privileged}}`
 		f := strings.Split(s.inspect(t, service, format)[0], "|")
 		require.Equal(t, "true [ALL] [no-new-privileges:true] unless-stopped map[max-file:3 max-size:10m]", f[0], service)
@@ -266,7 +266,7 @@ func (s *stack) permissions(t *testing.T) {
 
 	// Passwords are in no environment: each container has a file with its own.
 	environments := s.must(t, "docker inspect --format '{{.Config.Env}}' $("+dc+"ps -aq)")
-	for _, user := range append([]string{"ihc", "admin"}, services...) {
+	for _, user := range append([]string{"ihc", "init", "admin"}, services...) {
 		require.NotContains(t, environments, s.password(t, user))
 	}
 }

@@ -215,7 +215,7 @@ func (s *stack) key(t *testing.T) {
 	s.must(t, "docker rm "+s.project+"-api")
 
 	require.Contains(t, s.inspect(t, "attributor", "{{json .}}")[0], key)
-	for _, service := range []string{"steward", "nats", "extractor", "writer", "reporter"} {
+	for _, service := range []string{"steward", "nats", "init", "extractor", "writer", "reporter"} {
 		require.NotContains(t, s.inspect(t, service, "{{json .}}")[0], key, service)
 	}
 	require.NotContains(t, s.must(t, dc+"logs --no-color 2>&1"), key)

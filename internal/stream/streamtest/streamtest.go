@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/broker"
@@ -61,15 +61,11 @@ func New(t testing.TB) *Bus {
 // until the function it returns is called, which waits for it to stop.
 func (b *Bus) Service(stage string, run func(context.Context, service.Deps) error) (stop func()) {
 	b.t.Helper()
-	nc, err := b.server.Connect(stage)
-	require.NoError(b.t, err)
-	registry := prometheus.NewRegistry()
-	log := slog.New(slog.DiscardHandler)
-	client, err := stream.New(b.Ctx, nc, stream.Options{Stage: stage, Log: log, Metrics: registry})
-	require.NoError(b.t, err)
+	p := &service.Process{Log: slog.New(slog.DiscardHandler),
+		Connect: func(stage string, _ *slog.Logger) (*nats.Conn, error) { return b.server.Connect(stage) }}
 	ctx, cancel := context.WithCancel(b.Ctx)
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, service.Deps{Bus: client, Log: log, Metrics: registry}) }()
+	go func() { done <- p.Run(ctx, service.Service{Stage: stage, Run: run}) }()
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -80,9 +76,6 @@ func (b *Bus) Service(stage string, run func(context.Context, service.Deps) erro
 		if err := <-done; err != nil {
 			b.t.Errorf("%s stopped with: %v", stage, err)
 		}
-		drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		_ = client.Close(drain)
 	}
 	b.t.Cleanup(stop)
 	return stop

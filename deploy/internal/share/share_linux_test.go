@@ -1,4 +1,4 @@
-package steward
+package share
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func shared(t *testing.T, dir string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Share(ctx, dir, me(), slog.New(slog.DiscardHandler)) }()
+	go func() { done <- Directory(ctx, dir, me(), slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-done)
@@ -117,5 +117,5 @@ func TestOwn(t *testing.T) {
 
 func TestShareOfADirectoryThatIsNotThere(t *testing.T) {
 	t.Parallel()
-	require.Error(t, Share(t.Context(), filepath.Join(t.TempDir(), "absent"), me(), slog.New(slog.DiscardHandler)))
+	require.Error(t, Directory(t.Context(), filepath.Join(t.TempDir(), "absent"), me(), slog.New(slog.DiscardHandler)))
 }

@@ -1,4 +1,4 @@
-package steward_test
+package deploy_test
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ihc-pipeline/ihc/cmd/ihc/internal/steward"
+	"github.com/ihc-pipeline/ihc/deploy/internal/credentials"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/sandbox"
 	"github.com/ihc-pipeline/ihc/internal/service"
@@ -35,6 +35,7 @@ import (
 // the credentials the steward made.
 type stack struct {
 	url, credentials string
+	opts             *server.Options
 
 	mu        sync.Mutex
 	complaint []string // violations any of its clients was told of
@@ -43,15 +44,15 @@ type stack struct {
 func newStack(t *testing.T) *stack {
 	t.Helper()
 	etc := t.TempDir()
-	conf, err := os.ReadFile("../../../../deploy/nats.conf")
+	conf, err := os.ReadFile("nats.conf")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(etc, "nats.conf"), conf, 0o600))
 	require.NoError(t, os.Mkdir(filepath.Join(etc, "credentials"), 0o755))
 	s := &stack{credentials: t.TempDir()}
-	for _, user := range append([]string{"nats"}, steward.Users...) {
+	for _, user := range append([]string{"nats"}, credentials.Users...) {
 		require.NoError(t, os.Mkdir(filepath.Join(s.credentials, user), 0o755))
 	}
-	require.NoError(t, steward.Credentials(s.credentials, os.Getgid()))
+	require.NoError(t, credentials.Draw(s.credentials, os.Getgid()))
 	// The include is relative to the configuration, as in the container.
 	require.NoError(t, os.Remove(filepath.Join(etc, "credentials")))
 	require.NoError(t, os.Symlink(filepath.Join(s.credentials, "nats"), filepath.Join(etc, "credentials")))
@@ -66,7 +67,7 @@ func newStack(t *testing.T) *stack {
 	ns.Start()
 	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
 	require.True(t, ns.ReadyForConnections(10*time.Second))
-	s.url = ns.ClientURL()
+	s.url, s.opts = ns.ClientURL(), opts
 	return s
 }
 
@@ -111,7 +112,7 @@ func (s *stack) client(ctx context.Context, t *testing.T, user string) *stream.C
 	nc, err := stream.Dial(s.address(user), user, s.log(user), false)
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
-	if user == stream.StageExtractor {
+	if user == stream.UserInit {
 		settings := stream.DefaultSettings()
 		settings.AckWait = 500 * time.Millisecond
 		require.NoError(t, stream.EnsureOn(ctx, nc, settings))
@@ -142,6 +143,7 @@ func start[C any](t *testing.T, s *stack, stage string, cfg C, serve func(contex
 func TestUsersMayDoTheirWork(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
+	s.client(t.Context(), t, stream.UserInit) // makes the streams
 	dir := t.TempDir()
 	db := filepath.Join(dir, "ihc.db")
 	_, err := sqlite.GenerateShop(t.Context(), db, shop.Config{Sessions: 600}, false)
@@ -251,6 +253,26 @@ func (s *stack) connect(t *testing.T, user string) *nats.Conn {
 	return nc
 }
 
+// What nats.conf grants follows from the table of the streams: no more, no less.
+func TestUsersHaveTheRightsTheTableGivesThem(t *testing.T) {
+	t.Parallel()
+	opts := newStack(t).opts
+	var names []string
+	for _, u := range opts.Users {
+		names = append(names, u.Username)
+		if u.Username == stream.UserAdmin {
+			require.Nil(t, u.Permissions, "admin may do everything")
+			continue
+		}
+		want := stream.RightsOf(u.Username)
+		require.ElementsMatch(t, want.Publish, u.Permissions.Publish.Allow, "what %s may publish to", u.Username)
+		require.ElementsMatch(t, want.Deny, u.Permissions.Publish.Deny, "what %s may not publish to", u.Username)
+		require.ElementsMatch(t, want.Subscribe, u.Permissions.Subscribe.Allow, "what %s may listen to", u.Username)
+		require.Empty(t, u.Permissions.Subscribe.Deny)
+	}
+	require.ElementsMatch(t, credentials.Users, names)
+}
+
 func TestNobodyGetsInWithoutCredentials(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
@@ -269,7 +291,7 @@ func TestNobodyGetsInWithoutCredentials(t *testing.T) {
 func TestUsersMayDoThisMuch(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
-	s.client(t.Context(), t, stream.StageExtractor) // makes the streams
+	s.client(t.Context(), t, stream.UserInit) // makes the streams
 	own := "$JS.API.CONSUMER.DELETE.IHC_RUNS.mine"
 	allowed := map[string][]string{
 		"extractor":  {"ihc.v1.run.failed.x", "ihc.v1.dead.extractor.x", "$KV.IHC_STATE.crash.extractor.1", "$JS.API.CONSUMER.DELETE.IHC_JOURNEYS.mine", own},
@@ -278,6 +300,7 @@ func TestUsersMayDoThisMuch(t *testing.T) {
 			"$JS.API.CONSUMER.DELETE.IHC_RESULTS.mine", own},
 		"reporter": {"ihc.v1.run.failed.x", "ihc.v1.dead.reporter.x", "$KV.IHC_STATE.crash.reporter.1", "$KV.IHC_STATE.progress.x.reporter.1"},
 		"ihc":      {"ihc.v1.journeys.extracted.x.1", "ihc.v1.journeys.attributed.x.1", "ihc.v1.run.written.x", own},
+		"init":     {"$JS.API.STREAM.UPDATE.IHC_RUNS", "$JS.API.CONSUMER.CREATE.IHC_RUNS.extractor"},
 		"admin":    {"elsewhere", "$JS.API.STREAM.PURGE.IHC_DEAD"},
 	}
 	for user, subjects := range allowed {
@@ -291,6 +314,7 @@ func TestUsersMayDoThisMuch(t *testing.T) {
 	forbidden := map[string][]string{
 		"extractor": {"ihc.v1.run.requested", "ihc.v1.run.written.x", "ihc.v1.run.reported.x", "ihc.v1.run.cancelled.x", "ihc.v1.journeys.attributed.x.1", "ihc.v1.dead.writer.x",
 			"$JS.API.STREAM.DELETE.IHC_RUNS", "$JS.API.STREAM.PURGE.IHC_RUNS", "$JS.API.CONSUMER.DELETE.IHC_RESULTS.writer",
+			"$JS.API.STREAM.UPDATE.IHC_RUNS", "$JS.API.STREAM.CREATE.IHC_RUNS", "$JS.API.CONSUMER.CREATE.IHC_RUNS.extractor",
 			"$JS.API.CONSUMER.MSG.NEXT.IHC_RESULTS.writer", "$JS.ACK.IHC_RESULTS.writer.1.1.1.1.1", "$KV.IHC_STATE.progress.x.writer.1"},
 		"attributor": {"ihc.v1.run.requested", "ihc.v1.run.accepted.x", "ihc.v1.run.extracted.x", "ihc.v1.run.reported.x", "ihc.v1.journeys.extracted.x.1", "ihc.v1.dead.writer.x",
 			"$JS.API.CONSUMER.CREATE.IHC_RUNS.extractor", "$JS.API.CONSUMER.CREATE.IHC_RUNS.extractor.ihc.v1.run.failed.*", "$JS.API.CONSUMER.CREATE.IHC_RESULTS.mine", "$JS.API.CONSUMER.DURABLE.CREATE.IHC_RUNS.extractor",
@@ -306,6 +330,9 @@ func TestUsersMayDoThisMuch(t *testing.T) {
 			"$JS.API.STREAM.MSG.DELETE.IHC_RUNS", "$JS.API.CONSUMER.DELETE.IHC_JOURNEYS.attributor", "$JS.API.CONSUMER.MSG.NEXT.IHC_JOURNEYS.attributor",
 			"$JS.ACK.IHC_JOURNEYS.attributor.1.1.1.1.1", "$KV.IHC_STATE.budget.x"},
 	}
+	forbidden["init"] = []string{"ihc.v1.run.requested", "ihc.v1.run.failed.x", "$JS.API.STREAM.DELETE.IHC_RUNS", "$JS.API.STREAM.PURGE.IHC_RUNS",
+		"$JS.API.STREAM.CREATE.MINE", "$JS.API.CONSUMER.CREATE.IHC_RUNS.mine", "$JS.API.CONSUMER.MSG.NEXT.IHC_RUNS.extractor",
+		"$JS.API.DIRECT.GET.IHC_RUNS.x", "$KV.IHC_STATE.budget.x"}
 	for user, subjects := range forbidden {
 		for _, subject := range append(subjects, "$SYS.REQ.SERVER.PING", "_INBOX.other.1", "elsewhere") {
 			nc := s.connect(t, user)

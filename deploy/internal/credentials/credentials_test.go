@@ -1,4 +1,4 @@
-package steward
+package credentials
 
 import (
 	"os"
@@ -17,7 +17,7 @@ func TestCredentialsAreDrawnOnceAndHandedOut(t *testing.T) {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, d), 0o755))
 	}
 	require.Error(t, Ready(dir))
-	require.NoError(t, Credentials(dir, os.Getgid()))
+	require.NoError(t, Draw(dir, os.Getgid()))
 	require.NoError(t, Ready(dir))
 
 	read := func(name string) string {
@@ -39,13 +39,13 @@ func TestCredentialsAreDrawnOnceAndHandedOut(t *testing.T) {
 	before := read("writer/password")
 	require.NoError(t, os.Remove(filepath.Join(dir, "writer", "password")))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nats", ".passwords.conf.part"), nil, 0o400)) // of a steward that was killed
-	require.NoError(t, Credentials(dir, os.Getgid()))
+	require.NoError(t, Draw(dir, os.Getgid()))
 	require.Equal(t, before, read("writer/password"))
 	require.Equal(t, conf, read("nats/passwords.conf"))
 }
 
 func TestCredentialsWithoutTheServersDirectory(t *testing.T) {
 	t.Parallel()
-	err := Credentials(t.TempDir(), os.Getgid())
+	err := Draw(t.TempDir(), os.Getgid())
 	require.Equal(t, errkind.Environment, errkind.KindOf(err), "%v", err)
 }

@@ -1,8 +1,6 @@
-// Package steward prepares what the stack's containers share before they
-// start, so that first use needs no set-up: a password for each user of the
-// NATS server, and a data directory that the host's user and the services can
-// both write, whoever puts a file there and whenever.
-package steward
+// Package credentials draws a password for each user of the stack's NATS
+// server, so that first use needs no set-up.
+package credentials
 
 import (
 	"bytes"
@@ -17,11 +15,12 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
 // Users are the users of the NATS server. What each may do is written in
 // deploy/nats.conf.
-var Users = []string{"admin", "attributor", "extractor", "ihc", "reporter", "writer"}
+var Users = []string{stream.UserAdmin, stream.StageAttributor, stream.StageExtractor, stream.UserTools, stream.UserInit, stream.StageReporter, stream.StageWriter}
 
 const (
 	serverDir     = "nats"           // what only the server sees: all passwords
@@ -30,13 +29,13 @@ const (
 	readableAlone = 0o440            // by the steward, and by the group of the services
 )
 
-// Credentials sees to it that each of [Users] has a password, drawn at random
+// Draw sees to it that each of [Users] has a password, drawn at random
 // the first time and kept from then on. It writes them into dir/nats for the
 // server, and for each user that has a directory of its own, dir/<user>, into
 // the file password there. The files can be read by the group gid alone.
 //
 // Errors are environment faults.
-func Credentials(dir string, gid int) error {
+func Draw(dir string, gid int) error {
 	var conf bytes.Buffer
 	for _, user := range Users {
 		kept := filepath.Join(dir, serverDir, user)
@@ -63,7 +62,7 @@ func Credentials(dir string, gid int) error {
 	return nil
 }
 
-// Ready says whether [Credentials] has done its work in dir.
+// Ready says whether [Draw] has done its work in dir.
 func Ready(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, serverDir, serverFile)); err != nil {
 		return errkind.Environmentf("not ready: %w", err)

@@ -1,4 +1,4 @@
-package steward
+package share
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
@@ -51,7 +52,7 @@ func group(name string) uint32 {
 	return 0
 }
 
-// Share makes the data directory dir one that its owner and the services can
+// Directory makes the data directory dir one that its owner and the services can
 // both work in, now and for every file that comes, until ctx ends: the
 // directory and its databases belong to the services' group, which may write
 // them, and a database the services made belongs to the directory's owner.
@@ -59,21 +60,19 @@ func group(name string) uint32 {
 //
 // A directory that cannot be watched is an environment fault; a file whose
 // rights cannot be changed is logged, since it may do as it is.
-func Share(ctx context.Context, dir string, services Owner, log *slog.Logger) error {
+func Directory(ctx context.Context, dir string, services Owner, log *slog.Logger) error {
 	// Where the directory cannot be entered, a watch could not be set.
 	_ = shareDir(dir, services)
 	// The watch is there before the first look, so that no file falls between.
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	watch, err := fsnotify.NewWatcher()
 	if err == nil {
-		_, err = unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ATTRIB|unix.IN_ONLYDIR)
+		defer watch.Close() //nolint:errcheck // nothing was written
+		err = watch.Add(dir)
 	}
 	if err != nil {
 		return errkind.Environmentf("cannot watch the data directory %s: %w", dir, err)
 	}
-	events := os.NewFile(uintptr(fd), "inotify")
-	defer context.AfterFunc(ctx, func() { _ = events.Close() })()
 	told := map[string]bool{}
-	buffer := make([]byte, 64<<10)
 	for {
 		for path, err := range shareAll(dir, services) {
 			if !told[path] {
@@ -82,11 +81,28 @@ func Share(ctx context.Context, dir string, services Owner, log *slog.Logger) er
 					"path", path, "group", services.GID, "error", err)
 			}
 		}
-		if _, err := events.Read(buffer); err != nil { // what happened matters less than that something did
-			if ctx.Err() != nil {
+		if err := next(ctx, watch); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// next returns when a file came, was renamed or lost rights, or ctx ended. What
+// happened matters less than that something did.
+func next(ctx context.Context, watch *fsnotify.Watcher) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-watch.Events:
+			if e.Has(fsnotify.Create) || e.Has(fsnotify.Chmod) {
 				return nil
 			}
-			return fmt.Errorf("watch the data directory %s: %w", dir, err)
+		case err := <-watch.Errors:
+			if !errors.Is(err, fsnotify.ErrEventOverflow) { // of which any may have been one
+				return fmt.Errorf("watch the data directory: %w", err)
+			}
+			return nil
 		}
 	}
 }
