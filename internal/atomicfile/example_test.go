@@ -18,7 +18,7 @@ func ExampleWrite() {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
 	path := filepath.Join(dir, "report.csv")
 	if err := atomicfile.WriteBytes(path, 0o644, []byte("yesterday's report")); err != nil {
 		fmt.Println(err)

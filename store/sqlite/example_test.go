@@ -23,7 +23,7 @@ func withShop(do func(context.Context, store.Database) error) {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
 	path := filepath.Join(dir, "shop.db")
 	if _, err := sqlite.GenerateShop(ctx, path, shop.Config{Sessions: 600}, false); err != nil {
 		fmt.Println(err)
@@ -45,7 +45,7 @@ func ExampleGenerateShop() {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
 	path := filepath.Join(dir, "shop.db")
 	for range 2 {
 		stats, err := sqlite.GenerateShop(context.Background(), path, shop.Config{Sessions: 600}, true)
@@ -145,9 +145,9 @@ func ExampleDatabase_Finish() {
 // to the run that takes its place.
 func ExampleDatabase_Adopt() {
 	withShop(func(ctx context.Context, db store.Database) error {
-		print := []byte("fingerprint of c")
+		fingerprint := []byte("fingerprint of c")
 		err := db.Store(ctx, []*ihcv1.AttributionResult{{RunId: "september", Chunk: 1, Attributions: []*ihcv1.Attribution{
-			{ConvId: "c", SessionIds: []string{"s"}, Ihc: []uint32{10_000}, Fingerprint: print}}}})
+			{ConvId: "c", SessionIds: []string{"s"}, Ihc: []uint32{10_000}, Fingerprint: fingerprint}}}})
 		if err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func ExampleDatabase_Adopt() {
 		if err != nil {
 			return err
 		}
-		same, err := stored.Has(ctx, "c", print)
+		same, err := stored.Has(ctx, "c", fingerprint)
 		if err != nil {
 			return err
 		}

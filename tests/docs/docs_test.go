@@ -48,7 +48,7 @@ func documents(t *testing.T) map[string]string {
 	t.Helper()
 	all := files(t, ".md")
 	for path, text := range all {
-		all[path] = regexp.MustCompile("(?ms)^```.*?^```$").ReplaceAllString(text, "")
+		all[path] = regexp.MustCompile("(?s)```.*?```").ReplaceAllString(text, "")
 	}
 	return all
 }
