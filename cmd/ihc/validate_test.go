@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
@@ -125,7 +126,7 @@ func TestValidateCommandJSON(t *testing.T) {
 		Sound    bool
 		Errors   int
 		Sessions int64
-		Findings []sqlite.Finding
+		Findings []findings.Finding
 	}
 	d := json.NewDecoder(bytes.NewBufferString(out))
 	require.NoError(t, d.Decode(&got))

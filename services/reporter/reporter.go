@@ -16,6 +16,7 @@ import (
 	"github.com/ihc-pipeline/ihc/services/reporter/internal/report"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
+	"github.com/ihc-pipeline/ihc/store/reconciliation"
 )
 
 // Config is the reporter's environment.
@@ -85,8 +86,8 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 		return nil, err
 	}
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: w.GetRequests(),
-		ReportRows: uint64(len(totals.Rows)), Ihc: report.IHC(totals), IhcRevenue: report.IHCRevenue(totals), Cost: report.Cost(totals), Csv: csv,
-		Reconciliation: report.Reconcile(totals, w.GetCounts()), Notes: report.Notes(totals), Reasons: reasons}
+		ReportRows: uint64(len(totals.Rows)), Ihc: reconciliation.IHC(totals), IhcRevenue: reconciliation.IHCRevenue(totals), Cost: reconciliation.Cost(totals), Csv: csv,
+		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: reasons}
 	report.SumChannels(result, totals.Rows)
 	proof, err := run.JSON(result, "  ")
 	if err != nil {

@@ -14,23 +14,35 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/stream/streamtest"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/open"
 	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
-// newDB makes a database with one conversion attributed and one failed.
+// newDB makes a database with one conversion attributed and one failed, as the
+// writer leaves it.
 func newDB(t *testing.T, path string) {
 	t.Helper()
 	db, err := sql.Open("sqlite3", path+".new")
 	require.NoError(t, err)
 	_, err = db.Exec(sqlite.Schema + `
-		CREATE TABLE pipeline_outcomes (run_id text, conv_id text, chunk integer, outcome text, reason text, sessions integer);
 		INSERT INTO session_sources VALUES ('s', 'u', '2023-01-01', '12:00:00', 'SEO', 0, 0, 0);
 		INSERT INTO session_costs VALUES ('s', 2);
-		INSERT INTO conversions VALUES ('c', 'u', '2023-01-02', '12:00:00', 10), ('d', 'u', '2023-01-02', '12:00:00', 10);
-		INSERT INTO attribution_customer_journey VALUES ('c', 's', 1);
-		INSERT INTO pipeline_outcomes VALUES ('run', 'd', 1, 'failed', 'why', 1), ('other', 'c', 1, 'failed', 'of another', 1)`)
+		INSERT INTO conversions VALUES ('c', 'u', '2023-01-02', '12:00:00', 10), ('d', 'u', '2023-01-02', '12:00:00', 10)`)
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
+	ledger := open.Database(path + ".new")
+	failed := func(conv, reason string) []*ihcv1.Outcome {
+		return []*ihcv1.Outcome{{ConvId: conv, Kind: ihcv1.OutcomeKind_OUTCOME_KIND_FAILED, Reason: reason, Sessions: 1}}
+	}
+	require.NoError(t, ledger.Expect(t.Context(), "run", &ihcv1.RunExtracted{Chunks: 1, Counts: &ihcv1.Counts{InRange: 2}}))
+	require.NoError(t, ledger.Store(t.Context(), []*ihcv1.AttributionResult{
+		{RunId: "other", Chunk: 1, Outcomes: failed("c", "of another")},
+		{RunId: "run", Chunk: 1, Outcomes: failed("d", "why"),
+			Attributions: []*ihcv1.Attribution{{ConvId: "c", SessionIds: []string{"s"}, Ihc: []uint32{10_000}}}}}))
+	state, err := ledger.Finish(t.Context(), "run")
+	require.NoError(t, err)
+	require.True(t, state.Complete)
+	require.NoError(t, ledger.Close())
 	require.NoError(t, os.Rename(path+".new", path))
 }
 

@@ -20,11 +20,13 @@ import (
 	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
+// newDB makes a database with the conversions of 100 chunks.
 func newDB(t *testing.T, path string) {
 	t.Helper()
 	db, err := sql.Open("sqlite3", path+".new")
 	require.NoError(t, err)
-	_, err = db.Exec(sqlite.InputSchema)
+	_, err = db.Exec(sqlite.InputSchema + `WITH RECURSIVE chunk(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM chunk WHERE n < 100)
+		INSERT INTO conversions SELECT kind.value || n, 'u', '2023-01-02', '12:00:00', 1 FROM chunk, json_each('["a", "b"]') kind`)
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
 	require.NoError(t, os.Rename(path+".new", path))
@@ -147,11 +149,15 @@ func TestNothingMoreIsWrittenOfACancelledRun(t *testing.T) {
 	publishResults(t, b, "run", 5)
 	extracted(b, "run", 5, 10)
 	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}})
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "other"}})
 	publishResults(t, b, "other", 1)
+	extracted(b, "other", 1, 2)
 	write(b, db)
+	b.Await("other", isWritten)
 	b.Idle(stream.Scored)
 	b.Idle(stream.Milestones)
 	require.Equal(t, 2, count(t, db, `SELECT count(*) FROM attribution_customer_journey`), "those of the other")
+	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM pipeline_journeys`), "those of the other")
 	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM pipeline_runs WHERE run_id = 'run' AND status = 'cancelled'`))
 	events, err := b.Events(b.Ctx, "run")
 	require.NoError(t, err)

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
@@ -313,9 +314,9 @@ func TestSharedShop(t *testing.T) {
 	db, err := sqlite.Open(t.Context(), got.Path, sqlite.Read)
 	require.NoError(t, err)
 	defer db.Close()
-	r, err := sqlite.Validate(t.Context(), db, sqlite.Options{StartDate: "2021-06-01", EndDate: "2021-06-30"})
+	r, err := sqlite.Validate(t.Context(), db, findings.Options{StartDate: "2021-06-01", EndDate: "2021-06-30"})
 	require.NoError(t, err)
 	require.NoError(t, r.Err())
 	require.Equal(t, []int64{29_269, 2_488, 24_694}, []int64{r.Sessions, r.Conversions, r.Costs})
-	require.Zero(t, r.Count(sqlite.Warning))
+	require.Zero(t, r.Count(findings.Warning))
 }

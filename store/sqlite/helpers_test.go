@@ -22,15 +22,15 @@ INSERT INTO session_costs VALUES ('s1', 0.125), ('s2', 0), ('s3', 1.5);
 `
 
 // build writes a database by a script and returns its path.
-func build(t *testing.T, script string) string {
+func build(t testing.TB, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shop.db")
-	run(t, path, "", script)
+	execute(t, path, "", script)
 	return path
 }
 
-// run runs a script on the database at path, which is created if need be.
-func run(t *testing.T, path, query, script string) {
+// execute runs a script on the database at path, which is created if need be.
+func execute(t testing.TB, path, query, script string) {
 	t.Helper()
 	db, err := sql.Open("sqlite3", "file:"+path+"?"+query)
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -133,15 +134,21 @@ func decodeIHC(blob []byte, into []uint32) ([]uint32, error) {
 	}
 	fields := 1 + 3*int(blob[0])
 	blob = blob[1:]
+	left := 0 // of a session's fields
 	for i := 0; len(blob) > 0; i++ {
 		share, n := binary.Uvarint(blob)
-		if n <= 0 {
+		if n <= 0 || share > math.MaxUint32 {
 			return nil, errJournal
 		}
 		blob = blob[n:]
 		if i%fields == 0 {
 			into = append(into, uint32(share))
+			left = fields
 		}
+		left--
+	}
+	if left != 0 {
+		return nil, errJournal // cut short within a session
 	}
 	return into, nil
 }

@@ -27,8 +27,14 @@ type transaction struct {
 func (tx transaction) raw(do func(*sqlite3.SQLiteConn) error) error { return raw(tx.conn, do) }
 
 // transact runs do in a transaction, in a database that has all tables. Errors
-// are explained for people and classified (see [Explain]).
-func (d *Database) transact(ctx context.Context, do func(transaction) error) error {
+// are explained for people and classified (see [Explain]); the end of ctx, which
+// SQLite tells in several ways, is told as such.
+func (d *Database) transact(ctx context.Context, do func(transaction) error) (err error) {
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+	}()
 	db, fresh, err := d.writes.DB(ctx)
 	if err != nil {
 		return err
@@ -269,6 +275,9 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 		}
 		for _, a := range r.GetAttributions() {
 			sessions, err := encodeSessions(a.GetSessionIds())
+			if err == nil && len(a.GetIhc()) != len(a.GetSessionIds()) {
+				err = fmt.Errorf("%d shares for %d sessions", len(a.GetIhc()), len(a.GetSessionIds()))
+			}
 			if err != nil {
 				return 0, fmt.Errorf("chunk %d, conversion %q: %w", chunk, a.GetConvId(), err)
 			}
@@ -349,6 +358,9 @@ func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 		}
 		if swept, err = d.sweep(ctx, tx, r); err != nil {
 			return fmt.Errorf("bring attribution_customer_journey to the journal's state: %w", err)
+		}
+		if _, err = tx.ExecContext(ctx, `UPDATE pipeline_chunks SET shown = 1 WHERE run = ? AND NOT shown`, r.run); err != nil {
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE pipeline_runs SET status = 'written', shown = 1,
 			next_journey = (SELECT coalesce(max(journey), 0) + 1 FROM pipeline_journeys) WHERE run = ?`, r.run)

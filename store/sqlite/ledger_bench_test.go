@@ -10,7 +10,7 @@ import (
 // BenchmarkStore writes batches as the writer does at the paid plan's limits:
 // 8 chunks of 100 journeys with 5 sessions each, in one transaction.
 func BenchmarkStore(b *testing.B) {
-	l := open(b, newDB(b))
+	l := opened(b, build(b, InputSchema))
 	const chunks, journeys, sessions = 8, 100, 5
 	b.ReportAllocs()
 	for n := uint32(0); b.Loop(); n++ {

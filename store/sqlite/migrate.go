@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
@@ -21,15 +20,26 @@ var migrations embed.FS
 // schemaVersion is what this release reads and writes.
 const schemaVersion = 2
 
+// columns are those of a table.
+type columns struct{ table, names string }
+
+// firstTables are the pipeline's tables of the first release with the columns
+// that are taken over.
+var firstTables = []columns{
+	{"pipeline_runs", "run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision"},
+	{"pipeline_chunks", "run_id, chunk, revision, attributed, approximated, excluded, failed, without_sessions, touchpoints, requests"},
+	{"pipeline_outcomes", "run_id, chunk, conv_id, outcome, reason, sessions"},
+}
+
 // ownTables are the pipeline's tables at [schemaVersion] with their columns.
-var ownTables = map[string]string{
-	"pipeline_runs":     "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown",
-	"pipeline_chunks":   "run, chunk, revision, requests",
-	"pipeline_counts":   "run, chunk, outcome, conversions, touchpoints",
-	"pipeline_outcomes": "run, chunk, conv_id, outcome, reason, sessions",
-	"pipeline_journeys": "journey, run, chunk, conv_id, fingerprint, sessions, shares",
-	"pipeline_latest":   "conv_id, journey",
-	"pipeline_adopted":  "run, conv_id, fingerprint, journey",
+var ownTables = []columns{
+	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown"},
+	{"pipeline_chunks", "run, chunk, revision, requests, shown"},
+	{"pipeline_counts", "run, chunk, outcome, conversions, touchpoints"},
+	{"pipeline_outcomes", "run, chunk, conv_id, outcome, reason, sessions"},
+	{"pipeline_journeys", "journey, run, chunk, conv_id, fingerprint, sessions, shares"},
+	{"pipeline_latest", "conv_id, journey"},
+	{"pipeline_adopted", "run, conv_id, fingerprint, journey"},
 }
 
 // migrate makes sure, in the transaction, that all tables a stage writes to
@@ -42,14 +52,19 @@ func (d *Database) migrate(ctx context.Context, tx *sql.Tx) error {
 			return fmt.Errorf("create the results' tables: %w", err)
 		}
 	}
-	version, err := readVersion(ctx, tx)
+	version, err := d.readVersion(ctx, tx)
 	switch {
 	case err != nil:
 		return err
 	case version == schemaVersion:
-		return d.checkOwnTables(ctx, tx)
+		return d.checkTables(ctx, tx, ownTables)
 	case version > schemaVersion:
 		return errkind.Inputf("database %q was last written by a later release (its tables have version %d, this one knows %d): use that release", d.path, version, schemaVersion)
+	}
+	if version == 1 {
+		if err := d.checkTables(ctx, tx, firstTables); err != nil {
+			return err
+		}
 	}
 	for v := version + 1; v <= schemaVersion; v++ {
 		script, err := migrations.ReadFile(fmt.Sprintf("migrations/%d.sql", v))
@@ -57,45 +72,51 @@ func (d *Database) migrate(ctx context.Context, tx *sql.Tx) error {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, string(script)); err != nil {
-			return d.foreign("bring the pipeline's tables to version %d: %w; rename or drop all tables named pipeline_*, and they are created anew", v, err)
+			return d.foreign("a table", err)
 		}
 	}
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`DELETE FROM pipeline_schema; INSERT INTO pipeline_schema VALUES (%d)`, schemaVersion)); err != nil {
 		return err
 	}
-	return d.checkOwnTables(ctx, tx)
+	return d.checkTables(ctx, tx, ownTables)
 }
 
 // readVersion returns the version of the tables that are there, 0 for none. The
 // first release kept no number.
-func readVersion(ctx context.Context, tx *sql.Tx) (version int, err error) {
+func (d *Database) readVersion(ctx context.Context, tx *sql.Tx) (version int, err error) {
 	if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS pipeline_schema (version integer NOT NULL)`); err != nil {
 		return 0, err
 	}
 	err = tx.QueryRowContext(ctx, `SELECT version FROM pipeline_schema`).Scan(&version)
+	if err == nil {
+		return version, nil
+	}
 	if !errors.Is(err, sql.ErrNoRows) {
-		return version, err
+		return 0, d.foreign("table pipeline_schema", err)
 	}
 	var tables int
 	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name IN ('pipeline_runs', 'pipeline_chunks', 'pipeline_outcomes')`).Scan(&tables)
 	return min(tables, 1), err
 }
 
-// checkOwnTables makes sure that the tables by the pipeline's names are its own.
-func (d *Database) checkOwnTables(ctx context.Context, tx *sql.Tx) error {
-	for table, columns := range ownTables {
-		if _, err := tx.ExecContext(ctx, "SELECT "+columns+" FROM "+table+" LIMIT 0"); err != nil {
-			return d.foreign("table %s is not the pipeline's: %w; rename or drop all tables named pipeline_*, and they are created anew", table, err)
+// checkTables makes sure that tables by the pipeline's names have its columns.
+func (d *Database) checkTables(ctx context.Context, tx *sql.Tx, want []columns) error {
+	for _, c := range want {
+		if _, err := tx.ExecContext(ctx, "SELECT "+c.names+" FROM "+c.table+" LIMIT 0"); err != nil {
+			return d.foreign("table "+c.table, err)
 		}
 	}
 	return nil
 }
 
-// foreign returns an input error, unless the error is one of the environment.
-func (d *Database) foreign(format string, args ...any) error {
-	err := Explain(d.path, fmt.Errorf(format, args...))
-	if errkind.KindOf(err) == errkind.Run {
-		return errkind.Inputf("database %q: %s", d.path, strings.TrimSpace(err.Error()))
+// foreign tells that a table is somebody else's, which is an input error,
+// unless err is one of the environment or the end of the context.
+func (d *Database) foreign(table string, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
-	return err
+	if err := Explain(d.path, err); errkind.KindOf(err) != errkind.Run {
+		return err
+	}
+	return errkind.Inputf("%s of database %q is not the pipeline's: %w; rename or drop all tables named pipeline_*, and they are created anew", table, d.path, err)
 }

@@ -92,9 +92,10 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 type sizes struct {
 	rows      int64 // of a table in a part
 	few, most int   // slots of the session index
+	hash      func() func(session string) uint64
 }
 
-var usual = sizes{rows: RangeRows, few: fewSlots, most: mostSlots}
+var usual = sizes{rows: RangeRows, few: fewSlots, most: mostSlots, hash: newHash}
 
 // sumTables makes sums of the four tables, in parts that do not depend on one
 // another: sums of integers come to the same in any order. Where two sessions
@@ -104,12 +105,12 @@ func sumTables(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.
 	if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM session_sources`).Scan(&sessions); err != nil {
 		return nil, nil, nil, err
 	}
-	for range 3 {
-		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(sessions, size.few, size.most), whole: &part{}}
+	for tries := range 8 {
+		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(sessions, size.few, size.most, tries, size.hash()), whole: &part{}}
 		if err = s.passes(ctx); err == nil {
 			return &s.whole.Totals, s.x, s.whole.groups, nil
 		}
-		if !errors.Is(err, errCollision) {
+		if !errors.Is(err, errCollision) && !errors.Is(err, errCrowded) {
 			return nil, nil, nil, err
 		}
 	}

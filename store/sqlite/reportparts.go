@@ -135,7 +135,7 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 			if int64(strings.Count(sessions, separator)+1) != n {
 				return s.addOneByOne(ctx, c, p, conv, sold, in)
 			}
-			a := attributed{conv: conv, sold: sold}
+			a := conversionSums{conv: conv, sold: sold}
 			for range n {
 				var session, share string
 				session, sessions, _ = strings.Cut(sessions, separator)
@@ -160,7 +160,7 @@ const shareText = `CASE WHEN ihc BETWEEN 0.0 AND 1.0 THEN CAST(ihc*1000000000000
 // the separator in its id.
 func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *part, conv string, sold soldFor, in condition) error {
 	where := in.and(`conv_id = ?`, conv)
-	a := attributed{conv: conv, sold: sold}
+	a := conversionSums{conv: conv, sold: sold}
 	err := each(ctx, c, `SELECT session_id||'', `+shareText+`||'' FROM attribution_customer_journey`+where.where, where.args, 2, func(row []driver.Value) error {
 		session, _ := row[0].(string)
 		share, _ := row[1].(string)
@@ -170,8 +170,8 @@ func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *par
 	return err
 }
 
-// attributed is a conversion and what some of its attributions add up to.
-type attributed struct {
+// conversionSums is a conversion and what some of its attributions add up to.
+type conversionSums struct {
 	conv  string
 	sold  soldFor
 	share int64 // in [store.ShareDecimals]
@@ -179,7 +179,7 @@ type attributed struct {
 }
 
 // addAttribution adds one attribution to the group of its session.
-func (s *summing) addAttribution(p *part, a *attributed, session, text string) error {
+func (s *summing) addAttribution(p *part, a *conversionSums, session, text string) error {
 	mark, mine := s.x.mark(session)
 	if !mine {
 		return nil
@@ -203,7 +203,7 @@ func (s *summing) addAttribution(p *part, a *attributed, session, text string) e
 }
 
 // addConversion adds what a conversion's attributions came to.
-func (p *part) addConversion(a *attributed) {
+func (p *part) addConversion(a *conversionSums) {
 	p.Share.Add(a.share)
 	p.Credit.AddProduct(a.share, int64(a.sold.revenue))
 	if a.sold.inRange {

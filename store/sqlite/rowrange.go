@@ -104,7 +104,7 @@ func partition(ctx context.Context, conn *sql.Conn, table string, rows int64) ([
 	}
 	parts := make([]condition, len(ranges))
 	for i, r := range ranges {
-		parts[i] = condition{where: r.Where("rowid"), args: r.Args(), conversion: "+conv_id"}
+		parts[i] = condition{where: r.Where("rowid"), args: r.Args(), conversion: "+conv_id COLLATE BINARY"}
 	}
 	return parts, nil
 }
@@ -122,18 +122,24 @@ func byConversion(ctx context.Context, conn *sql.Conn, conversions int64) (parts
 		return nil, fmt.Errorf("look at conversions: %w", err)
 	}
 	defer found.Close()
-	var from condition
+	var bounds []string
 	for found.Next() {
 		var bound string
 		if err := found.Scan(&bound); err != nil {
 			return nil, fmt.Errorf("look at conversions: %w", err)
 		}
-		parts = append(parts, from.and(`conv_id < ?`, bound))
-		from = condition{}.and(`conv_id >= ?`, bound)
+		bounds = append(bounds, bound)
+	}
+	// By bytes, whatever order the users gave the column of conversions.
+	slices.Sort(bounds)
+	var from condition
+	for _, bound := range bounds {
+		parts = append(parts, from.and(`conv_id COLLATE BINARY < ?`, bound))
+		from = condition{}.and(`conv_id COLLATE BINARY >= ?`, bound)
 	}
 	parts = append(parts, from)
 	for i := range parts {
-		parts[i].conversion = "conv_id"
+		parts[i].conversion = "conv_id COLLATE BINARY"
 	}
 	return parts, found.Err()
 }

@@ -27,7 +27,7 @@ const (
 // noticed when the second is entered, see [errCollision]. That one which is not
 // there is taken for one that is has a chance of one in 10¹² for each.
 type sessionIndex struct {
-	seed         maphash.Seed
+	hash         func(session string) uint64
 	pass, passes uint64 // it holds the sessions whose hash leaves this rest
 
 	mu     sync.Mutex // held to write
@@ -35,6 +35,7 @@ type sessionIndex struct {
 	number map[key]uint32
 
 	slots []slot // open addressing by hash; one without a mark is free
+	free  int    // slots, of which one stays free, so that looking has an end
 }
 
 // slot is a session's hash, in halves so that a slot takes no more room than it
@@ -43,17 +44,27 @@ type slot struct{ high, low, group uint32 }
 
 func (s *slot) mark() uint64 { return uint64(s.high)<<32 | uint64(s.low) }
 
-// errCollision says that two sessions have one hash, or one id. Another index
-// has another hash.
-var errCollision = errors.New("two sessions of session_sources have the same id")
+// Why an index cannot take a session. Another index, with another hash and more
+// passes, can.
+var (
+	errCollision = errors.New("two sessions of session_sources have the same id")
+	errCrowded   = errors.New("the hashes of sessions are too alike")
+)
 
 // newSessionIndex returns an index for a shop of so many sessions, ready for
-// the first pass. It has few slots, or as many as the shop needs up to most.
-func newSessionIndex(sessions int64, few, most int) *sessionIndex {
-	slots := max(few, int(min(sessions/4*5+1, int64(most)))) // one in five free, so that slots are found soon
+// the first pass. It has few slots, or as many as the shop needs up to most;
+// for each try before, it takes the fewest passes once more.
+func newSessionIndex(sessions int64, few, most, tries int, hash func(string) uint64) *sessionIndex {
+	slots := max(few, int(min(sessions/4*5+2, int64(most))), 2) // one in five free, so that slots are found soon
 	room := int64(max(slots/5*4, 1))
-	return &sessionIndex{seed: maphash.MakeSeed(), passes: uint64(max((sessions+room-1)/room, 1)),
-		number: map[key]uint32{}, slots: make([]slot, slots)}
+	return &sessionIndex{hash: hash, passes: uint64(max((sessions+room-1)/room, 1)) * uint64(tries+1),
+		number: map[key]uint32{}, slots: make([]slot, slots), free: slots}
+}
+
+// newHash returns a hash of its own.
+func newHash() func(string) uint64 {
+	seed := maphash.MakeSeed()
+	return func(session string) uint64 { return maphash.String(seed, session) }
 }
 
 // next begins the next pass and says whether there is one.
@@ -62,12 +73,13 @@ func (x *sessionIndex) next() bool {
 		return false
 	}
 	clear(x.slots)
+	x.free = len(x.slots)
 	return true
 }
 
 // mark returns a session's hash, and whether the session is of this pass.
 func (x *sessionIndex) mark(session string) (mark uint64, mine bool) {
-	mark = max(maphash.String(x.seed, session), 1)
+	mark = max(x.hash(session), 1)
 	return mark, x.passes == 1 || mark>>32%x.passes == x.pass
 }
 
@@ -140,6 +152,10 @@ func (w *indexWriter) flush() error {
 		if s.mark() != 0 {
 			return errCollision
 		}
+		if x := w.x; x.free == 1 {
+			return errCrowded
+		}
+		w.x.free--
 		*s = slot{high: uint32(e.mark >> 32), low: uint32(e.mark), group: e.group}
 	}
 	w.entered = w.entered[:0]

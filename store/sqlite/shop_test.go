@@ -10,28 +10,29 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/source"
+	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/shop"
 )
 
-func generate(t *testing.T, cfg Config) (*sql.DB, Stats) {
+func generate(t *testing.T, cfg shop.Config) (*sql.DB, shop.Stats) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shop.db")
-	stats, err := Generate(t.Context(), path, cfg)
+	stats, err := GenerateShop(t.Context(), path, cfg, false)
 	require.NoError(t, err)
-	db, err := source.Open(t.Context(), path, source.Read)
+	db, err := Open(t.Context(), path, Read)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return db, stats
 }
 
-func number(t *testing.T, db *sql.DB, query string) (n int64) {
+func count(t *testing.T, db *sql.DB, query string) (n int64) {
 	t.Helper()
 	require.NoError(t, db.QueryRow(query).Scan(&n), query)
 	return n
 }
 
 // content is every row of the input tables, in the order they were written.
-func content(t *testing.T, db *sql.DB) []string {
+func allRows(t *testing.T, db *sql.DB) []string {
 	t.Helper()
 	rows, err := db.Query(`
 		SELECT concat_ws('|', session_id, user_id, event_date, event_time, channel_name, holder_engagement, closer_engagement, impression_interaction), 1 AS part, rowid AS n FROM session_sources
@@ -56,22 +57,22 @@ const journeys = `SELECT c.conv_id, count(s.session_id) AS n FROM conversions c
 		AND s.event_date || s.event_time < c.conv_date || c.conv_time
 	GROUP BY c.conv_id`
 
-func TestDemonstration(t *testing.T) {
+func TestShopOfTheDemonstration(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(3) {
-		db, stats := generate(t, Config{Seed: seed})
+		db, stats := generate(t, shop.Config{Seed: seed})
 		require.Equal(t, int64(6000), stats.Sessions)
 		require.InDelta(t, 700, stats.Conversions, 100)
 
 		// What is told is what is there.
-		require.Equal(t, Stats{
-			Users:           number(t, db, `SELECT count(DISTINCT user_id) FROM session_sources`),
-			Sessions:        number(t, db, `SELECT count(*) FROM session_sources`),
-			Conversions:     number(t, db, `SELECT count(*) FROM conversions`),
-			WithoutSessions: number(t, db, `SELECT count(*) FROM (`+journeys+`) WHERE n = 0`),
-			Touchpoints:     number(t, db, `SELECT sum(n) FROM (`+journeys+`)`),
-			LongestJourney:  number(t, db, `SELECT max(n) FROM (`+journeys+`)`),
-			Costs:           number(t, db, `SELECT count(*) FROM session_costs`),
+		require.Equal(t, shop.Stats{
+			Users:           count(t, db, `SELECT count(DISTINCT user_id) FROM session_sources`),
+			Sessions:        count(t, db, `SELECT count(*) FROM session_sources`),
+			Conversions:     count(t, db, `SELECT count(*) FROM conversions`),
+			WithoutSessions: count(t, db, `SELECT count(*) FROM (`+journeys+`) WHERE n = 0`),
+			Touchpoints:     count(t, db, `SELECT sum(n) FROM (`+journeys+`)`),
+			LongestJourney:  count(t, db, `SELECT max(n) FROM (`+journeys+`)`),
+			Costs:           count(t, db, `SELECT count(*) FROM session_costs`),
 		}, stats)
 
 		// What a demonstration needs to show something.
@@ -88,18 +89,18 @@ func TestDemonstration(t *testing.T) {
 			"cents":                          `SELECT count(*) FROM conversions WHERE revenue <> round(revenue)`,
 			"thousandths":                    `SELECT count(*) FROM session_costs WHERE cost <> round(cost, 2)`,
 		} {
-			require.NotZero(t, number(t, db, query), what)
+			require.NotZero(t, count(t, db, query), what)
 		}
-		require.Equal(t, int64(len(channels)), number(t, db, `SELECT count(DISTINCT channel_name) FROM session_sources`))
-		require.Less(t, number(t, db, `SELECT count(*) FROM (`+journeys+`) WHERE n > 200`), int64(40))
+		require.Equal(t, int64(12), count(t, db, `SELECT count(DISTINCT channel_name) FROM session_sources`))
+		require.Less(t, count(t, db, `SELECT count(*) FROM (`+journeys+`) WHERE n > 200`), int64(40))
 		require.Greater(t,
-			number(t, db, `SELECT count(*) FROM session_sources WHERE event_time >= '18:00:00'`),
-			3*number(t, db, `SELECT count(*) FROM session_sources WHERE event_time < '06:00:00'`))
+			count(t, db, `SELECT count(*) FROM session_sources WHERE event_time >= '18:00:00'`),
+			3*count(t, db, `SELECT count(*) FROM session_sources WHERE event_time < '06:00:00'`))
 
-		report, err := source.Validate(t.Context(), db, source.Options{})
+		report, err := Validate(t.Context(), db, findings.Options{})
 		require.NoError(t, err)
 		require.NoError(t, report.Err())
-		for _, f := range report.Findings {
+		for _, f := range report.List {
 			require.Contains(t, []string{"unknown_session", "without_cost", "without_sessions"}, f.Code)
 		}
 		require.Equal(t, "2023-06-01", report.FirstSession)
@@ -108,37 +109,20 @@ func TestDemonstration(t *testing.T) {
 	}
 }
 
-func TestSeedDecides(t *testing.T) {
+func TestShopIsThatOfItsSeed(t *testing.T) {
 	t.Parallel()
-	small := Config{Seed: 7, Sessions: 500}
+	small := shop.Config{Seed: 7, Sessions: 500}
 	a, _ := generate(t, small)
 	b, _ := generate(t, small)
-	require.Equal(t, content(t, a), content(t, b))
+	require.Equal(t, allRows(t, a), allRows(t, b))
 	small.Seed++
 	c, _ := generate(t, small)
-	require.NotEqual(t, content(t, a), content(t, c))
+	require.NotEqual(t, allRows(t, a), allRows(t, c))
 }
 
-// Rows do not depend on the stretches of time they are worked out in.
-func TestStretches(t *testing.T) {
+func TestShopIsOfTheSizeAskedFor(t *testing.T) {
 	t.Parallel()
-	town := &town{seed: 3, sizes: []int{0, 50, 20, 10, 5, 2}, guests: 5, start: 19_500 * day, days: 20, odds: .2}
-	visits, orders := town.between(town.start, town.end(), nil, nil)
-	require.Len(t, visits, 50+40+30+20+10)
-	require.Greater(t, len(orders), 5)
-	var piecewise []visit
-	var ordersPiecewise []order
-	for from := town.start; from < town.end(); from += day {
-		v, o := town.between(from, from+day, nil, nil)
-		piecewise, ordersPiecewise = append(piecewise, v...), append(ordersPiecewise, o...)
-	}
-	require.Equal(t, visits, piecewise)
-	require.Equal(t, orders, ordersPiecewise)
-}
-
-func TestAim(t *testing.T) {
-	t.Parallel()
-	for _, c := range []Config{
+	for _, c := range []shop.Config{
 		{Sessions: 50_000, Conversions: 5_000, Touchpoints: 250_000, MaxJourney: 1_000},
 		{Sessions: 50_000, Conversions: 10_000, Touchpoints: 40_000, MaxJourney: 50, Days: 400, Start: "2020-02-28"},
 		{Sessions: 20_000, Conversions: 2_000, MaxJourney: 1},
@@ -146,34 +130,34 @@ func TestAim(t *testing.T) {
 	} {
 		db, stats := generate(t, c)
 		require.Equal(t, int64(c.Sessions), stats.Sessions)
-		require.Equal(t, stats.Sessions, number(t, db, `SELECT count(*) FROM session_sources`))
+		require.Equal(t, stats.Sessions, count(t, db, `SELECT count(*) FROM session_sources`))
 		require.InEpsilon(t, c.Conversions, stats.Conversions, 0.15)
 		if c.Touchpoints > 0 {
 			require.InEpsilon(t, c.Touchpoints, stats.Touchpoints, 0.2)
 		}
 		require.LessOrEqual(t, stats.LongestJourney, int64(c.MaxJourney))
-		require.LessOrEqual(t, number(t, db, `SELECT max(n) FROM (SELECT count(*) AS n FROM session_sources GROUP BY user_id)`), int64(c.MaxJourney))
+		require.LessOrEqual(t, count(t, db, `SELECT max(n) FROM (SELECT count(*) AS n FROM session_sources GROUP BY user_id)`), int64(c.MaxJourney))
 	}
 }
 
 func TestTinyShops(t *testing.T) {
 	t.Parallel()
 	for n := 1; n <= 60; n += 7 {
-		db, stats := generate(t, Config{Sessions: n, Days: 1 + n%3})
+		db, stats := generate(t, shop.Config{Sessions: n, Days: 1 + n%3})
 		require.Equal(t, int64(n), stats.Sessions)
-		require.Equal(t, int64(n), number(t, db, `SELECT count(*) FROM session_sources`))
+		require.Equal(t, int64(n), count(t, db, `SELECT count(*) FROM session_sources`))
 	}
 }
 
-func TestRefuses(t *testing.T) {
+func TestShopThatCannotBeIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, c := range []Config{
-		{Sessions: -1}, {Sessions: 100, Conversions: 51}, {Conversions: -1}, {MaxJourney: -1}, {Days: -1}, {Days: maxDays + 1},
+	for _, c := range []shop.Config{
+		{Sessions: -1}, {Sessions: 100, Conversions: 51}, {Conversions: -1}, {MaxJourney: -1}, {Days: -1}, {Days: 36_501},
 		{Start: "yesterday"}, {Touchpoints: -5}, {Sessions: 100, Conversions: 10, Touchpoints: 1_000_000},
 		{Sessions: 100, Conversions: 10, Touchpoints: 1},
 	} {
-		_, err := Generate(t.Context(), filepath.Join(dir, "shop.db"), c)
+		_, err := GenerateShop(t.Context(), filepath.Join(dir, "shop.db"), c, false)
 		require.Equal(t, errkind.Input, errkind.KindOf(err), "%+v: %v", c, err)
 	}
 	entries, err := os.ReadDir(dir)
@@ -181,21 +165,21 @@ func TestRefuses(t *testing.T) {
 	require.Empty(t, entries)
 }
 
-func TestReplaces(t *testing.T) {
+func TestShopReplacesAFileOnlyIfToldTo(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "new directory", "shop.db")
-	_, err := Generate(t.Context(), path, Config{Sessions: 10})
+	_, err := GenerateShop(t.Context(), path, shop.Config{Sessions: 10}, false)
 	require.NoError(t, err)
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)
 
-	_, err = Generate(t.Context(), path, Config{Sessions: 20})
+	_, err = GenerateShop(t.Context(), path, shop.Config{Sessions: 20}, false)
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 
-	stats, err := Generate(t.Context(), path, Config{Sessions: 20, Replace: true})
+	stats, err := GenerateShop(t.Context(), path, shop.Config{Sessions: 20}, true)
 	require.NoError(t, err)
 	require.Equal(t, int64(20), stats.Sessions)
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -203,12 +187,12 @@ func TestReplaces(t *testing.T) {
 	require.Len(t, entries, 1, "nothing else is left")
 }
 
-func TestCancelled(t *testing.T) {
+func TestShopThatIsCancelledLeavesNoFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := Generate(ctx, filepath.Join(dir, "shop.db"), Config{})
+	_, err := GenerateShop(ctx, filepath.Join(dir, "shop.db"), shop.Config{}, false)
 	require.ErrorIs(t, err, context.Canceled)
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)

@@ -74,8 +74,9 @@ func (s *sweeper) exec(ctx context.Context, statements ...string) error {
 }
 
 // remove takes out what the run leaves without attribution: conversions that
-// ended without one, and conversions that are in no table any more. What the
-// run's own rows replace is noted for clean.
+// ended without one in a chunk that is not shown yet, since of the others a
+// later run may know better, and conversions that are in no table any more.
+// What the run's own rows replace is noted for clean.
 func (s *sweeper) remove(ctx context.Context) error {
 	err := s.exec(ctx, `CREATE TEMP TABLE IF NOT EXISTS replaced (journey integer PRIMARY KEY)`, `DELETE FROM replaced`,
 		`INSERT OR IGNORE INTO replaced SELECT l.journey FROM pipeline_journeys j JOIN pipeline_latest l ON l.conv_id = j.conv_id
@@ -84,7 +85,7 @@ func (s *sweeper) remove(ctx context.Context) error {
 		return err
 	}
 	for _, without := range []string{
-		`conv_id IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?1)`,
+		`conv_id IN (SELECT conv_id FROM pipeline_outcomes JOIN pipeline_chunks USING (run, chunk) WHERE run = ?1 AND NOT shown)`,
 		`conv_id NOT IN (SELECT conv_id FROM conversions)`,
 	} {
 		err := s.exec(ctx, `INSERT OR IGNORE INTO replaced SELECT journey FROM pipeline_latest WHERE `+without,

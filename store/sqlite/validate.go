@@ -37,7 +37,7 @@ func validate(ctx context.Context, db *sql.DB, opts findings.Options, rows int64
 	}
 	v.found.Order()
 	for _, t := range inputTables {
-		v.found.Digest += t.name + " " + v.digests[t.name] + " "
+		v.found.Digest += "/" + v.digests[t.name]
 	}
 	return v.found, nil
 }

@@ -27,6 +27,7 @@ CREATE TABLE pipeline_chunks (
 	chunk    integer NOT NULL,
 	revision integer NOT NULL,
 	requests integer NOT NULL,
+	shown    integer NOT NULL DEFAULT 0, -- 1: attribution_customer_journey has it
 	PRIMARY KEY (run, chunk)
 ) WITHOUT ROWID;
 
@@ -54,8 +55,10 @@ CREATE TABLE pipeline_outcomes (
 
 -- The journal: one row for each conversion that was scored, in the order
 -- results arrived. A row of a run that is not complete is nobody's result yet.
+-- No number is given twice, so that next_journey and pipeline_latest never mean
+-- another row than they did.
 CREATE TABLE pipeline_journeys (
-	journey     integer PRIMARY KEY,
+	journey     integer PRIMARY KEY AUTOINCREMENT,
 	run         integer NOT NULL,
 	chunk       integer NOT NULL, -- 0: adopted and not used
 	conv_id     text    NOT NULL,
@@ -83,7 +86,7 @@ CREATE TABLE pipeline_adopted (
 -- The earlier release wrote attributions at once: those runs show what they have.
 INSERT INTO pipeline_runs (run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, shown)
 	SELECT run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, status = 'written' FROM pipeline_runs_1;
-INSERT INTO pipeline_chunks SELECT run, chunk, c.revision, c.requests FROM pipeline_chunks_1 c JOIN pipeline_runs USING (run_id);
+INSERT INTO pipeline_chunks SELECT run, chunk, c.revision, c.requests, status = 'written' FROM pipeline_chunks_1 c JOIN pipeline_runs USING (run_id);
 INSERT INTO pipeline_counts
 	SELECT run, chunk, 'attributed', c.attributed, c.touchpoints FROM pipeline_chunks_1 c JOIN pipeline_runs USING (run_id) WHERE c.attributed > 0 UNION ALL
 	SELECT run, chunk, 'approximated', c.approximated, 0 FROM pipeline_chunks_1 c JOIN pipeline_runs USING (run_id) WHERE c.approximated > 0 UNION ALL

@@ -1,3 +1,4 @@
+// Package report makes the CSV of the report.
 package report
 
 import (

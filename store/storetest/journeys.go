@@ -1,9 +1,8 @@
-package sqlite
+package storetest
 
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,10 +10,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/ihc-pipeline/ihc/internal/journey"
 )
+
+var journeyTests = map[string]func(*testing.T, Backend){
+	"JourneysAreThoseOfTheOracle":        journeysAreThoseOfTheOracle,
+	"LongHistoriesAreDroppedAndCounted":  longHistoriesAreDroppedAndCounted,
+	"ReadingStopsWhenToldTo":             readStopsWhenToldTo,
+	"ReadingTellsWhatItCannotRead":       readTellsWhatItCannotRead,
+	"UnknownChannelsAreThoseOfNoSession": unknownChannelsAreThoseOfNoSession,
+}
 
 // visit and order are rows of the source tables.
 type visit struct {
@@ -24,38 +32,30 @@ type visit struct {
 
 type order struct{ id, user, date, clock string }
 
-// shopDB makes a database in memory.
-func shopDB(t require.TestingT, visits []visit, orders []order) *sql.DB {
-	db, err := sql.Open("sqlite3", ":memory:")
+// visited makes a database with these rows, ready for reading journeys.
+func (b Backend) visited(t T, visits []visit, orders []order) *fixture {
+	t.Helper()
+	f := b.fresh(t)
+	tx, err := f.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
-	db.SetMaxOpenConns(1)
-	_, err = db.Exec(InputSchema)
-	require.NoError(t, err)
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to undo
 	for _, v := range visits {
-		_, err := db.Exec(`INSERT INTO session_sources VALUES (?,?,?,?,?,?,?,?)`, v.id, v.user, v.date, v.clock, v.channel, v.flags&1, v.flags>>1&1, v.flags>>2&1)
+		_, err := tx.ExecContext(t.Context(), `INSERT INTO session_sources VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			v.id, v.user, v.date, v.clock, v.channel, v.flags&1, v.flags>>1&1, v.flags>>2&1)
 		require.NoError(t, err)
 	}
 	for _, o := range orders {
-		_, err := db.Exec(`INSERT INTO conversions VALUES (?,?,?,?,1)`, o.id, o.user, o.date, o.clock)
+		_, err := tx.ExecContext(t.Context(), `INSERT INTO conversions VALUES ($1, $2, $3, $4, 1)`, o.id, o.user, o.date, o.clock)
 		require.NoError(t, err)
 	}
-	for _, index := range Indices {
-		_, err := db.Exec(index)
-		require.NoError(t, err)
-	}
-	return db
+	require.NoError(t, tx.Commit())
+	return f
 }
 
-func read(ctx context.Context, t require.TestingT, db *sql.DB, o Options, yield func(Journey) error) error {
-	conn, err := db.Conn(ctx)
-	require.NoError(t, err)
-	defer conn.Close()
-	return conn.Raw(func(c any) error { return Read(ctx, c.(*sqlite3.SQLiteConn), o, yield) })
-}
-
-func readAll(t require.TestingT, db *sql.DB, o Options) []Journey {
-	var all []Journey
-	require.NoError(t, read(context.Background(), t, db, o, func(j Journey) error {
+func (f *fixture) journeys(o journey.Options) []journey.Journey {
+	f.t.Helper()
+	var all []journey.Journey
+	require.NoError(f.t, f.Journeys(f.t.Context(), o, func(j journey.Journey) error {
 		j.Sessions = slices.Clone(j.Sessions) // which may change once we return
 		all = append(all, j)
 		return nil
@@ -70,27 +70,27 @@ func micros(t require.TestingT, date, clock string) int64 {
 }
 
 // oracle says what journeys there are, in the most obvious way.
-func oracle(t require.TestingT, visits []visit, orders []order, o Options) []Journey {
+func oracle(t require.TestingT, visits []visit, orders []order, o journey.Options) []journey.Journey {
 	orders = slices.Clone(orders)
 	slices.SortFunc(orders, func(a, b order) int {
 		return cmp.Or(cmp.Compare(a.user, b.user), cmp.Compare(a.date, b.date), cmp.Compare(a.clock, b.clock), cmp.Compare(a.id, b.id))
 	})
-	var all []Journey
+	var all []journey.Journey
 	for _, c := range orders {
 		if c.date < o.Start || c.date > o.End {
 			continue
 		}
 		at := micros(t, c.date, c.clock)
-		j := Journey{ConvID: c.id}
+		j := journey.Journey{ConvID: c.id}
 		for _, v := range visits {
-			s := Session{ID: v.id, Channel: v.channel, Time: micros(t, v.date, v.clock), Flags: v.flags}
+			s := journey.Session{ID: v.id, Channel: v.channel, Time: micros(t, v.date, v.clock), Flags: v.flags}
 			before := s.Time < at || o.IncludeSimultaneous && s.Time == at
 			recent := o.LookbackDays == 0 || s.Time >= at-int64(o.LookbackDays)*24*3600*1_000_000
 			if v.user == c.user && before && recent {
 				j.Sessions = append(j.Sessions, s)
 			}
 		}
-		slices.SortFunc(j.Sessions, func(a, b Session) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.ID, b.ID)) })
+		slices.SortFunc(j.Sessions, func(a, b journey.Session) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.ID, b.ID)) })
 		j.Count = len(j.Sessions)
 		if j.Count > o.MaxSessions {
 			j.Sessions = nil
@@ -101,7 +101,7 @@ func oracle(t require.TestingT, visits []visit, orders []order, o Options) []Jou
 }
 
 // shop draws a small shop, full of ties.
-func shop(t *rapid.T) (visits []visit, orders []order) {
+func drawVisits(t *rapid.T) (visits []visit, orders []order) {
 	users := []string{"u1", "u2", "O'Brien", "ü, 😀", ""}
 	channels := []string{"SEO", "Direct", `a "quoted", one`, "=1+1"}
 	day := rapid.Custom(func(t *rapid.T) string {
@@ -119,25 +119,23 @@ func shop(t *rapid.T) (visits []visit, orders []order) {
 	return visits, orders
 }
 
-func TestJourneysAreThoseOfTheOracle(t *testing.T) {
-	t.Parallel()
+func journeysAreThoseOfTheOracle(t *testing.T, b Backend) {
 	rapid.Check(t, func(t *rapid.T) {
-		visits, orders := shop(t)
-		o := Options{
+		visits, orders := drawVisits(t)
+		o := journey.Options{
 			Start:               rapid.SampledFrom([]string{"0000-01-01", "2023-02-01", "2023-02-14"}).Draw(t, "start"),
 			End:                 rapid.SampledFrom([]string{"9999-12-31", "2023-02-28", "2023-02-14"}).Draw(t, "end"),
 			LookbackDays:        rapid.SampledFrom([]int{0, 0, 1, 7, 30, 36500}).Draw(t, "lookback"),
 			IncludeSimultaneous: rapid.Bool().Draw(t, "simultaneous"),
 			MaxSessions:         rapid.SampledFrom([]int{1, 2, 3, 10, 200}).Draw(t, "most"),
 		}
-		db := shopDB(t, visits, orders)
-		defer db.Close()
-		require.Equal(t, normal(oracle(t, visits, orders, o)), normal(readAll(t, db, o)))
+		f := b.visited(t, visits, orders)
+		require.Equal(t, normal(oracle(t, visits, orders, o)), normal(f.journeys(o)))
 	})
 }
 
 // normal writes journeys so that a difference can be read.
-func normal(js []Journey) []string {
+func normal(js []journey.Journey) []string {
 	var all []string
 	for _, j := range js {
 		var b strings.Builder
@@ -152,8 +150,7 @@ func normal(js []Journey) []string {
 
 // A user with very many sessions: the window drops what no journey can hold,
 // and still counts right when a lookback takes dropped sessions out again.
-func TestLongHistoriesAreDroppedAndCounted(t *testing.T) {
-	t.Parallel()
+func longHistoriesAreDroppedAndCounted(t *testing.T, b Backend) {
 	var visits []visit
 	at := time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 3000 {
@@ -165,40 +162,31 @@ func TestLongHistoriesAreDroppedAndCounted(t *testing.T) {
 		o := at.Add(time.Duration(hour) * time.Hour)
 		orders = append(orders, order{fmt.Sprintf("c%d", i), "u", o.Format(time.DateOnly), o.Format(time.TimeOnly)})
 	}
-	db := shopDB(t, visits, orders)
-	defer db.Close()
+	f := b.visited(t, visits, orders)
 	for _, lookback := range []int{0, 1, 10, 100} {
 		for _, most := range []int{1, 3, 24, 240, 5000} {
-			o := Options{Start: "0000-01-01", End: "9999-12-31", LookbackDays: lookback, MaxSessions: most}
-			require.Equal(t, normal(oracle(t, visits, orders, o)), normal(readAll(t, db, o)), "%+v", o)
+			o := journey.Options{Start: "0000-01-01", End: "9999-12-31", LookbackDays: lookback, MaxSessions: most}
+			require.Equal(t, normal(oracle(t, visits, orders, o)), normal(f.journeys(o)), "%+v", o)
 		}
 	}
 }
 
-func TestReadStopsWhenToldTo(t *testing.T) {
-	t.Parallel()
-	db := shopDB(t, nil, []order{{"a", "u", "2023-01-01", "00:00:00"}, {"b", "u", "2023-01-02", "00:00:00"}})
-	defer db.Close()
-	o := Options{Start: "0000-01-01", End: "9999-12-31", MaxSessions: 10}
+func readStopsWhenToldTo(t *testing.T, b Backend) {
+	f := b.visited(t, nil, []order{{"a", "u", "2023-01-01", "00:00:00"}, {"b", "u", "2023-01-02", "00:00:00"}})
+	o := journey.Options{Start: "0000-01-01", End: "9999-12-31", MaxSessions: 10}
 	enough := errors.New("enough")
 	calls := 0
-	err := read(t.Context(), t, db, o, func(Journey) error { calls++; return enough })
+	err := f.Journeys(t.Context(), o, func(journey.Journey) error { calls++; return enough })
 	require.ErrorIs(t, err, enough)
 	require.Equal(t, 1, calls)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	defer conn.Close()
-	require.ErrorIs(t, conn.Raw(func(c any) error {
-		return Read(ended, c.(*sqlite3.SQLiteConn), o, func(Journey) error { return nil })
-	}), context.Canceled)
+	require.ErrorIs(t, f.Journeys(ended, o, func(journey.Journey) error { return nil }), context.Canceled)
 }
 
 // Validation lets none of this through; should it happen, it is told and not
 // taken for something else.
-func TestReadTellsWhatItCannotRead(t *testing.T) {
-	t.Parallel()
+func readTellsWhatItCannotRead(t *testing.T, b Backend) {
 	good := order{"c", "u", "2023-01-02", "00:00:00"}
 	for says, data := range map[string]struct {
 		v visit
@@ -207,15 +195,19 @@ func TestReadTellsWhatItCannotRead(t *testing.T) {
 		`conversions, conv_id "c"`:          {visit{"s", "u", "2023-01-01", "00:00:00", "x", 0}, order{"c", "u", "2023-01-02", "noon"}},
 		`session_sources, session_id "s": `: {visit{"s", "u", "2023-01-01", "25:00:00", "x", 0}, good},
 	} {
-		db := shopDB(t, []visit{data.v}, []order{data.o})
-		err := read(t.Context(), t, db, Options{Start: "0000-01-01", End: "9999-12-31", MaxSessions: 10}, func(Journey) error { return nil })
+		f := b.visited(t, []visit{data.v}, []order{data.o})
+		err := f.Journeys(t.Context(), journey.Options{Start: "0000-01-01", End: "9999-12-31", MaxSessions: 10}, func(journey.Journey) error { return nil })
 		require.ErrorContains(t, err, says)
-		require.NoError(t, db.Close())
 	}
-	db := shopDB(t, []visit{{"s", "u", "2023-01-01", "00:00:00", "x", 0}}, []order{good})
-	defer db.Close()
-	_, err := db.Exec(`UPDATE session_sources SET holder_engagement = 9`)
-	require.NoError(t, err)
-	err = read(t.Context(), t, db, Options{Start: "0000-01-01", End: "9999-12-31", MaxSessions: 10}, func(Journey) error { return nil })
+	f := b.visited(t, []visit{{"s", "u", "2023-01-01", "00:00:00", "x", 0}}, []order{good})
+	f.exec(`UPDATE session_sources SET holder_engagement = 9`)
+	err := f.Journeys(t.Context(), journey.Options{Start: "0000-01-01", End: "9999-12-31", MaxSessions: 10}, func(journey.Journey) error { return nil })
 	require.ErrorContains(t, err, "engagement flags")
+}
+
+func unknownChannelsAreThoseOfNoSession(t *testing.T, b Backend) {
+	f := b.visited(t, []visit{{"s", "u", "2023-01-01", "00:00:00", "SEO", 0}, {"t", "u", "2023-01-01", "00:00:00", "", 0}}, nil)
+	unknown, err := f.UnknownChannels(t.Context(), []string{"seo", "SEO", "", "O'Brien"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"seo", "O'Brien"}, unknown)
 }

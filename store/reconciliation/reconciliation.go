@@ -1,6 +1,6 @@
-// Package report makes the CSV and the proof that nothing leaked out of what
-// the database says of a run.
-package report
+// Package reconciliation is the proof that nothing leaked, from what the
+// database says of a run.
+package reconciliation
 
 import (
 	"fmt"
@@ -20,11 +20,11 @@ var shareTolerance = decimal.New(1, -3)
 // Sums in the table are doubles, good for about 15 digits.
 var doubleTolerance = decimal.New(1, -12)
 
-// Reconcile returns the proof that nothing leaked between the tables: what the
+// Equations returns the proof that nothing leaked between the tables: what the
 // ledger counted against what the database holds, and the report against what
 // it was made from. The two sides of each equation are read or summed by
 // different ways.
-func Reconcile(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
+func Equations(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 	attributed := int64(counts.GetAttributed() + counts.GetApproximated())
 	ended := decimal.NewFromUint64(run.Accounted(counts))
 	cost, ihc, revenue := sums(t.Rows)

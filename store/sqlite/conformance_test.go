@@ -1,0 +1,55 @@
+package sqlite
+
+import (
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/storetest"
+)
+
+// withRowNumbers makes attribution_customer_journey as the first release and
+// other programs do.
+var withRowNumbers = strings.TrimSuffix(CreateCustomerJourney, " WITHOUT ROWID")
+
+// memory returns a directory in memory where there is one, since most of what
+// hundreds of small databases take is waiting for the disk.
+func memory() string {
+	const dir = "/dev/shm"
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return ""
+	}
+	return dir
+}
+
+// backend is a new SQLite file, with more tables than those that are read.
+func backend(name, more string) storetest.Backend {
+	return storetest.Backend{Name: name, Open: func(path string) store.Database { return New(path) },
+		New: func(t storetest.T) (string, *sql.DB) {
+			t.Helper()
+			dir, err := os.MkdirTemp(memory(), "storetest") //nolint:usetesting // T may be a draw, which has no directory
+			require.NoError(t, err)
+			path := filepath.Join(dir, "shop.db")
+			db, err := sql.Open("sqlite3", path+"?_busy_timeout=10000&_synchronous=OFF")
+			require.NoError(t, err)
+			t.Cleanup(func() {
+				require.NoError(t, errors.Join(db.Close(), os.RemoveAll(dir)))
+			})
+			_, err = db.ExecContext(t.Context(), InputSchema+more)
+			require.NoError(t, err)
+			return path, db
+		}}
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	require.NotEqual(t, CreateCustomerJourney, withRowNumbers)
+	storetest.Run(t, backend("WithoutRowNumbers", ""))
+	storetest.Run(t, backend("WithRowNumbers", withRowNumbers))
+}
