@@ -98,19 +98,23 @@ func TestPathsThatAreNamedExist(t *testing.T) {
 	}
 }
 
-// A test is a function of its name, or a case of a suite by its name without
-// Test. The same holds for examples.
+// A test or an example is a function; a case of the suite of databases is named
+// `storetest/…`.
 func TestTestsThatAreNamedExist(t *testing.T) {
 	t.Parallel()
 	var code strings.Builder
 	for _, text := range files(t, ".go") {
 		code.WriteString(text)
 	}
-	name := regexp.MustCompile("`(Test|Example|Fuzz)([A-Z]\\w+)`")
+	name := regexp.MustCompile("`(?:((?:Test|Example|Fuzz)[A-Z]\\w+)|storetest/(\\w+))`")
 	for path, text := range documents(t) {
 		for _, m := range name.FindAllStringSubmatch(text, -1) {
-			if !strings.Contains(code.String(), "func "+m[1]+m[2]+"(") && !strings.Contains(code.String(), `"`+m[2]+`":`) {
-				t.Errorf("%s names the test %s%s, which is not there", path, m[1], m[2])
+			written := "func " + m[1] + "("
+			if m[1] == "" {
+				written = `"` + m[2] + `":`
+			}
+			if !strings.Contains(code.String(), written) {
+				t.Errorf("%s names the test %s, which is not there", path, m[0])
 			}
 		}
 	}
