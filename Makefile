@@ -107,8 +107,9 @@ fmt: ## Format all Go code
 	gofmt -w $(MODULES)
 
 .PHONY: verify
-verify: $(BIN)/buf $(BIN)/protoc-gen-go ## Fail if gen, tidy or fmt would change anything
+verify: $(BIN)/buf $(BIN)/protoc-gen-go ## Fail if gen, tidy or fmt would change anything, or documents name what is not there
 	scripts/verify
+	go test -count=1 ./tests/docs # whose results go does not know to depend on documents outside of the module
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint $(BIN)/buf ## Lint all modules and the contract

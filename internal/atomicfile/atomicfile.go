@@ -1,6 +1,6 @@
 // Package atomicfile writes files whole or not at all: whoever reads one sees
-// the old content or the new, also after a crash and while several processes
-// write it.
+// the old content or the new (invariant 9), also after a crash and while
+// several processes write it.
 package atomicfile
 
 import (

@@ -37,10 +37,11 @@ const (
 	Results  = "IHC_RESULTS"  // AttributionResult messages
 	Dead     = "IHC_DEAD"     // whatever could not be processed, as it came
 
-	// State is a key-value bucket of live state nobody's numbers depend on:
-	// `progress.<run>.<stage>.<instance>`, `crash.<consumer>.<sequence>`, and,
-	// so that it is not paid for again, what the parts of divided chunks gave:
-	// `part.<run>.<chunk>.<revision>.<part>`.
+	// State is a key-value bucket of live state that no result depends on:
+	// `progress.<run>.<stage>.<instance>`, `crash.<consumer>.<sequence>`; and of
+	// what has to do with money: how much of a run's budget of requests is spent,
+	// `budget.<run>`, and what the parts of divided chunks gave, so that it is
+	// not paid for again, `part.<run>.<chunk>.<revision>.<part>`.
 	State = "IHC_STATE"
 )
 

@@ -98,7 +98,7 @@ func (p parts) KeepPart(ctx context.Context, id scoring.Node, r *ihcv1.Attributi
 var errAnswered = errors.New("the chunk has its result")
 
 // unanswered returns nil if the chunk has no result yet, errAnswered if it
-// has. It is asked about every chunk that costs money, however often it was
+// has (invariant 11). It is asked about every chunk that costs money, however often it was
 // delivered: a server that crashed may have forgotten to count, and while it
 // was away another process may have been given the chunk.
 func (a *attributor) unanswered(ctx context.Context, chunk *ihcv1.JourneyChunk) error {

@@ -178,7 +178,8 @@ func (b *builder) add(j journey.Journey) error {
 	return nil
 }
 
-// isStored says whether a journey was scored before it was interrupted.
+// isStored says whether a journey was scored by the run that was interrupted
+// (invariant 11).
 func (b *builder) isStored(j journey.Journey) (bool, error) {
 	if b.stored == nil {
 		return false, nil

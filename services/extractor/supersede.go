@@ -19,8 +19,8 @@ import (
 
 // A run attributes the source as it was when it was accepted. Where it was
 // interrupted and the source has changed when it is to go on, it is ended as
-// superseded: another run takes the source as it is, and uses what was scored
-// of journeys that are the same.
+// superseded (invariant 10): another run takes the source as it is, and uses
+// what was scored of journeys that are the same (invariant 11).
 
 // goOn looks at the runs that were under way when this process began: those
 // that are extracted go on by themselves, unless the source has changed. The

@@ -28,7 +28,7 @@ const (
 )
 
 // Journeys implements [store.Source]. It reads from one snapshot of the
-// database and makes no index: to sort the sessions of those who bought takes
+// database (invariant 10) and makes no index: to sort the sessions of those who bought takes
 // less time than to store an index of all, once; and no room in the file.
 func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error {
 	db, _, err := d.reads.DB(ctx)

@@ -68,7 +68,8 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 		}
 	}
 	// The writer's transactions wait for this one, so that all of it is read
-	// from one state of the database and written before there is another.
+	// from one state of the database and written before there is another
+	// (invariants 9 and 10).
 	if _, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
 		return nil, err
 	}
