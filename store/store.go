@@ -36,6 +36,11 @@ type Source interface {
 	// A nil error means that the findings are complete, not that the data are
 	// sound: that is told by Findings.Err. It writes nothing.
 	Validate(ctx context.Context, o findings.Options) (*findings.Findings, error)
+	// Rehearse returns nil if the database will take results, and otherwise what
+	// keeps it from that: rights, a full disk, a lock that stays (environment
+	// errors), or constraints and triggers of the users' (input errors). It
+	// leaves nothing behind.
+	Rehearse(ctx context.Context) error
 	// UnknownChannels returns those of the channel names that no session has.
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
 	// Journeys calls yield with the journey of every conversion in range,

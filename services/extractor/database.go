@@ -88,6 +88,13 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest) error {
 	if err := found.Err(); err != nil {
 		return &unsoundError{lines: found.Lines(), err: err}
 	}
+	// Now, and not when everything is scored and paid for.
+	over := e.Slow(ctx, "waiting to write to the database: is another program changing it?", req.GetRunId())
+	err = e.db.Rehearse(ctx)
+	over()
+	if err != nil {
+		return err
+	}
 	warnings := found.Warnings()
 	unknown, err := e.unknownLabels(ctx, req)
 	if err != nil {
