@@ -38,13 +38,11 @@ type Source interface {
 	Validate(ctx context.Context, o findings.Options) (*findings.Findings, error)
 	// UnknownChannels returns those of the channel names that no session has.
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
-	// Prepare makes the database ready for reading journeys, by indices of the
-	// pipeline's own for example.
-	Prepare(ctx context.Context) error
 	// Journeys calls yield with the journey of every conversion in range,
 	// those without sessions too, ordered by user, time and conversion id, all
-	// from one state of the database, and stops at its first error. The data
-	// must have passed validation.
+	// from one state of the database, and stops at its first error. It may be
+	// called beside Validate; what it yields is of use only if the data are
+	// sound.
 	Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error
 }
 
@@ -56,14 +54,19 @@ type Ledger interface {
 	Accept(ctx context.Context, req *ihcv1.RunRequest) error
 	// Expect records how many chunks and conversions a run has.
 	Expect(ctx context.Context, run string, e *ihcv1.RunExtracted) error
-	// End records that a run was ended before its time: status is [Failed] or
-	// [Cancelled]. What it had in the journal is dropped; the users' tables
-	// stay as they were (invariant 9). A run that is written stays so.
+	// End records that a run was ended before its time: status is [Failed],
+	// [Cancelled] or [Superseded]. What it had in the journal is dropped, or
+	// kept for the run that takes its place; the users' tables stay as they were
+	// (invariant 9). A run that is written stays so.
 	End(ctx context.Context, run string, status Status) error
 	// Store puts results into the journal that are not there yet, all of them
 	// or none. The users' tables stay as they are. A result of a higher
-	// revision takes the place of the chunk's earlier one.
+	// revision takes the place of the chunk's earlier one. An outcome of kind
+	// attributed uses what the run has adopted.
 	Store(ctx context.Context, results []*ihcv1.AttributionResult) error
+	// Adopt makes what a superseded run has stored available to its successor,
+	// and ends the superseded one. Doing it twice is doing it once.
+	Adopt(ctx context.Context, superseded, successor string) (Stored, error)
 	// Finish returns how far a run is. Where it is complete it brings
 	// attribution_customer_journey to the state of the journal, in one
 	// transaction and in the order of the table's key, so that the run shows
@@ -71,6 +74,14 @@ type Ledger interface {
 	// are replaced where they differ, and those that it could not attribute or
 	// that are not in the database any more lose their rows.
 	Finish(ctx context.Context, run string) (State, error)
+}
+
+// Stored is what an interrupted run has stored of scored journeys.
+type Stored interface {
+	// Has says whether there is an attribution of the conversion's journey with
+	// that fingerprint (see [journey.Fingerprints]). It is then the successor's,
+	// as soon as the writer stores an outcome of it of kind attributed.
+	Has(ctx context.Context, conv string, fingerprint []byte) (bool, error)
 }
 
 // Status is how far a run is by the ledger.
@@ -82,6 +93,9 @@ const (
 	Written   Status = "written"
 	Failed    Status = "failed"
 	Cancelled Status = "cancelled"
+	// Superseded: the source changed while the run was interrupted, and another
+	// run takes its place.
+	Superseded Status = "superseded"
 )
 
 // State is how far a run is.

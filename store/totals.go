@@ -11,8 +11,8 @@ type Row struct {
 }
 
 // Totals are what the tables hold, and what of it is a run's. Sums are of
-// integers, so that they do not depend on the order rows are read in: shares
-// ([unit.Share]), amounts ([unit.Money], [unit.Cost]), and credit, which is
+// integers, so that they do not depend on the order rows are read in: shares in
+// [ShareDecimals], amounts ([unit.Money], [unit.Cost]), and credit, which is
 // share × revenue in [CreditDecimals].
 type Totals struct {
 	// Rows is channel_reporting by date and channel, as read back.
@@ -46,5 +46,10 @@ type Range struct {
 	Revenue unit.Sum
 }
 
-// CreditDecimals is how many decimals the unit of share × revenue has.
-const CreditDecimals = unit.ShareDecimals + unit.MoneyDecimals
+// ShareDecimals is how many decimals the unit of summed shares has. Shares that
+// the pipeline wrote have four; those of another program are summed as they
+// are. CreditDecimals is the same of share × revenue.
+const (
+	ShareDecimals  = 12
+	CreditDecimals = ShareDecimals + unit.MoneyDecimals
+)

@@ -5,8 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/errkind"
-	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 )
 
 func newCancelCmd() *cobra.Command {
@@ -27,23 +26,15 @@ run that is cancelled already does nothing.`,
 				return err
 			}
 			defer done()
-			r, err := findRun(cmd.Context(), client, args[0])
+			did, err := ops.New(client).Cancel(cmd.Context(), args[0], reason)
 			if err != nil {
 				return err
 			}
-			switch {
-			case r.Status == statusCancelled:
-				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "run %s is cancelled already\n", r.ID)
-				return nil
-			case r.Ended():
-				return errkind.Inputf("run %s is over (%s): there is nothing to cancel", r.ID, r.Status)
+			already := ""
+			if !did {
+				already = " already"
 			}
-			err = client.PublishEvent(cmd.Context(), &ihcv1.RunEvent{RunId: r.ID, Event: &ihcv1.RunEvent_Cancelled{
-				Cancelled: &ihcv1.RunCancelled{Reason: reason}}})
-			if err != nil {
-				return errkind.Environmentf("cancel run %s: %w", r.ID, err)
-			}
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "run %s is cancelled\n", r.ID)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "run %s is cancelled%s\n", args[0], already)
 			return nil
 		},
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -12,12 +11,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
-	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
 func newDeadCmd() *cobra.Command {
@@ -51,7 +49,7 @@ func (f *deadFlags) add(cmd *cobra.Command, what string) {
 }
 
 // chosen returns the letters a command names by their numbers or by flags.
-func (f *deadFlags) chosen(ctx context.Context, client *stream.Client, args []string) ([]stream.DeadLetter, error) {
+func (f *deadFlags) chosen(ctx context.Context, runs *ops.Runs, args []string) ([]stream.DeadLetter, error) {
 	ways := 0
 	for _, used := range []bool{len(args) > 0, f.run != "", f.all} {
 		if used {
@@ -62,11 +60,11 @@ func (f *deadFlags) chosen(ctx context.Context, client *stream.Client, args []st
 		return nil, errkind.Inputf("name dead letters by their numbers, by --run or by --all; `ihc dead ls` lists them")
 	}
 	if len(args) == 0 {
-		return f.list(ctx, client)
+		return runs.DeadLetters(ctx, f.run)
 	}
 	var letters []stream.DeadLetter
 	for _, arg := range args {
-		d, err := deadLetter(ctx, client, arg)
+		d, err := deadLetter(ctx, runs, arg)
 		if err != nil {
 			return nil, err
 		}
@@ -75,32 +73,12 @@ func (f *deadFlags) chosen(ctx context.Context, client *stream.Client, args []st
 	return letters, nil
 }
 
-func (f *deadFlags) list(ctx context.Context, client *stream.Client) ([]stream.DeadLetter, error) {
-	of := f.run
-	switch {
-	case of == "":
-		of = "*"
-	case !run.ValidID(of):
-		return nil, errkind.Inputf("--run %q is no run id", of)
-	}
-	var letters []stream.DeadLetter
-	err := client.DeadLetters(ctx, of, func(d stream.DeadLetter) error {
-		letters = append(letters, d)
-		return nil
-	})
-	return letters, err
-}
-
-func deadLetter(ctx context.Context, client *stream.Client, arg string) (stream.DeadLetter, error) {
+func deadLetter(ctx context.Context, runs *ops.Runs, arg string) (stream.DeadLetter, error) {
 	n, err := strconv.ParseUint(arg, 10, 64)
 	if err != nil || n == 0 {
 		return stream.DeadLetter{}, errkind.Inputf("%q is no dead letter's number; `ihc dead ls` lists them", arg)
 	}
-	d, err := client.DeadLetter(ctx, n)
-	if errors.Is(err, stream.ErrNotFound) {
-		return d, errkind.Inputf("there is no dead letter %d; `ihc dead ls` lists them", n)
-	}
-	return d, err
+	return runs.DeadLetter(ctx, n)
 }
 
 func newDeadLsCmd() *cobra.Command {
@@ -117,7 +95,7 @@ func newDeadLsCmd() *cobra.Command {
 				return err
 			}
 			defer done()
-			letters, err := f.list(cmd.Context(), client)
+			letters, err := ops.New(client).DeadLetters(cmd.Context(), f.run)
 			if err != nil {
 				return err
 			}
@@ -192,12 +170,12 @@ func newDeadShowCmd() *cobra.Command {
 				return err
 			}
 			defer done()
-			d, err := deadLetter(cmd.Context(), client, args[0])
+			d, err := deadLetter(cmd.Context(), ops.New(client), args[0])
 			if err != nil {
 				return err
 			}
 			j := deadJSON(d)
-			if j.Message, err = content(d); err != nil {
+			if j.Message, err = ops.Message(d); err != nil {
 				j.Data = d.Data
 			}
 			return printJSON(cmd.OutOrStdout(), j)
@@ -205,31 +183,6 @@ func newDeadShowCmd() *cobra.Command {
 	}
 	f.add(cmd)
 	return cmd
-}
-
-// content returns a dead letter's message as JSON.
-func content(d stream.DeadLetter) (json.RawMessage, error) {
-	var m proto.Message
-	switch {
-	case d.Subject == stream.SubjectRunRequested:
-		r, err := run.Decode(d.Data)
-		if err != nil {
-			return nil, err
-		}
-		return run.JSON(r, "")
-	case d.Stream == stream.Runs:
-		m = &ihcv1.RunEvent{}
-	case d.Stream == stream.Journeys:
-		m = &ihcv1.JourneyChunk{}
-	case d.Stream == stream.Results:
-		m = &ihcv1.AttributionResult{}
-	default:
-		return nil, fmt.Errorf("nothing is known of stream %q", d.Stream)
-	}
-	if err := proto.Unmarshal(d.Data, m); err != nil {
-		return nil, err
-	}
-	return run.JSON(m, "")
 }
 
 func newDeadRequeueCmd() *cobra.Command {
@@ -250,27 +203,20 @@ nothing would be done about them: start a new run, or replay the old one.`,
 				return err
 			}
 			defer done()
-			letters, err := f.chosen(ctx, client, args)
+			runs := ops.New(client)
+			letters, err := f.chosen(ctx, runs, args)
 			if err != nil {
 				return err
 			}
-			over, err := stopped(ctx, client)
+			put, left, err := runs.Requeue(ctx, letters)
 			if err != nil {
 				return err
 			}
-			put := 0
-			for _, d := range letters {
-				if state := over[d.Run]; state != "" {
-					if len(args) > 0 {
-						return errkind.Inputf("dead letter %d is of run %s, which has %s: nothing would be done about it; start or replay a run, and purge the letter", d.Sequence, d.Run, state)
-					}
-					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "left dead letter %d where it is: its run %s has %s\n", d.Sequence, d.Run, state)
-					continue
+			for _, d := range left {
+				if len(args) > 0 {
+					return errkind.Inputf("dead letter %d is of run %s, which has %s: nothing would be done about it; start or replay a run, and purge the letter", d.Sequence, d.Run, been(d.Status))
 				}
-				if err := client.Requeue(ctx, d); err != nil {
-					return err
-				}
-				put++
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "left dead letter %d where it is: its run %s has %s\n", d.Sequence, d.Run, been(d.Status))
 			}
 			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "put %d dead letters back\n", put)
 			return nil
@@ -280,22 +226,12 @@ nothing would be done about them: start a new run, or replay the old one.`,
 	return cmd
 }
 
-// stopped returns the runs for which nothing more is done, and how they ended.
-func stopped(ctx context.Context, client *stream.Client) (map[string]string, error) {
-	events, err := client.Events(ctx, "*")
-	if err != nil {
-		return nil, err
+// been completes a sentence with "has" about a run that ended before its time.
+func been(s run.Status) string {
+	if s == run.StatusFailed {
+		return string(s)
 	}
-	over := map[string]string{}
-	for _, e := range events {
-		switch e.Event.GetEvent().(type) {
-		case *ihcv1.RunEvent_Failed:
-			over[e.Event.GetRunId()] = "failed"
-		case *ihcv1.RunEvent_Cancelled:
-			over[e.Event.GetRunId()] = "been cancelled"
-		}
-	}
-	return over, nil
+	return "been " + string(s)
 }
 
 func newDeadPurgeCmd() *cobra.Command {
@@ -313,7 +249,8 @@ func newDeadPurgeCmd() *cobra.Command {
 				return err
 			}
 			defer done()
-			letters, err := f.chosen(ctx, client, args)
+			runs := ops.New(client)
+			letters, err := f.chosen(ctx, runs, args)
 			if err != nil {
 				return err
 			}
@@ -324,10 +261,8 @@ func newDeadPurgeCmd() *cobra.Command {
 				}
 				return errkind.Inputf("this would remove %d dead letters for good (%s): add --yes if you mean it", len(letters), ellipsis(numbers, 10))
 			}
-			for _, d := range letters {
-				if err := client.Purge(ctx, d); err != nil {
-					return err
-				}
+			if err := runs.Purge(ctx, letters); err != nil {
+				return err
 			}
 			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "removed %d dead letters\n", len(letters))
 			return nil

@@ -43,11 +43,11 @@ The same seed makes the same shop.`,
 				return errkind.As(errkind.Run, err)
 			}
 			config := attributor.Config{Workers: 2}
-			if err := chooseModel(cmd.Context(), cmd, &config, req); err != nil {
+			if err := chooseModel(cmd.Context(), cmd.ErrOrStderr(), &config, req); err != nil {
 				return err
 			}
-			report, err := runLocally(cmd.Context(), cmd, localRun{request: req, config: config, db: db, out: out,
-				log: quietLog(verbose), progress: newProgress(cmd.ErrOrStderr())})
+			_, report, err := localRun{request: req, config: config, db: db, out: out,
+				log: quietLog(verbose), say: cmd.ErrOrStderr(), progress: newProgress(cmd.ErrOrStderr())}.do(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,100 +10,29 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
-	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
-// follow watches a run to its end and returns its report. A run that failed
-// is the error its failure was; one that was cancelled or paused, or that cannot
-// end because a message of it is among the dead letters, is a run fault.
-func follow(ctx context.Context, client *stream.Client, id string, p *progress) (*ihcv1.Report, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	events := make(chan stream.StoredEvent)
-	dead := make(chan stream.DeadLetter)
-	broken := make(chan error, 2)
-	go func() { broken <- client.Follow(ctx, id, forward(ctx, events)) }()
-	go func() { broken <- client.FollowDead(ctx, id, forward(ctx, dead)) }()
-	tick := time.NewTicker(p.every)
-	defer tick.Stop()
+// watch follows a run of a running stack to its end.
+func watch(ctx context.Context, runs *ops.Runs, id string, p *progress) (*ihcv1.Report, error) {
+	report, err := follow(ctx, runs, id, p)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("no longer watching; run %s goes on: see it with `ihc status %s --watch`, end it with `ihc cancel %s`", id, id, id)
+	}
+	return report, err
+}
+
+// follow shows a run until it stops and returns its report, or why it has none.
+func follow(ctx context.Context, runs *ops.Runs, id string, p *progress) (*ihcv1.Report, error) {
 	defer p.end()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case err := <-broken:
-			if ctx.Err() == nil {
-				return nil, errkind.Environmentf("lost the run from sight: %w", err)
-			}
-		case d := <-dead:
-			return nil, &stoppedError{statusStuck, fmt.Errorf("run %s cannot end: a message of the %s is among the dead letters: %s; see `ihc dead ls`", id, d.Stage, d.Reason)}
-		case <-tick.C:
-			if stages, err := client.Progress(ctx, id); err == nil {
-				p.show(stages)
-			}
-		case e := <-events:
-			switch e := e.Event.GetEvent().(type) {
-			case *ihcv1.RunEvent_Accepted:
-				p.line("run %s: %s", id, run.Describe(e.Accepted.GetRequest()))
-				for _, w := range e.Accepted.GetWarnings() {
-					p.line("%s", w)
-				}
-			case *ihcv1.RunEvent_Extracted:
-				c := e.Extracted.GetCounts()
-				p.total = c.GetInRange()
-				p.line("%s conversions in range, %s journeys with %s touchpoints in %s chunks", human.Thousands(c.GetInRange()),
-					human.Thousands(c.GetAttributed()), human.Thousands(c.GetTouchpoints()), human.Thousands(e.Extracted.GetChunks()))
-			case *ihcv1.RunEvent_Reported:
-				return e.Reported.GetReport(), nil
-			case *ihcv1.RunEvent_Failed:
-				p.end()
-				for _, d := range e.Failed.GetDetails() {
-					p.line("%s", d)
-				}
-				return nil, run.Fault(e.Failed)
-			case *ihcv1.RunEvent_Cancelled:
-				text := "run " + id + " was cancelled"
-				if why := e.Cancelled.GetReason(); why != "" {
-					text += ": " + why
-				}
-				return nil, &stoppedError{statusCancelled, errors.New(text)}
-			case *ihcv1.RunEvent_Paused:
-				resumed, err := client.LastResumed(ctx, id)
-				if err != nil {
-					return nil, errkind.Environmentf("lost the run from sight: %w", err)
-				}
-				if e.Paused.GetSince() >= resumed {
-					return nil, &stoppedError{statusPaused, fmt.Errorf("%w; `ihc resume %s` lets the run go on", errSpent, id)}
-				}
-			}
-		}
+	s, err := runs.Follow(ctx, id, p.every, p.tell)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// stoppedError says that a run stopped, or was stopped, in one of the states
-// that are neither a success nor a failure of its own.
-type stoppedError struct {
-	status string
-	error
-}
-
-func (e *stoppedError) Unwrap() error { return e.error }
-
-var errSpent = errors.New("paused: the run's budget of requests (--max-requests) is used up")
-
-func forward[T any](ctx context.Context, to chan<- T) func(T) bool {
-	return func(v T) bool {
-		select {
-		case to <- v:
-			return true
-		case <-ctx.Done():
-			return false
-		}
-	}
+	return s.Report, nil
 }
 
 // progress shows how far a run is: on a terminal in one line that changes,
@@ -114,8 +42,7 @@ type progress struct {
 	terminal bool
 	every    time.Duration
 	start    time.Time
-	total    uint64 // conversions, once known
-	shown    int    // width of the changing line
+	shown    int // width of the changing line
 	last     string
 }
 
@@ -141,12 +68,39 @@ func (p *progress) end() {
 	}
 }
 
-func (p *progress) show(stages map[string]*ihcv1.Progress) {
-	extracted, attributed, written := stages[stream.StageExtractor], stages[stream.StageAttributor], stages[stream.StageWriter]
+// tell shows what has changed of a run.
+func (p *progress) tell(u ops.Update) {
+	if u.Event == nil {
+		p.show(u.State)
+		return
+	}
+	switch e := u.Event.GetEvent().(type) {
+	case *ihcv1.RunEvent_Accepted:
+		p.line("run %s: %s", u.State.ID, run.Describe(u.State.Request))
+		for _, w := range u.State.Warnings {
+			p.line("%s", w)
+		}
+	case *ihcv1.RunEvent_Extracted:
+		c := e.Extracted.GetCounts()
+		p.line("%s conversions in range, %s journeys with %s touchpoints in %s chunks", human.Thousands(c.GetInRange()),
+			human.Thousands(c.GetAttributed()), human.Thousands(c.GetTouchpoints()), human.Thousands(e.Extracted.GetChunks()))
+	case *ihcv1.RunEvent_Failed:
+		p.end()
+		for _, d := range e.Failed.GetDetails() {
+			p.line("%s", d)
+		}
+		if e.Failed.GetSupersededBy() != "" {
+			p.line("%s", human.Printable(e.Failed.GetReason()))
+		}
+	}
+}
+
+func (p *progress) show(s *run.State) {
+	extracted, attributed, written := s.Progress.Extractor, s.Progress.Attributor, s.Progress.Writer
 	if extracted == nil {
 		return
 	}
-	total := max(p.total, extracted.GetConversionsTotal())
+	total := max(s.Planned.GetCounts().GetInRange(), extracted.GetConversionsTotal())
 	of := func(n uint64) string {
 		if total == 0 {
 			return human.Thousands(n)
@@ -163,9 +117,9 @@ func (p *progress) show(stages map[string]*ihcv1.Progress) {
 			text += fmt.Sprintf(", %s left", (time.Duration(float64(total-done)/perSecond) * time.Second).Round(time.Second))
 		}
 	}
-	for _, s := range []*ihcv1.Progress{attributed, written, stages[stream.StageReporter]} {
-		if s.GetWaiting() != "" {
-			text += "; waiting: " + s.GetWaiting()
+	for _, stage := range []*ihcv1.Progress{attributed, written, s.Progress.Reporter} {
+		if stage.GetWaiting() != "" {
+			text += "; waiting: " + stage.GetWaiting()
 		}
 	}
 	if !p.terminal {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"fmt"
 	"os"
 	"time"
 
@@ -55,10 +53,4 @@ func (f *natsFlags) connect(ctx context.Context, verbose bool) (*stream.Client, 
 		defer cancel()
 		_ = client.Close(drain)
 	}, nil
-}
-
-// newRunID names a run by when it was asked for, with three random letters for
-// those asked for in the same second.
-func newRunID() string {
-	return fmt.Sprintf("%s-%.3s", time.Now().UTC().Format("20060102-150405"), rand.Text())
 }

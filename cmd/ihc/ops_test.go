@@ -130,7 +130,7 @@ func TestRunsStatusAndReplay(t *testing.T) {
 	require.Equal(t, "no runs yet\n", s.ok(newRunsCmd()))
 	require.Equal(t, "[]\n", s.ok(newRunsCmd(), "--json"))
 	first := decoded[jsonResult](t, s.ok(newRunCmd(), "--json"))
-	require.Equal(t, statusCompleted, first.Status)
+	require.Equal(t, run.StatusCompleted, first.Status)
 	requests, csv := s.scoredByAPI.Stats().Requests, s.csv()
 	require.NotZero(t, requests)
 
@@ -153,8 +153,8 @@ func TestRunsStatusAndReplay(t *testing.T) {
 	require.Len(t, runs, 3)
 	for i, want := range []jsonResult{first, second, third} {
 		require.Equal(t, want.RunID, runs[i].RunID)
-		require.Equal(t, statusCompleted, runs[i].Status)
-		require.Equal(t, want.Conversions, *runs[i].Conversions)
+		require.Equal(t, run.StatusCompleted, runs[i].Status)
+		require.Equal(t, want.Conversions, runs[i].Conversions)
 		require.NotNil(t, runs[i].Ended)
 		require.Positive(t, runs[i].Seconds)
 	}
@@ -168,7 +168,7 @@ func TestRunsStatusAndReplay(t *testing.T) {
 	require.Contains(t, text, "completed")
 	require.Contains(t, text, "replay of "+second.RunID+" from journeys")
 	require.Empty(t, *s.state(first.RunID, "--failed").Failed)
-	require.Equal(t, first.Conversions, *s.state(first.RunID, "--watch").Conversions, "one that is over is watched to its end at once")
+	require.Equal(t, first.Conversions, s.state(first.RunID, "--watch").Conversions, "one that is over is watched to its end at once")
 
 	s.refused(2, "run nobody is not known", newStatusCmd(), "nobody")
 	s.refused(2, "run * is not known", newStatusCmd(), "*")
@@ -190,9 +190,9 @@ func TestStatusListsWhatFailed(t *testing.T) {
 	out, _, err := s.run(newRunCmd(), "--json")
 	requireOneLine(t, err, 1, "conversions failed")
 	r := decoded[jsonResult](t, out)
-	require.Equal(t, statusPartly, r.Status)
+	require.Equal(t, run.StatusPartly, r.Status)
 	failed := *s.state(r.RunID, "--failed").Failed
-	require.Len(t, failed, int(r.Conversions.Failed))
+	require.Len(t, failed, int(r.Conversions["failed"]))
 	require.Contains(t, failed[0].Reason, "the IHC API")
 	text, _, err := s.run(newStatusCmd(), r.RunID, "--failed", "--watch")
 	requireOneLine(t, err, 1, "conversions failed")
@@ -216,12 +216,12 @@ func TestCancel(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { return s.scoredByAPI.Stats().Requests > 0 }, time.Minute, 10*time.Millisecond)
 	id := decoded[[]jsonRun](t, s.ok(newRunsCmd(), "--json"))[0].RunID
-	require.Equal(t, statusRunning, s.state(id).Status)
+	require.Equal(t, run.StatusRunning, s.state(id).Status)
 	require.Equal(t, "run "+id+" is cancelled\n", s.ok(newCancelCmd(), id, "--reason", "wrong dates"))
 	requireOneLine(t, <-ended, 1, "run "+id+" was cancelled: wrong dates")
 	require.Equal(t, "run "+id+" is cancelled already\n", s.ok(newCancelCmd(), id))
 	got := s.state(id)
-	require.Equal(t, []any{statusCancelled, "wrong dates"}, []any{got.Status, got.Reason})
+	require.Equal(t, []any{run.StatusCancelled, "wrong dates"}, []any{got.Status, got.Reason})
 	require.NoFileExists(t, filepath.Join(s.out, reporter.CSVFile))
 }
 
@@ -243,14 +243,14 @@ func TestRequestedRunIsKnown(t *testing.T) {
 	require.NoError(t, nc.Flush())
 	runs := decoded[[]jsonRun](t, s.ok(newRunsCmd(), "--json"))
 	require.Len(t, runs, 3)
-	require.Equal(t, []string{"mine", statusRequested, "2023-09-01"}, []string{runs[0].RunID, runs[0].Status, runs[0].StartDate})
+	require.Equal(t, []any{"mine", run.StatusRequested, "2023-09-01"}, []any{runs[0].RunID, runs[0].Status, runs[0].StartDate})
 	require.Contains(t, s.ok(newRunsCmd()), "a request that cannot be read")
 	s.ok(newCancelCmd(), runs[1].RunID)
-	require.Equal(t, statusCancelled, s.state(runs[1].RunID).Status)
+	require.Equal(t, run.StatusCancelled, s.state(runs[1].RunID).Status)
 	// As with the stock command line.
 	require.NoError(t, nc.Publish("ihc.v1.run.cancelled."+runs[2].RunID, []byte(`{"cancelled":{"reason":"a typo"}}`)))
 	require.NoError(t, nc.Flush())
-	require.Equal(t, []string{statusCancelled, "a typo"}, []string{s.state(runs[2].RunID).Status, s.state(runs[2].RunID).Reason})
+	require.Equal(t, []any{run.StatusCancelled, "a typo"}, []any{s.state(runs[2].RunID).Status, s.state(runs[2].RunID).Reason})
 	s.refused(2, "not extracted to its end (it is requested)", newReplayCmd(), "mine", "--from", "journeys")
 
 	// The same while nothing runs.
@@ -289,10 +289,10 @@ func TestBudgetOfAStack(t *testing.T) {
 	out, _, err := s.run(newRunCmd(), "--json", "--max-sessions", "50", "--max-journeys", "10", "--max-requests", "2")
 	requireOneLine(t, err, 1, "paused: the run's budget of requests (--max-requests) is used up; `ihc resume ")
 	r := decoded[jsonResult](t, out)
-	require.Equal(t, statusPaused, r.Status)
+	require.Equal(t, run.StatusPaused, r.Status)
 	require.Equal(t, budget, s.scoredByAPI.Stats().Requests)
 	got := s.state(r.RunID)
-	require.Equal(t, []any{statusPaused, uint64(budget)}, []any{got.Status, got.MaxRequests})
+	require.Equal(t, []any{run.StatusPaused, uint64(budget)}, []any{got.Status, got.MaxRequests})
 	require.EqualValues(t, budget, got.Chunks.Scored)
 	require.EqualValues(t, whole.Requests, got.Chunks.Total)
 	require.Contains(t, s.ok(newStatusCmd(), r.RunID), "ihc resume "+r.RunID)
@@ -300,13 +300,13 @@ func TestBudgetOfAStack(t *testing.T) {
 	_, _, err = s.run(newResumeCmd(), r.RunID, "--max-requests", "2")
 	requireOneLine(t, err, 1, "paused: ")
 	require.Equal(t, 2*budget, s.scoredByAPI.Stats().Requests)
-	require.Equal(t, statusPaused, s.state(r.RunID).Status)
+	require.Equal(t, run.StatusPaused, s.state(r.RunID).Status)
 
 	done := decoded[jsonResult](t, s.ok(newResumeCmd(), r.RunID, "--json"))
-	require.Equal(t, []any{statusCompleted, r.RunID, whole.Conversions}, []any{done.Status, done.RunID, done.Conversions})
+	require.Equal(t, []any{run.StatusCompleted, r.RunID, whole.Conversions}, []any{done.Status, done.RunID, done.Conversions})
 	require.EqualValues(t, whole.Requests, s.scoredByAPI.Stats().Requests, "a request whose result was stored was sent again")
 	require.Equal(t, csv, s.csv())
-	require.Equal(t, statusCompleted, s.state(r.RunID).Status)
+	require.Equal(t, run.StatusCompleted, s.state(r.RunID).Status)
 }
 
 // A run that was cut short by its budget goes on with the same command.
@@ -348,7 +348,7 @@ func TestBudgetOfAKeptDirectory(t *testing.T) {
 			break
 		}
 		requireOneLine(t, err, 1, "the same command goes on with run "+id)
-		require.Equal(t, statusPaused, r.Status)
+		require.Equal(t, run.StatusPaused, r.Status)
 		require.Equal(t, 3*n, api.Stats().Requests)
 	}
 	require.EqualValues(t, whole.Requests, api.Stats().Requests)
@@ -406,7 +406,7 @@ func TestDeadLetters(t *testing.T) {
 
 	// A run that cannot end says so at once, and why.
 	s.refusedWatch("run", "run run cannot end: a message of the attributor is among the dead letters: out of order; see `ihc dead ls`")
-	require.Equal(t, []any{statusStuck, n}, []any{s.state("run").Status, s.state("run").DeadLetters})
+	require.Equal(t, []any{run.StatusStuck, n}, []any{s.state("run").Status, s.state("run").DeadLetters})
 	require.Contains(t, s.ok(newStatusCmd(), "run"), "ihc dead ls --run run")
 
 	letters := decoded[[]jsonDead](t, s.ok(newDeadCmd(), "ls", "--json"))
@@ -438,7 +438,7 @@ func TestDeadLetters(t *testing.T) {
 	s.refusedWatch("run", "cannot end")
 	require.Contains(t, s.ok(newDeadCmd(), "requeue", "--run", "run"), "dead letters back")
 	r := s.ok(newStatusCmd(), "run", "--watch")
-	require.Contains(t, r, statusCompleted)
+	require.Contains(t, r, string(run.StatusCompleted))
 	require.Equal(t, "no dead letters\n", s.ok(newDeadCmd(), "ls"))
 	require.NotEmpty(t, s.csv())
 	require.Equal(t, "put 0 dead letters back\n", s.ok(newDeadCmd(), "requeue", "--all"))
@@ -464,13 +464,13 @@ func TestDeadLettersOfAKeptDirectory(t *testing.T) {
 	}
 	text, err := again()
 	requireOneLine(t, err, 1, "run run cannot end: a message of the attributor is among the dead letters: out of order")
-	require.Equal(t, []string{"run", statusStuck}, []string{decoded[jsonResult](t, text).RunID, decoded[jsonResult](t, text).Status})
+	require.Equal(t, []any{"run", run.StatusStuck}, []any{decoded[jsonResult](t, text).RunID, decoded[jsonResult](t, text).Status})
 	text, _, err = separately(t, newDeadCmd(), "requeue", "--all", "--data-dir", dir)
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprintf("put %d dead letters back\n", n), text)
 	text, err = again()
 	require.NoError(t, err)
-	require.Equal(t, []string{"run", statusCompleted}, []string{decoded[jsonResult](t, text).RunID, decoded[jsonResult](t, text).Status})
+	require.Equal(t, []any{"run", run.StatusCompleted}, []any{decoded[jsonResult](t, text).RunID, decoded[jsonResult](t, text).Status})
 }
 
 // Nobody would work on the letters of a run that is over; they say so.
@@ -529,5 +529,5 @@ func TestDeadLetterThatCannotBeDecoded(t *testing.T) {
 	}
 	runs := decoded[[]jsonRun](t, s.ok(newRunsCmd(), "--json"))
 	require.Len(t, runs, 1)
-	require.Equal(t, []any{statusFailed, 1}, []any{runs[0].Status, runs[0].DeadLetters})
+	require.Equal(t, []any{run.StatusFailed, 1}, []any{runs[0].Status, runs[0].DeadLetters})
 }

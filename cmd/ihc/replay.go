@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -17,6 +20,8 @@ type replayFlags struct {
 	requestFlags
 	from string
 	json bool
+
+	changed func(flag string) bool // whether a flag was given
 }
 
 func newReplayCmd() *cobra.Command {
@@ -37,53 +42,50 @@ Range, limits and lookback are those of the run that is replayed.`,
 		Args: oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			start := time.Now()
-			report, err := f.execute(cmd, args[0])
-			return conclude(cmd, report, err, f.request.GetRunId(), start, f.json)
+			id, report, err := f.execute(cmd.Context(), cmd.ErrOrStderr(), args[0])
+			return conclude(cmd.OutOrStdout(), ending{id, report, err, time.Since(start)}, f.json)
 		},
 	}
 	f.natsFlags.add(cmd)
 	f.addScoring(cmd)
 	fs := cmd.Flags()
+	f.changed = fs.Changed
 	fs.StringVar(&f.from, "from", "", "which stored messages to start from: journeys or results")
 	fs.BoolVar(&f.json, "json", false, "print the result as one JSON object on standard output")
 	return cmd
 }
 
-func (f *replayFlags) execute(cmd *cobra.Command, origin string) (*ihcv1.Report, error) {
+// execute asks for the replay of a run and follows it, and returns the id of the
+// replay, if it came that far, and its report or what kept it from having one.
+func (f *replayFlags) execute(ctx context.Context, say io.Writer, origin string) (id string, report *ihcv1.Report, err error) {
 	switch f.from {
 	case run.FromJourneys:
 	case run.FromResults:
 		for _, name := range []string{"model", "conv-type-id", "redistribution", "model-params", "max-requests"} {
-			if cmd.Flags().Changed(name) {
-				return nil, errkind.Inputf("--%s says how to score, and results are scored already: use --from journeys", name)
+			if f.changed(name) {
+				return "", nil, errkind.Inputf("--%s says how to score, and results are scored already: use --from journeys", name)
 			}
 		}
 	case "":
-		return nil, errkind.Inputf("say what to start from: --from journeys (score them again) or --from results (write them again)")
+		return "", nil, errkind.Inputf("say what to start from: --from journeys (score them again) or --from results (write them again)")
 	default:
-		return nil, errkind.Inputf("--from %q: use journeys or results", f.from)
+		return "", nil, errkind.Inputf("--from %q: use journeys or results", f.from)
 	}
 	f.request.ReplayOf, f.request.ReplayFrom = origin, f.from
 	req, err := f.complete()
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	client, done, err := f.connect(cmd.Context(), false)
+	client, done, err := f.connect(ctx, false)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	defer done()
-	switch r, err := findRun(cmd.Context(), client, origin); {
-	case err != nil:
-		return nil, err
-	case r.Counts == nil:
-		return nil, errkind.Inputf("run %s was not extracted to its end (it is %s), so it cannot be replayed", origin, r.Status)
+	runs := ops.New(client)
+	if id, err = runs.Replay(ctx, req); err != nil {
+		return id, nil, err
 	}
-	f.request.RunId = newRunID()
-	req.RunId = f.request.GetRunId()
-	if err := client.PublishRequest(cmd.Context(), req); err != nil {
-		return nil, err
-	}
-	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "run %s replays run %s from its %s\n", req.GetRunId(), origin, f.from)
-	return watch(cmd, client, req.GetRunId())
+	_, _ = fmt.Fprintf(say, "run %s replays run %s from its %s\n", id, origin, f.from)
+	report, err = watch(ctx, runs, id, newProgress(say))
+	return id, report, err
 }

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,43 +12,56 @@ import (
 
 	"github.com/shopspring/decimal"
 
-	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
-// The states of a run, in JSON and in lists. The first four may change: a
-// stuck run cannot end while a message of it is among the dead letters, a
-// paused one waits for a new budget of requests.
-const (
-	statusRequested = "requested"
-	statusRunning   = "running"
-	statusPaused    = "paused"
-	statusStuck     = "stuck"
-	statusCompleted = "completed"
-	statusPartly    = "completed_with_failures"
-	statusFailed    = "failed"
-	statusCancelled = "cancelled"
-)
+// ending is how a run that was followed ended: with a report or an error. Took
+// is how long it was followed.
+type ending struct {
+	id     string // "" where it did not come to a run
+	report *ihcv1.Report
+	err    error
+	took   time.Duration
+}
+
+// conclude prints how a run ended, for people or as JSON, and returns what the
+// exit code follows from.
+func conclude(out io.Writer, e ending, asJSON bool) error {
+	if e.err != nil && !asJSON {
+		return e.err
+	}
+	if e.err == nil {
+		e.err = verdict(e.report)
+	}
+	if !asJSON {
+		printReport(out, e.report, e.took)
+		return e.err
+	}
+	return errors.Join(e.err, printJSON(out, summary(e)))
+}
 
 // verdict returns nil for a run without fault, or what is wrong with it.
 func verdict(r *ihcv1.Report) error {
-	if n := r.GetCounts().GetFailed(); n > 0 {
-		return fmt.Errorf("%s of %s conversions failed; `ihc status %s --failed` lists them on a running stack", human.Thousands(n), human.Thousands(r.GetCounts().GetInRange()), r.GetRunId())
+	switch run.Conclusion(r) {
+	case run.StatusUnreconciled:
+		i := slices.IndexFunc(r.GetReconciliation(), func(e *ihcv1.Equation) bool { return !e.GetHolds() })
+		e := r.GetReconciliation()[i]
+		return fmt.Errorf("the reconciliation does not hold: %s: %s ≠ %s", e.GetDescription(), e.GetLeft(), e.GetRight())
+	case run.StatusPartly:
+		return fmt.Errorf("%s of %s conversions failed; `ihc status %s --failed` lists them on a running stack",
+			human.Thousands(r.GetCounts().GetFailed()), human.Thousands(r.GetCounts().GetInRange()), r.GetRunId())
+	default:
+		return nil
 	}
-	for _, e := range r.GetReconciliation() {
-		if !e.GetHolds() {
-			return fmt.Errorf("the reconciliation does not hold: %s: %s ≠ %s", e.GetDescription(), e.GetLeft(), e.GetRight())
-		}
-	}
-	return nil
 }
 
 // jsonResult is what --json prints.
 type jsonResult struct {
 	RunID           string          `json:"run_id"`
-	Status          string          `json:"status"`
+	Status          run.Status      `json:"status"`
 	Error           string          `json:"error,omitempty"`
 	Model           string          `json:"model"`
 	ModelParameters string          `json:"model_parameters,omitempty"`
@@ -70,13 +81,30 @@ type jsonResult struct {
 	Notes           []string        `json:"notes"`
 }
 
-type jsonConversions struct {
-	InRange         uint64 `json:"in_range"`
-	Attributed      uint64 `json:"attributed"`
-	Approximated    uint64 `json:"approximated"`
-	Excluded        uint64 `json:"excluded"`
-	Failed          uint64 `json:"failed"`
-	WithoutSessions uint64 `json:"without_sessions"`
+// jsonConversions are a run's conversions in range and by outcome, under the
+// names of [run.Outcomes]; nil while they are not known.
+type jsonConversions map[string]uint64
+
+const inRange = "in_range"
+
+func conversionsJSON(c *ihcv1.Counts) jsonConversions {
+	j := jsonConversions{inRange: c.GetInRange()}
+	for o, n := range run.Each(c) {
+		j[o.Name] = n
+	}
+	return j
+}
+
+// MarshalJSON writes them in the order of the outcomes.
+func (j jsonConversions) MarshalJSON() ([]byte, error) { //nolint:unparam // json.Marshaler has an error
+	if j == nil {
+		return []byte("null"), nil
+	}
+	text := fmt.Appendf(nil, `{"%s":%d`, inRange, j[inRange])
+	for _, o := range run.Outcomes() {
+		text = fmt.Appendf(text, `,"%s":%d`, o.Name, j[o.Name])
+	}
+	return append(text, '}'), nil
 }
 
 type jsonEquation struct {
@@ -95,31 +123,32 @@ type jsonReason struct {
 }
 
 // summary makes the JSON result of a run that gave a report, an error or both.
-func summary(r *ihcv1.Report, err error, id string, took time.Duration) jsonResult {
+func summary(e ending) jsonResult {
+	r := e.report
 	c := r.GetCounts()
 	model, params, _ := strings.Cut(r.GetModel(), " ")
-	s := jsonResult{RunID: r.GetRunId(), Status: statusCompleted, Model: model, ModelParameters: params,
+	s := jsonResult{RunID: r.GetRunId(), Status: run.Conclusion(r), Model: model, ModelParameters: params,
 		StartDate: r.GetRequest().GetStartDate(), EndDate: r.GetRequest().GetEndDate(),
-		Seconds:     took.Round(time.Millisecond).Seconds(),
-		Conversions: *conversionsJSON(c),
+		Seconds:     e.took.Round(time.Millisecond).Seconds(),
+		Conversions: conversionsJSON(c),
 		Touchpoints: c.GetTouchpoints(), Requests: r.GetRequests(), ReportRows: r.GetReportRows(),
 		IHC: jsonNumber(r.GetIhc()), IHCRevenue: jsonNumber(r.GetIhcRevenue()), Cost: jsonNumber(r.GetCost()), CSV: r.GetCsv(),
 		Reconciliation: []jsonEquation{}, Reasons: []jsonReason{}, Notes: append([]string{}, r.GetNotes()...)}
-	for _, e := range r.GetReconciliation() {
-		s.Reconciliation = append(s.Reconciliation, jsonEquation{e.GetName(), e.GetDescription(), jsonNumber(e.GetLeft()), jsonNumber(e.GetRight()), e.GetHolds()})
+	for _, q := range r.GetReconciliation() {
+		s.Reconciliation = append(s.Reconciliation, jsonEquation{q.GetName(), q.GetDescription(), jsonNumber(q.GetLeft()), jsonNumber(q.GetRight()), q.GetHolds()})
 	}
 	for _, x := range r.GetReasons() {
 		s.Reasons = append(s.Reasons, jsonReason{run.OutcomeName(x.GetKind()), x.GetReason(), x.GetConversions(), x.GetExampleConvId()})
 	}
-	switch {
-	case r == nil:
-		s.RunID, s.Status, s.Error = id, statusFailed, err.Error()
-		var stop *stoppedError
-		if errors.As(err, &stop) {
-			s.Status = stop.status
+	if e.err != nil {
+		s.Error = e.err.Error()
+	}
+	if r == nil {
+		s.RunID, s.Status = e.id, run.StatusFailed
+		var stop *ops.StateError
+		if errors.As(e.err, &stop) {
+			s.Status = stop.Status
 		}
-	case err != nil:
-		s.Status, s.Error = statusPartly, err.Error()
 	}
 	return s
 }
@@ -136,7 +165,8 @@ func jsonNumber(text string) json.Number {
 func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 	c := r.GetCounts()
-	if err := printChannels(w, r.GetCsv()); err == nil {
+	if r.GetTotal() != nil {
+		printChannels(w, r)
 		out("\n")
 	}
 	out("%s", conversionsText(c))
@@ -171,12 +201,9 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 // conversionsText says how many conversions ended how.
 func conversionsText(c *ihcv1.Counts) string {
 	text := fmt.Sprintf("%s conversions in range: %s attributed", human.Thousands(c.GetInRange()), human.Thousands(c.GetAttributed()))
-	for _, k := range []struct {
-		n    uint64
-		name string
-	}{{c.GetApproximated(), "approximated"}, {c.GetExcluded(), "excluded"}, {c.GetFailed(), "failed"}, {c.GetWithoutSessions(), "without sessions"}} {
-		if k.n > 0 {
-			text += fmt.Sprintf(", %s %s", human.Thousands(k.n), k.name)
+	for o, n := range run.Each(c) {
+		if n > 0 && o.Kind != ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED {
+			text += fmt.Sprintf(", %s %s", human.Thousands(n), o.Words)
 		}
 	}
 	return text
@@ -185,74 +212,32 @@ func conversionsText(c *ihcv1.Counts) string {
 // maxName is how many cells of a table a name may take.
 const maxName = 40
 
+// mostShown is how many channels are printed for people; all are in the CSV.
+const mostShown = 30
+
 // printChannels prints the report's totals by channel, as ratios of sums.
-func printChannels(w io.Writer, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err // of a stack on another machine
-	}
-	defer f.Close() //nolint:errcheck // only read
-	rows := csv.NewReader(f)
-	if _, err := rows.Read(); err != nil {
-		return err
-	}
-	type sum struct{ cost, ihc, revenue decimal.Decimal }
-	channels := map[string]*sum{}
-	total := &sum{}
-	first, last := "", ""
-	for {
-		row, err := rows.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return errkind.Environmentf("read %s: %w", path, err)
-		}
-		if channels[row[0]] == nil {
-			channels[row[0]] = &sum{}
-		}
-		if first == "" {
-			first = row[1]
-		}
-		last = row[1]
-		for _, s := range []*sum{channels[row[0]], total} {
-			for i, into := range []*decimal.Decimal{&s.cost, &s.ihc, &s.revenue} {
-				v, err := decimal.NewFromString(row[2+i])
-				if err != nil {
-					return errkind.Environmentf("read %s: %w", path, err)
-				}
-				*into = into.Add(v)
-			}
-		}
-	}
-	names := make([]string, 0, len(channels))
-	for name := range channels {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		if c := channels[b].revenue.Cmp(channels[a].revenue); c != 0 {
-			return c
-		}
-		return strings.Compare(a, b)
-	})
-	_, _ = fmt.Fprintf(w, "Channels, sessions from %s to %s\n\n", first, last)
+func printChannels(w io.Writer, r *ihcv1.Report) {
+	_, _ = fmt.Fprintf(w, "Channels, sessions from %s to %s\n\n", r.GetFirstDate(), r.GetLastDate())
 	table := [][]string{{"channel", "cost", "conversions (ihc)", "revenue (ihc)", "CPO", "ROAS"}}
-	line := func(name string, s *sum) {
-		ratio := func(a, b decimal.Decimal) string {
-			if b.IsZero() {
-				return "–"
-			}
-			return a.DivRound(b, 2).StringFixed(2)
-		}
-		table = append(table, []string{name, s.cost.StringFixed(2), s.ihc.StringFixed(2), s.revenue.StringFixed(2), ratio(s.cost, s.ihc), ratio(s.revenue, s.cost)})
+	line := func(name string, c *ihcv1.ChannelTotal) {
+		table = append(table, []string{name, cents(c.GetCost()), cents(c.GetIhc()), cents(c.GetIhcRevenue()), cents(c.GetCpo()), cents(c.GetRoas())})
 	}
-	for i, name := range names {
-		if i == 30 {
-			table = append(table, []string{fmt.Sprintf("(%d more)", len(names)-i)})
-			break
-		}
-		line(human.Cut(human.Printable(name), maxName), channels[name])
+	shown := r.GetChannels()[:min(len(r.GetChannels()), mostShown)]
+	for _, c := range shown {
+		line(human.Cut(human.Printable(c.GetChannel()), maxName), c)
 	}
-	line("total", total)
-	return human.Table(w, table)
+	if more := r.GetChannelCount() - uint64(len(shown)); more > 0 {
+		table = append(table, []string{fmt.Sprintf("(%d more)", more)})
+	}
+	line("total", r.GetTotal())
+	_ = human.Table(w, table)
+}
+
+// cents writes an exact decimal with two places, and a dash for none.
+func cents(exact string) string {
+	d, err := decimal.NewFromString(exact)
+	if err != nil {
+		return "–"
+	}
+	return d.StringFixed(2)
 }

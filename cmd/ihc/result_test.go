@@ -1,24 +1,80 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
+	"bytes"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/ops"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
+
+// What is printed comes with the report, wherever its files are.
+func TestReportOfAnotherMachineIsPrintedWhole(t *testing.T) {
+	t.Parallel()
+	r := &ihcv1.Report{Csv: "/on/another/machine.csv", FirstDate: "2023-09-01", LastDate: "2023-09-30", ChannelCount: 40,
+		Total:  &ihcv1.ChannelTotal{Cost: "12.345", Ihc: "2", IhcRevenue: "100", Cpo: "6.1725", Roas: "8.1004455245038477"},
+		Counts: &ihcv1.Counts{InRange: 5, Attributed: 2, Excluded: 1, WithoutSessions: 2}}
+	for i := range 35 {
+		r.Channels = append(r.Channels, &ihcv1.ChannelTotal{Channel: fmt.Sprintf("channel %d", i), Cost: "0", Ihc: "0.5", IhcRevenue: "1", Cpo: "0"})
+	}
+	var out bytes.Buffer
+	printReport(&out, r, time.Second)
+	text := strings.Join(strings.Fields(out.String()), " ")
+	require.Contains(t, text, "Channels, sessions from 2023-09-01 to 2023-09-30")
+	require.Contains(t, text, `channel 0 0.00 0.50 1.00 0.00 –`)
+	require.Contains(t, text, "channel 29 ")
+	require.NotContains(t, text, "channel 30")
+	require.Contains(t, text, "(10 more)")
+	require.Contains(t, text, "total 12.35 2.00 100.00 6.17 8.10")
+	require.Contains(t, text, "5 conversions in range: 2 attributed, 1 excluded, 2 without sessions")
+
+	out.Reset()
+	printReport(&out, &ihcv1.Report{}, time.Second)
+	require.NotContains(t, out.String(), "Channels", "of a reporter that added none up")
+}
+
+func TestConclusions(t *testing.T) {
+	t.Parallel()
+	broken := []*ihcv1.Equation{{Holds: true, Left: "1", Right: "1"}, {Description: "a = b", Left: "1", Right: "2"}}
+	for name, c := range map[string]struct {
+		end    ending
+		status run.Status
+		code   int
+		says   string
+	}{
+		"sound":        {ending{report: &ihcv1.Report{RunId: "a"}}, run.StatusCompleted, 0, ""},
+		"failures":     {ending{report: &ihcv1.Report{RunId: "a", Counts: &ihcv1.Counts{InRange: 2, Failed: 1}}}, run.StatusPartly, 1, "1 of 2 conversions failed"},
+		"unreconciled": {ending{report: &ihcv1.Report{RunId: "a", Reconciliation: broken}}, run.StatusUnreconciled, 1, "the reconciliation does not hold: a = b: 1 ≠ 2"},
+		"superseded": {ending{id: "a", err: &ops.StateError{Run: "a", Status: run.StatusSuperseded, Err: errors.New("changed")}},
+			run.StatusSuperseded, 1, "changed"},
+		"no stack": {ending{id: "a", err: errkind.Environmentf("away")}, run.StatusFailed, 3, "away"},
+	} {
+		var out bytes.Buffer
+		err := conclude(&out, c.end, true)
+		require.Equal(t, c.code, errkind.ExitCode(err), name)
+		r := decoded[jsonResult](t, out.String())
+		require.Equal(t, []any{"a", c.status}, []any{r.RunID, r.Status}, name)
+		require.Contains(t, r.Error, c.says, name)
+		require.Contains(t, out.String(), `"without_sessions": 0`, name)
+	}
+}
 
 func TestChannelTableIsStraightAndObeysNoName(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "channel_reporting.csv")
-	require.NoError(t, os.WriteFile(path, []byte("channel_name,date,cost,ihc,ihc_revenue,CPO,ROAS\n"+
-		"検索広告,2023-09-01,1,2,30,0.5,30\n"+
-		"検索広告,2023-09-02,1,1,10,1,10\n"+
-		"red \x1b[31m,2023-09-01,0,1,20,,\n"+
-		"campaign of the summer of 2023 in all of the south,2023-09-02,4,0,0,,0\n"), 0o600))
 	var b strings.Builder
-	require.NoError(t, printChannels(&b, path))
+	printChannels(&b, &ihcv1.Report{FirstDate: "2023-09-01", LastDate: "2023-09-02", ChannelCount: 3, Channels: []*ihcv1.ChannelTotal{
+		{Channel: "検索広告", Cost: "2", Ihc: "3", IhcRevenue: "40", Cpo: "0.6666666666666667", Roas: "20"},
+		{Channel: "red \x1b[31m", Cost: "0", Ihc: "1", IhcRevenue: "20", Cpo: "0"},
+		{Channel: "campaign of the summer of 2023 in all of the south", Cost: "4", Ihc: "0", IhcRevenue: "0", Roas: "0"},
+	}, Total: &ihcv1.ChannelTotal{Cost: "6", Ihc: "4", IhcRevenue: "60", Cpo: "1.5", Roas: "10"}})
 	require.Equal(t, `Channels, sessions from 2023-09-01 to 2023-09-02
 
                                     channel   cost   conversions (ihc)   revenue (ihc)    CPO    ROAS

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/stream"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -26,26 +24,20 @@ A run of "ihc run --data-dir" that is paused goes on with the same command.`,
 		Example: "  ihc resume 20230901-120128-abc --max-requests 500",
 		Args:    oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			start := time.Now()
+			start, ctx, id := time.Now(), cmd.Context(), args[0]
 			report, err := func() (*ihcv1.Report, error) {
-				client, done, err := f.connect(cmd.Context(), false)
+				client, done, err := f.connect(ctx, false)
 				if err != nil {
 					return nil, err
 				}
 				defer done()
-				r, err := findRun(cmd.Context(), client, args[0])
-				if err != nil {
+				runs := ops.New(client)
+				if err := runs.Resume(ctx, id, more); err != nil {
 					return nil, err
 				}
-				if r.Status != statusPaused {
-					return nil, errkind.Inputf("run %s is not paused (it is %s)", r.ID, r.Status)
-				}
-				if err := resumeRun(cmd.Context(), client, r.ID, more); err != nil {
-					return nil, err
-				}
-				return watch(cmd, client, r.ID)
+				return watch(ctx, runs, id, newProgress(cmd.ErrOrStderr()))
 			}()
-			return conclude(cmd, report, err, args[0], start, asJSON)
+			return conclude(cmd.OutOrStdout(), ending{id, report, err, time.Since(start)}, asJSON)
 		},
 	}
 	f.add(cmd)
@@ -53,13 +45,4 @@ A run of "ihc run --data-dir" that is paused goes on with the same command.`,
 	fs.Uint64Var(&more, "max-requests", 0, "most requests to send to the API from here on (0: as many as it takes)")
 	fs.BoolVar(&asJSON, "json", false, "print the result as one JSON object on standard output")
 	return cmd
-}
-
-func resumeRun(ctx context.Context, client *stream.Client, id string, more uint64) error {
-	err := client.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Resumed{
-		Resumed: &ihcv1.RunResumed{MaxRequests: more}}})
-	if err != nil {
-		return errkind.Environmentf("resume run %s: %w", id, err)
-	}
-	return nil
 }

@@ -2,90 +2,24 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime/pprof"
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
-	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
-	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/store/open"
 )
-
-// requestFlags are the flags that become fields of a run request.
-type requestFlags struct {
-	request                     ihcv1.RunRequest
-	redistribution, modelParams string
-}
-
-func (f *requestFlags) add(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	fs.StringVar(&f.request.StartDate, "start-date", "", "first `date` of the conversions, YYYY-MM-DD, UTC")
-	fs.StringVar(&f.request.EndDate, "end-date", "", "last `date` of the conversions, included")
-	f.addScoring(cmd)
-	fs.Uint32Var(&f.request.MaxSessions, "max-sessions", run.DefaultMaxSessions, "most sessions in a request; longer journeys are excluded")
-	fs.Uint32Var(&f.request.MaxJourneys, "max-journeys", run.DefaultMaxJourneys, "most journeys in a request")
-	fs.Uint32Var(&f.request.LookbackDays, "lookback-days", 0, "how many `days` before the conversion a session still counts (0: any)")
-	fs.BoolVar(&f.request.IncludeSimultaneous, "include-simultaneous", false, "let sessions at the very second of the conversion count")
-}
-
-// addScoring adds those that say how to score.
-func (f *requestFlags) addScoring(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	fs.StringVar(&f.request.Model, "model", "", "what scores: builtin or api (default: api if IHC_API_KEY is set, else builtin)")
-	fs.StringVar(&f.request.ConvTypeId, "conv-type-id", "", "conversion `type` the API was trained for (IHC_CONV_TYPE_ID)")
-	fs.StringVar(&f.redistribution, "redistribution", "", "JSON `file` with the API's redistribution_parameter")
-	fs.StringVar(&f.modelParams, "model-params", "", "JSON `file` with parameters of the built-in model")
-	fs.Uint64Var(&f.request.MaxRequests, "max-requests", 0, "most requests to send to the API before the run is paused (0: as many as it takes)")
-}
-
-// complete reads the files and returns the request as it is to be published.
-func (f *requestFlags) complete() (*ihcv1.RunRequest, error) {
-	if f.redistribution != "" {
-		data, err := readFile("--redistribution", f.redistribution)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := ihcmodel.ParseRedistribution(data); err != nil {
-			return nil, errkind.Inputf("--redistribution %s: %w", f.redistribution, err)
-		}
-		f.request.RedistributionParameter = &ihcv1.RedistributionParameter{}
-		if err := protojson.Unmarshal(data, f.request.GetRedistributionParameter()); err != nil {
-			return nil, errkind.Inputf("--redistribution %s: %w", f.redistribution, err)
-		}
-	}
-	if f.modelParams != "" {
-		data, err := readFile("--model-params", f.modelParams)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := ihcmodel.ParseParams(data); err != nil {
-			return nil, errkind.Inputf("--model-params %s: %w", f.modelParams, err)
-		}
-		f.request.ModelParams = string(data)
-	}
-	return run.Complete(&f.request)
-}
-
-func readFile(flag, path string) ([]byte, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, errkind.Inputf("%s: %w", flag, err)
-	}
-	return data, nil
-}
 
 // runFlags are the flags of `ihc run`.
 type runFlags struct {
@@ -97,6 +31,8 @@ type runFlags struct {
 	rate             float64
 	json, verbose    bool
 	profile          string
+
+	changed func(flag string) bool // whether a flag was given
 }
 
 func newRunCmd() *cobra.Command {
@@ -117,11 +53,14 @@ and its run is followed to the end.`,
   IHC_API_KEY=… ihc run --db shop.db --conv-type-id my_type --max-sessions 3000
   ihc run --nats nats://127.0.0.1:4222 --start-date 2023-09-01`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
 	}
 	f.requestFlags.add(cmd)
 	f.natsFlags.add(cmd)
 	fs := cmd.Flags()
+	f.changed = fs.Changed
 	fs.StringVar(&f.db, "db", "", "SQLite database `file`")
 	fs.StringVar(&f.out, "out", ".", "`directory` for the report's files")
 	fs.StringVar(&f.dataDir, "data-dir", "", "`directory` to keep the streams in, so that an interrupted run goes on (default: a temporary one)")
@@ -136,7 +75,7 @@ and its run is followed to the end.`,
 	return cmd
 }
 
-func (f *runFlags) run(cmd *cobra.Command) error {
+func (f *runFlags) run(ctx context.Context, out, say io.Writer) error {
 	start := time.Now()
 	if f.profile != "" {
 		file, err := os.Create(f.profile)
@@ -149,88 +88,84 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	report, err := f.execute(cmd)
-	return conclude(cmd, report, err, f.request.GetRunId(), start, f.json)
+	id, report, err := f.execute(ctx, say)
+	return conclude(out, ending{id, report, err, time.Since(start)}, f.json)
 }
 
-// conclude prints how a run ended, for people or as JSON, and returns what the
-// exit code follows from.
-func conclude(cmd *cobra.Command, report *ihcv1.Report, err error, id string, start time.Time, asJSON bool) error {
-	if err != nil && !asJSON {
-		return err
-	}
-	if err == nil {
-		err = verdict(report)
-	}
-	if !asJSON {
-		printReport(cmd.OutOrStdout(), report, time.Since(start))
-		return err
-	}
-	return errors.Join(err, printJSON(cmd.OutOrStdout(), summary(report, err, id, time.Since(start))))
-}
-
-func (f *runFlags) execute(cmd *cobra.Command) (*ihcv1.Report, error) {
+// execute runs here or on a running stack, and returns the run's id, if it came
+// that far, and its report or what kept it from having one.
+func (f *runFlags) execute(ctx context.Context, say io.Writer) (id string, report *ihcv1.Report, err error) {
 	req, err := f.complete()
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	remote := f.url(f.db == "")
 	switch {
 	case f.db != "" && remote != "":
-		return nil, errkind.Inputf("--db runs here and --nats on a running stack: give one of them")
+		return "", nil, errkind.Inputf("--db runs here and --nats on a running stack: give one of them")
 	case remote != "":
 		for _, local := range []string{"out", "data-dir", "api-url", "payloads", "concurrency", "request-rate"} {
-			if cmd.Flags().Changed(local) {
-				return nil, errkind.Inputf("--%s is a setting of the stack that --nats names, not of one run", local)
+			if f.changed(local) {
+				return "", nil, errkind.Inputf("--%s is a setting of the stack that --nats names, not of one run", local)
 			}
 		}
-		return f.remote(cmd, req)
+		return f.remote(ctx, say, req)
 	case f.db == "":
-		return nil, errkind.Inputf("name a database with --db FILE, or a running stack with --nats URL")
+		return "", nil, errkind.Inputf("name a database with --db FILE, or a running stack with --nats URL")
 	}
-	if err := open.Database(f.db).Check(cmd.Context()); err != nil {
-		return nil, err // told before anything else is said or begun
+	if err := open.Database(f.db).Check(ctx); err != nil {
+		return "", nil, err // told before anything else is said or begun
 	}
-	config, err := f.attributor(cmd, req)
+	config, err := f.attributor()
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	report, err := runLocally(cmd.Context(), cmd, localRun{
-		request: req, config: config, db: f.db, out: f.out, dataDir: f.dataDir, log: quietLog(f.verbose), progress: newProgress(cmd.ErrOrStderr()),
-	})
-	f.request.RunId = req.GetRunId() // a run that failed has its id all the same
-	return report, err
+	if err := chooseModel(ctx, say, &config, req); err != nil {
+		return "", nil, err
+	}
+	return localRun{request: req, config: config, db: f.db, out: f.out, dataDir: f.dataDir,
+		log: quietLog(f.verbose), say: say, progress: newProgress(say)}.do(ctx)
 }
 
 // attributor returns the scoring settings: flags before the environment.
-func (f *runFlags) attributor(cmd *cobra.Command, req *ihcv1.RunRequest) (attributor.Config, error) {
+func (f *runFlags) attributor() (attributor.Config, error) {
 	c, err := service.FromEnv[attributor.Config]()
 	if err != nil {
 		return c, err
 	}
-	changed := cmd.Flags().Changed
-	if changed("api-url") {
+	if f.changed("api-url") {
 		c.APIURL = f.apiURL
 	}
-	if changed("concurrency") {
+	if f.changed("concurrency") {
 		c.Workers = f.concurrency
 	}
-	if changed("request-rate") {
+	if f.changed("request-rate") {
 		c.Rate = f.rate
 	}
-	if changed("payloads") {
+	if f.changed("payloads") {
 		c.Payloads = f.payloads
 	}
-	if err := c.Validate(); err != nil {
-		return c, err
+	return c, c.Validate()
+}
+
+// remote publishes the request to a running stack and follows its run.
+func (f *runFlags) remote(ctx context.Context, say io.Writer, req *ihcv1.RunRequest) (id string, report *ihcv1.Report, err error) {
+	client, done, err := f.connect(ctx, f.verbose)
+	if err != nil {
+		return "", nil, err
 	}
-	err = chooseModel(cmd.Context(), cmd, &c, req)
-	return c, err
+	defer done()
+	runs := ops.New(client)
+	if id, err = runs.Start(ctx, req); err != nil {
+		return id, nil, err
+	}
+	report, err = watch(ctx, runs, id, newProgress(say))
+	return id, report, err
 }
 
 // chooseModel settles what scores the run, says so in one line, and finds out
 // what would keep it from scoring before anything is begun.
-func chooseModel(ctx context.Context, cmd *cobra.Command, c *attributor.Config, req *ihcv1.RunRequest) error {
+func chooseModel(ctx context.Context, say io.Writer, c *attributor.Config, req *ihcv1.RunRequest) error {
 	why := ""
 	if req.GetModel() == "" {
 		req.Model = c.DefaultModel()
@@ -244,7 +179,7 @@ func chooseModel(ctx context.Context, cmd *cobra.Command, c *attributor.Config, 
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "scoring with the built-in model, parameters %q%s\n", params.Name, why)
+		_, _ = fmt.Fprintf(say, "scoring with the built-in model, parameters %q%s\n", params.Name, why)
 		return nil
 	}
 	switch {
@@ -261,124 +196,8 @@ func chooseModel(ctx context.Context, cmd *cobra.Command, c *attributor.Config, 
 	if err := client.Ping(ctx); err != nil {
 		return errkind.Environmentf("cannot reach the IHC API at %s: %w", c.APIURL, err)
 	}
-	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "scoring with the IHC API at %s%s\n", c.APIURL, why)
+	_, _ = fmt.Fprintf(say, "scoring with the IHC API at %s%s\n", c.APIURL, why)
 	return nil
-}
-
-// localRun is one run on an embedded server.
-type localRun struct {
-	request          *ihcv1.RunRequest
-	config           attributor.Config
-	db, out, dataDir string
-	log              *slog.Logger
-	progress         *progress
-}
-
-func runLocally(ctx context.Context, cmd *cobra.Command, l localRun) (*ihcv1.Report, error) {
-	for _, p := range []*string{&l.out, &l.db} {
-		abs, err := filepath.Abs(*p)
-		if err != nil {
-			return nil, err
-		}
-		*p = abs
-	}
-	if err := makeWritable(l.out); err != nil {
-		return nil, err
-	}
-	dir, done, err := dataDir(l.dataDir)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	p := &pipeline{Database: l.db, Out: l.out, Dir: dir, Keep: l.dataDir != "", Attributor: l.config, Log: l.log}
-	running, client, err := p.start(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer p.stop()
-	id, err := l.resume(running, cmd, client)
-	if err != nil {
-		return nil, err
-	}
-	if id == "" {
-		id = newRunID()
-		l.request.RunId = id
-		if err := client.PublishRequest(running, l.request); err != nil {
-			return nil, err
-		}
-	}
-	l.request.RunId = id
-	report, err := follow(running, client, id, l.progress)
-	if cause := context.Cause(running); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
-		return nil, cause // a service gave up
-	}
-	var stop *stoppedError
-	if errors.As(err, &stop) && stop.status == statusPaused {
-		if l.dataDir != "" {
-			return nil, &stoppedError{statusPaused, fmt.Errorf("%w; the same command goes on with run %s", errSpent, id)}
-		}
-		return nil, &stoppedError{statusPaused, fmt.Errorf("%w; with --data-dir a run can go on later", errSpent)}
-	}
-	if err != nil && ctx.Err() != nil {
-		if l.dataDir != "" {
-			return nil, fmt.Errorf("interrupted; the same command goes on with run %s", id)
-		}
-		return nil, errors.New("interrupted; with --data-dir a run can go on later")
-	}
-	return report, err
-}
-
-// resume returns the id of an unfinished run that a kept data directory holds,
-// "" if there is none. One with other settings is an input fault, since two
-// runs that nobody asked for at once would write over each other.
-func (l *localRun) resume(ctx context.Context, cmd *cobra.Command, client *stream.Client) (string, error) {
-	if l.dataDir == "" {
-		return "", nil
-	}
-	runs, err := listRuns(ctx, client, "*")
-	if err != nil {
-		return "", err
-	}
-	for _, r := range runs {
-		if r.Ended() || r.Request == nil {
-			continue
-		}
-		if !run.Same(r.Request, l.request) {
-			return "", errkind.Inputf("data directory %s holds run %s, unfinished and with other settings (%s): finish it with those, or use another --data-dir",
-				l.dataDir, r.ID, run.Describe(r.Request))
-		}
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "going on with run %s\n", r.ID)
-		return r.ID, l.renew(ctx, client, r)
-	}
-	return "", nil
-}
-
-// renew gives a run that goes on the budget of requests that is asked for now,
-// if it has used its own up or that was another.
-func (l *localRun) renew(ctx context.Context, client *stream.Client, r *runState) error {
-	was, now := r.MaxRequests, l.request.GetMaxRequests()
-	switch {
-	case r.Status == statusPaused, r.Request.GetMaxRequests() > 0 && was != now:
-		return resumeRun(ctx, client, r.ID, now)
-	case was != now:
-		return errkind.Inputf("run %s was begun without --max-requests: let it finish without, or use another --data-dir", r.ID)
-	}
-	return nil
-}
-
-// remote publishes the request to a running stack and follows its run.
-func (f *runFlags) remote(cmd *cobra.Command, req *ihcv1.RunRequest) (*ihcv1.Report, error) {
-	client, closeClient, err := f.connect(cmd.Context(), f.verbose)
-	if err != nil {
-		return nil, err
-	}
-	defer closeClient()
-	req.RunId = newRunID()
-	f.request.RunId = req.GetRunId()
-	if err := client.PublishRequest(cmd.Context(), req); err != nil {
-		return nil, err
-	}
-	return watch(cmd, client, req.GetRunId())
 }
 
 // quietLog logs to standard error: everything when asked to, else what a

@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"iter"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -24,7 +26,9 @@ func newRunsCmd() *cobra.Command {
 with its state, its conversions and how long it took.
 
 A run is "requested" until the extractor has checked the data, then "running",
-and ends as "completed", "completed_with_failures", "failed" or "cancelled".
+and ends as "completed", "completed_with_failures", "completed_unreconciled"
+(an equation of the proof does not hold), "failed", "cancelled" or "superseded"
+(its source changed while it was interrupted, and another run took its place).
 It is "paused" when its budget of requests is used up (see "ihc resume"), and
 "stuck" when a message of it is among the dead letters (see "ihc dead").`,
 		Example: "  ihc runs\n  ihc runs --json | jq '.[-1].status'",
@@ -35,14 +39,14 @@ It is "paused" when its budget of requests is used up (see "ihc resume"), and
 				return err
 			}
 			defer done()
-			runs, err := listRuns(cmd.Context(), client, "*")
+			runs, err := ops.New(client).List(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if asJSON {
 				all := make([]jsonRun, len(runs))
-				for i, r := range runs {
-					all[i] = r.json()
+				for i, s := range runs {
+					all[i] = runJSON(s)
 				}
 				return printJSON(cmd.OutOrStdout(), all)
 			}
@@ -54,47 +58,48 @@ It is "paused" when its budget of requests is used up (see "ihc resume"), and
 	return cmd
 }
 
-func printRuns(w io.Writer, runs []*runState) error {
+func printRuns(w io.Writer, runs []*run.State) error {
 	if len(runs) == 0 {
 		_, err := fmt.Fprintln(w, "no runs yet")
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "RUN\tSTATE\tIN RANGE\tATTRIBUTED\tFAILED\tSTARTED\tTOOK\tABOUT")
-	for _, r := range runs {
+	for _, s := range runs {
 		numbers := "\t\t"
-		if c := r.Counts; c != nil {
-			attributed, failed := human.Thousands(c.GetAttributed()), human.Thousands(c.GetFailed())
-			if r.Report == nil { // the extractor's counts, of what is to be scored
-				attributed, failed = "", ""
-			}
-			numbers = human.Thousands(c.GetInRange()) + "\t" + attributed + "\t" + failed
+		if c, plan := s.Counts, s.Planned.GetCounts(); c != nil {
+			numbers = human.Thousands(c.GetInRange()) + "\t" + human.Thousands(c.GetAttributed()) + "\t" + human.Thousands(c.GetFailed())
+		} else if plan != nil {
+			numbers = human.Thousands(plan.GetInRange()) + "\t\t"
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Status, numbers, r.Started.Format(time.DateTime), human.Duration(r.Took()), r.about())
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.Status(), numbers, s.Started.Format(time.DateTime), human.Duration(s.Took(time.Now())), about(s))
 	}
 	return t.Flush()
 }
 
 // what says in a few words what the run is.
-func (r *runState) what() string {
-	switch of := r.Request.GetReplayOf(); {
-	case r.Request == nil:
+func what(s *run.State) string {
+	switch of := s.Request.GetReplayOf(); {
+	case s.Request == nil:
 		return "a request that cannot be read"
 	case of != "":
-		return fmt.Sprintf("replay of %s from %s", of, r.Request.GetReplayFrom())
+		return fmt.Sprintf("replay of %s from %s", of, s.Request.GetReplayFrom())
 	default:
-		return run.Describe(r.Request)
+		return run.Describe(s.Request)
 	}
 }
 
 // about says what the run is and what is the matter with it.
-func (r *runState) about() string {
-	text := r.what()
-	if r.Dead > 0 && !r.Ended() {
-		text += fmt.Sprintf("; %d dead letters", r.Dead)
+func about(s *run.State) string {
+	text := what(s)
+	if s.Status() == run.StatusStuck {
+		text += fmt.Sprintf("; %d dead letters", s.DeadLetters)
 	}
-	if r.Reason != "" {
-		text += "; " + r.Reason
+	if s.Reason != "" {
+		text += "; " + s.Reason
+	}
+	if by := s.SupersededBy(); by != "" {
+		text += "; superseded by " + by
 	}
 	return text
 }
@@ -102,54 +107,56 @@ func (r *runState) about() string {
 // jsonRun is a run as `ihc runs --json` and `ihc status --json` have it. Fields
 // that are not known yet are null or absent.
 type jsonRun struct {
-	RunID       string           `json:"run_id"`
-	Status      string           `json:"status"`
-	Model       string           `json:"model,omitempty"`
-	StartDate   string           `json:"start_date,omitempty"`
-	EndDate     string           `json:"end_date,omitempty"`
-	ReplayOf    string           `json:"replay_of,omitempty"`
-	ReplayFrom  string           `json:"replay_from,omitempty"`
-	Started     time.Time        `json:"started"`
-	Ended       *time.Time       `json:"ended"`
-	Seconds     float64          `json:"seconds"`
-	Conversions *jsonConversions `json:"conversions"`
-	Touchpoints uint64           `json:"touchpoints"`
-	Requests    uint64           `json:"requests"`
-	MaxRequests uint64           `json:"max_requests,omitempty"`
-	DeadLetters int              `json:"dead_letters"`
-	Reason      string           `json:"reason,omitempty"`
+	RunID        string          `json:"run_id"`
+	Status       run.Status      `json:"status"`
+	Phase        run.Phase       `json:"phase,omitempty"`
+	Model        string          `json:"model,omitempty"`
+	StartDate    string          `json:"start_date,omitempty"`
+	EndDate      string          `json:"end_date,omitempty"`
+	ReplayOf     string          `json:"replay_of,omitempty"`
+	ReplayFrom   string          `json:"replay_from,omitempty"`
+	SupersededBy string          `json:"superseded_by,omitempty"`
+	Started      time.Time       `json:"started"`
+	Ended        *time.Time      `json:"ended"`
+	Seconds      float64         `json:"seconds"`
+	Planned      *jsonPlan       `json:"planned,omitempty"`
+	Written      uint64          `json:"written"` // conversions whose outcome is in the database
+	Conversions  jsonConversions `json:"conversions"`
+	Touchpoints  uint64          `json:"touchpoints"`
+	Requests     uint64          `json:"requests"`
+	MaxRequests  uint64          `json:"max_requests,omitempty"`
+	DeadLetters  int             `json:"dead_letters"`
+	Reason       string          `json:"reason,omitempty"`
 
 	// Of status alone.
-	Chunks *jsonChunks          `json:"chunks,omitempty"`
-	Stages map[string]jsonStage `json:"stages,omitempty"`
-	Failed *[]jsonFailed        `json:"failed,omitempty"`
+	Chunks *jsonChunks             `json:"chunks,omitempty"`
+	Stages map[string]jsonStage    `json:"stages,omitempty"`
+	Failed *[]ops.FailedConversion `json:"failed,omitempty"`
 }
 
-func (r *runState) json() jsonRun {
-	c := r.Counts
-	j := jsonRun{RunID: r.ID, Status: r.Status, Model: r.model(), StartDate: r.Request.GetStartDate(), EndDate: r.Request.GetEndDate(),
-		ReplayOf: r.Request.GetReplayOf(), ReplayFrom: r.Request.GetReplayFrom(), Started: r.Started,
-		Seconds: r.Took().Round(time.Millisecond).Seconds(), Touchpoints: c.GetTouchpoints(), Requests: r.Report.GetRequests(),
-		MaxRequests: r.MaxRequests, DeadLetters: r.Dead, Reason: r.Reason}
-	if r.Ended() {
-		j.Ended = &r.Last
+// jsonPlan is what a run has to do, once everything is extracted.
+type jsonPlan struct {
+	Conversions uint64 `json:"conversions"` // in range
+	ToScore     uint64 `json:"to_score"`    // of them
+	Touchpoints uint64 `json:"touchpoints"` // of those to be scored
+	Chunks      uint32 `json:"chunks"`
+}
+
+func runJSON(s *run.State) jsonRun {
+	j := jsonRun{RunID: s.ID, Status: s.Status(), Phase: s.Phase(), Model: s.Model(), StartDate: s.Request.GetStartDate(), EndDate: s.Request.GetEndDate(),
+		ReplayOf: s.Request.GetReplayOf(), ReplayFrom: s.Request.GetReplayFrom(), SupersededBy: s.SupersededBy(), Started: s.Started,
+		Seconds: s.Took(time.Now()).Round(time.Millisecond).Seconds(), Written: s.Done().Conversions, Touchpoints: s.Counts.GetTouchpoints(),
+		Requests: s.Done().Requests, MaxRequests: s.MaxRequests, DeadLetters: s.DeadLetters, Reason: s.Reason}
+	if !s.Ended.IsZero() {
+		j.Ended = &s.Ended
 	}
-	if c != nil {
-		j.Conversions = conversionsJSON(c)
+	if c := s.Planned.GetCounts(); c != nil {
+		j.Planned = &jsonPlan{c.GetInRange(), c.GetAttributed(), c.GetTouchpoints(), s.Planned.GetChunks()}
+	}
+	if s.Counts != nil {
+		j.Conversions = conversionsJSON(s.Counts)
 	}
 	return j
-}
-
-func conversionsJSON(c *ihcv1.Counts) *jsonConversions {
-	return &jsonConversions{c.GetInRange(), c.GetAttributed(), c.GetApproximated(), c.GetExcluded(), c.GetFailed(), c.GetWithoutSessions()}
-}
-
-// model returns what scored the run or, before that is known, what it asks for.
-func (r *runState) model() string {
-	if m := r.Report.GetModel(); m != "" {
-		return m
-	}
-	return r.Request.GetModel()
 }
 
 // jsonChunks is how many chunks a run has, 0 while that is not known, and how
@@ -167,12 +174,25 @@ type jsonStage struct {
 	Waiting     string `json:"waiting,omitempty"`
 }
 
-func stagesJSON(stages map[string]*ihcv1.Progress) map[string]jsonStage {
-	all := map[string]jsonStage{}
-	for _, name := range []string{stream.StageExtractor, stream.StageAttributor, stream.StageWriter} {
-		if p := stages[name]; p != nil {
-			all[name] = jsonStage{p.GetConversions(), p.GetRequests(), p.GetRetries(), p.GetWaiting()}
+// stagesOf yields the stages that have told something, in their order, by their
+// names.
+func stagesOf(p run.Progress) iter.Seq2[string, *ihcv1.Progress] {
+	return func(yield func(string, *ihcv1.Progress) bool) {
+		for _, stage := range []struct {
+			name string
+			told *ihcv1.Progress
+		}{{stream.StageExtractor, p.Extractor}, {stream.StageAttributor, p.Attributor}, {stream.StageWriter, p.Writer}} {
+			if stage.told != nil && !yield(stage.name, stage.told) {
+				return
+			}
 		}
+	}
+}
+
+func stagesJSON(p run.Progress) map[string]jsonStage {
+	all := map[string]jsonStage{}
+	for name, p := range stagesOf(p) {
+		all[name] = jsonStage{p.GetConversions(), p.GetRequests(), p.GetRetries(), p.GetWaiting()}
 	}
 	return all
 }

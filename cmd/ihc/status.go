@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -14,7 +12,8 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
-	"github.com/ihc-pipeline/ihc/internal/stream"
+	"github.com/ihc-pipeline/ihc/internal/ops"
+	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -35,7 +34,9 @@ lists every conversion that failed, with the reason; they are read from the
 stored results, so the database is not needed.`,
 		Example: "  ihc status 20230901-120128-abc --watch\n  ihc status 20230901-120128-abc --failed",
 		Args:    oneRun,
-		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0])
+		},
 	}
 	f.add(cmd)
 	fs := cmd.Flags()
@@ -52,8 +53,7 @@ func oneRun(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (f *statusFlags) run(cmd *cobra.Command, id string) error {
-	ctx, out := cmd.Context(), cmd.OutOrStdout()
+func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) error {
 	if f.watch && f.dir != "" {
 		return errkind.Inputf("nothing runs on --data-dir, so there is nothing to --watch")
 	}
@@ -62,159 +62,121 @@ func (f *statusFlags) run(cmd *cobra.Command, id string) error {
 		return err
 	}
 	defer done()
-	r, err := findRun(ctx, client, id)
+	runs := ops.New(client)
+	s, err := runs.Get(ctx, id)
 	if err != nil {
 		return err
 	}
-	var ending error // what the exit code of a watch follows from
+	var end error // what the exit code of a watch follows from
 	if f.watch {
 		var report *ihcv1.Report
-		if report, ending = watch(cmd, client, id); ending == nil {
-			ending = verdict(report)
+		if report, end = watch(ctx, runs, id, newProgress(say)); end == nil {
+			end = verdict(report)
 		}
 		if ctx.Err() != nil {
-			return ending
+			return end
 		}
-		if r, err = findRun(ctx, client, id); err != nil {
+		if s, err = runs.Get(ctx, id); err != nil {
 			return err
 		}
 	}
-	var failed []jsonFailed
+	var failed []ops.FailedConversion
 	if f.failed {
-		if failed, err = failedConversions(ctx, client, r); err != nil {
+		if failed, err = runs.Failed(ctx, s); err != nil {
 			return err
 		}
-	}
-	stages, err := client.Progress(ctx, id)
-	if err != nil {
-		return errkind.Environmentf("progress of run %s: %w", id, err)
-	}
-	chunks := jsonChunks{Total: r.Chunks}
-	if chunks.Scored, err = client.ScoredChunks(ctx, cmp.Or(r.ResultsRun, id)); err != nil {
-		return err
 	}
 	if f.json {
-		j := r.json()
-		j.Stages, j.Chunks = stagesJSON(stages), &chunks
+		j := runJSON(s)
+		j.Stages, j.Chunks = stagesJSON(s.Progress), &jsonChunks{s.Planned.GetChunks(), s.Progress.ScoredChunks}
 		if f.failed {
 			j.Failed = &failed
 		}
-		return errors.Join(ending, printJSON(out, j))
+		return errors.Join(end, printJSON(out, j))
 	}
-	printStatus(out, r, stages, chunks)
+	printStatus(out, s)
 	if f.failed {
 		printFailed(out, failed)
 	}
-	return ending
+	return end
 }
 
-// watch follows a run of a running stack to its end.
-func watch(cmd *cobra.Command, client *stream.Client, id string) (*ihcv1.Report, error) {
-	report, err := follow(cmd.Context(), client, id, newProgress(cmd.ErrOrStderr()))
-	if err != nil && cmd.Context().Err() != nil {
-		return nil, fmt.Errorf("no longer watching; run %s goes on: see it with `ihc status %s --watch`, end it with `ihc cancel %s`", id, id, id)
-	}
-	return report, err
-}
-
-func printStatus(w io.Writer, r *runState, stages map[string]*ihcv1.Progress, chunks jsonChunks) {
+func printStatus(w io.Writer, s *run.State) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
-	line("run", "%s", r.ID)
-	line("state", "%s", r.Status)
-	if r.Reason != "" {
-		line("reason", "%s", r.Reason)
+	line("run", "%s", s.ID)
+	state := string(s.Status())
+	if p := s.Phase(); p != "" {
+		state += ", " + string(p)
 	}
-	line("about", "%s", r.what())
-	if m := r.model(); m != "" {
+	line("state", "%s", state)
+	if s.Reason != "" {
+		line("reason", "%s", s.Reason)
+	}
+	line("about", "%s", what(s))
+	if m := s.Model(); m != "" {
 		line("model", "%s", m)
 	}
-	line("started", "%s UTC", r.Started.Format(time.DateTime))
-	line("took", "%s", human.Duration(r.Took()))
-	switch c := r.Counts; {
-	case r.Report != nil:
-		line("result", "%s", conversionsText(c))
-		line("touchpoints", "%s", human.Thousands(c.GetTouchpoints()))
-		line("requests", "%s", human.Thousands(r.Report.GetRequests()))
-	case c != nil:
-		line("result so far", "%s conversions in range, %s of them to be scored, with %s touchpoints", human.Thousands(c.GetInRange()), human.Thousands(c.GetAttributed()), human.Thousands(c.GetTouchpoints()))
+	line("started", "%s UTC", s.Started.Format(time.DateTime))
+	line("took", "%s", human.Duration(s.Took(time.Now())))
+	switch plan := s.Planned.GetCounts(); {
+	case s.Counts != nil:
+		line("result", "%s", conversionsText(s.Counts))
+		line("touchpoints", "%s", human.Thousands(s.Counts.GetTouchpoints()))
+		line("requests", "%s", human.Thousands(s.Done().Requests))
+	case plan != nil:
+		line("planned", "%s conversions in range, %s of them to be scored, with %s touchpoints", human.Thousands(plan.GetInRange()), human.Thousands(plan.GetAttributed()), human.Thousands(plan.GetTouchpoints()))
 	}
-	if !r.Ended() {
-		if chunks.Total > 0 {
-			line("chunks", "%s of %s scored", human.Thousands(min(chunks.Scored, uint64(chunks.Total))), human.Thousands(chunks.Total))
-		}
-		for _, name := range []string{stream.StageExtractor, stream.StageAttributor, stream.StageWriter} {
-			p := stages[name]
-			if p == nil {
-				continue
-			}
-			text := human.Thousands(p.GetConversions()) + " conversions"
-			if p.GetRequests() > 0 || p.GetRetries() > 0 {
-				text += fmt.Sprintf(", %s requests answered, %s tried again", human.Thousands(p.GetRequests()), human.Thousands(p.GetRetries()))
-			}
-			if p.GetWaiting() != "" {
-				text += "; waiting: " + p.GetWaiting()
-			}
-			line(name, "%s", text)
-		}
+	if !s.Status().Ended() {
+		printStages(line, s)
 	}
-	switch r.Status {
-	case statusPaused:
-		line("next", "`ihc resume %s` lets it go on", r.ID)
-	case statusStuck:
-		line("dead letters", "%d", r.Dead)
-		line("next", "`ihc dead ls --run %s` shows what is in the way", r.ID)
-	case statusPartly:
-		line("next", "`ihc status %s --failed` lists the conversions that failed", r.ID)
+	if next := nextStep(s); next != "" {
+		line("next", "%s", next)
 	}
 	_ = t.Flush()
 }
 
-// jsonFailed is a conversion that failed.
-type jsonFailed struct {
-	Conversion string `json:"conv_id"`
-	Chunk      uint32 `json:"chunk"`
-	Sessions   uint64 `json:"sessions"`
-	Reason     string `json:"reason"`
+// printStages prints how far each stage is with a run that has not ended.
+func printStages(line func(name, format string, args ...any), s *run.State) {
+	if total := s.Planned.GetChunks(); total > 0 {
+		line("chunks", "%s of %s scored", human.Thousands(s.Progress.ScoredChunks), human.Thousands(total))
+	}
+	for name, p := range stagesOf(s.Progress) {
+		text := human.Thousands(p.GetConversions()) + " conversions"
+		if p.GetRequests() > 0 || p.GetRetries() > 0 {
+			text += fmt.Sprintf(", %s requests answered, %s tried again", human.Thousands(p.GetRequests()), human.Thousands(p.GetRetries()))
+		}
+		if p.GetWaiting() != "" {
+			text += "; waiting: " + p.GetWaiting()
+		}
+		line(name, "%s", text)
+	}
+	if s.DeadLetters > 0 {
+		line("dead letters", "%d", s.DeadLetters)
+	}
 }
 
-// failedConversions reads from a run's stored results which conversions failed,
-// in the order of their chunks.
-func failedConversions(ctx context.Context, client *stream.Client, r *runState) ([]jsonFailed, error) {
-	type answer struct {
-		revision uint32
-		failed   []jsonFailed
+// nextStep says what somebody may want to do about a run, "" for nothing.
+func nextStep(s *run.State) string {
+	switch s.Status() {
+	case run.StatusPaused:
+		return fmt.Sprintf("`ihc resume %s` lets it go on", s.ID)
+	case run.StatusStuck:
+		return fmt.Sprintf("`ihc dead ls --run %s` shows what is in the way", s.ID)
+	case run.StatusPartly:
+		return fmt.Sprintf("`ihc status %s --failed` lists the conversions that failed", s.ID)
+	case run.StatusUnreconciled:
+		return "do not use the numbers; reconciliation.json beside the report says which equation does not hold"
+	case run.StatusSuperseded:
+		return fmt.Sprintf("`ihc status %s` shows the run that took its place", s.SupersededBy())
+	default:
+		return ""
 	}
-	chunks := map[uint32]answer{}
-	err := client.EachResult(ctx, cmp.Or(r.ResultsRun, r.ID), func(result *ihcv1.AttributionResult) error {
-		if was, ok := chunks[result.GetChunk()]; ok && was.revision >= result.GetRevision() {
-			return nil // as the writer decides
-		}
-		a := answer{revision: result.GetRevision()}
-		for _, o := range result.GetOutcomes() {
-			if o.GetKind() == ihcv1.OutcomeKind_OUTCOME_KIND_FAILED {
-				a.failed = append(a.failed, jsonFailed{o.GetConvId(), result.GetChunk(), o.GetSessions(), o.GetReason()})
-			}
-		}
-		chunks[result.GetChunk()] = a
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	failed := []jsonFailed{}
-	for _, a := range chunks {
-		failed = append(failed, a.failed...)
-	}
-	slices.SortStableFunc(failed, func(a, b jsonFailed) int {
-		return cmp.Or(cmp.Compare(a.Chunk, b.Chunk), cmp.Compare(a.Conversion, b.Conversion))
-	})
-	return failed, nil
 }
 
-func printFailed(w io.Writer, failed []jsonFailed) {
+func printFailed(w io.Writer, failed []ops.FailedConversion) {
 	if len(failed) == 0 {
 		_, _ = fmt.Fprintln(w, "\nno conversion failed in the results stored so far")
 		return

@@ -95,6 +95,10 @@ type Findings struct {
 	FirstConversion string `json:"first_conversion,omitempty"`
 	LastConversion  string `json:"last_conversion,omitempty"`
 
+	// Digest is one of the columns the pipeline reads, of all rows of the source
+	// tables, whatever order they are in: it changes when they do.
+	Digest string `json:"-"`
+
 	// List is ordered, see [Findings.Order]: errors, warnings, notes; then by table and column.
 	List []Finding `json:"findings"`
 }

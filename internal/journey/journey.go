@@ -35,6 +35,8 @@ type Journey struct {
 	Sessions []Session
 	// Count is how many sessions the journey has.
 	Count int
+	// Fingerprint is what [Fingerprints.Of] gave, where somebody asked.
+	Fingerprint []byte
 }
 
 // Options say which conversions are read and which sessions belong to them.

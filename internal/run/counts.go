@@ -3,6 +3,8 @@ package run
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -11,29 +13,95 @@ import (
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
+// Outcome is one way in which a conversion in a run's range can end. A new one
+// is a kind and a field of Counts in run.proto, and one line in the table of
+// [Outcomes].
+type Outcome struct {
+	Kind ihcv1.OutcomeKind
+	// Name is its name in JSON, tables and metrics; Words is its name for people.
+	Name, Words string
+	// Attributed says that such conversions have rows in
+	// attribution_customer_journey, so that their sessions are touchpoints.
+	Attributed bool
+
+	field func(*ihcv1.Counts) *uint64
+}
+
+var outcomes = []Outcome{
+	outcome(ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED, true, func(c *ihcv1.Counts) *uint64 { return &c.Attributed }),
+	outcome(ihcv1.OutcomeKind_OUTCOME_KIND_APPROXIMATED, true, func(c *ihcv1.Counts) *uint64 { return &c.Approximated }),
+	outcome(ihcv1.OutcomeKind_OUTCOME_KIND_EXCLUDED, false, func(c *ihcv1.Counts) *uint64 { return &c.Excluded }),
+	outcome(ihcv1.OutcomeKind_OUTCOME_KIND_FAILED, false, func(c *ihcv1.Counts) *uint64 { return &c.Failed }),
+	outcome(ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS, false, func(c *ihcv1.Counts) *uint64 { return &c.WithoutSessions }),
+}
+
+func outcome(kind ihcv1.OutcomeKind, attributed bool, field func(*ihcv1.Counts) *uint64) Outcome {
+	name := OutcomeName(kind)
+	return Outcome{Kind: kind, Name: name, Words: strings.ReplaceAll(name, "_", " "), Attributed: attributed, field: field}
+}
+
+// Outcomes returns every outcome, in the order in which they are shown.
+func Outcomes() []Outcome { return slices.Clone(outcomes) }
+
+// OutcomeOf returns the outcome of a kind: failed for a kind that this version
+// does not know, since it has no better word for it.
+func OutcomeOf(kind ihcv1.OutcomeKind) Outcome {
+	i := slices.IndexFunc(outcomes, func(o Outcome) bool { return o.Kind == kind })
+	if i < 0 {
+		return OutcomeOf(ihcv1.OutcomeKind_OUTCOME_KIND_FAILED)
+	}
+	return outcomes[i]
+}
+
+// Each yields every outcome with its number of conversions, those with none
+// included, in the order of [Outcomes]. Nil counts are counts of 0.
+func Each(c *ihcv1.Counts) iter.Seq2[Outcome, uint64] {
+	return func(yield func(Outcome, uint64) bool) {
+		for _, o := range outcomes {
+			if !yield(o, Of(c, o.Kind)) {
+				return
+			}
+		}
+	}
+}
+
+// Of returns how many conversions ended in one way.
+func Of(c *ihcv1.Counts, kind ihcv1.OutcomeKind) uint64 {
+	if c == nil {
+		return 0
+	}
+	return *OutcomeOf(kind).field(c)
+}
+
 // Add counts n conversions of one outcome, with their sessions, into c.
 func Add(c *ihcv1.Counts, kind ihcv1.OutcomeKind, n, touchpoints uint64) {
+	o := OutcomeOf(kind)
 	c.InRange += n
-	switch kind {
-	case ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED:
-		c.Attributed += n
+	*o.field(c) += n
+	if o.Attributed {
 		c.Touchpoints += touchpoints
-	case ihcv1.OutcomeKind_OUTCOME_KIND_APPROXIMATED:
-		c.Approximated += n
-		c.Touchpoints += touchpoints
-	case ihcv1.OutcomeKind_OUTCOME_KIND_EXCLUDED:
-		c.Excluded += n
-	case ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS:
-		c.WithoutSessions += n
-	default:
-		c.Failed += n
 	}
 }
 
 // Accounted returns how many conversions have an outcome: invariant 4 asks
 // that it equal in_range at the end of a run.
 func Accounted(c *ihcv1.Counts) uint64 {
-	return c.GetAttributed() + c.GetApproximated() + c.GetExcluded() + c.GetFailed() + c.GetWithoutSessions()
+	return sum(c, func(Outcome) bool { return true })
+}
+
+// WithAttribution returns how many conversions have rows in
+// attribution_customer_journey.
+func WithAttribution(c *ihcv1.Counts) uint64 {
+	return sum(c, func(o Outcome) bool { return o.Attributed })
+}
+
+func sum(c *ihcv1.Counts, counts func(Outcome) bool) (total uint64) {
+	for o, n := range Each(c) {
+		if counts(o) {
+			total += n
+		}
+	}
+	return total
 }
 
 const outcomePrefix = "OUTCOME_KIND_"

@@ -8,7 +8,8 @@ import (
 )
 
 // Failed returns the event that ends a run because of err in the named stage.
-// An error with a method Details() []string adds those lines.
+// An error with a method Details() []string adds those lines; one with a method
+// SupersededBy() string names the run that takes the place of this one.
 func Failed(id, stage string, err error) *ihcv1.RunEvent {
 	f := &ihcv1.RunFailed{Stage: stage, Cause: ihcv1.Cause_CAUSE_RUN, Reason: err.Error()}
 	switch errkind.KindOf(err) {
@@ -20,6 +21,10 @@ func Failed(id, stage string, err error) *ihcv1.RunEvent {
 	var more interface{ Details() []string }
 	if errors.As(err, &more) {
 		f.Details = more.Details()
+	}
+	var superseded interface{ SupersededBy() string }
+	if errors.As(err, &superseded) {
+		f.SupersededBy = superseded.SupersededBy()
 	}
 	return &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Failed{Failed: f}}
 }

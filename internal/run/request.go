@@ -1,5 +1,6 @@
-// Package run knows what a run request may say, how it is spelled in protobuf
-// and JSON, and which id a run has.
+// Package run knows a run's life: what a request may say, how it is spelled in
+// protobuf and JSON, which id a run has, what state its events have brought it
+// to, and how its conversions are counted.
 package run
 
 import (
@@ -23,12 +24,6 @@ const (
 	ModelBuiltin = "builtin"
 )
 
-// Which stored messages a replay starts from.
-const (
-	FromJourneys = "journeys"
-	FromResults  = "results"
-)
-
 // The limits a request gets that names none: those of the API's free plan,
 // which every plan allows.
 const (
@@ -41,6 +36,9 @@ const (
 	mostJourneys = 1_000
 	mostLookback = 36_500
 )
+
+// MaxID is how long the id of a run may be.
+const MaxID = 64
 
 var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
@@ -122,6 +120,9 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 			return nil, errkind.Inputf("model_params: %w", err)
 		}
 	}
+	if of := r.GetSupersedes(); of != "" && !ValidID(of) {
+		return nil, errkind.Inputf("supersedes %q is no run id", of)
+	}
 	return r, checkReplay(r)
 }
 
@@ -139,23 +140,6 @@ func Redistribution(p *ihcv1.RedistributionParameter) *ihcmodel.Redistribution {
 			Channels: r.GetRedistributionChannelLabels()}
 	}
 	return &ihcmodel.Redistribution{Initializer: rule(p.GetInitializer()), Holder: rule(p.GetHolder()), Closer: rule(p.GetCloser())}
-}
-
-func checkReplay(r *ihcv1.RunRequest) error {
-	of, from := r.GetReplayOf(), r.GetReplayFrom()
-	switch {
-	case of == "" && from == "":
-		return nil
-	case of == "" || from == "":
-		return errkind.Inputf("a replay names both replay_of (a run) and replay_from (%q or %q)", FromJourneys, FromResults)
-	case !ValidID(of):
-		return errkind.Inputf("replay_of %q is no run id", of)
-	case of == r.GetRunId():
-		return errkind.Inputf("run %s cannot replay itself: leave run_id empty or choose a new one", of)
-	case from != FromJourneys && from != FromResults:
-		return errkind.Inputf("replay_from %q: use %q or %q", from, FromJourneys, FromResults)
-	}
-	return nil
 }
 
 // InRange says whether a UTC date, YYYY-MM-DD, is in the request's range.
@@ -190,37 +174,25 @@ func Describe(r *ihcv1.RunRequest) string {
 	}
 }
 
-// Replayed returns the request of a replay of origin, whose settings hold
-// where replay itself sets none. What decides which journeys there are (range,
-// limits, lookback) is always the origin's, since its chunks are used again.
-func Replayed(origin, replay *ihcv1.RunRequest) *ihcv1.RunRequest {
-	r := &ihcv1.RunRequest{}
-	proto.Merge(r, origin)
-	r.RunId, r.ReplayOf, r.ReplayFrom = replay.GetRunId(), replay.GetReplayOf(), replay.GetReplayFrom()
-	r.MaxRequests = replay.GetMaxRequests()
-	if replay.GetReplayFrom() == FromResults {
-		return r // what was scored is scored: its model stays
-	}
-	if replay.GetModel() != "" {
-		r.Model = replay.GetModel()
-	}
-	if replay.GetConvTypeId() != "" {
-		r.ConvTypeId = replay.GetConvTypeId()
-	}
-	if replay.GetModelParams() != "" {
-		r.ModelParams = replay.GetModelParams()
-	}
-	if replay.GetRedistributionParameter() != nil {
-		r.RedistributionParameter = replay.GetRedistributionParameter()
-	}
-	return r
-}
-
-// Same says whether two requests ask for the same, whatever the runs' ids and
-// however many requests each may take.
+// Same says whether two requests ask for the same, whatever the runs' ids, the
+// runs whose place they take, and however many requests each may take.
 func Same(a, b *ihcv1.RunRequest) bool {
 	a, b = proto.CloneOf(a), proto.CloneOf(b)
 	a.RunId, b.RunId = "", ""
+	a.Supersedes, b.Supersedes = "", ""
 	a.MaxRequests, b.MaxRequests = 0, 0
 	return proto.Equal(a, b)
+}
+
+// ScoringSettings returns, as bytes, what of a request decides how journeys are
+// scored. Two requests with the same settings give the same journey the same
+// shares.
+func ScoringSettings(r *ihcv1.RunRequest) []byte {
+	settings := &ihcv1.RunRequest{Model: r.GetModel(), ConvTypeId: r.GetConvTypeId(), ModelParams: r.GetModelParams(),
+		RedistributionParameter: r.GetRedistributionParameter()}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(settings)
+	if err != nil { // of text that is no UTF-8, which nothing gets past Complete
+		return []byte(err.Error())
+	}
+	return b
 }

@@ -168,20 +168,3 @@ func (c *Client) PutBack(ctx context.Context, run string, barrier uint64) (int, 
 	})
 	return n, err
 }
-
-// LastResumed returns the place in the stream of a run's last event resumed, 0
-// if there is none.
-func (c *Client) LastResumed(ctx context.Context, run string) (uint64, error) {
-	s, err := c.js.Stream(ctx, Runs)
-	if err != nil {
-		return 0, fmt.Errorf("stream %s: %w", Runs, err)
-	}
-	m, err := s.GetLastMsgForSubject(ctx, eventSubject(EventResumed, run))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read the events of run %s: %w", run, err)
-	}
-	return m.Sequence, nil
-}

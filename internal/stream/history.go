@@ -123,10 +123,11 @@ func (c *Client) EachResult(ctx context.Context, run string, do func(*ihcv1.Attr
 // ScoredChunks returns how many results of a run are stored. A chunk that was
 // put back after it had been scored counts more than once.
 func (c *Client) ScoredChunks(ctx context.Context, run string) (uint64, error) {
-	consumer, err := c.js.OrderedConsumer(ctx, Results, jetstream.OrderedConsumerConfig{FilterSubjects: []string{scoredOf(run)}, HeadersOnly: true})
+	consumer, done, err := c.reader(ctx, Results, true, scoredOf(run))
 	if err != nil {
 		return 0, fmt.Errorf("read stream %s: %w", Results, err)
 	}
+	defer done()
 	return consumer.CachedInfo().NumPending, nil
 }
 

@@ -16,33 +16,37 @@ import (
 	"github.com/ihc-pipeline/ihc/store/open"
 )
 
-// fromDatabase runs an ordinary request: check, announce, extract.
+// fromDatabase runs an ordinary request: check, announce, extract. Journeys are
+// read beside the check, which takes as long, and held back until it is over.
 func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*ihcv1.Counts, error) {
 	db := open.Database(e.cfg.Database)
 	defer db.Close() //nolint:errcheck // only read
-	// The event accepted tells an attempt after an interruption from a first
-	// one, whose data are to be checked and which has no chunks stored yet.
-	_, err := e.Bus.Accepted(ctx, req.GetRunId())
-	first := errors.Is(err, stream.ErrNotFound)
-	if err != nil && !first {
-		return nil, err
-	}
-	if first {
-		if err := e.accept(ctx, db, req); err != nil {
-			return nil, err
-		}
-	}
-	chunks, err := e.Bus.NewChunkPublisher(ctx, req.GetRunId(), first)
-	if err != nil {
-		return nil, err
-	}
-	b := newBuilder(ctx, e, req, chunks)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	var b *builder
+	sound, read := make(chan struct{}), make(chan error, 1)
 	start, end := run.Range(req)
-	err = db.Journeys(ctx, journey.Options{
-		Start: start, End: end, LookbackDays: int(req.GetLookbackDays()),
-		IncludeSimultaneous: req.GetIncludeSimultaneous(), MaxSessions: int(req.GetMaxSessions()),
-	}, b.add)
+	go func() {
+		read <- db.Journeys(reading, journey.Options{
+			Start: start, End: end, LookbackDays: int(req.GetLookbackDays()),
+			IncludeSimultaneous: req.GetIncludeSimultaneous(), MaxSessions: int(req.GetMaxSessions()),
+		}, func(j journey.Journey) error {
+			select {
+			case <-sound:
+				return b.add(j)
+			case <-reading.Done():
+				return reading.Err()
+			}
+		})
+	}()
+	b, err := e.begin(ctx, db, req)
 	if err != nil {
+		stop()
+		<-read
+		return nil, err
+	}
+	close(sound)
+	if err := <-read; err != nil {
 		return nil, err
 	}
 	if err := b.flush(); err != nil {
@@ -51,8 +55,34 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*i
 	return b.counts, e.finish(ctx, req.GetRunId(), b.chunk, b.counts)
 }
 
-// accept checks the source data and, if they can give a true result, makes the
-// database ready for reading in order and announces the run.
+// begin makes sure that the run may be extracted and returns what its journeys
+// go to. The event accepted tells an attempt after an interruption from a first
+// one, whose data are to be checked and which has no chunks stored yet.
+func (e *extractor) begin(ctx context.Context, db store.Database, req *ihcv1.RunRequest) (*builder, error) {
+	accepted, err := e.Bus.Accepted(ctx, req.GetRunId())
+	first := errors.Is(err, stream.ErrNotFound)
+	switch {
+	case first:
+		err = e.accept(ctx, db, req)
+	case err == nil:
+		err = e.unchanged(ctx, db, accepted)
+	}
+	if err != nil {
+		return nil, err
+	}
+	stored, err := e.adopt(ctx, db, req)
+	if err != nil {
+		return nil, err
+	}
+	chunks, err := e.Bus.NewChunkPublisher(ctx, req.GetRunId(), first)
+	if err != nil {
+		return nil, err
+	}
+	return newBuilder(ctx, e, req, chunks, stored), nil
+}
+
+// accept checks the source data and, if they can give a true result, announces
+// the run.
 func (e *extractor) accept(ctx context.Context, db store.Source, req *ihcv1.RunRequest) error {
 	found, err := db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
 	if err != nil {
@@ -69,14 +99,11 @@ func (e *extractor) accept(ctx context.Context, db store.Source, req *ihcv1.RunR
 	for _, label := range unknown {
 		warnings = append(warnings, fmt.Sprintf("warning: redistribution label %q matches no channel of the data and changes nothing", label))
 	}
-	if err := db.Prepare(ctx); err != nil {
-		return err
-	}
 	for _, w := range warnings {
 		e.Log.Warn("source data", "run", req.GetRunId(), "finding", w)
 	}
 	return e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{
-		Accepted: &ihcv1.RunAccepted{Request: req, Warnings: warnings}}})
+		Accepted: &ihcv1.RunAccepted{Request: req, Warnings: warnings, SourceDigest: found.Digest}}})
 }
 
 // unknownLabels returns the redistribution labels no session's channel has.
@@ -105,10 +132,13 @@ type builder struct {
 	counts   *ihcv1.Counts
 	outcomes []*ihcv1.Outcome // not yet on a chunk
 	weight   int              // of outcomes
+	prints   *journey.Fingerprints
+	stored   store.Stored // what an interrupted run has stored; nil for none
 }
 
-func newBuilder(ctx context.Context, e *extractor, req *ihcv1.RunRequest, chunks *stream.ChunkPublisher) *builder {
-	b := &builder{ctx: ctx, e: e, req: req, chunks: chunks, counts: &ihcv1.Counts{}, meter: e.Bus.Meter(req.GetRunId())}
+func newBuilder(ctx context.Context, e *extractor, req *ihcv1.RunRequest, chunks *stream.ChunkPublisher, stored store.Stored) *builder {
+	b := &builder{ctx: ctx, e: e, req: req, chunks: chunks, counts: &ihcv1.Counts{}, meter: e.Bus.Meter(req.GetRunId()),
+		prints: journey.NewFingerprints(run.ScoringSettings(req)), stored: stored}
 	b.limits = packing.Limits{Sessions: int(req.GetMaxSessions()), Journeys: int(req.GetMaxJourneys()), Bytes: stream.MaxMessage * 3 / 4}
 	b.packer = packing.New(b.limits, b.publish)
 	return b
@@ -131,16 +161,32 @@ func (b *builder) add(j journey.Journey) error {
 		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_EXCLUDED
 		o.Reason = fmt.Sprintf("the journey takes more than %d bytes, the most one message may hold", b.limits.Bytes)
 	default:
-		run.Add(b.counts, ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED, 1, uint64(j.Count))
-		return b.packer.Add(j)
+		j.Fingerprint = b.prints.Of(j)
+		there, err := b.isStored(j)
+		if err != nil {
+			return err
+		}
+		if !there {
+			run.Add(b.counts, ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED, 1, uint64(j.Count))
+			return b.packer.Add(j)
+		}
+		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED
 	}
-	run.Add(b.counts, o.GetKind(), 1, 0)
+	run.Add(b.counts, o.GetKind(), 1, o.GetSessions())
 	b.outcomes = append(b.outcomes, o)
 	b.weight += len(o.GetConvId()) + len(o.GetReason()) + 24
 	if len(b.outcomes) >= maxOutcomes || b.weight > b.limits.Bytes/4 {
 		return b.publish(nil)
 	}
 	return nil
+}
+
+// isStored says whether a journey was scored before it was interrupted.
+func (b *builder) isStored(j journey.Journey) (bool, error) {
+	if b.stored == nil {
+		return false, nil
+	}
+	return b.stored.Has(b.ctx, j.ConvID, j.Fingerprint)
 }
 
 func (b *builder) flush() error {
@@ -186,7 +232,7 @@ func encode(journeys []journey.Journey) *ihcv1.JourneyChunk {
 	index := map[string]uint32{}
 	for i, j := range journeys {
 		n := len(j.Sessions)
-		m := &ihcv1.Journey{ConvId: j.ConvID, SessionIds: make([]string, n), TimeDeltas: make([]int64, n), Channels: make([]uint32, n), Flags: make([]byte, n)}
+		m := &ihcv1.Journey{ConvId: j.ConvID, SessionIds: make([]string, n), TimeDeltas: make([]int64, n), Channels: make([]uint32, n), Flags: make([]byte, n), Fingerprint: j.Fingerprint}
 		before := int64(0)
 		for k, s := range j.Sessions {
 			channel, ok := index[s.Channel]

@@ -13,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // Config is the extractor's environment.
@@ -24,6 +25,9 @@ type Config struct {
 // Run processes run requests, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	e := &extractor{cfg: cfg, Deps: d, ended: d.Bus.WatchEnded(ctx)}
+	if err := e.goOn(ctx); err != nil {
+		return err
+	}
 	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
 }
 
@@ -91,11 +95,22 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	return nil
 }
 
+// stillSame says whether a run that is to go on can, and ends it if its source
+// has changed meanwhile.
+func (e *extractor) stillSame(ctx context.Context, id string) (bool, error) {
+	db := open.Database(e.cfg.Database)
+	defer db.Close() //nolint:errcheck // only read
+	return e.goOnWith(ctx, db, id)
+}
+
 // resume gives a paused run its new budget and puts its chunks back. Both may
 // be done twice.
 func (e *extractor) resume(ctx context.Context, id string, m stream.Message[request]) error {
 	if e.ended.Has(id) {
 		return nil
+	}
+	if same, err := e.stillSame(ctx, id); !same {
+		return err
 	}
 	budget, err := e.Bus.Lift(ctx, id, m.Body.resumed.GetResumed().GetMaxRequests(), m.Sequence)
 	if err != nil {

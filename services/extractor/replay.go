@@ -15,35 +15,32 @@ import (
 // the database: from its journeys by publishing them again under the new run's
 // name, from its results by telling the writer where they are.
 func (e *extractor) replay(ctx context.Context, replay *ihcv1.RunRequest) (*ihcv1.Counts, error) {
-	origin := replay.GetReplayOf()
-	accepted, err := e.Bus.Accepted(ctx, origin)
+	origin := &run.State{ID: replay.GetReplayOf()}
+	accepted, err := e.Bus.Accepted(ctx, origin.ID)
 	if errors.Is(err, stream.ErrNotFound) {
-		return nil, errkind.Inputf("run %s is not known, so it cannot be replayed; `ihc runs` lists those that are", origin)
+		return nil, errkind.Inputf("run %s is not known, so it cannot be replayed; `ihc runs` lists those that are", origin.ID)
 	}
 	if err != nil {
 		return nil, err
 	}
-	extracted, err := e.Bus.Extracted(ctx, origin)
-	if errors.Is(err, stream.ErrNotFound) {
-		return nil, errkind.Inputf("run %s was not extracted to its end, so it cannot be replayed", origin)
+	extracted, err := e.Bus.Extracted(ctx, origin.ID)
+	if err != nil && !errors.Is(err, stream.ErrNotFound) {
+		return nil, err
 	}
+	origin.Apply(run.Entry{Event: &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Accepted{Accepted: accepted}}})
+	if err == nil {
+		origin.Apply(run.Entry{Event: &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Extracted{Extracted: extracted}}})
+	}
+	announce, stored, err := run.Replay(origin, replay)
 	if err != nil {
 		return nil, err
 	}
-	req := run.Replayed(accepted.GetRequest(), replay)
-	announce := &ihcv1.RunAccepted{Request: req}
-	chunksRun := origin
-	if accepted.GetResultsRun() != "" {
-		chunksRun = accepted.GetResultsRun() // the origin had no messages of its own
-	}
-	if req.GetReplayFrom() == run.FromResults {
-		announce.ResultsRun = chunksRun
-	}
+	req := announce.GetRequest()
 	if err := e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{Accepted: announce}}); err != nil {
 		return nil, err
 	}
 	if req.GetReplayFrom() == run.FromJourneys {
-		if err := e.copyChunks(ctx, chunksRun, req.GetRunId(), extracted.GetChunks()); err != nil {
+		if err := e.copyChunks(ctx, stored, req.GetRunId(), extracted.GetChunks()); err != nil {
 			return nil, err
 		}
 	}

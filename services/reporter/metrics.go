@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -27,10 +28,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // run counts a run that was accepted at the given time and is reported now.
 func (m *metrics) run(accepted time.Time, c *ihcv1.Counts) {
 	m.duration.Observe(time.Since(accepted).Seconds())
-	for outcome, n := range map[string]uint64{
-		"attributed": c.GetAttributed(), "approximated": c.GetApproximated(), "excluded": c.GetExcluded(),
-		"failed": c.GetFailed(), "without_sessions": c.GetWithoutSessions(),
-	} {
-		m.conversions.WithLabelValues(outcome).Add(float64(n))
+	for outcome, n := range run.Each(c) {
+		m.conversions.WithLabelValues(outcome.Name).Add(float64(n))
 	}
 }

@@ -114,6 +114,7 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: w.GetRequests(),
 		ReportRows: uint64(len(totals.Rows)), Ihc: reconciliation.IHC(totals), IhcRevenue: reconciliation.IHCRevenue(totals), Cost: reconciliation.Cost(totals), Csv: csv,
 		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: reasons}
+	report.SumChannels(result, totals.Rows)
 	proof, err := run.JSON(result, "  ")
 	if err != nil {
 		return nil, err

@@ -172,7 +172,7 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 		// A run that never began has no place in the database: there may be
 		// none, or it may be what the run failed on.
 		if _, notFound := w.Bus.Accepted(ctx, id); notFound == nil {
-			err = w.ledger.End(ctx, id, store.Failed)
+			err = w.ledger.End(ctx, id, endOf(e.Failed))
 		}
 		if err == nil {
 			w.metrics.endedEarly.WithLabelValues("failed").Inc()
@@ -186,6 +186,14 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 		return w.trouble(ctx, err, id)
 	}
 	return nil
+}
+
+// endOf returns what the ledger calls a run that failed.
+func endOf(f *ihcv1.RunFailed) store.Status {
+	if f.GetSupersededBy() != "" {
+		return store.Superseded
+	}
+	return store.Failed
 }
 
 // extracted records what a run has to come to. Its event accepted may still be

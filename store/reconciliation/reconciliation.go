@@ -30,7 +30,7 @@ func Equations(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 	cost, ihc, revenue := sums(t.Rows)
 	integer := decimal.NewFromInt
 	none := decimal.Zero
-	share, inRange := t.Range.Share.Decimal(unit.ShareDecimals), t.Range.Revenue.Decimal(unit.MoneyDecimals)
+	share, inRange := t.Range.Share.Decimal(store.ShareDecimals), t.Range.Revenue.Decimal(unit.MoneyDecimals)
 	byShare := shareTolerance.Mul(integer(attributed))
 	byRevenue := shareTolerance.Mul(inRange.Abs())
 	if share.Equal(integer(attributed)) {
@@ -43,7 +43,7 @@ func Equations(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 		equation("touchpoints", "touchpoints the run wrote = attributions of conversions in range in the table", decimal.NewFromUint64(counts.GetTouchpoints()), integer(t.Range.Touchpoints), none),
 		equation("ihc", "Σ ihc of conversions in range = conversions attributed", share, integer(attributed), byShare),
 		equation("ihc_revenue", "Σ ihc_revenue of conversions in range = their revenue", t.Range.Credit.Decimal(store.CreditDecimals), inRange, byRevenue),
-		equation("report_ihc", "Σ ihc of channel_reporting = Σ ihc of attribution_customer_journey", ihc, t.Share.Decimal(unit.ShareDecimals), double(ihc)),
+		equation("report_ihc", "Σ ihc of channel_reporting = Σ ihc of attribution_customer_journey", ihc, t.Share.Decimal(store.ShareDecimals), double(ihc)),
 		equation("report_ihc_revenue", "Σ ihc_revenue of channel_reporting = Σ ihc × revenue", revenue, t.Credit.Decimal(store.CreditDecimals), double(revenue)),
 		equation("report_cost", "Σ cost of channel_reporting = Σ session_costs of known sessions", cost, t.KnownCosts.Decimal(unit.CostDecimals), double(cost)),
 	}
@@ -79,7 +79,7 @@ func Notes(t *store.Totals) []string {
 }
 
 // IHC returns Σ ihc over the conversions in the run's range.
-func IHC(t *store.Totals) string { return t.Range.Share.Decimal(unit.ShareDecimals).String() }
+func IHC(t *store.Totals) string { return t.Range.Share.Decimal(store.ShareDecimals).String() }
 
 // IHCRevenue returns Σ ihc × revenue over the conversions in the run's range.
 func IHCRevenue(t *store.Totals) string { return t.Range.Credit.Decimal(store.CreditDecimals).String() }

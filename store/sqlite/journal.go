@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -46,26 +47,58 @@ func encodeSessions(ids []string) ([]byte, error) {
 
 var errJournal = errors.New("a row of pipeline_journeys is damaged")
 
-// decodeSessions is the inverse of encodeSessions.
-func decodeSessions(blob []byte, into []string) ([]string, error) {
+// decodeSessions is the inverse of encodeSessions. The ids share one string:
+// one for each would be most of what a sweep allocates.
+func decodeSessions(blob []byte) ([]string, error) {
+	n, size, err := measureSessions(blob)
+	if err != nil {
+		return nil, err
+	}
+	var all strings.Builder
+	all.Grow(size)
+	ids := make([]string, 0, n)
 	before := ""
 	for len(blob) > 0 {
 		shared, n := binary.Uvarint(blob)
-		if n <= 0 || shared > uint64(len(before)) {
-			return nil, errJournal
+		blob = blob[n:]
+		own, n := binary.Uvarint(blob)
+		blob = blob[n:]
+		from := all.Len()
+		all.WriteString(before[:shared])
+		all.Write(blob[:own])
+		blob = blob[own:]
+		before = all.String()[from:]
+		ids = append(ids, before)
+	}
+	return ids, nil
+}
+
+// measureSessions returns how many ids a blob holds, and their bytes.
+func measureSessions(blob []byte) (ids, size int, err error) {
+	length := uint64(0) // of the id before
+	for len(blob) > 0 {
+		shared, n := binary.Uvarint(blob)
+		if n <= 0 || shared > length {
+			return 0, 0, errJournal
 		}
 		blob = blob[n:]
 		own, n := binary.Uvarint(blob)
 		if n <= 0 || own > uint64(len(blob)-n) {
-			return nil, errJournal
+			return 0, 0, errJournal
 		}
-		id := before[:shared] + string(blob[n:n+int(own)])
 		blob = blob[n+int(own):]
-		into = append(into, id)
-		before = id
+		length = shared + own
+		ids++
+		if size += int(length); size > maxJourneyBytes {
+			return 0, 0, errJournal
+		}
 	}
-	return into, nil
+	return ids, size, nil
 }
+
+// maxJourneyBytes is more than the ids of any journey take: a damaged blob must
+// not be taken for a journey that fills the memory.
+const maxJourneyBytes = 1 << 30
 
 // What a blob of shares begins with.
 const (

@@ -24,7 +24,7 @@ func TestJourneysSurviveTheJournal(t *testing.T) {
 		ids := drawIDs(t)
 		blob, err := encodeSessions(ids)
 		require.NoError(t, err)
-		read, err := decodeSessions(blob, nil)
+		read, err := decodeSessions(blob)
 		require.NoError(t, err)
 		require.True(t, slices.Equal(ids, read), "%q, not %q", read, ids)
 
@@ -66,7 +66,7 @@ func TestDamagedJournalIsToldAndNotShown(t *testing.T) {
 			path := build(t, InputSchema+`INSERT INTO conversions VALUES ('a', 'u', '2023-01-02', '12:00:00', 1)`)
 			d := opened(t, path)
 			require.NoError(t, d.Expect(t.Context(), "run", &ihcv1.RunExtracted{Chunks: 1, Counts: &ihcv1.Counts{InRange: 1}}))
-			require.NoError(t, d.Store(t.Context(), scored("run", 1, attributed("a", 2500, 7500))))
+			require.NoError(t, d.Store(t.Context(), scored("run", 1, sharedOut("a", 2500, 7500))))
 			execute(t, path, "", `UPDATE pipeline_journeys SET `+damage)
 			_, err := d.Finish(t.Context(), "run")
 			require.ErrorIs(t, err, errJournal)
@@ -88,7 +88,7 @@ func FuzzDecodeSessions(f *testing.F) {
 		f.Add([]byte(damaged))
 	}
 	f.Fuzz(func(t *testing.T, blob []byte) {
-		ids, err := decodeSessions(blob, nil)
+		ids, err := decodeSessions(blob)
 		if err != nil {
 			require.ErrorIs(t, err, errJournal)
 			return
@@ -98,7 +98,7 @@ func FuzzDecodeSessions(f *testing.F) {
 			require.ErrorContains(t, err, "occurs twice")
 			return
 		}
-		same, err := decodeSessions(again, nil)
+		same, err := decodeSessions(again)
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("%q", ids), fmt.Sprintf("%q", same))
 	})

@@ -13,16 +13,6 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/journey"
 )
 
-// indices are what reading in order needs. They stay in the database, under
-// names of the pipeline's own. That of the sessions holds all that is read of
-// them: their rows lie in another order, and to go there for each takes longer
-// than all else.
-var indices = []string{
-	`CREATE INDEX IF NOT EXISTS pipeline_sessions_by_user ON session_sources (user_id COLLATE BINARY, event_date COLLATE BINARY, event_time COLLATE BINARY,
-		session_id, channel_name, holder_engagement, closer_engagement, impression_interaction)`,
-	`CREATE INDEX IF NOT EXISTS pipeline_conversions_by_user ON conversions (user_id COLLATE BINARY, conv_date COLLATE BINARY, conv_time COLLATE BINARY, conv_id COLLATE BINARY)`,
-}
-
 // Times compare as text because validation has made sure of their form; ties
 // between forms of the same time (12:00:00 and 12:00:00.0) are put right by
 // [journey.Walk]. Concatenation hides declared column types like DATE from the
@@ -37,23 +27,9 @@ const (
 		ORDER BY user_id COLLATE BINARY, event_date COLLATE BINARY, event_time COLLATE BINARY`
 )
 
-// Prepare implements [store.Source]: it creates two indices.
-func (d *Database) Prepare(ctx context.Context) error {
-	db, err := Open(ctx, d.path, Write)
-	if err != nil {
-		return err
-	}
-	defer db.Close() //nolint:errcheck // each statement is committed when it returns
-	for _, index := range indices {
-		if _, err := db.ExecContext(ctx, index); err != nil {
-			return Explain(d.path, fmt.Errorf("create an index: %w", err))
-		}
-	}
-	return nil
-}
-
 // Journeys implements [store.Source]. It reads from one snapshot of the
-// database.
+// database and makes no index: to sort the sessions of those who bought takes
+// less time than to store an index of all, once; and no room in the file.
 func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error {
 	db, _, err := d.reads.DB(ctx)
 	if err != nil {
@@ -64,7 +40,9 @@ func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(j
 		return Explain(d.path, err)
 	}
 	defer conn.Close()
-	return Explain(d.path, snapshot(ctx, conn, func(c *sqlite3.SQLiteConn) error { return readJourneys(ctx, c, o, yield) }))
+	return Explain(d.path, snapshot(ctx, conn, func(c *sqlite3.SQLiteConn) error {
+		return sorting(ctx, c, func() error { return readJourneys(ctx, c, o, yield) })
+	}))
 }
 
 // snapshot calls do with a connection that sees one state of the database.
@@ -74,6 +52,16 @@ func snapshot(ctx context.Context, conn *sql.Conn, do func(*sqlite3.SQLiteConn) 
 	}
 	defer conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") //nolint:errcheck // nothing was written
 	return raw(conn, do)
+}
+
+// sorting calls do while the connection may use more memory: SQLite sorts in as
+// much as its cache may have, and in files beyond that.
+func sorting(ctx context.Context, c *sqlite3.SQLiteConn, do func() error) error {
+	if _, err := c.ExecContext(ctx, `PRAGMA cache_size = -32768`, nil); err != nil {
+		return err
+	}
+	defer c.ExecContext(context.WithoutCancel(ctx), `PRAGMA cache_size = `+readCache, nil) //nolint:errcheck // only a matter of memory
+	return do()
 }
 
 func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Options, yield func(journey.Journey) error) (err error) {

@@ -93,9 +93,19 @@ func (d *Database) End(ctx context.Context, id string, status store.Status) erro
 		if n, err := changed.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM pipeline_journeys WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)
-			AND journey >= (SELECT next_journey FROM pipeline_runs WHERE run_id = ?1)`, id)
-		return err
+		if status == store.Superseded {
+			return nil // its successor takes over what it has
+		}
+		for _, remove := range []string{
+			`DELETE FROM pipeline_journeys WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)
+				AND journey >= (SELECT next_journey FROM pipeline_runs WHERE run_id = ?1)`,
+			`DELETE FROM pipeline_adopted WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)`,
+		} {
+			if _, err := tx.ExecContext(ctx, remove, id); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -136,9 +146,9 @@ func named(results []*ihcv1.AttributionResult) string {
 // about how many bytes that wrote. An ended run takes nothing.
 func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.AttributionResult) (bytes int, err error) {
 	var number int64
-	var status store.Status
+	var status status
 	err = tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run, status`, id).Scan(&number, &status)
-	if err != nil || status == store.Failed || status == store.Cancelled {
+	if err != nil || status.over() {
 		return 0, err
 	}
 	fresh, sums, err := tx.fresh(ctx, number, results)
@@ -209,8 +219,14 @@ func (tx transaction) fresh(ctx context.Context, number int64, results []*ihcv1.
 
 // forget takes a chunk out of the books and the journal.
 func (tx transaction) forget(ctx context.Context, number int64, chunk uint32) error {
-	for _, table := range []string{"pipeline_outcomes", "pipeline_counts", "pipeline_chunks", "pipeline_journeys"} {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE run = ? AND chunk = ?", number, chunk); err != nil {
+	for _, statement := range []string{
+		`UPDATE pipeline_journeys SET chunk = 0 WHERE run = ?1 AND chunk = ?2 AND journey IN (SELECT journey FROM pipeline_adopted WHERE run = ?1)`,
+		`DELETE FROM pipeline_journeys WHERE run = ?1 AND chunk = ?2`,
+		`DELETE FROM pipeline_outcomes WHERE run = ?1 AND chunk = ?2`,
+		`DELETE FROM pipeline_counts WHERE run = ?1 AND chunk = ?2`,
+		`DELETE FROM pipeline_chunks WHERE run = ?1 AND chunk = ?2`,
+	} {
+		if _, err := tx.ExecContext(ctx, statement, number, chunk); err != nil {
 			return err
 		}
 	}
@@ -223,7 +239,7 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 	chunks := newRows(c, `INSERT INTO pipeline_chunks (run, chunk, revision, requests) VALUES `, "(?,?,?,?)", ``, 4, 128)
 	counts := newRows(c, `INSERT INTO pipeline_counts (run, chunk, outcome, conversions, touchpoints) VALUES `, "(?,?,?,?,?)", ``, 5, 128)
 	outcomes := newRows(c, `INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions) VALUES `, "(?,?,?,?,?,?)", ``, 6, 128)
-	journeys := newRows(c, `INSERT INTO pipeline_journeys (run, chunk, conv_id, sessions, shares) VALUES `, "(?,?,?,?,?)", ``, 5, 64)
+	journeys := newRows(c, `INSERT INTO pipeline_journeys (run, chunk, conv_id, fingerprint, sessions, shares) VALUES `, "(?,?,?,?,?,?)", ``, 6, 64)
 	all := []*rows{chunks, counts, outcomes, journeys}
 	defer func() {
 		for _, table := range all {
@@ -241,6 +257,12 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 			}
 		}
 		for _, o := range r.GetOutcomes() {
+			if o.GetKind() == ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED {
+				if err := useAdopted(c, number, chunk, o.GetConvId()); err != nil {
+					return 0, err
+				}
+				continue
+			}
 			if err := outcomes.add(number, chunk, o.GetConvId(), run.OutcomeName(o.GetKind()), o.GetReason(), int64(o.GetSessions())); err != nil {
 				return 0, err
 			}
@@ -255,7 +277,7 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 			}
 			shares := encodeShares(a)
 			bytes += len(a.GetConvId()) + len(sessions) + len(shares) + 16
-			if err := journeys.add(number, chunk, a.GetConvId(), driver.Value(sessions), driver.Value(shares)); err != nil {
+			if err := journeys.add(number, chunk, a.GetConvId(), a.GetFingerprint(), sessions, shares); err != nil {
 				return 0, err
 			}
 		}
@@ -266,6 +288,19 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 		}
 	}
 	return bytes, nil
+}
+
+// useAdopted makes a conversion's adopted attribution one of the chunk's.
+func useAdopted(c *sqlite3.SQLiteConn, number, chunk int64, conv string) error {
+	used, err := c.Exec(`UPDATE pipeline_journeys SET chunk = ? WHERE journey = (SELECT journey FROM pipeline_adopted WHERE run = ? AND conv_id = ?)`,
+		[]driver.Value{chunk, number, conv})
+	if err != nil {
+		return err
+	}
+	if n, err := used.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	return fmt.Errorf("chunk %d, conversion %q: its stored attribution is gone", chunk, conv)
 }
 
 // kindCount is how many conversions of a chunk have one outcome.
@@ -289,7 +324,11 @@ func countsOf(r *ihcv1.AttributionResult) []kindCount {
 		k.touchpoints += int64(len(a.GetSessionIds()))
 	}
 	for _, o := range r.GetOutcomes() {
-		at(o.GetKind()).conversions++
+		k := at(o.GetKind())
+		k.conversions++
+		if o.GetKind() == ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED {
+			k.touchpoints += int64(o.GetSessions())
+		}
 	}
 	all := make([]kindCount, 0, len(by))
 	for _, k := range by {
@@ -327,10 +366,16 @@ func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 	return s, err
 }
 
+// status is what pipeline_runs says of a run.
+type status string
+
+// over says whether nothing more is taken of the run.
+func (s status) over() bool { return s != status(store.Running) && s != status(store.Written) }
+
 // runRow is a row of pipeline_runs.
 type runRow struct {
 	run, next                        int64
-	status                           store.Status
+	status                           status
 	model                            string
 	wantChunks, wantRange            sql.NullInt64
 	chunks, requests, revision, from int64
@@ -338,7 +383,7 @@ type runRow struct {
 }
 
 func (r runRow) complete() bool {
-	return r.wantChunks.Valid && r.chunks == r.wantChunks.Int64 && r.status != store.Failed && r.status != store.Cancelled
+	return r.wantChunks.Valid && r.chunks == r.wantChunks.Int64 && !r.status.over()
 }
 
 // run returns a run's row, one that is not complete where there is none.

@@ -39,6 +39,7 @@ var ownTables = []columns{
 	{"pipeline_outcomes", "run, chunk, conv_id, outcome, reason, sessions"},
 	{"pipeline_journeys", "journey, run, chunk, conv_id, fingerprint, sessions, shares"},
 	{"pipeline_latest", "conv_id, journey"},
+	{"pipeline_adopted", "run, conv_id, fingerprint, journey"},
 }
 
 // migrate makes sure, in the transaction, that all tables a stage writes to

@@ -168,6 +168,7 @@ func openWriter(ctx context.Context, path string, s settings) (*sql.DB, error) {
 }
 
 func connect(ctx context.Context, path string, s settings, query url.Values, conns int, probe func(context.Context, *sql.DB) error) (*sql.DB, error) {
+	query.Set("_mutex", "no") // database/sql lends a connection to one goroutine at a time
 	query.Set("_busy_timeout", strconv.FormatInt(s.busy.Milliseconds(), 10))
 	abs, err := filepath.Abs(path)
 	if err != nil {

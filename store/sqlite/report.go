@@ -6,11 +6,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/internal/unit"
@@ -90,44 +92,80 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 type sizes struct {
 	rows  int64 // of a table in a part
 	slots int   // of the session index
+	hash  func(maphash.Seed, string) uint64
 }
 
-var usual = sizes{rows: RangeRows, slots: indexSlots}
+var usual = sizes{rows: RangeRows, slots: indexSlots, hash: maphash.String}
 
 // sumTables makes sums of the four tables, in parts that do not depend on one
-// another: sums of integers come to the same in any order. Sessions come first,
-// since what they cost and earned is summed by their channel and date.
-func sumTables(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (*store.Totals, *sessionIndex, []group, error) {
-	x := newSessionIndex(size.slots)
-	whole := &part{}
-	inParts := func(table string, read func(*part, context.Context, *sql.Conn, condition, *sessionIndex) error) (tasks []task, err error) {
-		parts, err := partition(ctx, conn, table, size.rows)
-		for _, c := range parts {
-			tasks = append(tasks, func(ctx context.Context, conn *sql.Conn, p *part) error { return read(p, ctx, conn, c, x) })
+// another: sums of integers come to the same in any order. Where two sessions
+// are not told apart it begins anew, with other hashes.
+func sumTables(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (t *store.Totals, x *sessionIndex, groups []group, err error) {
+	var sessions int64
+	if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM session_sources`).Scan(&sessions); err != nil {
+		return nil, nil, nil, err
+	}
+	for tries := 0; tries < 3; {
+		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(size, sessions), whole: &part{}}
+		if err = s.passes(ctx); err == nil {
+			return &s.whole.Totals, s.x, s.whole.groups, nil
 		}
-		return tasks, err
-	}
-	sessions, err := inParts(tables.SessionSources, (*part).readSessions)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	costs, err := inParts(tables.SessionCosts, (*part).readCosts)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	attributions, err := inParts(tables.CustomerJourney, func(p *part, ctx context.Context, c *sql.Conn, in condition, x *sessionIndex) error {
-		return p.readAttributions(ctx, c, in, x, req)
-	})
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	counts := func(ctx context.Context, c *sql.Conn, p *part) error { return p.readCounts(ctx, c, req) }
-	for _, tasks := range [][]task{sessions, slices.Concat([]task{counts}, attributions, costs)} {
-		if err := sideBySide(ctx, conn, readers, whole, tasks); err != nil {
+		switch {
+		case errors.Is(err, errCrowded):
+			sessions *= 2
+		case errors.Is(err, errCollision):
+			tries++
+		default:
 			return nil, nil, nil, err
 		}
 	}
-	return &whole.Totals, x, whole.groups, nil
+	return nil, nil, nil, errkind.As(errkind.Input, err)
+}
+
+// summing is one reading of the four tables.
+type summing struct {
+	conn    *sql.Conn
+	readers *sql.DB
+	req     *ihcv1.RunRequest
+	size    sizes
+	x       *sessionIndex
+	whole   *part
+}
+
+// passes reads the tables once for as many sessions as the index has room for.
+// Sessions come first, since what they cost and earned is summed by their
+// channel and date.
+func (s *summing) passes(ctx context.Context) error {
+	sessions, err := s.inParts(ctx, tables.SessionSources, s.readSessions)
+	if err != nil {
+		return err
+	}
+	costs, err := s.inParts(ctx, tables.SessionCosts, s.readCosts)
+	if err != nil {
+		return err
+	}
+	attributions, err := s.inParts(ctx, tables.CustomerJourney, s.readAttributions)
+	if err != nil {
+		return err
+	}
+	once := []task{s.readCounts}
+	for again := true; again; again = s.x.next() {
+		for _, tasks := range [][]task{sessions, slices.Concat(once, attributions, costs)} {
+			if err := sideBySide(ctx, s.conn, s.readers, s.whole, tasks); err != nil {
+				return err
+			}
+		}
+		once = nil
+	}
+	return nil
+}
+
+func (s *summing) inParts(ctx context.Context, table string, read func(context.Context, *sql.Conn, *part, condition) error) (tasks []task, err error) {
+	parts, err := partition(ctx, s.conn, table, s.size.rows)
+	for _, in := range parts {
+		tasks = append(tasks, func(ctx context.Context, conn *sql.Conn, p *part) error { return read(ctx, conn, p, in) })
+	}
+	return tasks, err
 }
 
 // task reads something into a part.
@@ -187,7 +225,7 @@ func replaceReport(ctx context.Context, conn *sql.Conn, x *sessionIndex, groups 
 	})
 	for _, n := range order {
 		k, g := x.keys[n], &groups[n]
-		_, err := insert.ExecContext(ctx, k.channel, k.date, g.cost.Float(unit.CostDecimals), g.share.Float(unit.ShareDecimals), g.credit.Float(store.CreditDecimals))
+		_, err := insert.ExecContext(ctx, k.channel, k.date, g.cost.Float(unit.CostDecimals), g.share.Float(store.ShareDecimals), g.credit.Float(store.CreditDecimals))
 		if err != nil {
 			return fmt.Errorf("write channel_reporting: %w", err)
 		}

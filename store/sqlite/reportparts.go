@@ -6,10 +6,13 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -51,41 +54,48 @@ func (p *part) add(q *part) {
 
 // readSessions enters the sessions into the index. A channel and date that has
 // any has a group, whatever they cost or earned.
-func (p *part) readSessions(ctx context.Context, conn *sql.Conn, in condition, x *sessionIndex) error {
+func (s *summing) readSessions(ctx context.Context, conn *sql.Conn, p *part, in condition) error {
 	query := `SELECT channel_name||'', event_date||'', session_id||'' FROM session_sources` + in.where
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
-		writer := x.writer()
-		defer writer.flush()
-		return each(ctx, c, query, in.args, 3, func(row []driver.Value) error {
+		writer := s.x.writer()
+		err := each(ctx, c, query, in.args, 3, func(row []driver.Value) error {
 			channel, _ := row[0].(string)
 			date, _ := row[1].(string)
 			session, _ := row[2].(string)
-			p.at(writer.enter(session, key{channel, date}))
+			mark, mine := s.x.mark(session)
+			if !mine {
+				return nil
+			}
+			n := writer.group(key{channel, date})
+			p.at(n)
 			p.WithoutCost++ // until its cost is found
-			return nil
+			return writer.enter(mark, n)
 		})
+		if err != nil {
+			return err
+		}
+		return writer.flush()
 	})
 }
 
 // readCosts adds what sessions cost, each once and whether they earned
 // anything or not.
-func (p *part) readCosts(ctx context.Context, conn *sql.Conn, in condition, x *sessionIndex) error {
+func (s *summing) readCosts(ctx context.Context, conn *sql.Conn, p *part, in condition) error {
 	query := `SELECT session_id||'', coalesce(cost, 0.0) FROM session_costs` + in.where
-	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
-		sessions, err := x.reader(c)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, sessions.close()) }()
+	return raw(conn, func(c *sqlite3.SQLiteConn) error {
 		return each(ctx, c, query, in.args, 2, func(row []driver.Value) error {
 			session, _ := row[0].(string)
-			n, there, err := sessions.group(session)
-			if err != nil || !there {
-				return err
+			mark, mine := s.x.mark(session)
+			if !mine {
+				return nil
+			}
+			n, there := s.x.group(mark)
+			if !there {
+				return nil
 			}
 			cost, ok := unit.CostOf(number(row[1]))
 			if !ok {
-				return errkind.Inputf("session_costs, session_id %q: the cost %v is no amount that can be summed; correct it and run again", session, row[1])
+				return errkind.Inputf("session_costs, session_id %s: the cost %s is no amount that can be summed; correct it and run again", human.QuoteText(session), human.Quote(row[1]))
 			}
 			p.at(n).cost.Add(int64(cost))
 			p.Cost.Add(int64(cost))
@@ -101,61 +111,105 @@ type soldFor struct {
 	revenue        unit.Money
 }
 
-// readAttributions adds what sessions earned, by the date of the session. The
-// attributions of one conversion lie together.
-func (p *part) readAttributions(ctx context.Context, conn *sql.Conn, in condition, x *sessionIndex, req *ihcv1.RunRequest) error {
+// readAttributions adds what sessions earned, by the date of the session. A
+// row of the query is a conversion with all its attributions in the part: from
+// there on, to come from SQLite to here costs more than all else.
+func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part, in condition) error {
+	query := `SELECT conv_id||'', count(*), group_concat(session_id, char(31)), group_concat(` + shareText + `, char(31))
+		FROM attribution_customer_journey` + in.where + ` GROUP BY ` + in.conversion
 	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
-		sessions, err := x.reader(c)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, sessions.close()) }()
 		conversions, err := newLookup(c, `SELECT revenue, conv_date||'' FROM conversions WHERE conv_id = ?`)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, conversions.close()) }()
-		var conv string
-		var sold soldFor
-		query := `SELECT conv_id||'', session_id||'', ihc FROM attribution_customer_journey` + in.where
-		return each(ctx, c, query, in.args, 3, func(row []driver.Value) error {
-			id, _ := row[0].(string)
-			session, _ := row[1].(string)
-			if id != conv || conv == "" {
-				conv = id
-				if sold, err = conversions.sold(id, req); err != nil {
-					return err
-				}
-			}
-			n, there, err := sessions.group(session)
+		return each(ctx, c, query, in.args, 4, func(row []driver.Value) error {
+			conv, _ := row[0].(string)
+			n, _ := row[1].(int64)
+			sessions, _ := row[2].(string)
+			shares, _ := row[3].(string)
+			sold, err := conversions.sold(conv, s.req)
 			if err != nil {
 				return err
 			}
-			if !there || !sold.known {
-				p.Orphans++
-				return nil
+			if int64(strings.Count(sessions, separator)+1) != n {
+				return s.addOneByOne(ctx, c, p, conv, sold, in)
 			}
-			share, ok := unit.ShareOf(number(row[2]))
-			if !ok {
-				return errkind.Inputf("attribution_customer_journey, conv_id %q, session_id %q: ihc %v is no share; delete the conversion's rows and run again", id, session, row[2])
+			a := attributed{conv: conv, sold: sold}
+			for range n {
+				var session, share string
+				session, sessions, _ = strings.Cut(sessions, separator)
+				share, shares, _ = strings.Cut(shares, separator)
+				if err := s.addAttribution(p, &a, session, share); err != nil {
+					return err
+				}
 			}
-			p.credit(n, share, sold)
+			p.addConversion(&a)
 			return nil
 		})
 	})
 }
 
-// credit adds a share of a conversion to a group.
-func (p *part) credit(n uint32, share unit.Share, sold soldFor) {
+const separator = "\x1f" // char(31)
+
+// shareText writes a share as the whole number of its [store.ShareDecimals], and
+// what is none as text that no number looks like.
+const shareText = `CASE WHEN ihc BETWEEN 0.0 AND 1.0 THEN CAST(ihc*1000000000000+0.5 AS integer) ELSE 'ihc '||quote(ihc) END`
+
+// addOneByOne adds the attributions of a conversion one of whose sessions has
+// the separator in its id.
+func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *part, conv string, sold soldFor, in condition) error {
+	where := in.and(`conv_id = ?`, conv)
+	a := attributed{conv: conv, sold: sold}
+	err := each(ctx, c, `SELECT session_id||'', `+shareText+`||'' FROM attribution_customer_journey`+where.where, where.args, 2, func(row []driver.Value) error {
+		session, _ := row[0].(string)
+		share, _ := row[1].(string)
+		return s.addAttribution(p, &a, session, share)
+	})
+	p.addConversion(&a)
+	return err
+}
+
+// attributed is a conversion and what some of its attributions add up to.
+type attributed struct {
+	conv  string
+	sold  soldFor
+	share int64 // in [store.ShareDecimals]
+	rows  int64
+}
+
+// addAttribution adds one attribution to the group of its session.
+func (s *summing) addAttribution(p *part, a *attributed, session, text string) error {
+	mark, mine := s.x.mark(session)
+	if !mine {
+		return nil
+	}
+	share, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return errkind.Inputf("attribution_customer_journey, conv_id %s, session_id %s: %s is no share of a conversion, 0 to 1; delete the conversion's rows and run again",
+			human.QuoteText(a.conv), human.QuoteText(session), human.Printable(text))
+	}
+	n, there := s.x.group(mark)
+	if !there || !a.sold.known {
+		p.Orphans++
+		return nil
+	}
 	g := p.at(n)
-	g.share.Add(int64(share))
-	g.credit.AddProduct(int64(share), int64(sold.revenue))
-	p.Share.Add(int64(share))
-	p.Credit.AddProduct(int64(share), int64(sold.revenue))
-	if sold.inRange {
-		p.Range.Share.Add(int64(share))
-		p.Range.Credit.AddProduct(int64(share), int64(sold.revenue))
-		p.Range.Touchpoints++
+	g.share.Add(share)
+	g.credit.AddProduct(share, int64(a.sold.revenue))
+	a.share += share // room for nine million whole conversions
+	a.rows++
+	return nil
+}
+
+// addConversion adds what a conversion's attributions came to.
+func (p *part) addConversion(a *attributed) {
+	p.Share.Add(a.share)
+	p.Credit.AddProduct(a.share, int64(a.sold.revenue))
+	if a.sold.inRange {
+		p.Range.Share.Add(a.share)
+		p.Range.Credit.AddProduct(a.share, int64(a.sold.revenue))
+		p.Range.Touchpoints += a.rows
 	}
 }
 
@@ -175,14 +229,14 @@ func (l *lookup) sold(conv string, req *ihcv1.RunRequest) (soldFor, error) {
 func moneyOf(conv string, revenue driver.Value) (unit.Money, error) {
 	m, ok := unit.MoneyOf(number(revenue))
 	if !ok {
-		return 0, errkind.Inputf("conversions, conv_id %q: the revenue %v is no amount that can be summed; correct it and run again", conv, revenue)
+		return 0, errkind.Inputf("conversions, conv_id %q: the revenue %s is no amount that can be summed; correct it and run again", conv, human.Quote(revenue))
 	}
 	return m, nil
 }
 
 // readCounts reads by other ways what the sums are to be held against.
-func (p *part) readCounts(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRequest) error {
-	start, end := run.Range(req)
+func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error {
+	start, end := run.Range(s.req)
 	rows, err := conn.QueryContext(ctx, `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
 		FROM conversions v WHERE v.conv_date BETWEEN ? AND ?`, start, end)
 	if err != nil {

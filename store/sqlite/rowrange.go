@@ -77,6 +77,18 @@ func RowRanges(ctx context.Context, conn *sql.Conn, table string, rows int64) ([
 type condition struct {
 	where string
 	args  []driver.Value
+	// conversion is what to group by where attributions are to be taken by
+	// conversion: the column itself where the part is in the order of it, and
+	// otherwise a term that keeps SQLite from going by another order.
+	conversion string
+}
+
+// and returns the condition with one more term, which has one parameter.
+func (c condition) and(term string, arg driver.Value) condition {
+	if c.where == "" {
+		return condition{where: " WHERE " + term, args: []driver.Value{arg}}
+	}
+	return condition{where: c.where + " AND " + term, args: append(slices.Clip(c.args), arg)}
 }
 
 // partition divides a table into parts of about so many rows, by the row
@@ -92,7 +104,7 @@ func partition(ctx context.Context, conn *sql.Conn, table string, rows int64) ([
 	}
 	parts := make([]condition, len(ranges))
 	for i, r := range ranges {
-		parts[i] = condition{r.Where("rowid"), r.Args()}
+		parts[i] = condition{where: r.Where("rowid"), args: r.Args(), conversion: "+conv_id"}
 	}
 	return parts, nil
 }
@@ -120,14 +132,14 @@ func byConversion(ctx context.Context, conn *sql.Conn, conversions int64) (parts
 	}
 	// By bytes, whatever order the users gave the column of conversions.
 	slices.Sort(bounds)
-	from := condition{}
+	var from condition
 	for _, bound := range bounds {
-		if from.where == "" {
-			parts = append(parts, condition{` WHERE conv_id COLLATE BINARY < ?`, []driver.Value{bound}})
-		} else {
-			parts = append(parts, condition{from.where + ` AND conv_id COLLATE BINARY < ?`, []driver.Value{from.args[0], bound}})
-		}
-		from = condition{` WHERE conv_id COLLATE BINARY >= ?`, []driver.Value{bound}}
+		parts = append(parts, from.and(`conv_id COLLATE BINARY < ?`, bound))
+		from = condition{}.and(`conv_id COLLATE BINARY >= ?`, bound)
 	}
-	return append(parts, from), found.Err()
+	parts = append(parts, from)
+	for i := range parts {
+		parts[i].conversion = "conv_id"
+	}
+	return parts, found.Err()
 }

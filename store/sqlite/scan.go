@@ -4,14 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
@@ -30,6 +33,8 @@ type scan struct {
 	row   []driver.Value
 
 	rows    int64
+	digest  uint64              // the sum of those of the rows
+	buffer  []byte              // a row, to be digested
 	tallies []map[string]*tally // by column, then code
 	dates   map[string]int64    // rows by date, readable ones; few in any shop
 
@@ -121,6 +126,7 @@ func (s *scan) run(ctx context.Context, db *sql.DB) error {
 // take adds what the next span's pass found.
 func (s *scan) take(next *scan) {
 	s.rows += next.rows
+	s.digest += next.digest
 	for col, byCode := range next.tallies {
 		for code, t := range byCode {
 			if s.tallies[col] == nil {
@@ -175,6 +181,7 @@ func (s *scan) read(rows driver.Rows) error {
 			return err
 		}
 		s.rows++
+		s.digestRow()
 		for i, c := range s.table.columns {
 			c.is(s.row[i], reports[i])
 		}
@@ -187,6 +194,27 @@ func (s *scan) read(rows driver.Rows) error {
 			}
 		}
 	}
+}
+
+// digestRow adds the digest of the row at hand.
+func (s *scan) digestRow() {
+	b := s.buffer[:0]
+	for _, value := range s.row {
+		switch value := value.(type) {
+		case string:
+			b = append(binary.AppendUvarint(append(b, 't'), uint64(len(value))), value...)
+		case []byte:
+			b = append(binary.AppendUvarint(append(b, 'b'), uint64(len(value))), value...)
+		case int64:
+			b = binary.LittleEndian.AppendUint64(append(b, 'i'), uint64(value))
+		case float64:
+			b = binary.LittleEndian.AppendUint64(append(b, 'r'), math.Float64bits(value))
+		default:
+			b = append(b, 'n')
+		}
+	}
+	s.buffer = b
+	s.digest += xxhash.Sum64(b)
 }
 
 func (s *scan) report(col int, r findings.Rule) {
@@ -226,6 +254,9 @@ func (s *scan) countChannel(name string, rows int64) {
 
 // conclude puts what a pass found into the report.
 func (v *validation) conclude(s *scan) {
+	v.mu.Lock()
+	v.digests[s.table.name] = fmt.Sprintf("%d-%x", s.rows, s.digest)
+	v.mu.Unlock()
 	for i, byCode := range s.tallies {
 		for _, code := range slices.Sorted(maps.Keys(byCode)) {
 			t := byCode[code]

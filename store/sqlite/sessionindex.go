@@ -1,75 +1,115 @@
 package sqlite
 
 import (
+	"errors"
 	"hash/maphash"
 	"sync"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 // key is what a row of channel_reporting is about.
 type key struct{ channel, date string }
 
-// indexSlots is how many sessions an index has room for, times four thirds: 48 MiB,
-// whatever the size of the shop (invariant 8). More are looked up.
-const indexSlots = 3 << 20
+// indexSlots is how many sessions an index has slots for: 64 MiB, whatever the
+// size of the shop (invariant 8). A larger shop is read in several passes.
+const indexSlots = (64 << 20) / 12
 
-// sessionIndex knows the groups of a report by number, and which group each session
-// belongs to, of as many sessions as there is room for. A session serves many
-// conversions, and to look it up in the database takes longer than all else
-// that a report does with an attribution.
+// sessionIndex knows the groups of a report by number, and which group each
+// session of one pass belongs to. A session serves many conversions, and to
+// look it up in the database takes longer than all else that a report does with
+// an attribution.
 //
-// A session goes by its mark, 95 bits of hashes of its id. Sessions that have
-// one in common are looked up as well. That an id of no session has the mark of
-// one, and is taken for it, has a chance of about one in 10¹⁵ for ten million
-// of each.
+// A session goes by a hash of 64 bits. Two sessions that have it in common are
+// noticed when the second is entered, see [errCollision]. That one which is not
+// there is taken for one that is has a chance of one in 10¹² for each.
 type sessionIndex struct {
-	mark   func(session string) slot // with the session's mark, without a group
-	mu     sync.Mutex                // held to write
-	keys   []key                     // by number
+	hash         func(maphash.Seed, string) uint64
+	seed         maphash.Seed
+	pass, passes uint64 // it holds the sessions whose hash leaves this rest
+
+	mu     sync.Mutex // held to write
+	keys   []key      // by number
 	number map[key]uint32
-	slots  []slot // open addressing; one without a mark is free
-	free   int    // slots that may yet be used
-	full   bool   // there was no room for a session
+
+	slots []slot // open addressing by hash; one without a mark is free
+	held  int    // slots that are not free
 }
 
-// slot is a session's mark, whose low part is odd, and the number of its group,
-// none if the mark is that of several sessions.
-type slot struct {
-	high       uint64
-	low, group uint32
+// slot is a session's hash, in halves so that a slot takes no more room than it
+// needs, and the number of its group.
+type slot struct{ high, low, group uint32 }
+
+func (s *slot) mark() uint64 { return uint64(s.high)<<32 | uint64(s.low) }
+
+// errCollision says that two sessions have one hash, or one id. Another index
+// has another hash.
+var errCollision = errors.New("two sessions of session_sources have the same id")
+
+// errCrowded says that more sessions fell to a pass than there are slots. With
+// more passes fewer do.
+var errCrowded = errors.New("too many sessions in a pass")
+
+// newSessionIndex returns an index for a shop of so many sessions, ready for
+// the first pass.
+func newSessionIndex(size sizes, sessions int64) *sessionIndex {
+	room := int64(max(size.slots/5*4, 1)) // so that slots are found soon
+	return &sessionIndex{hash: size.hash, seed: maphash.MakeSeed(), passes: uint64(max((sessions+room-1)/room, 1)),
+		number: map[key]uint32{}, slots: make([]slot, size.slots)}
 }
 
-func (s slot) marked(m slot) bool { return s.high == m.high && s.low == m.low }
-
-func newSessionIndex(slots int) *sessionIndex {
-	high, low := maphash.MakeSeed(), maphash.MakeSeed()
-	mark := func(session string) slot {
-		return slot{high: maphash.String(high, session), low: uint32(maphash.String(low, session)) | 1}
+// next begins the next pass and says whether there is one.
+func (x *sessionIndex) next() bool {
+	if x.pass++; x.pass == x.passes {
+		return false
 	}
-	return &sessionIndex{mark: mark, number: map[key]uint32{}, slots: make([]slot, slots), free: slots / 4 * 3}
+	clear(x.slots)
+	x.held = 0
+	return true
 }
 
-// slot returns where a mark is, or would be.
-func (x *sessionIndex) slot(m slot) *slot {
-	for i := int(m.high % uint64(len(x.slots))); ; i = (i + 1) % len(x.slots) {
-		if s := &x.slots[i]; s.marked(m) || s.low == 0 {
+// mark returns a session's hash, and whether the session is of this pass.
+func (x *sessionIndex) mark(session string) (mark uint64, mine bool) {
+	mark = max(x.hash(x.seed, session), 1)
+	return mark, x.passes == 1 || mark>>32%x.passes == x.pass
+}
+
+// slot returns where a hash is, or would be.
+func (x *sessionIndex) slot(mark uint64) *slot {
+	for i := int(mark % uint64(len(x.slots))); ; {
+		s := &x.slots[i]
+		if m := s.mark(); m == mark || m == 0 {
 			return s
 		}
+		if i++; i == len(x.slots) {
+			i = 0
+		}
 	}
+}
+
+// group returns the number of a session's group, and whether there is such a
+// session in this pass. Nobody may write meanwhile.
+func (x *sessionIndex) group(mark uint64) (number uint32, there bool) {
+	s := x.slot(mark)
+	return s.group, s.mark() == mark
 }
 
 // indexWriter writes into an index, for one goroutine.
 type indexWriter struct {
 	x       *sessionIndex
 	numbers map[key]uint32 // of the index, those met
-	entered []slot
+	entered []entry        // not yet in the index
 }
 
-func (x *sessionIndex) writer() *indexWriter { return &indexWriter{x: x, numbers: map[key]uint32{}} }
+type entry struct {
+	mark  uint64
+	group uint32
+}
 
-// enter notes which group a session belongs to and returns the group's number.
-func (w *indexWriter) enter(session string, k key) uint32 {
+func (x *sessionIndex) writer() *indexWriter {
+	return &indexWriter{x: x, numbers: map[key]uint32{}}
+}
+
+// group returns the number of a group.
+func (w *indexWriter) group(k key) uint32 {
 	n, ok := w.numbers[k]
 	if !ok {
 		w.x.mu.Lock()
@@ -81,77 +121,32 @@ func (w *indexWriter) enter(session string, k key) uint32 {
 		w.x.mu.Unlock()
 		w.numbers[k] = n
 	}
-	s := w.x.mark(session)
-	s.group = n
-	if w.entered = append(w.entered, s); len(w.entered) == 1024 {
-		w.flush()
-	}
 	return n
 }
 
+// enter notes which group a session belongs to.
+func (w *indexWriter) enter(mark uint64, group uint32) error {
+	if w.entered = append(w.entered, entry{mark, group}); len(w.entered) < 1024 {
+		return nil
+	}
+	return w.flush()
+}
+
 // flush puts what was entered into the index.
-func (w *indexWriter) flush() {
+func (w *indexWriter) flush() error {
 	w.x.mu.Lock()
 	defer w.x.mu.Unlock()
 	for _, e := range w.entered {
-		switch s := w.x.slot(e); {
-		case s.marked(e):
-			s.group = none
-		case w.x.free == 0:
-			w.x.full = true
-		default:
-			*s = e
-			w.x.free--
+		s := w.x.slot(e.mark)
+		if s.mark() != 0 {
+			return errCollision
 		}
+		if x := w.x; x.held == len(x.slots)-1 { // one must be free for a search to end
+			return errCrowded
+		}
+		w.x.held++
+		*s = slot{high: uint32(e.mark >> 32), low: uint32(e.mark), group: e.group}
 	}
 	w.entered = w.entered[:0]
+	return nil
 }
-
-// indexReader reads an index that is not written any more, for one goroutine.
-type indexReader struct {
-	x      *sessionIndex
-	rest   *lookup           // for sessions the index had no room for, or that share a mark
-	recent map[string]uint32 // what was looked up last; none for what is not there
-}
-
-const (
-	none       = ^uint32(0)
-	mostRecent = 1 << 16
-)
-
-func (x *sessionIndex) reader(c *sqlite3.SQLiteConn) (*indexReader, error) {
-	rest, err := newLookup(c, `SELECT channel_name||'', event_date||'' FROM session_sources WHERE session_id = ?`)
-	return &indexReader{x: x, rest: rest, recent: map[string]uint32{}}, err
-}
-
-// group returns the number of a session's group, and whether there is such a
-// session.
-func (r *indexReader) group(session string) (number uint32, there bool, err error) {
-	m := r.x.mark(session)
-	switch s := r.x.slot(m); {
-	case s.marked(m) && s.group != none:
-		return s.group, true, nil
-	case !s.marked(m) && !r.x.full:
-		return 0, false, nil
-	}
-	n, ok := r.recent[session]
-	if !ok {
-		row, err := r.rest.get(session)
-		if err != nil {
-			return 0, false, err
-		}
-		n = none
-		if row != nil {
-			channel, _ := row[0].(string)
-			date, _ := row[1].(string)
-			n = r.x.number[key{channel, date}]
-		}
-		if len(r.recent) >= mostRecent {
-			clear(r.recent)
-		}
-		r.recent[session] = n
-	}
-	return n, n != none, nil
-}
-
-func (r *indexReader) close() error { return r.rest.close() }

@@ -2,58 +2,74 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
+	"hash/maphash"
 	"testing"
 
-	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
-// However the marks fall, and however many sessions there is room for, every
-// session is found in its own group and no other one is. Ids of no session
-// have marks of their own here: see the comment of sessionIndex.
-func TestSessionsThatShareAMarkAreLookedUp(t *testing.T) {
+// colliding hashes s1 and s3 to the same under the first so many seeds that it
+// meets, and everything else as usual.
+func colliding(seeds int) func(maphash.Seed, string) uint64 {
+	met := map[maphash.Seed]int{}
+	return func(seed maphash.Seed, session string) uint64 {
+		if _, ok := met[seed]; !ok {
+			met[seed] = len(met)
+		}
+		if met[seed] < seeds && (session == "s1" || session == "s3") {
+			return 7
+		}
+		return maphash.String(seed, session)
+	}
+}
+
+// sharing is a database of sessions that earned, and a stale report.
+func sharing(t *testing.T) *sql.DB {
+	db, err := Open(t.Context(), build(t, Schema+soundRows+`
+		INSERT INTO attribution_customer_journey VALUES ('c1', 's1', 0.25), ('c1', 's2', 0.75), ('c2', 's3', 1);
+		INSERT INTO channel_reporting VALUES ('stale', '2023-01-01', 1, 1, 1)`), Write)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+// Two sessions with one hash never take each other's credit: the report begins
+// anew with another hash.
+func TestSessionsOfOneHashAreToldApart(t *testing.T) {
 	t.Parallel()
-	path := build(t, InputSchema+`INSERT INTO session_sources VALUES
-		('s0', 'u', '2023-01-01', '10:00:00', 'A', 0, 0, 0), ('s1', 'u', '2023-01-01', '10:00:00', 'B', 0, 0, 0),
-		('s2', 'u', '2023-01-02', '10:00:00', 'A', 0, 0, 0), ('s3', 'u', '2023-01-01', '10:00:00', 'A', 0, 0, 0),
-		('s4', 'u', '2023-01-03', '10:00:00', 'C', 0, 0, 0)`)
-	sessions := map[string]key{"s0": {"A", "2023-01-01"}, "s1": {"B", "2023-01-01"}, "s2": {"A", "2023-01-02"}, "s3": {"A", "2023-01-01"}, "s4": {"C", "2023-01-03"}}
-	db, err := Open(t.Context(), path, Read)
+	for _, slots := range []int{indexSlots, 4} {
+		want, err := rebuild(t.Context(), sharing(t), nil, &ihcv1.RunRequest{}, sizes{rows: RangeRows, slots: slots, hash: maphash.String})
+		require.NoError(t, err)
+		require.Len(t, want.Rows, 3)
+		for seeds := range 3 {
+			got, err := rebuild(t.Context(), sharing(t), nil, &ihcv1.RunRequest{}, sizes{rows: RangeRows, slots: slots, hash: colliding(seeds)})
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		}
+	}
+}
+
+func TestSessionsThatCannotBeToldApartAreNotReported(t *testing.T) {
+	t.Parallel()
+	db := sharing(t)
+	_, err := rebuild(t.Context(), db, nil, &ihcv1.RunRequest{}, sizes{rows: RangeRows, slots: 100, hash: colliding(3)})
+	require.ErrorIs(t, err, errCollision)
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
+	var channel string
+	require.NoError(t, db.QueryRowContext(context.Background(), `SELECT group_concat(channel_name) FROM channel_reporting`).Scan(&channel))
+	require.Equal(t, "stale", channel)
+}
+
+// Where no key rules it out, an id may occur twice: that is told as well.
+func TestSessionThatOccursTwiceIsNotReported(t *testing.T) {
+	t.Parallel()
+	db, err := Open(t.Context(), build(t, loose+`; INSERT INTO session_sources SELECT * FROM session_sources WHERE session_id = 's1'`), Write)
 	require.NoError(t, err)
 	defer db.Close()
-	rapid.Check(t, func(t *rapid.T) {
-		x := newSessionIndex(rapid.IntRange(4, 16).Draw(t, "slots"))
-		marks := map[string]slot{"unknown": {high: 99, low: 99}}
-		order := rapid.Permutation([]string{"s0", "s1", "s2", "s3", "s4"}).Draw(t, "order")
-		for _, s := range order {
-			marks[s] = slot{high: rapid.Uint64Range(0, 2).Draw(t, "high"), low: 1}
-		}
-		x.mark = func(session string) slot { return marks[session] }
-		for i, s := range order {
-			w := x.writer()
-			w.enter(s, sessions[s])
-			w.flush()
-			require.Len(t, w.entered, 0, i)
-		}
-		conn, err := db.Conn(context.Background())
-		require.NoError(t, err)
-		defer conn.Close()
-		require.NoError(t, raw(conn, func(c *sqlite3.SQLiteConn) error {
-			r, err := x.reader(c)
-			require.NoError(t, err)
-			for range 2 {
-				for s, k := range sessions {
-					n, there, err := r.group(s)
-					require.NoError(t, err)
-					require.True(t, there)
-					require.Equal(t, k, x.keys[n], "%s with %v", s, marks)
-				}
-				_, there, err := r.group("unknown")
-				require.NoError(t, err)
-				require.False(t, there)
-			}
-			return r.close()
-		}))
-	})
+	_, err = rebuild(t.Context(), db, nil, &ihcv1.RunRequest{}, usual)
+	require.ErrorIs(t, err, errCollision)
 }

@@ -40,7 +40,9 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (bytes i
 			return err
 		}
 		defer conn.Close()
-		return raw(conn, func(c *sqlite3.SQLiteConn) error { return readJournal(both, c, s.run, s.from, batches) })
+		return raw(conn, func(c *sqlite3.SQLiteConn) error {
+			return sorting(both, c, func() error { return readJournal(both, c, s.run, s.from, batches) })
+		})
 	})
 	group.Go(func() error {
 		return tx.raw(func(c *sqlite3.SQLiteConn) error { return s.write(both, c, batches) })
@@ -78,7 +80,7 @@ func (s *sweeper) exec(ctx context.Context, statements ...string) error {
 func (s *sweeper) remove(ctx context.Context) error {
 	err := s.exec(ctx, `CREATE TEMP TABLE IF NOT EXISTS replaced (journey integer PRIMARY KEY)`, `DELETE FROM replaced`,
 		`INSERT OR IGNORE INTO replaced SELECT l.journey FROM pipeline_journeys j JOIN pipeline_latest l ON l.conv_id = j.conv_id
-			WHERE j.journey >= ?2 AND j.run = ?1 AND l.journey <> j.journey`)
+			WHERE j.journey >= ?2 AND j.run = ?1 AND j.chunk > 0 AND l.journey <> j.journey`)
 	if err != nil {
 		return err
 	}
@@ -119,11 +121,6 @@ const batchJourneys = 64
 // readJournal hands over what a run has in the journal in the order of
 // conversions.
 func readJournal(ctx context.Context, c *sqlite3.SQLiteConn, run, from int64, to chan<- []shownJourney) error {
-	// Sorting goes by as much memory as the cache may have.
-	if _, err := c.ExecContext(ctx, `PRAGMA cache_size = -32768`, nil); err != nil {
-		return err
-	}
-	defer c.ExecContext(context.WithoutCancel(ctx), `PRAGMA cache_size = `+readCache, nil) //nolint:errcheck // only a matter of memory
 	var batch []shownJourney
 	hand := func() error {
 		if len(batch) == 0 {
@@ -138,7 +135,7 @@ func readJournal(ctx context.Context, c *sqlite3.SQLiteConn, run, from int64, to
 		}
 	}
 	err := each(ctx, c, `SELECT journey, conv_id, conv_id IN (SELECT conv_id FROM conversions), sessions, shares FROM pipeline_journeys
-		WHERE journey >= ?2 AND run = ?1 ORDER BY conv_id`, []driver.Value{run, from}, 5, func(row []driver.Value) error {
+		WHERE journey >= ?2 AND run = ?1 AND chunk > 0 ORDER BY conv_id`, []driver.Value{run, from}, 5, func(row []driver.Value) error {
 		j, err := showJourney(row)
 		if err != nil {
 			return err
@@ -161,7 +158,7 @@ func showJourney(row []driver.Value) (j shownJourney, err error) {
 	j.gone = row[2] == int64(0)
 	sessions, _ := row[3].([]byte)
 	shares, _ := row[4].([]byte)
-	if j.sessions, err = decodeSessions(sessions, nil); err == nil {
+	if j.sessions, err = decodeSessions(sessions); err == nil {
 		j.ihc, err = decodeIHC(shares, make([]uint32, 0, len(j.sessions)))
 	}
 	if err == nil && len(j.ihc) != len(j.sessions) {
@@ -192,9 +189,7 @@ func (j *shownJourney) sort() {
 
 // write replaces the rows of the conversions that differ.
 func (s *sweeper) write(ctx context.Context, c *sqlite3.SQLiteConn, batches <-chan []shownJourney) (err error) {
-	// Without OR FAIL, SQLite would keep what it takes to undo the one
-	// statement; all of the transaction is undone if one fails.
-	insert := newRows(c, `INSERT OR FAIL INTO attribution_customer_journey (conv_id, session_id, ihc) VALUES `, "(?,?,?)", ``, 3, 256)
+	insert := newInserter(c)
 	latest := newRows(c, `INSERT INTO pipeline_latest (conv_id, journey) VALUES `, "(?,?)", ` ON CONFLICT (conv_id) DO UPDATE SET journey = excluded.journey`, 2, 128)
 	there, err := newThere(c)
 	if err != nil {
@@ -211,14 +206,11 @@ func (s *sweeper) write(ctx context.Context, c *sqlite3.SQLiteConn, batches <-ch
 			}
 		}
 	}
-	if err := latest.flush(); err != nil {
-		return err
-	}
-	return insert.flush()
+	return latest.flush()
 }
 
 // show writes one journey, unless the table has its rows already.
-func (s *sweeper) show(j *shownJourney, insert, latest *rows, there *there) error {
+func (s *sweeper) show(j *shownJourney, insert *inserter, latest *rows, there *there) error {
 	if j.gone {
 		s.gone++
 		return nil
@@ -236,15 +228,10 @@ func (s *sweeper) show(j *shownJourney, insert, latest *rows, there *there) erro
 			return err
 		}
 	}
-	for i, session := range j.sessions {
+	for _, session := range j.sessions {
 		s.bytes += len(j.conv) + len(session) + 12
-		// Dividing two exact numbers gives the double nearest to the decimal,
-		// the same one that parsing "0.5100" gives.
-		if err := insert.add(conv, session, float64(j.ihc[i])/10_000); err != nil {
-			return err
-		}
 	}
-	return nil
+	return insert.add(conv, j)
 }
 
 // clean drops from the journal what is shown no more, in the order it lies.
@@ -256,7 +243,8 @@ func (s *sweeper) clean(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.exec(ctx, `DELETE FROM pipeline_journeys WHERE journey IN (SELECT journey FROM replaced)`, `DELETE FROM replaced`)
+	return s.exec(ctx, `DELETE FROM pipeline_journeys WHERE journey IN (SELECT journey FROM replaced)`, `DELETE FROM replaced`,
+		`DELETE FROM pipeline_journeys WHERE run = ?1 AND chunk = 0 AND (journey >= ?2 OR journey IN (SELECT journey FROM pipeline_adopted WHERE run = ?1))`)
 }
 
 // there is what attribution_customer_journey has of a conversion.
@@ -303,3 +291,57 @@ func (t *there) remove(conv driver.Value) error {
 }
 
 func (t *there) close() error { return errors.Join(t.look.Close(), t.delete.Close()) }
+
+// inserter writes journeys to attribution_customer_journey, some sessions of
+// one conversion in a statement.
+type inserter struct {
+	c      *sqlite3.SQLiteConn
+	stmts  [sessionsAtOnce + 1]driver.Stmt // by number of sessions
+	values []driver.NamedValue
+}
+
+const sessionsAtOnce = 64
+
+func newInserter(c *sqlite3.SQLiteConn) *inserter {
+	in := &inserter{c: c, values: make([]driver.NamedValue, 1+2*sessionsAtOnce)}
+	for i := range in.values {
+		in.values[i].Ordinal = i + 1
+	}
+	return in
+}
+
+func (in *inserter) add(conv driver.Value, j *shownJourney) error {
+	in.values[0].Value = conv
+	for from := 0; from < len(j.sessions); from += sessionsAtOnce {
+		n := min(len(j.sessions)-from, sessionsAtOnce)
+		for i := range n {
+			in.values[1+2*i].Value = j.sessions[from+i]
+			// Dividing two exact numbers gives the double nearest to the
+			// decimal, the same one that parsing "0.5100" gives.
+			in.values[2+2*i].Value = float64(j.ihc[from+i]) / 10_000
+		}
+		if in.stmts[n] == nil {
+			// Without OR FAIL, SQLite would keep what it takes to undo the one
+			// statement; all of the transaction is undone if one fails.
+			stmt, err := in.c.Prepare(`INSERT OR FAIL INTO attribution_customer_journey (conv_id, session_id, ihc)
+				SELECT ?, column1, column2 FROM (VALUES (?,?)` + strings.Repeat(",(?,?)", n-1) + `)`)
+			if err != nil {
+				return err
+			}
+			in.stmts[n] = stmt
+		}
+		if _, err := in.stmts[n].(driver.StmtExecContext).ExecContext(context.Background(), in.values[:1+2*n]); err != nil { // without a goroutine to watch a context
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *inserter) close() (err error) {
+	for _, stmt := range in.stmts {
+		if stmt != nil {
+			err = errors.Join(err, stmt.Close())
+		}
+	}
+	return err
+}

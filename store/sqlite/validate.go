@@ -28,7 +28,7 @@ func validate(ctx context.Context, db *sql.DB, opts findings.Options, rows int64
 	if err := civil.CheckRange("start date", opts.StartDate, "end date", opts.EndDate); err != nil {
 		return nil, err
 	}
-	v := &validation{db: db, opts: opts, rows: rows, found: &findings.Findings{List: []findings.Finding{}}}
+	v := &validation{db: db, opts: opts, rows: rows, digests: map[string]string{}, found: &findings.Findings{List: []findings.Finding{}}}
 	if err := v.run(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -36,6 +36,9 @@ func validate(ctx context.Context, db *sql.DB, opts findings.Options, rows int64
 		return nil, Explain(v.path(ctx), err)
 	}
 	v.found.Order()
+	for _, t := range inputTables {
+		v.found.Digest += t.name + " " + v.digests[t.name] + " "
+	}
 	return v.found, nil
 }
 
@@ -45,8 +48,9 @@ type validation struct {
 	opts findings.Options
 	rows int64 // of a table that are read in one go
 
-	mu    sync.Mutex // the checks run side by side
-	found *findings.Findings
+	mu      sync.Mutex        // the checks run side by side
+	digests map[string]string // by table
+	found   *findings.Findings
 }
 
 func (v *validation) run(ctx context.Context) error {

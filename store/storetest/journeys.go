@@ -49,7 +49,6 @@ func (b Backend) visited(t T, visits []visit, orders []order) *fixture {
 		require.NoError(t, err)
 	}
 	require.NoError(t, tx.Commit())
-	require.NoError(t, f.Prepare(t.Context()))
 	return f
 }
 

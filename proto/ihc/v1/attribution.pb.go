@@ -131,9 +131,11 @@ type Attribution struct {
 	Ihc []uint32 `protobuf:"varint,3,rep,packed,name=ihc,proto3" json:"ihc,omitempty"`
 	// The shares in each phase, in ten-thousandths, parallel to `session_ids`:
 	// what `ihc` was made of. Empty in results of earlier releases.
-	Initializer   []uint32 `protobuf:"varint,4,rep,packed,name=initializer,proto3" json:"initializer,omitempty"`
-	Holder        []uint32 `protobuf:"varint,5,rep,packed,name=holder,proto3" json:"holder,omitempty"`
-	Closer        []uint32 `protobuf:"varint,6,rep,packed,name=closer,proto3" json:"closer,omitempty"`
+	Initializer []uint32 `protobuf:"varint,4,rep,packed,name=initializer,proto3" json:"initializer,omitempty"`
+	Holder      []uint32 `protobuf:"varint,5,rep,packed,name=holder,proto3" json:"holder,omitempty"`
+	Closer      []uint32 `protobuf:"varint,6,rep,packed,name=closer,proto3" json:"closer,omitempty"`
+	// `Journey.fingerprint` of what was scored.
+	Fingerprint   []byte `protobuf:"bytes,7,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -210,6 +212,13 @@ func (x *Attribution) GetCloser() []uint32 {
 	return nil
 }
 
+func (x *Attribution) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
 var File_ihc_v1_attribution_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_attribution_proto_rawDesc = "" +
@@ -222,7 +231,7 @@ const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\boutcomes\x18\x04 \x03(\v2\x0f.ihc.v1.OutcomeR\boutcomes\x12\x14\n" +
 	"\x05model\x18\x05 \x01(\tR\x05model\x12\x1a\n" +
 	"\brequests\x18\x06 \x01(\rR\brequests\x12\x1a\n" +
-	"\brevision\x18\a \x01(\rR\brevision\"\xab\x01\n" +
+	"\brevision\x18\a \x01(\rR\brevision\"\xcd\x01\n" +
 	"\vAttribution\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\tR\n" +
@@ -230,7 +239,8 @@ const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\x03ihc\x18\x03 \x03(\rR\x03ihc\x12 \n" +
 	"\vinitializer\x18\x04 \x03(\rR\vinitializer\x12\x16\n" +
 	"\x06holder\x18\x05 \x03(\rR\x06holder\x12\x16\n" +
-	"\x06closer\x18\x06 \x03(\rR\x06closerB0Z.github.com/ihc-pipeline/ihc/proto/ihc/v1;ihcv1b\x06proto3"
+	"\x06closer\x18\x06 \x03(\rR\x06closer\x12 \n" +
+	"\vfingerprint\x18\a \x01(\fR\vfingerprintB0Z.github.com/ihc-pipeline/ihc/proto/ihc/v1;ihcv1b\x06proto3"
 
 var (
 	file_ihc_v1_attribution_proto_rawDescOnce sync.Once

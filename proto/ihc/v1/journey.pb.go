@@ -129,7 +129,10 @@ type Journey struct {
 	Channels []uint32 `protobuf:"varint,4,rep,packed,name=channels,proto3" json:"channels,omitempty"`
 	// One byte for each session: 1 holder engaged, 2 closer engaged,
 	// 4 impression, added up.
-	Flags         []byte `protobuf:"bytes,5,opt,name=flags,proto3" json:"flags,omitempty"`
+	Flags []byte `protobuf:"bytes,5,opt,name=flags,proto3" json:"flags,omitempty"`
+	// Digest of the sessions, the time of the conversion and the settings they
+	// are scored by: two journeys with the same fingerprint get the same shares.
+	Fingerprint   []byte `protobuf:"bytes,6,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -199,7 +202,16 @@ func (x *Journey) GetFlags() []byte {
 	return nil
 }
 
-// Outcome records how a conversion without an attribution ended.
+func (x *Journey) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
+// Outcome records how a conversion ended that is not scored in this chunk:
+// without an attribution, or (OUTCOME_KIND_ATTRIBUTED) with the one that an
+// interrupted run has stored of the same journey.
 type Outcome struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	ConvId string                 `protobuf:"bytes,1,opt,name=conv_id,json=convId,proto3" json:"conv_id,omitempty"`
@@ -281,7 +293,7 @@ const file_ihc_v1_journey_proto_rawDesc = "" +
 	"\bchannels\x18\x03 \x03(\tR\bchannels\x12+\n" +
 	"\bjourneys\x18\x04 \x03(\v2\x0f.ihc.v1.JourneyR\bjourneys\x12+\n" +
 	"\boutcomes\x18\x05 \x03(\v2\x0f.ihc.v1.OutcomeR\boutcomes\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\rR\brevision\"\x96\x01\n" +
+	"\brevision\x18\x06 \x01(\rR\brevision\"\xb8\x01\n" +
 	"\aJourney\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\tR\n" +
@@ -289,7 +301,8 @@ const file_ihc_v1_journey_proto_rawDesc = "" +
 	"\vtime_deltas\x18\x03 \x03(\x03R\n" +
 	"timeDeltas\x12\x1a\n" +
 	"\bchannels\x18\x04 \x03(\rR\bchannels\x12\x14\n" +
-	"\x05flags\x18\x05 \x01(\fR\x05flags\"\x7f\n" +
+	"\x05flags\x18\x05 \x01(\fR\x05flags\x12 \n" +
+	"\vfingerprint\x18\x06 \x01(\fR\vfingerprint\"\x7f\n" +
 	"\aOutcome\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.ihc.v1.OutcomeKindR\x04kind\x12\x16\n" +

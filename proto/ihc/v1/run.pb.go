@@ -188,7 +188,11 @@ type RunRequest struct {
 	ReplayOf string `protobuf:"bytes,13,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
 	// Which stored messages a replay starts from: "journeys" (score the chunks
 	// again) or "results" (write the results again). Empty for an ordinary run.
-	ReplayFrom    string `protobuf:"bytes,14,opt,name=replay_from,json=replayFrom,proto3" json:"replay_from,omitempty"`
+	ReplayFrom string `protobuf:"bytes,14,opt,name=replay_from,json=replayFrom,proto3" json:"replay_from,omitempty"`
+	// The interrupted run in whose place this one is, since the source changed
+	// meanwhile: what it has stored of journeys that are the same is used.
+	// Empty for an ordinary run.
+	Supersedes    string `protobuf:"bytes,15,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,6 +321,13 @@ func (x *RunRequest) GetReplayOf() string {
 func (x *RunRequest) GetReplayFrom() string {
 	if x != nil {
 		return x.ReplayFrom
+	}
+	return ""
+}
+
+func (x *RunRequest) GetSupersedes() string {
+	if x != nil {
+		return x.Supersedes
 	}
 	return ""
 }
@@ -656,7 +667,10 @@ type RunAccepted struct {
 	Warnings []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// For a replay from results: the run under whose name the results are
 	// stored, which is the origin's own origin where that was such a replay.
-	ResultsRun    string `protobuf:"bytes,3,opt,name=results_run,json=resultsRun,proto3" json:"results_run,omitempty"`
+	ResultsRun string `protobuf:"bytes,3,opt,name=results_run,json=resultsRun,proto3" json:"results_run,omitempty"`
+	// Digest of the source tables as they were. A run that is interrupted goes
+	// on only while they are the same. Empty for a replay.
+	SourceDigest  string `protobuf:"bytes,4,opt,name=source_digest,json=sourceDigest,proto3" json:"source_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -708,6 +722,13 @@ func (x *RunAccepted) GetWarnings() []string {
 func (x *RunAccepted) GetResultsRun() string {
 	if x != nil {
 		return x.ResultsRun
+	}
+	return ""
+}
+
+func (x *RunAccepted) GetSourceDigest() string {
+	if x != nil {
+		return x.SourceDigest
 	}
 	return ""
 }
@@ -1015,7 +1036,17 @@ type Report struct {
 	// Things a reader of the numbers should know, one line each.
 	Notes []string `protobuf:"bytes,12,rep,name=notes,proto3" json:"notes,omitempty"`
 	// Why conversions failed or were excluded.
-	Reasons       []*ReasonCount `protobuf:"bytes,13,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	Reasons []*ReasonCount `protobuf:"bytes,13,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// What each channel cost and earned over the whole of `channel_reporting`,
+	// by ihc_revenue, highest first, then by name: as many as fit in 256 kB.
+	Channels []*ChannelTotal `protobuf:"bytes,14,rep,name=channels,proto3" json:"channels,omitempty"`
+	// The same of all channels together; `channel` is empty.
+	Total *ChannelTotal `protobuf:"bytes,15,opt,name=total,proto3" json:"total,omitempty"`
+	// How many channels there are, those that did not fit included.
+	ChannelCount uint64 `protobuf:"varint,16,opt,name=channel_count,json=channelCount,proto3" json:"channel_count,omitempty"`
+	// First and last date in `channel_reporting`, empty where it has no row.
+	FirstDate     string `protobuf:"bytes,17,opt,name=first_date,json=firstDate,proto3" json:"first_date,omitempty"`
+	LastDate      string `protobuf:"bytes,18,opt,name=last_date,json=lastDate,proto3" json:"last_date,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1141,6 +1172,130 @@ func (x *Report) GetReasons() []*ReasonCount {
 	return nil
 }
 
+func (x *Report) GetChannels() []*ChannelTotal {
+	if x != nil {
+		return x.Channels
+	}
+	return nil
+}
+
+func (x *Report) GetTotal() *ChannelTotal {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *Report) GetChannelCount() uint64 {
+	if x != nil {
+		return x.ChannelCount
+	}
+	return 0
+}
+
+func (x *Report) GetFirstDate() string {
+	if x != nil {
+		return x.FirstDate
+	}
+	return ""
+}
+
+func (x *Report) GetLastDate() string {
+	if x != nil {
+		return x.LastDate
+	}
+	return ""
+}
+
+// ChannelTotal sums up what a channel cost and earned. Sums are exact decimals
+// as text; ratios are ratios of those sums, rounded to 16 decimals.
+type ChannelTotal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in `session_sources.channel_name`.
+	Channel    string `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	Cost       string `protobuf:"bytes,2,opt,name=cost,proto3" json:"cost,omitempty"`
+	Ihc        string `protobuf:"bytes,3,opt,name=ihc,proto3" json:"ihc,omitempty"`
+	IhcRevenue string `protobuf:"bytes,4,opt,name=ihc_revenue,json=ihcRevenue,proto3" json:"ihc_revenue,omitempty"`
+	// cost ÷ ihc, empty where ihc is 0.
+	Cpo string `protobuf:"bytes,5,opt,name=cpo,proto3" json:"cpo,omitempty"`
+	// ihc_revenue ÷ cost, empty where cost is 0.
+	Roas          string `protobuf:"bytes,6,opt,name=roas,proto3" json:"roas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChannelTotal) Reset() {
+	*x = ChannelTotal{}
+	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChannelTotal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChannelTotal) ProtoMessage() {}
+
+func (x *ChannelTotal) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChannelTotal.ProtoReflect.Descriptor instead.
+func (*ChannelTotal) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ChannelTotal) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *ChannelTotal) GetCost() string {
+	if x != nil {
+		return x.Cost
+	}
+	return ""
+}
+
+func (x *ChannelTotal) GetIhc() string {
+	if x != nil {
+		return x.Ihc
+	}
+	return ""
+}
+
+func (x *ChannelTotal) GetIhcRevenue() string {
+	if x != nil {
+		return x.IhcRevenue
+	}
+	return ""
+}
+
+func (x *ChannelTotal) GetCpo() string {
+	if x != nil {
+		return x.Cpo
+	}
+	return ""
+}
+
+func (x *ChannelTotal) GetRoas() string {
+	if x != nil {
+		return x.Roas
+	}
+	return ""
+}
+
 // ReasonCount says how many conversions share an outcome and its reason.
 type ReasonCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1157,7 +1312,7 @@ type ReasonCount struct {
 
 func (x *ReasonCount) Reset() {
 	*x = ReasonCount{}
-	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	mi := &file_ihc_v1_run_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1324,7 @@ func (x *ReasonCount) String() string {
 func (*ReasonCount) ProtoMessage() {}
 
 func (x *ReasonCount) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	mi := &file_ihc_v1_run_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1337,7 @@ func (x *ReasonCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasonCount.ProtoReflect.Descriptor instead.
 func (*ReasonCount) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{10}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReasonCount) GetKind() OutcomeKind {
@@ -1230,7 +1385,7 @@ type Equation struct {
 
 func (x *Equation) Reset() {
 	*x = Equation{}
-	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	mi := &file_ihc_v1_run_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1397,7 @@ func (x *Equation) String() string {
 func (*Equation) ProtoMessage() {}
 
 func (x *Equation) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	mi := &file_ihc_v1_run_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1410,7 @@ func (x *Equation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Equation.ProtoReflect.Descriptor instead.
 func (*Equation) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{11}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Equation) GetName() string {
@@ -1302,14 +1457,17 @@ type RunFailed struct {
 	// What was wrong and what to do, one line.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// More lines, such as each finding in the source data.
-	Details       []string `protobuf:"bytes,4,rep,name=details,proto3" json:"details,omitempty"`
+	Details []string `protobuf:"bytes,4,rep,name=details,proto3" json:"details,omitempty"`
+	// The run that takes its place, where the source changed while the run was
+	// interrupted.
+	SupersededBy  string `protobuf:"bytes,5,opt,name=superseded_by,json=supersededBy,proto3" json:"superseded_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	mi := &file_ihc_v1_run_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1479,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	mi := &file_ihc_v1_run_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1492,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{12}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RunFailed) GetStage() string {
@@ -1365,6 +1523,13 @@ func (x *RunFailed) GetDetails() []string {
 	return nil
 }
 
+func (x *RunFailed) GetSupersededBy() string {
+	if x != nil {
+		return x.SupersededBy
+	}
+	return ""
+}
+
 // RunCancelled ends a run at a user's wish.
 type RunCancelled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1376,7 +1541,7 @@ type RunCancelled struct {
 
 func (x *RunCancelled) Reset() {
 	*x = RunCancelled{}
-	mi := &file_ihc_v1_run_proto_msgTypes[13]
+	mi := &file_ihc_v1_run_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1553,7 @@ func (x *RunCancelled) String() string {
 func (*RunCancelled) ProtoMessage() {}
 
 func (x *RunCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[13]
+	mi := &file_ihc_v1_run_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1566,7 @@ func (x *RunCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelled.ProtoReflect.Descriptor instead.
 func (*RunCancelled) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{13}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RunCancelled) GetReason() string {
@@ -1426,7 +1591,7 @@ type RunPaused struct {
 
 func (x *RunPaused) Reset() {
 	*x = RunPaused{}
-	mi := &file_ihc_v1_run_proto_msgTypes[14]
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1438,7 +1603,7 @@ func (x *RunPaused) String() string {
 func (*RunPaused) ProtoMessage() {}
 
 func (x *RunPaused) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[14]
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1451,7 +1616,7 @@ func (x *RunPaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPaused.ProtoReflect.Descriptor instead.
 func (*RunPaused) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{14}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RunPaused) GetSince() uint64 {
@@ -1480,7 +1645,7 @@ type RunResumed struct {
 
 func (x *RunResumed) Reset() {
 	*x = RunResumed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1657,7 @@ func (x *RunResumed) String() string {
 func (*RunResumed) ProtoMessage() {}
 
 func (x *RunResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1670,7 @@ func (x *RunResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResumed.ProtoReflect.Descriptor instead.
 func (*RunResumed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RunResumed) GetMaxRequests() uint64 {
@@ -1519,7 +1684,7 @@ var File_ihc_v1_run_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\x93\x04\n" +
+	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xb3\x04\n" +
 	"\n" +
 	"RunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1d\n" +
@@ -1539,7 +1704,10 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\fmodel_params\x18\f \x01(\tR\vmodelParams\x12\x1b\n" +
 	"\treplay_of\x18\r \x01(\tR\breplayOf\x12\x1f\n" +
 	"\vreplay_from\x18\x0e \x01(\tR\n" +
-	"replayFrom\"\xbf\x01\n" +
+	"replayFrom\x12\x1e\n" +
+	"\n" +
+	"supersedes\x18\x0f \x01(\tR\n" +
+	"supersedes\"\xbf\x01\n" +
 	"\x17RedistributionParameter\x12<\n" +
 	"\vinitializer\x18\x01 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\vinitializer\x122\n" +
 	"\x06holder\x18\x02 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\x06holder\x122\n" +
@@ -1558,12 +1726,13 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\tcancelled\x18\a \x01(\v2\x14.ihc.v1.RunCancelledH\x00R\tcancelled\x12+\n" +
 	"\x06paused\x18\b \x01(\v2\x11.ihc.v1.RunPausedH\x00R\x06paused\x12.\n" +
 	"\aresumed\x18\t \x01(\v2\x12.ihc.v1.RunResumedH\x00R\aresumedB\a\n" +
-	"\x05event\"x\n" +
+	"\x05event\"\x9d\x01\n" +
 	"\vRunAccepted\x12,\n" +
 	"\arequest\x18\x01 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12\x1f\n" +
 	"\vresults_run\x18\x03 \x01(\tR\n" +
-	"resultsRun\"\xe8\x01\n" +
+	"resultsRun\x12#\n" +
+	"\rsource_digest\x18\x04 \x01(\tR\fsourceDigest\"\xe8\x01\n" +
 	"\x06Counts\x12\x19\n" +
 	"\bin_range\x18\x01 \x01(\x04R\ainRange\x12\x1e\n" +
 	"\n" +
@@ -1585,7 +1754,7 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\rR\brevision\"Q\n" +
 	"\vRunReported\x12&\n" +
 	"\x06report\x18\x01 \x01(\v2\x0e.ihc.v1.ReportR\x06report\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\rR\brevision\"\xa0\x03\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"\xdf\x04\n" +
 	"\x06Report\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12,\n" +
 	"\arequest\x18\x02 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x14\n" +
@@ -1602,7 +1771,21 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	" \x01(\tR\x03csv\x128\n" +
 	"\x0ereconciliation\x18\v \x03(\v2\x10.ihc.v1.EquationR\x0ereconciliation\x12\x14\n" +
 	"\x05notes\x18\f \x03(\tR\x05notes\x12-\n" +
-	"\areasons\x18\r \x03(\v2\x13.ihc.v1.ReasonCountR\areasons\"\x98\x01\n" +
+	"\areasons\x18\r \x03(\v2\x13.ihc.v1.ReasonCountR\areasons\x120\n" +
+	"\bchannels\x18\x0e \x03(\v2\x14.ihc.v1.ChannelTotalR\bchannels\x12*\n" +
+	"\x05total\x18\x0f \x01(\v2\x14.ihc.v1.ChannelTotalR\x05total\x12#\n" +
+	"\rchannel_count\x18\x10 \x01(\x04R\fchannelCount\x12\x1d\n" +
+	"\n" +
+	"first_date\x18\x11 \x01(\tR\tfirstDate\x12\x1b\n" +
+	"\tlast_date\x18\x12 \x01(\tR\blastDate\"\x95\x01\n" +
+	"\fChannelTotal\x12\x18\n" +
+	"\achannel\x18\x01 \x01(\tR\achannel\x12\x12\n" +
+	"\x04cost\x18\x02 \x01(\tR\x04cost\x12\x10\n" +
+	"\x03ihc\x18\x03 \x01(\tR\x03ihc\x12\x1f\n" +
+	"\vihc_revenue\x18\x04 \x01(\tR\n" +
+	"ihcRevenue\x12\x10\n" +
+	"\x03cpo\x18\x05 \x01(\tR\x03cpo\x12\x12\n" +
+	"\x04roas\x18\x06 \x01(\tR\x04roas\"\x98\x01\n" +
 	"\vReasonCount\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.ihc.v1.OutcomeKindR\x04kind\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n" +
@@ -1613,12 +1796,13 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x12\n" +
 	"\x04left\x18\x03 \x01(\tR\x04left\x12\x14\n" +
 	"\x05right\x18\x04 \x01(\tR\x05right\x12\x14\n" +
-	"\x05holds\x18\x05 \x01(\bR\x05holds\"x\n" +
+	"\x05holds\x18\x05 \x01(\bR\x05holds\"\x9d\x01\n" +
 	"\tRunFailed\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12#\n" +
 	"\x05cause\x18\x02 \x01(\x0e2\r.ihc.v1.CauseR\x05cause\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
-	"\adetails\x18\x04 \x03(\tR\adetails\"&\n" +
+	"\adetails\x18\x04 \x03(\tR\adetails\x12#\n" +
+	"\rsuperseded_by\x18\x05 \x01(\tR\fsupersededBy\"&\n" +
 	"\fRunCancelled\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"=\n" +
 	"\tRunPaused\x12\x14\n" +
@@ -1653,7 +1837,7 @@ func file_ihc_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_ihc_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_ihc_v1_run_proto_goTypes = []any{
 	(Cause)(0),                      // 0: ihc.v1.Cause
 	(OutcomeKind)(0),                // 1: ihc.v1.OutcomeKind
@@ -1667,12 +1851,13 @@ var file_ihc_v1_run_proto_goTypes = []any{
 	(*RunWritten)(nil),              // 9: ihc.v1.RunWritten
 	(*RunReported)(nil),             // 10: ihc.v1.RunReported
 	(*Report)(nil),                  // 11: ihc.v1.Report
-	(*ReasonCount)(nil),             // 12: ihc.v1.ReasonCount
-	(*Equation)(nil),                // 13: ihc.v1.Equation
-	(*RunFailed)(nil),               // 14: ihc.v1.RunFailed
-	(*RunCancelled)(nil),            // 15: ihc.v1.RunCancelled
-	(*RunPaused)(nil),               // 16: ihc.v1.RunPaused
-	(*RunResumed)(nil),              // 17: ihc.v1.RunResumed
+	(*ChannelTotal)(nil),            // 12: ihc.v1.ChannelTotal
+	(*ReasonCount)(nil),             // 13: ihc.v1.ReasonCount
+	(*Equation)(nil),                // 14: ihc.v1.Equation
+	(*RunFailed)(nil),               // 15: ihc.v1.RunFailed
+	(*RunCancelled)(nil),            // 16: ihc.v1.RunCancelled
+	(*RunPaused)(nil),               // 17: ihc.v1.RunPaused
+	(*RunResumed)(nil),              // 18: ihc.v1.RunResumed
 }
 var file_ihc_v1_run_proto_depIdxs = []int32{
 	3,  // 0: ihc.v1.RunRequest.redistribution_parameter:type_name -> ihc.v1.RedistributionParameter
@@ -1683,25 +1868,27 @@ var file_ihc_v1_run_proto_depIdxs = []int32{
 	8,  // 5: ihc.v1.RunEvent.extracted:type_name -> ihc.v1.RunExtracted
 	9,  // 6: ihc.v1.RunEvent.written:type_name -> ihc.v1.RunWritten
 	10, // 7: ihc.v1.RunEvent.reported:type_name -> ihc.v1.RunReported
-	14, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
-	15, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
-	16, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
-	17, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
+	15, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
+	16, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
+	17, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
+	18, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
 	2,  // 12: ihc.v1.RunAccepted.request:type_name -> ihc.v1.RunRequest
 	7,  // 13: ihc.v1.RunExtracted.counts:type_name -> ihc.v1.Counts
 	7,  // 14: ihc.v1.RunWritten.counts:type_name -> ihc.v1.Counts
 	11, // 15: ihc.v1.RunReported.report:type_name -> ihc.v1.Report
 	2,  // 16: ihc.v1.Report.request:type_name -> ihc.v1.RunRequest
 	7,  // 17: ihc.v1.Report.counts:type_name -> ihc.v1.Counts
-	13, // 18: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
-	12, // 19: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
-	1,  // 20: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
-	0,  // 21: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	14, // 18: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
+	13, // 19: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
+	12, // 20: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
+	12, // 21: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
+	1,  // 22: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
+	0,  // 23: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_run_proto_init() }
@@ -1725,7 +1912,7 @@ func file_ihc_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ihc_v1_run_proto_rawDesc), len(file_ihc_v1_run_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -8,7 +8,7 @@ ALTER TABLE pipeline_outcomes RENAME TO pipeline_outcomes_1;
 CREATE TABLE pipeline_runs (
 	run             integer PRIMARY KEY,                -- what the other tables call it
 	run_id          text    NOT NULL UNIQUE,
-	status          text    NOT NULL DEFAULT 'running', -- running, written, failed, cancelled
+	status          text    NOT NULL DEFAULT 'running', -- running, written, failed, cancelled, superseded
 	request         text    NOT NULL DEFAULT '{}',      -- the accepted request, JSON
 	model           text    NOT NULL DEFAULT '',        -- what scored it
 	expected_chunks integer,
@@ -60,7 +60,7 @@ CREATE TABLE pipeline_outcomes (
 CREATE TABLE pipeline_journeys (
 	journey     integer PRIMARY KEY AUTOINCREMENT,
 	run         integer NOT NULL,
-	chunk       integer NOT NULL,
+	chunk       integer NOT NULL, -- 0: adopted and not used
 	conv_id     text    NOT NULL,
 	fingerprint blob,             -- of what was scored and by what; NULL where not known
 	sessions    blob    NOT NULL, -- the session ids in order: see encodeSessions
@@ -71,6 +71,16 @@ CREATE TABLE pipeline_journeys (
 CREATE TABLE pipeline_latest (
 	conv_id text    NOT NULL PRIMARY KEY,
 	journey integer NOT NULL
+) WITHOUT ROWID;
+
+-- Rows of the journal that a run took over from an interrupted one whose place
+-- it takes. In the journal their chunk is 0 until they are used.
+CREATE TABLE pipeline_adopted (
+	run         integer NOT NULL,
+	conv_id     text    NOT NULL,
+	fingerprint blob,
+	journey     integer NOT NULL,
+	PRIMARY KEY (run, conv_id)
 ) WITHOUT ROWID;
 
 -- The earlier release wrote attributions at once: those runs show what they have.

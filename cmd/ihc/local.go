@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/ops"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/services/attributor"
+)
+
+// localRun is one run on an embedded server.
+type localRun struct {
+	request          *ihcv1.RunRequest
+	config           attributor.Config
+	db, out, dataDir string
+	log              *slog.Logger
+	say              io.Writer // for people
+	progress         *progress
+}
+
+// do runs everything and returns the run's id as soon as there is one, its
+// report, or the error that kept it from having one.
+func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err error) {
+	for _, p := range []*string{&l.out, &l.db} {
+		if *p, err = filepath.Abs(*p); err != nil {
+			return "", nil, err
+		}
+	}
+	if err := makeWritable(l.out); err != nil {
+		return "", nil, err
+	}
+	dir, done, err := dataDir(l.dataDir)
+	if err != nil {
+		return "", nil, err
+	}
+	defer done()
+	p := &pipeline{Database: l.db, Out: l.out, Dir: dir, Keep: l.dataDir != "", Attributor: l.config, Log: l.log}
+	running, client, err := p.start(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	defer p.stop()
+	runs := ops.New(client)
+	if id, err = l.resume(running, runs); err == nil && id == "" {
+		id, err = runs.Start(running, l.request)
+	}
+	if err != nil {
+		return id, nil, err
+	}
+	report, err = follow(running, runs, id, l.progress)
+	if cause := context.Cause(running); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		return id, nil, cause // a service gave up
+	}
+	return id, report, l.explain(ctx, id, err)
+}
+
+// explain says of a run that stopped before its end how it can go on.
+func (l localRun) explain(ctx context.Context, id string, err error) error {
+	var stop *ops.StateError
+	kept := l.dataDir != ""
+	switch {
+	case errors.As(err, &stop) && stop.Status == run.StatusPaused:
+		stop.Err = fmt.Errorf("%w; with --data-dir a run can go on later", ops.ErrSpent)
+		if kept {
+			stop.Err = fmt.Errorf("%w; the same command goes on with run %s", ops.ErrSpent, id)
+		}
+		return stop
+	case err == nil || ctx.Err() == nil:
+		return err
+	case kept:
+		return fmt.Errorf("interrupted; the same command goes on with run %s", id)
+	default:
+		return errors.New("interrupted; with --data-dir a run can go on later")
+	}
+}
+
+// resume returns the id of an unfinished run that a kept data directory holds,
+// "" if there is none. One with other settings is an input fault, since two
+// runs that nobody asked for at once would write over each other.
+func (l localRun) resume(ctx context.Context, runs *ops.Runs) (string, error) {
+	if l.dataDir == "" {
+		return "", nil
+	}
+	all, err := runs.List(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range all {
+		if s.Status().Ended() || s.Request == nil {
+			continue
+		}
+		if !run.Same(s.Request, l.request) {
+			return "", errkind.Inputf("data directory %s holds run %s, unfinished and with other settings (%s): finish it with those, or use another --data-dir",
+				l.dataDir, s.ID, run.Describe(s.Request))
+		}
+		_, _ = fmt.Fprintf(l.say, "going on with run %s\n", s.ID)
+		return s.ID, l.renew(ctx, runs, s)
+	}
+	return "", nil
+}
+
+// renew gives a run that goes on the budget of requests that is asked for now,
+// if it has used its own up or that was another.
+func (l localRun) renew(ctx context.Context, runs *ops.Runs, s *run.State) error {
+	was, now := s.MaxRequests, l.request.GetMaxRequests()
+	switch {
+	case s.Status() == run.StatusPaused, s.Request.GetMaxRequests() > 0 && was != now:
+		return runs.AddBudget(ctx, s.ID, now)
+	case was != now:
+		return errkind.Inputf("run %s was begun without --max-requests: let it finish without, or use another --data-dir", s.ID)
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// requestFlags are the flags that become fields of a run request.
+type requestFlags struct {
+	request                     ihcv1.RunRequest
+	redistribution, modelParams string
+}
+
+func (f *requestFlags) add(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.request.StartDate, "start-date", "", "first `date` of the conversions, YYYY-MM-DD, UTC")
+	fs.StringVar(&f.request.EndDate, "end-date", "", "last `date` of the conversions, included")
+	f.addScoring(cmd)
+	fs.Uint32Var(&f.request.MaxSessions, "max-sessions", run.DefaultMaxSessions, "most sessions in a request; longer journeys are excluded")
+	fs.Uint32Var(&f.request.MaxJourneys, "max-journeys", run.DefaultMaxJourneys, "most journeys in a request")
+	fs.Uint32Var(&f.request.LookbackDays, "lookback-days", 0, "how many `days` before the conversion a session still counts (0: any)")
+	fs.BoolVar(&f.request.IncludeSimultaneous, "include-simultaneous", false, "let sessions at the very second of the conversion count")
+}
+
+// addScoring adds those that say how to score.
+func (f *requestFlags) addScoring(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.request.Model, "model", "", "what scores: builtin or api (default: api if IHC_API_KEY is set, else builtin)")
+	fs.StringVar(&f.request.ConvTypeId, "conv-type-id", "", "conversion `type` the API was trained for (IHC_CONV_TYPE_ID)")
+	fs.StringVar(&f.redistribution, "redistribution", "", "JSON `file` with the API's redistribution_parameter")
+	fs.StringVar(&f.modelParams, "model-params", "", "JSON `file` with parameters of the built-in model")
+	fs.Uint64Var(&f.request.MaxRequests, "max-requests", 0, "most requests to send to the API before the run is paused (0: as many as it takes)")
+}
+
+// complete reads the files and returns the request as it is to be published.
+func (f *requestFlags) complete() (*ihcv1.RunRequest, error) {
+	if f.redistribution != "" {
+		data, err := readFile("--redistribution", f.redistribution)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := ihcmodel.ParseRedistribution(data); err != nil {
+			return nil, errkind.Inputf("--redistribution %s: %w", f.redistribution, err)
+		}
+		f.request.RedistributionParameter = &ihcv1.RedistributionParameter{}
+		if err := protojson.Unmarshal(data, f.request.GetRedistributionParameter()); err != nil {
+			return nil, errkind.Inputf("--redistribution %s: %w", f.redistribution, err)
+		}
+	}
+	if f.modelParams != "" {
+		data, err := readFile("--model-params", f.modelParams)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := ihcmodel.ParseParams(data); err != nil {
+			return nil, errkind.Inputf("--model-params %s: %w", f.modelParams, err)
+		}
+		f.request.ModelParams = string(data)
+	}
+	return run.Complete(&f.request)
+}
+
+func readFile(flag, path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, errkind.Inputf("%s: %w", flag, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,152 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// Update tells a follower that a run has changed.
+type Update struct {
+	// State is the run as it is now. It changes with the next update.
+	State *run.State
+	// Event is what changed it, nil where only its progress did.
+	Event *ihcv1.RunEvent
+}
+
+// Follow calls tell with every event of a run, those of the past first, and
+// with its progress at the given interval, until the run stops, and then those
+// of the run that takes its place where it was superseded. It returns the state in which the run did, and an error unless there is a report:
+//
+//   - a [StateError] for a run that failed, with the kind of its failure, and
+//     for one that was cancelled, is paused, or is stuck;
+//   - an environment fault where the streams are out of reach;
+//   - that of ctx, when it ends.
+func (r *Runs) Follow(ctx context.Context, id string, every time.Duration, tell func(Update)) (*run.State, error) {
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	outer := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f := follower{Runs: r, state: &run.State{ID: id}, tell: tell}
+	events, dead := make(chan stream.StoredEvent), make(chan stream.DeadLetter)
+	broken := make(chan error, 2)
+	readers.Go(func() { broken <- r.client.Follow(ctx, id, forward(ctx, events)) })
+	readers.Go(func() { broken <- r.client.FollowDead(ctx, id, forward(ctx, dead)) })
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		stopped, err := false, error(nil)
+		select {
+		case <-ctx.Done():
+			return f.state, ctx.Err()
+		case err := <-broken:
+			if ctx.Err() == nil {
+				return f.state, lost(err)
+			}
+			continue
+		case d := <-dead:
+			err = f.letter(ctx, d)
+		case <-tick.C:
+			f.progress(ctx)
+		case e := <-events:
+			stopped, err = f.event(ctx, e)
+		}
+		if next := f.state.SupersededBy(); next != "" {
+			cancel()
+			return r.Follow(outer, next, every, tell)
+		}
+		if stopped || err != nil {
+			return f.state, err
+		}
+	}
+}
+
+func lost(err error) error { return errkind.Environmentf("lost the run from sight: %w", err) }
+
+func forward[T any](ctx context.Context, to chan<- T) func(T) bool {
+	return func(v T) bool {
+		select {
+		case to <- v:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+type follower struct {
+	*Runs
+	state *run.State
+	tell  func(Update)
+}
+
+// event takes an event and says whether the run stops with it.
+func (f *follower) event(ctx context.Context, e stream.StoredEvent) (stopped bool, err error) {
+	s := f.state
+	s.Apply(eventEntry(e))
+	f.tell(Update{s, e.Event})
+	switch status := s.Status(); status {
+	case run.StatusFailed, run.StatusSuperseded:
+		return true, &StateError{s.ID, status, run.Fault(s.Failure)}
+	case run.StatusCancelled:
+		text := "run " + s.ID + " was cancelled"
+		if s.Reason != "" {
+			text += ": " + s.Reason
+		}
+		return true, &StateError{s.ID, status, errors.New(text)}
+	case run.StatusPaused:
+		if still, err := f.still(ctx, status); !still {
+			return false, err
+		}
+		return true, &StateError{s.ID, status, fmt.Errorf("%w; `ihc resume %s` lets the run go on", ErrSpent, s.ID)}
+	default:
+		return status.Ended(), nil
+	}
+}
+
+// ErrSpent is in the chain of the error of a run that is paused.
+var ErrSpent = errors.New("paused: the run's budget of requests (--max-requests) is used up")
+
+// still says whether the run is in the state that what was just heard put it
+// in. It is not if that was in the past, and what ended the state is to come.
+func (f *follower) still(ctx context.Context, status run.Status) (bool, error) {
+	now, err := f.Get(ctx, f.state.ID)
+	switch {
+	case errors.Is(err, ErrUnknown):
+		return true, nil
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case err != nil:
+		return false, lost(err)
+	}
+	return now.Status() == status, nil
+}
+
+// letter returns an error if the run cannot end because of the dead letter. It
+// can if the letter has been put back since, or is of a run that is over.
+func (f *follower) letter(ctx context.Context, d stream.DeadLetter) error {
+	if still, err := f.still(ctx, run.StatusStuck); !still {
+		return err
+	}
+	f.state.Apply(deadEntry(d))
+	return &StateError{f.state.ID, run.StatusStuck,
+		fmt.Errorf("run %s cannot end: a message of the %s is among the dead letters: %s; see `ihc dead ls`", f.state.ID, d.Stage, d.Reason)}
+}
+
+// progress tells how far the run is. Where that is out of reach for a moment,
+// the next time will do.
+func (f *follower) progress(ctx context.Context) {
+	p, err := f.Runs.progress(ctx, f.state)
+	if err == nil {
+		f.state.Progress = p
+		f.tell(Update{State: f.state})
+	}
+}

@@ -1,0 +1,53 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// Adopt implements [store.Ledger].
+func (d *Database) Adopt(ctx context.Context, superseded, successor string) (store.Stored, error) {
+	var run int64
+	err := d.transact(ctx, func(tx transaction) error {
+		if err := tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run`, successor).Scan(&run); err != nil {
+			return err
+		}
+		r, err := tx.run(ctx, superseded)
+		if err != nil || r.run == 0 {
+			return err
+		}
+		for _, statement := range []string{
+			`UPDATE pipeline_runs SET status = 'superseded' WHERE run = ?1 AND status = 'running'`,
+			`UPDATE pipeline_runs SET next_journey = min(next_journey, ?3) WHERE run = ?2`,
+			`INSERT OR IGNORE INTO pipeline_adopted (run, conv_id, fingerprint, journey)
+				SELECT ?2, conv_id, fingerprint, journey FROM pipeline_journeys WHERE run = ?1 AND journey >= ?3 ORDER BY conv_id, journey DESC`,
+			`UPDATE pipeline_journeys SET run = ?2, chunk = 0 WHERE run = ?1 AND journey >= ?3`,
+			`DELETE FROM pipeline_adopted WHERE run = ?1`,
+		} {
+			if _, err := tx.ExecContext(ctx, statement, r.run, run, r.from); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	db, _, err := d.reads.DB(ctx)
+	return &adopted{path: d.path, db: db, run: run}, err
+}
+
+// adopted is what a run took over.
+type adopted struct {
+	path string
+	db   *sql.DB
+	run  int64
+}
+
+// Has implements [store.Stored].
+func (a *adopted) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
+	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pipeline_adopted WHERE run = ? AND conv_id = ? AND fingerprint = ?)`, a.run, conv, fingerprint).Scan(&there)
+	return there, Explain(a.path, err)
+}
