@@ -25,7 +25,10 @@ type Config struct {
 // Run processes run requests, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	e := &extractor{cfg: cfg, Deps: d, ended: d.Bus.WatchEnded(ctx)}
-	if err := e.goOn(ctx); err != nil {
+	switch err := e.goOn(ctx); {
+	case ctx.Err() != nil:
+		return nil // told to stop, which is no failure
+	case err != nil:
 		return err
 	}
 	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
