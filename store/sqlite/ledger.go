@@ -378,7 +378,7 @@ func (s status) over() bool { return s != status(store.Running) && s != status(s
 
 // runRow is a row of pipeline_runs.
 type runRow struct {
-	run, next                        int64
+	run                              int64
 	status                           status
 	model                            string
 	wantChunks, wantRange            sql.NullInt64

@@ -338,7 +338,7 @@ func (in *inserter) add(conv driver.Value, j *shownJourney) error {
 }
 
 func (in *inserter) close() (err error) {
-	for _, stmt := range in.stmts {
+	for _, stmt := range &in.stmts {
 		if stmt != nil {
 			err = errors.Join(err, stmt.Close())
 		}
