@@ -29,7 +29,10 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
 	d.Check(service.Database, db.Check)
 	e := &extractor{db: db, Deps: d, ended: d.Bus.WatchEnded(ctx)}
-	if err := e.goOn(ctx); err != nil {
+	switch err := e.goOn(ctx); {
+	case ctx.Err() != nil:
+		return nil // told to stop, which is no failure
+	case err != nil:
 		return err
 	}
 	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)

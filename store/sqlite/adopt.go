@@ -22,7 +22,7 @@ func (d *Database) Adopt(ctx context.Context, superseded, successor string) (sto
 			`UPDATE pipeline_runs SET status = 'superseded' WHERE run = ?1 AND status = 'running'`,
 			`UPDATE pipeline_runs SET next_journey = min(next_journey, ?3) WHERE run = ?2`,
 			`INSERT OR IGNORE INTO pipeline_adopted (run, conv_id, fingerprint, journey)
-				SELECT ?2, conv_id, fingerprint, journey FROM pipeline_journeys WHERE run = ?1 AND journey >= ?3 ORDER BY conv_id`,
+				SELECT ?2, conv_id, fingerprint, journey FROM pipeline_journeys WHERE run = ?1 AND journey >= ?3 ORDER BY conv_id, journey DESC`,
 			`UPDATE pipeline_journeys SET run = ?2, chunk = 0 WHERE run = ?1 AND journey >= ?3`,
 			`DELETE FROM pipeline_adopted WHERE run = ?1`,
 		} {

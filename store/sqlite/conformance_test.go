@@ -33,7 +33,7 @@ func backend(name, more string) storetest.Backend {
 	return storetest.Backend{Name: name, Open: func(path string) store.Database { return New(path) },
 		New: func(t storetest.T) (string, *sql.DB) {
 			t.Helper()
-			dir, err := os.MkdirTemp(memory(), "storetest") //nolint:usetesting // T may be a draw, which has no directory
+			dir, err := os.MkdirTemp(memory(), "storetest")
 			require.NoError(t, err)
 			path := filepath.Join(dir, "shop.db")
 			db, err := sql.Open("sqlite3", path+"?_busy_timeout=10000&_synchronous=OFF")

@@ -66,7 +66,7 @@ func TestDamagedJournalIsToldAndNotShown(t *testing.T) {
 			path := build(t, InputSchema+`INSERT INTO conversions VALUES ('a', 'u', '2023-01-02', '12:00:00', 1)`)
 			d := opened(t, path)
 			require.NoError(t, d.Expect(t.Context(), "run", &ihcv1.RunExtracted{Chunks: 1, Counts: &ihcv1.Counts{InRange: 1}}))
-			require.NoError(t, d.Store(t.Context(), scored("run", 1, attributed("a", 2500, 7500))))
+			require.NoError(t, d.Store(t.Context(), scored("run", 1, sharedOut("a", 2500, 7500))))
 			execute(t, path, "", `UPDATE pipeline_journeys SET `+damage)
 			_, err := d.Finish(t.Context(), "run")
 			require.ErrorIs(t, err, errJournal)

@@ -57,13 +57,17 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 	}
 	tx := transaction{begun, conn}
 	defer tx.Rollback()
-	if err := d.migrate(ctx, begun); err != nil {
-		return Explain(d.path, err)
+	err = d.migrate(ctx, begun)
+	if err == nil {
+		err = do(tx)
 	}
-	if err := do(tx); err != nil {
-		return Explain(d.path, err)
+	if err == nil {
+		err = tx.Commit()
 	}
-	return Explain(d.path, tx.Commit())
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err() // whatever it led to: a transaction that is gone, for example
+	}
+	return Explain(d.path, err)
 }
 
 // Accept implements [store.Ledger].
@@ -380,7 +384,7 @@ func (s status) over() bool { return s != status(store.Running) && s != status(s
 
 // runRow is a row of pipeline_runs.
 type runRow struct {
-	run, next                        int64
+	run                              int64
 	status                           status
 	model                            string
 	wantChunks, wantRange            sql.NullInt64

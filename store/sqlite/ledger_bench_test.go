@@ -19,7 +19,7 @@ func BenchmarkStore(b *testing.B) {
 		for i := range batch {
 			batch[i] = &ihcv1.AttributionResult{RunId: "run", Chunk: n*chunks + uint32(i) + 1, Model: "builtin"}
 			for k := range journeys {
-				batch[i].Attributions = append(batch[i].Attributions, attributed(fmt.Sprintf("c%d-%d-%d", n, i, k), 2000, 2000, 2000, 2000, 2000))
+				batch[i].Attributions = append(batch[i].Attributions, sharedOut(fmt.Sprintf("c%d-%d-%d", n, i, k), 2000, 2000, 2000, 2000, 2000))
 			}
 		}
 		b.StartTimer()

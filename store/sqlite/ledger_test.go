@@ -52,7 +52,7 @@ const (
 	ownTable     = `SELECT name FROM sqlite_schema WHERE name = 'pipeline_runs'`
 )
 
-func attributed(conv string, shares ...uint32) *ihcv1.Attribution {
+func sharedOut(conv string, shares ...uint32) *ihcv1.Attribution {
 	a := &ihcv1.Attribution{ConvId: conv, Ihc: shares}
 	for i := range shares {
 		a.SessionIds = append(a.SessionIds, fmt.Sprintf("%s-s%d", conv, i))
@@ -69,11 +69,11 @@ func TestTablesAreMadeWithTheFirstResult(t *testing.T) {
 	t.Parallel()
 	path := build(t, InputSchema)
 	d := opened(t, path)
-	twice := attributed("b", 5000, 5000)
+	twice := sharedOut("b", 5000, 5000)
 	twice.SessionIds[1] = twice.SessionIds[0]
 	require.Error(t, d.Store(t.Context(), scored("run", 1, twice)))
 	require.Empty(t, tableRows(t, path, ownTable))
-	require.NoError(t, d.Store(t.Context(), scored("run", 1, attributed("a", 10_000))))
+	require.NoError(t, d.Store(t.Context(), scored("run", 1, sharedOut("a", 10_000))))
 	require.NotEmpty(t, tableRows(t, path, ownTable))
 }
 
@@ -82,7 +82,7 @@ func TestReplacedDatabase(t *testing.T) {
 	t.Parallel()
 	path := build(t, InputSchema)
 	d := opened(t, path)
-	r := scored("run", 1, attributed("a", 10_000))
+	r := scored("run", 1, sharedOut("a", 10_000))
 	require.NoError(t, d.Store(t.Context(), r))
 	require.NoError(t, os.Rename(build(t, InputSchema), path))
 	require.NoError(t, d.Store(t.Context(), r))
@@ -104,10 +104,10 @@ func TestCheckpointBesideTheWriter(t *testing.T) {
 		}
 		return tableRows(t, to, journalQuery)
 	}
-	require.NoError(t, d.Store(t.Context(), scored("r", 1, attributed("a", 4000, 6000))))
+	require.NoError(t, d.Store(t.Context(), scored("r", 1, sharedOut("a", 4000, 6000))))
 	d.checkpoints.ends.Wait()
 	require.Empty(t, copied(), "one small journey is not enough for one")
-	require.NoError(t, d.Store(t.Context(), scored("r", 2, attributed("b", 10_000))))
+	require.NoError(t, d.Store(t.Context(), scored("r", 2, sharedOut("b", 10_000))))
 	d.checkpoints.ends.Wait()
 	require.Equal(t, []string{"1|a", "1|b"}, copied())
 }
@@ -127,7 +127,7 @@ func TestSweepLeavesWhatDoesNotDifferUntouched(t *testing.T) {
 			touched := func(run string, b uint32) []string {
 				execute(t, path, "", `DELETE FROM touched`)
 				require.NoError(t, d.Expect(t.Context(), run, &ihcv1.RunExtracted{Chunks: 1, Counts: &ihcv1.Counts{InRange: 3}}))
-				require.NoError(t, d.Store(t.Context(), scored(run, 1, attributed("a", 3333, 6667), attributed("c", 10_000), attributed("b", b, 10_000-b))))
+				require.NoError(t, d.Store(t.Context(), scored(run, 1, sharedOut("a", 3333, 6667), sharedOut("c", 10_000), sharedOut("b", b, 10_000-b))))
 				s, err := d.Finish(t.Context(), run)
 				require.NoError(t, err)
 				require.True(t, s.Complete)

@@ -102,7 +102,7 @@ func (d *Database) readVersion(ctx context.Context, tx *sql.Tx) (version int, er
 // checkTables makes sure that tables by the pipeline's names have its columns.
 func (d *Database) checkTables(ctx context.Context, tx *sql.Tx, want []columns) error {
 	for _, c := range want {
-		if _, err := tx.ExecContext(ctx, "SELECT "+c.names+" FROM "+c.table+" LIMIT 0"); err != nil {
+		if _, err := tx.ExecContext(ctx, "SELECT "+c.names+" FROM "+c.table+" LIMIT 0"); err != nil { //nolint:gosec // both are constants
 			return d.foreign("table "+c.table, err)
 		}
 	}

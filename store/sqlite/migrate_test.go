@@ -33,7 +33,7 @@ func firstRelease(t *testing.T) string {
 }
 
 func lastChunk() []*ihcv1.AttributionResult {
-	r := scored("under way", 3, attributed("e", 10_000))
+	r := scored("under way", 3, sharedOut("e", 10_000))
 	r[0].Requests, r[0].Model = 1, "api"
 	r[0].Outcomes = []*ihcv1.Outcome{{ConvId: "f", Kind: ihcv1.OutcomeKind_OUTCOME_KIND_EXCLUDED, Reason: "too long"}}
 	return r
@@ -46,7 +46,7 @@ func TestRunOfTheFirstReleaseGoesOn(t *testing.T) {
 	s, err := d.Finish(t.Context(), "under way")
 	require.NoError(t, err)
 	require.False(t, s.Complete)
-	again := scored("under way", 1, attributed("a", 10_000)) // delivered again
+	again := scored("under way", 1, sharedOut("a", 10_000)) // delivered again
 	require.NoError(t, d.Store(t.Context(), append(again, lastChunk()...)))
 	was := []string{"a|a-s0|0.25", "a|a-s1|0.75", "b|b-s0|1", "old|x|1"}
 	require.Equal(t, was, tableRows(t, path, shownQuery))
@@ -79,7 +79,7 @@ func TestRunOfTheFirstReleaseTakesRevisions(t *testing.T) {
 	t.Parallel()
 	path := firstRelease(t)
 	d := opened(t, path)
-	anew := scored("under way", 1, attributed("a", 6000, 4000), attributed("c", 10_000))
+	anew := scored("under way", 1, sharedOut("a", 6000, 4000), sharedOut("c", 10_000))
 	anew[0].Revision = 1
 	require.NoError(t, d.Store(t.Context(), append(anew, lastChunk()...)))
 	s, err := d.Finish(t.Context(), "under way")
@@ -128,7 +128,7 @@ func TestTablesThatAreNotThePipelinesAreRefused(t *testing.T) {
 			}
 			const schema = `SELECT sql FROM sqlite_schema ORDER BY name`
 			was := tableRows(t, path, schema)
-			err := d.Store(t.Context(), scored("run", 1, attributed("a", 10_000)))
+			err := d.Store(t.Context(), scored("run", 1, sharedOut("a", 10_000)))
 			require.Equal(t, errkind.Input, errkind.KindOf(err), err)
 			require.ErrorContains(t, err, c.says)
 			require.ErrorContains(t, err, c.remedy)

@@ -228,7 +228,9 @@ func (s *sweeper) show(j *shownJourney, insert *inserter, latest *rows, there *t
 			return err
 		}
 	}
-	s.bytes += len(j.sessions) * (len(j.conv) + len(j.sessions[0]) + 12)
+	for _, session := range j.sessions {
+		s.bytes += len(j.conv) + len(session) + 12
+	}
 	return insert.add(conv, j)
 }
 
@@ -242,7 +244,7 @@ func (s *sweeper) clean(ctx context.Context) error {
 		}
 	}
 	return s.exec(ctx, `DELETE FROM pipeline_journeys WHERE journey IN (SELECT journey FROM replaced)`, `DELETE FROM replaced`,
-		`DELETE FROM pipeline_journeys WHERE journey IN (SELECT journey FROM pipeline_adopted WHERE run = ?1) AND chunk = 0`)
+		`DELETE FROM pipeline_journeys WHERE run = ?1 AND chunk = 0 AND (journey >= ?2 OR journey IN (SELECT journey FROM pipeline_adopted WHERE run = ?1))`)
 }
 
 // there is what attribution_customer_journey has of a conversion.
@@ -336,7 +338,7 @@ func (in *inserter) add(conv driver.Value, j *shownJourney) error {
 }
 
 func (in *inserter) close() (err error) {
-	for _, stmt := range in.stmts {
+	for _, stmt := range &in.stmts {
 		if stmt != nil {
 			err = errors.Join(err, stmt.Close())
 		}

@@ -62,8 +62,8 @@ func halfway(t *testing.T, b Backend) (f *fixture, was, want []string) {
 				f.sell(conv)
 			}
 			one.Attributions = append(one.Attributions, attributed(conv, 2500, 7500))
-			switch {
-			case i%5 == 0:
+			switch i % 5 {
+			case 0:
 				two.Outcomes = append(two.Outcomes, unscored(conv, "why"))
 			default:
 				two.Attributions = append(two.Attributions, attributed(conv, 1000, 2000, 7000))
@@ -77,7 +77,8 @@ func halfway(t *testing.T, b Backend) (f *fixture, was, want []string) {
 	f.ran("one", first...)
 	f.expect("two", chunks, chunks*size)
 	f.store(second...)
-	return f, f.shown(), sorted(holds)
+	was = f.shown()
+	return f, was, sorted(holds)
 }
 
 // A sweep ends anywhere, as where its process is killed: nothing of it shows,

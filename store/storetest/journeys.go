@@ -38,7 +38,7 @@ func (b Backend) visited(t T, visits []visit, orders []order) *fixture {
 	f := b.fresh(t)
 	tx, err := f.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
-	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to undo
+	defer tx.Rollback()
 	for _, v := range visits {
 		_, err := tx.ExecContext(t.Context(), `INSERT INTO session_sources VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 			v.id, v.user, v.date, v.clock, v.channel, v.flags&1, v.flags>>1&1, v.flags>>2&1)

@@ -68,7 +68,7 @@ func (d *Shop) Insert(t T, db *sql.DB, seed uint64) {
 	rand.New(rand.NewPCG(seed, 1)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	tx, err := db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
-	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to undo
+	defer tx.Rollback()
 	for _, s := range all {
 		_, err := tx.ExecContext(t.Context(), s.text, s.args...)
 		require.NoError(t, err)

@@ -45,7 +45,7 @@ type Backend struct {
 
 // Run tests a backend.
 func Run(t *testing.T, b Backend) {
-	for _, suite := range []map[string]func(*testing.T, Backend){ledgerTests, sweepTests, interruptionTests, reportTests, journeyTests} {
+	for _, suite := range []map[string]func(*testing.T, Backend){ledgerTests, sweepTests, interruptionTests, adoptTests, reportTests, journeyTests} {
 		for name, test := range suite {
 			t.Run(b.Name+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -141,7 +141,7 @@ func (f *fixture) sell(ids ...string) {
 	f.t.Helper()
 	tx, err := f.db.BeginTx(f.t.Context(), nil)
 	require.NoError(f.t, err)
-	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to undo
+	defer tx.Rollback()
 	for _, id := range ids {
 		_, err := tx.ExecContext(f.t.Context(), `INSERT INTO conversions VALUES ($1, 'u', '2023-01-02', '12:00:00', 1)`, id)
 		require.NoError(f.t, err)
