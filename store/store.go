@@ -45,9 +45,8 @@ type Source interface {
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
 	// Journeys calls yield with the journey of every conversion in range,
 	// those without sessions too, ordered by user, time and conversion id, all
-	// from one state of the database, and stops at its first error. It may be
-	// called beside Validate; what it yields is of use only if the data are
-	// sound.
+	// from one state of the database, and stops at its first error. The data
+	// must have passed validation.
 	Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error
 }
 

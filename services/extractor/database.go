@@ -15,35 +15,18 @@ import (
 	"github.com/ihc-pipeline/ihc/store"
 )
 
-// fromDatabase runs an ordinary request: check, announce, extract. Journeys are
-// read beside the check, which takes as long, and held back until it is over.
+// fromDatabase runs an ordinary request: check, announce, extract.
 func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*ihcv1.Counts, error) {
-	reading, stop := context.WithCancel(ctx)
-	defer stop()
-	var b *builder
-	sound, read := make(chan struct{}), make(chan error, 1)
-	start, end := run.Range(req)
-	go func() {
-		read <- e.db.Journeys(reading, journey.Options{
-			Start: start, End: end, LookbackDays: int(req.GetLookbackDays()),
-			IncludeSimultaneous: req.GetIncludeSimultaneous(), MaxSessions: int(req.GetMaxSessions()),
-		}, func(j journey.Journey) error {
-			select {
-			case <-sound:
-				return b.add(j)
-			case <-reading.Done():
-				return reading.Err()
-			}
-		})
-	}()
 	b, err := e.begin(ctx, req)
 	if err != nil {
-		stop()
-		<-read //nolint:errcheck // it was stopped
 		return nil, err
 	}
-	close(sound)
-	if err := <-read; err != nil {
+	start, end := run.Range(req)
+	err = e.db.Journeys(ctx, journey.Options{
+		Start: start, End: end, LookbackDays: int(req.GetLookbackDays()),
+		IncludeSimultaneous: req.GetIncludeSimultaneous(), MaxSessions: int(req.GetMaxSessions()),
+	}, b.add)
+	if err != nil {
 		return nil, err
 	}
 	if err := b.flush(); err != nil {
