@@ -135,6 +135,7 @@ func (p *Pipeline) prepare(ctx context.Context) (*stream.Client, error) {
 		return nil, errkind.As(errkind.Environment, err)
 	}
 	settings := p.config.Streams.Settings()
+	settings.Passing = !p.config.Keep
 	settings.Packed = p.config.Keep // there is no time to gain by it, only room on the disk
 	client, err := (*stream.Client)(nil), stream.EnsureOn(ctx, nc, settings)
 	if err == nil {

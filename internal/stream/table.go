@@ -128,6 +128,11 @@ type Settings struct {
 	// when it is full: to a third (see docs/performance.md). Streams that are
 	// there already are packed from the server's next start on.
 	Packed bool
+	// Passing has the server drop chunks and results as soon as they are
+	// acknowledged: for streams that nobody will replay, since they go when
+	// the process ends. The server holds in memory what it stored in the last
+	// seconds, which is most of a fast run.
+	Passing bool
 }
 
 // DefaultSettings returns what a deployment gets that chooses nothing: ten
@@ -156,10 +161,16 @@ func (s Settings) streams() []jetstream.StreamConfig {
 			Duplicates: min(2*time.Minute, age), AllowDirect: true,
 		}
 	}
+	passing := func(c jetstream.StreamConfig) jetstream.StreamConfig {
+		if s.Passing {
+			c.Retention = jetstream.InterestPolicy
+		}
+		return c
+	}
 	return []jetstream.StreamConfig{
 		limits(Runs, "run requests and run events", s.KeepHistory, 0, "ihc.v1.run.>"),
-		limits(Journeys, "journey chunks to be scored", s.KeepMessages, s.MaxBytes, "ihc.v1.journeys.extracted.>"),
-		limits(Results, "attribution results to be written", s.KeepMessages, s.MaxBytes, "ihc.v1.journeys.attributed.>"),
+		passing(limits(Journeys, "journey chunks to be scored", s.KeepMessages, s.MaxBytes, "ihc.v1.journeys.extracted.>")),
+		passing(limits(Results, "attribution results to be written", s.KeepMessages, s.MaxBytes, "ihc.v1.journeys.attributed.>")),
 		limits(Dead, "messages that could not be processed", s.KeepHistory, 0, "ihc.v1.dead.>"),
 	}
 }

@@ -58,7 +58,7 @@ func snapshot(ctx context.Context, conn *sql.Conn, do func(*sqlite3.SQLiteConn) 
 // own: SQLite sorts in as much memory as its cache may have, and in files beyond
 // that.
 func sorting(ctx context.Context, c *sqlite3.SQLiteConn, do func() error) error {
-	if _, err := c.ExecContext(ctx, `PRAGMA cache_size = -32768; PRAGMA threads = 2`, nil); err != nil {
+	if _, err := c.ExecContext(ctx, `PRAGMA cache_size = -16384; PRAGMA threads = 1`, nil); err != nil {
 		return err
 	}
 	defer c.ExecContext(context.WithoutCancel(ctx), `PRAGMA threads = 0; PRAGMA cache_size = `+readCache, nil) //nolint:errcheck // only a matter of memory

@@ -152,9 +152,8 @@ func openWriter(ctx context.Context, path string, s settings) (*sql.DB, error) {
 			"_txlock":       {"immediate"},
 			"_journal_mode": {"WAL"},
 			"_synchronous":  {"FULL"},
-			// KiB: keys are inserted in no order, so the pages they go to are
-			// better found in memory than read again each time.
-			"_cache_size": {"-40960"},
+			// KiB: rows are appended, or written in the order of their key.
+			"_cache_size": {"-8192"},
 		}, 1, probeWrite)
 		if !isSQLite(err, sqlite3.ErrBusy) || time.Now().After(end) {
 			return db, err

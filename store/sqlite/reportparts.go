@@ -123,6 +123,7 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 			return err
 		}
 		defer func() { err = errors.Join(err, conversions.close()) }()
+		var found []found
 		return each(ctx, c, query, in.args, 4, func(row []driver.Value) error {
 			conv, _ := row[0].(string)
 			n, _ := row[1].(int64)
@@ -136,11 +137,11 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 				return s.addOneByOne(ctx, c, p, conv, sold, in)
 			}
 			a := conversionSums{conv: conv, sold: sold}
-			for range n {
-				var session, share string
-				session, sessions, _ = strings.Cut(sessions, separator)
+			found = s.find(sessions, found[:0])
+			for _, f := range found {
+				var share string
 				share, shares, _ = strings.Cut(shares, separator)
-				if err := s.addAttribution(p, &a, session, share); err != nil {
+				if err := s.addAttribution(p, &a, f, share); err != nil {
 					return err
 				}
 			}
@@ -148,6 +149,31 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 			return nil
 		})
 	})
+}
+
+// found is a session and what the index knows of it.
+type found struct {
+	session     string
+	mark        uint64
+	group       uint32
+	mine, there bool // of this pass; in the index
+}
+
+// find looks sessions up, one after the other in a loop that does nothing else:
+// each is somewhere else in memory, and a processor fetches several at once.
+func (s *summing) find(sessions string, all []found) []found {
+	for more := true; more; {
+		var f found
+		f.session, sessions, more = strings.Cut(sessions, separator)
+		f.mark, f.mine = s.x.mark(f.session)
+		all = append(all, f)
+	}
+	for i := range all {
+		if f := &all[i]; f.mine {
+			f.group, f.there = s.x.group(f.mark)
+		}
+	}
+	return all
 }
 
 const separator = "\x1f" // char(31)
@@ -164,7 +190,11 @@ func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *par
 	err := each(ctx, c, `SELECT session_id||'', `+shareText+`||'' FROM attribution_customer_journey`+where.where, where.args, 2, func(row []driver.Value) error {
 		session, _ := row[0].(string)
 		share, _ := row[1].(string)
-		return s.addAttribution(p, &a, session, share)
+		f := found{session: session}
+		if f.mark, f.mine = s.x.mark(session); f.mine {
+			f.group, f.there = s.x.group(f.mark)
+		}
+		return s.addAttribution(p, &a, f, share)
 	})
 	p.addConversion(&a)
 	return err
@@ -179,22 +209,20 @@ type conversionSums struct {
 }
 
 // addAttribution adds one attribution to the group of its session.
-func (s *summing) addAttribution(p *part, a *conversionSums, session, text string) error {
-	mark, mine := s.x.mark(session)
-	if !mine {
+func (s *summing) addAttribution(p *part, a *conversionSums, f found, text string) error {
+	if !f.mine {
 		return nil
 	}
 	share, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return errkind.Inputf("attribution_customer_journey, conv_id %s, session_id %s: %s is no share of a conversion, 0 to 1; delete the conversion's rows and run again",
-			human.QuoteText(a.conv), human.QuoteText(session), human.Printable(text))
+			human.QuoteText(a.conv), human.QuoteText(f.session), human.Printable(text))
 	}
-	n, there := s.x.group(mark)
-	if !there || !a.sold.known {
+	if !f.there || !a.sold.known {
 		p.Orphans++
 		return nil
 	}
-	g := p.at(n)
+	g := p.at(f.group)
 	g.share.Add(share)
 	g.credit.AddProduct(share, int64(a.sold.revenue))
 	a.share += share // room for nine million whole conversions

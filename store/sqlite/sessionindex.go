@@ -80,12 +80,13 @@ func (x *sessionIndex) next() bool {
 // mark returns a session's hash, and whether the session is of this pass.
 func (x *sessionIndex) mark(session string) (mark uint64, mine bool) {
 	mark = max(x.hash(session), 1)
-	return mark, x.passes == 1 || mark>>32%x.passes == x.pass
+	return mark, x.passes == 1 || uint64(uint32(mark))%x.passes == x.pass
 }
 
 // slot returns where a hash is, or would be.
 func (x *sessionIndex) slot(mark uint64) *slot {
-	for i := int(mark % uint64(len(x.slots))); ; {
+	// The upper half of the hash, scaled: to divide takes longer.
+	for i := int(mark >> 32 * uint64(len(x.slots)) >> 32); ; {
 		s := &x.slots[i]
 		if m := s.mark(); m == mark || m == 0 {
 			return s
