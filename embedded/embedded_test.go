@@ -147,7 +147,7 @@ func TestLockedDatabaseIsToldAndWaitedFor(t *testing.T) {
 	u.says("writer work: ")
 	require.Contains(t, u.ready(), "is locked by another program")
 	require.NoError(t, u.Client.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "another"}))
-	u.runWaitsFor("another", stream.StageWriter, "is locked by another program")
+	u.runWaitsFor("another", stream.StageExtractor, "waiting to write to the database")
 	_, err = db.Exec("ROLLBACK")
 	require.NoError(t, err)
 	u.says("ready")

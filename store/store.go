@@ -26,7 +26,10 @@ type Database interface {
 	// Check returns nil if the database is there and can be read, and
 	// otherwise what keeps it from that. It does not wait for a lock for long.
 	Check(ctx context.Context) error
-	// Close gives back what is open and leaves the database whole.
+	// Close gives back what is open and leaves the database whole: it alone is
+	// all there is, if nobody else has it open. It waits for what is under way,
+	// and what is asked afterwards opens it anew, so that a service can close it
+	// between runs.
 	Close() error
 }
 

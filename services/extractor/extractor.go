@@ -65,6 +65,7 @@ type extractor struct {
 // handle takes one request to its end: chunks and the event extracted, or the
 // event failed. Only then is the request acknowledged (invariant 1).
 func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error {
+	defer e.db.Close() //nolint:errcheck // every transaction is committed or gone; no run is under way here
 	switch {
 	case m.Body.event.GetResumed() != nil:
 		return e.resume(ctx, m.Run, m.Body.event.GetResumed(), m.Sequence)

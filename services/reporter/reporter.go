@@ -4,6 +4,7 @@ package reporter
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path/filepath"
 	"time"
@@ -59,7 +60,9 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 	}
 	start := time.Now()
 	result, err := r.report(ctx, id, accepted.GetRequest(), written)
-	if err != nil {
+	// Before anybody hears of it: the file alone is the database then, to be
+	// copied or replaced.
+	if err := errors.Join(err, r.db.Close()); err != nil {
 		return r.Outcome(ctx, err, id)
 	}
 	if err := r.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{Report: result, Revision: written.GetRevision()}}}); err != nil {

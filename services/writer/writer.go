@@ -73,7 +73,7 @@ func decode(d stream.Delivery, data []byte) (*ihcv1.AttributionResult, error) {
 type writer struct {
 	service.Deps
 	metrics *metrics
-	ledger  store.Ledger
+	ledger  store.Database
 	ended   *stream.Ended
 }
 
@@ -124,13 +124,13 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 		// A run that never began has no place in the database: there may be
 		// none, or it may be what the run failed on.
 		if _, notFound := w.Bus.Accepted(ctx, id); notFound == nil {
-			err = w.ledger.End(ctx, id, endOf(e.Failed))
+			err = errors.Join(w.ledger.End(ctx, id, endOf(e.Failed)), w.ledger.Close())
 		}
 		if err == nil {
 			w.metrics.endedEarly.WithLabelValues("failed").Inc()
 		}
 	case *ihcv1.RunEvent_Cancelled:
-		if err = w.ledger.End(ctx, id, store.Cancelled); err == nil {
+		if err = errors.Join(w.ledger.End(ctx, id, store.Cancelled), w.ledger.Close()); err == nil {
 			w.metrics.endedEarly.WithLabelValues("cancelled").Inc()
 		}
 	}
@@ -214,5 +214,5 @@ func (w *writer) finish(ctx context.Context, id string) error {
 		return w.Outcome(ctx, err, id)
 	}
 	w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", s.Counts.GetAttributed(), "failed", s.Counts.GetFailed())
-	return nil
+	return w.ledger.Close()
 }

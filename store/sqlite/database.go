@@ -5,6 +5,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/findings"
@@ -17,7 +18,10 @@ const readers = 2
 // Database is a [store.Database] in a SQLite file. One process writes to it at
 // a time; others wait for their turn.
 type Database struct {
-	path          string
+	path string
+	// use is held to read while something is done, and to write to close: what
+	// is closed between two runs is opened anew by the next.
+	use           sync.RWMutex
 	writes, reads *Handle
 	checkpoints   *checkpoints
 }
@@ -34,6 +38,8 @@ func New(path string) *Database {
 
 // Close implements [store.Database].
 func (d *Database) Close() error {
+	d.use.Lock()
+	defer d.use.Unlock()
 	return errors.Join(d.checkpoints.close(), d.reads.Close(), d.writes.Close())
 }
 

@@ -31,6 +31,8 @@ const (
 // database (invariant 10) and makes no index: to sort the sessions of those who bought takes
 // less time than to store an index of all, once; and no room in the file.
 func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error {
+	d.use.RLock()
+	defer d.use.RUnlock()
 	db, _, err := d.reads.DB(ctx)
 	if err != nil {
 		return err
@@ -131,6 +133,8 @@ func text(v driver.Value) string {
 
 // UnknownChannels implements [store.Source].
 func (d *Database) UnknownChannels(ctx context.Context, labels []string) ([]string, error) {
+	d.use.RLock()
+	defer d.use.RUnlock()
 	db, _, err := d.reads.DB(ctx)
 	if err != nil {
 		return nil, err

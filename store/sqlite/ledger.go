@@ -30,6 +30,8 @@ func (tx transaction) raw(do func(*sqlite3.SQLiteConn) error) error { return raw
 // are explained for people and classified (see [Explain]); the end of ctx, which
 // SQLite tells in several ways, is told as such.
 func (d *Database) transact(ctx context.Context, do func(transaction) error) (err error) {
+	d.use.RLock()
+	defer d.use.RUnlock()
 	defer func() {
 		if err != nil && ctx.Err() != nil {
 			err = ctx.Err()

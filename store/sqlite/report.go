@@ -25,6 +25,8 @@ type group struct{ cost, share, credit unit.Sum }
 // Rebuild implements [store.Reports]. The tables are read by two connections
 // side by side.
 func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (*store.Totals, error) {
+	d.use.RLock()
+	defer d.use.RUnlock()
 	db, reads, err := d.both(ctx)
 	if err != nil {
 		return nil, err
@@ -247,6 +249,8 @@ func readBack(ctx context.Context, conn *sql.Conn) ([]store.Row, error) {
 
 // Reasons implements [store.Reports].
 func (d *Database) Reasons(ctx context.Context, id string) (all []*ihcv1.ReasonCount, err error) {
+	d.use.RLock()
+	defer d.use.RUnlock()
 	db, _, err := d.reads.DB(ctx)
 	if err != nil {
 		return nil, err

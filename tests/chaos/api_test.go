@@ -114,6 +114,13 @@ func (a *api) onConversion(id string, does func()) {
 	a.deadly, a.does = id, does
 }
 
+// asked returns how many calls there were, of any outcome.
+func (a *api) asked() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.calls
+}
+
 // onCall returns a channel that is closed when the n-th call from now arrives.
 func (a *api) onCall(n int) <-chan struct{} {
 	a.mu.Lock()

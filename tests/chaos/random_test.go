@@ -187,7 +187,8 @@ type kill struct {
 }
 
 // plan draws the deaths of a run: some at a moment, some at a place.
-func plan(r *rand.Rand, names []string, large bool) []kill {
+func plan(r *rand.Rand, names []string, w *workload) []kill {
+	large, chunks := w.large, len(w.want.tables["pipeline_chunks"])
 	kills := make([]kill, 1+r.IntN(6))
 	for i := range kills {
 		k := &kills[i]
@@ -196,7 +197,19 @@ func plan(r *rand.Rand, names []string, large bool) []kill {
 			k.down = time.Duration(r.IntN(300)) * time.Millisecond
 		}
 		events := []string{"run.accepted", "run.extracted", "run.written", "run.reported"}
-		switch at := r.IntN(6); at {
+		switch at := r.IntN(7); at {
+		case 6: // the writer, about when it shows what is complete
+			k.who = "writer-1"
+			after := time.Duration(r.IntN(60)) * time.Millisecond
+			k.when = fmt.Sprintf("%s after the last result", after)
+			k.at = func(_ context.Context, s *stack, _ *api) <-chan struct{} {
+				c := make(chan struct{})
+				go func() {
+					<-s.tap.on("journeys.attributed", chunks)
+					time.AfterFunc(after, func() { close(c) })
+				}()
+				return c
+			}
 		case 0, 1:
 			after := time.Duration(r.IntN(1500)) * time.Millisecond
 			k.when = "after " + after.String()
@@ -243,7 +256,7 @@ func oneRandomRun(t *testing.T, w *workload, seed uint64, sum *summary) {
 	}
 	s := newStack(t, o)
 	copyFile(t, w.db, s.db)
-	kills := plan(r, s.names(), w.large)
+	kills := plan(r, s.names(), w)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	began := time.Now()

@@ -5,6 +5,7 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -55,6 +56,7 @@ var anyID = regexp.MustCompile(`\d{8}-\d{6}-[A-Z2-7]{3}`)
 func nameless(l left) left {
 	same := left{tables: snapshot.Tables{}, files: map[string]string{}}
 	for name, rows := range l.tables {
+		same.tables[name] = []string{}
 		for _, row := range rows {
 			same.tables[name] = append(same.tables[name], anyID.ReplaceAllString(row, "RUN"))
 		}
@@ -168,4 +170,63 @@ func TestUpKilledAndStartedAgain(t *testing.T) {
 	require.Empty(t, calm.want.diff(s.left(ctx)))
 	_, repeated := a.repeats()
 	require.LessOrEqual(t, repeated, 2*workers)
+}
+
+// A source that changes while `ihc run` is interrupted, in whatever way, is
+// attributed as it is when the command runs again: by another run, which pays
+// only for the journeys that were not scored or are others now.
+func TestSourceChangedBetweenTwoCommands(t *testing.T) {
+	t.Parallel()
+	calm.refer(t)
+	env := []string{"IHC_API_KEY=" + apiKey, "IHC_API_TIMEOUT=700ms"}
+	args := func(dir string, a *api) []string {
+		return []string{"run", "--db", filepath.Join(dir, "shop.db"), "--out", filepath.Join(dir, "out"), "--data-dir", filepath.Join(dir, "streams"),
+			"--model", "api", "--conv-type-id", "any", "--api-url", a.url, "--max-sessions", "60", "--max-journeys", "1", "--concurrency", "1"}
+	}
+	for name, change := range map[string]string{
+		"revenue": `UPDATE conversions SET revenue = revenue + 1`,
+		"cost":    `UPDATE session_costs SET cost = cost + 1`,
+		"channel": `UPDATE session_sources SET channel_name = 'New' WHERE user_id = (SELECT user_id FROM conversions WHERE user_id IN (SELECT user_id FROM session_sources) ORDER BY conv_id LIMIT 1)`,
+		"session": `INSERT INTO session_sources SELECT 'new', user_id, '2023-01-01', '00:00:00', 'New', 1, 1, 0 FROM conversions ORDER BY conv_id LIMIT 1`,
+		"gone":    `DELETE FROM conversions WHERE conv_id IN (SELECT conv_id FROM conversions ORDER BY conv_id LIMIT 3)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, whole := t.TempDir(), t.TempDir()
+			copyFile(t, calm.db, filepath.Join(dir, "shop.db"))
+			a := startAPI(t, 1, sandbox.Faults{Latency: sandbox.Duration(20 * time.Millisecond)})
+			cmd := command(t.Context(), env, args(dir, a)...)
+			require.NoError(t, cmd.Start())
+			<-a.onCall(30)
+			require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
+			require.Error(t, cmd.Wait())
+
+			alter := func(dir string) {
+				db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, "shop.db"))
+				require.NoError(t, err)
+				_, err = db.ExecContext(t.Context(), change)
+				require.NoError(t, err)
+				require.NoError(t, db.Close())
+			}
+			alter(dir)
+			before := a.asked()
+			out, code := runIHC(t.Context(), t, env, args(dir, a)...)
+			require.Zero(t, code, out)
+			require.Contains(t, out, "the source data changed while the run was interrupted; run ")
+			paid := a.asked() - before
+
+			copyFile(t, calm.db, filepath.Join(whole, "shop.db"))
+			alter(whole)
+			b := startAPI(t, 2, sandbox.Faults{})
+			out, code = runIHC(t.Context(), t, env, args(whole, b)...)
+			require.Zero(t, code, out)
+			users := func(name string) bool { return !strings.HasPrefix(name, "pipeline_") }
+			want := whatIsLeft(t.Context(), t, filepath.Join(whole, "shop.db"), filepath.Join(whole, "out"))
+			got := whatIsLeft(t.Context(), t, filepath.Join(dir, "shop.db"), filepath.Join(dir, "out"))
+			require.Empty(t, want.tables.Only(users).Diff(got.tables.Only(users)))
+			require.Equal(t, want.files["channel_reporting.csv"], got.files["channel_reporting.csv"])
+			t.Logf("%d requests before, %d after, of %d", before, paid, b.asked())
+			require.LessOrEqual(t, paid, b.asked()-20, "what was scored is paid for again")
+		})
+	}
 }

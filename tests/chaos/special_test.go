@@ -421,6 +421,50 @@ func TestExtractorKilledInARow(t *testing.T) {
 	require.Empty(t, large.want.diff(s.left(ctx)))
 }
 
+// A writer that dies while it brings the users' table to the journal's state
+// leaves that table as it was before the run, whole (invariant 9); another does
+// it again, from the beginning.
+func TestWriterKilledInTheSweep(t *testing.T) {
+	t.Parallel()
+	large := &workload{seed: 11, large: true}
+	large.refer(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s := newStack(t, stackOptions{})
+	copyFile(t, large.db, s.db)
+	db, err := sql.Open("sqlite3", "file:"+s.db+"?_busy_timeout=10000")
+	require.NoError(t, err)
+	defer db.Close()
+	number := func(query string) (n int) {
+		require.NoError(t, db.QueryRowContext(ctx, query).Scan(&n))
+		return n
+	}
+	s.startWithout("reporter")
+	s.request(ctx, large.request())
+	<-s.tap.on("journeys.attributed", len(large.want.tables["pipeline_chunks"]))
+	middle := 0
+	for wait := time.Duration(0); ; wait += 2 * time.Millisecond {
+		<-time.After(wait)
+		s.procs["writer-1"].kill()
+		if number(`SELECT count(*) FROM pipeline_runs WHERE shown`) > 0 {
+			break // it was done before
+		}
+		require.Zero(t, number(`SELECT count(*) FROM attribution_customer_journey`), "part of a run shows")
+		if number(`SELECT count(*) FROM pipeline_runs WHERE chunks = expected_chunks`) > 0 {
+			middle++ // all is stored, and it was showing it, or about to
+		}
+		require.NoError(t, s.procs["writer-1"].start())
+	}
+	require.Positive(t, middle, "none was killed between the last result and the end of the sweep")
+	t.Logf("%d killed between the last result and the end of the sweep", middle)
+	s.startNow("")
+	_, err = s.outcome(ctx, "chaos")
+	require.NoError(t, err, s.logs(20))
+	require.NoError(t, s.drained(ctx))
+	s.stop()
+	require.Empty(t, large.want.diff(s.left(ctx)))
+}
+
 // Data that change while a run is interrupted in the middle of reading them
 // end the run, since half of its chunks would be of the one and half of the
 // other. Asked for anew, it is a run like any other.
@@ -445,6 +489,8 @@ func TestDataChangedWhileInterrupted(t *testing.T) {
 	s.startNow("")
 	_, err = s.outcome(ctx, "chaos")
 	require.ErrorContains(t, err, "the source data changed while the run was interrupted")
+	_, err = s.outcome(ctx, "chaos-v2") // the run that takes its place
+	require.NoError(t, err, s.logs(20))
 	again := large.request()
 	again.RunId = "again"
 	s.request(ctx, again)

@@ -52,7 +52,13 @@ func read(ctx context.Context, db *sql.DB) (Tables, error) {
 	}
 	tables := Tables{}
 	for _, name := range names {
-		if tables[name], err = rowsOf(ctx, tx, name); err != nil {
+		query := arrival[name]
+		if query == "" {
+			if query, err = wholeOf(ctx, tx, name); err != nil {
+				return nil, fmt.Errorf("table %s: %w", name, err)
+			}
+		}
+		if tables[name], err = rowsOf(ctx, tx, query); err != nil {
 			return nil, fmt.Errorf("table %s: %w", name, err)
 		}
 	}
@@ -80,11 +86,25 @@ func column(ctx context.Context, tx *sql.Tx, query string) ([]string, error) {
 	return all, rows.Err()
 }
 
-func rowsOf(ctx context.Context, tx *sql.Tx, table string) ([]string, error) {
+// arrival are the tables in which the order shows that results arrived in, each
+// with a query for what they hold apart from that: rows of the journal go by
+// numbers that are given as they come, and so do runs.
+var arrival = map[string]string{
+	"pipeline_runs":     `SELECT run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, shown FROM pipeline_runs`,
+	"pipeline_chunks":   `SELECT run_id, chunk, c.revision, c.requests, c.shown FROM pipeline_chunks c JOIN pipeline_runs USING (run)`,
+	"pipeline_counts":   `SELECT run_id, chunk, outcome, conversions, touchpoints FROM pipeline_counts JOIN pipeline_runs USING (run)`,
+	"pipeline_outcomes": `SELECT run_id, chunk, conv_id, outcome, reason, sessions FROM pipeline_outcomes JOIN pipeline_runs USING (run)`,
+	"pipeline_journeys": `SELECT run_id, chunk, conv_id, fingerprint, sessions, shares FROM pipeline_journeys JOIN pipeline_runs USING (run)`,
+	"pipeline_latest":   `SELECT l.conv_id, run_id, chunk, fingerprint FROM pipeline_latest l LEFT JOIN pipeline_journeys USING (journey) LEFT JOIN pipeline_runs USING (run)`,
+	"pipeline_adopted":  `SELECT run_id, conv_id, fingerprint FROM pipeline_adopted JOIN pipeline_runs USING (run)`,
+}
+
+// wholeOf returns the query for all that a table holds.
+func wholeOf(ctx context.Context, tx *sql.Tx, table string) (string, error) {
 	quoted := `"` + strings.ReplaceAll(table, `"`, `""`) + `"`
 	names, err := column(ctx, tx, `SELECT name FROM pragma_table_xinfo(`+quoted+`) WHERE hidden = 0`)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	// The plus sign takes the declared type away, for which the driver might
 	// give a value of its own making.
@@ -92,11 +112,19 @@ func rowsOf(ctx context.Context, tx *sql.Tx, table string) ([]string, error) {
 	for i, n := range names {
 		list[i] = `+"` + strings.ReplaceAll(n, `"`, `""`) + `"`
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT `+strings.Join(list, ", ")+` FROM `+quoted) //nolint:gosec // quoted above
+	return `SELECT ` + strings.Join(list, ", ") + ` FROM ` + quoted, nil
+}
+
+func rowsOf(ctx context.Context, tx *sql.Tx, query string) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
 	values := make([]any, len(names))
 	into := make([]any, len(names))
 	for i := range values {
