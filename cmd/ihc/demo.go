@@ -14,7 +14,7 @@ import (
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/services/reporter"
-	"github.com/ihc-pipeline/ihc/store/sqlite"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 func newDemoCmd() *cobra.Command {
@@ -33,7 +33,7 @@ The same seed makes the same shop.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			start := time.Now()
 			db := filepath.Join(out, "shop.db")
-			stats, err := sqlite.GenerateShop(cmd.Context(), db, shop.Config{Seed: seed}, true)
+			stats, err := open.Example(cmd.Context(), db, shop.Config{Seed: seed})
 			if err != nil {
 				return err
 			}

@@ -66,8 +66,11 @@ func printable(s string) bool {
 	return true
 }
 
+// Blank says whether a text is empty or only white space.
 func Blank(s string) bool { return strings.TrimSpace(s) == "" }
 
+// CheckID is the [Check] of an id: text that is not blank, and not too long to be
+// sent.
 func CheckID(value any, report func(Rule)) {
 	s, ok := textOf(value, report)
 	if !ok {
@@ -86,12 +89,15 @@ func CheckChannel(value any, report func(Rule)) {
 	}
 }
 
+// CheckDate is the [Check] of a date, YYYY-MM-DD.
 func CheckDate(value any, report func(Rule)) {
 	if s, ok := textOf(value, report); ok && !civil.IsDate(s) {
 		report(UnreadableDate)
 	}
 }
 
+// CheckTime is the [Check] of a time of day, HH:MM:SS with up to six digits of a
+// fraction, without a zone.
 func CheckTime(value any, report func(Rule)) {
 	s, ok := textOf(value, report)
 	switch {
@@ -105,6 +111,7 @@ func CheckTime(value any, report func(Rule)) {
 
 var zoned = regexp.MustCompile(`^\d\d:\d\d:\d\d(\.\d+)? ?([Zz]|UTC|GMT|[+-]\d\d(:?\d\d)?)$`)
 
+// CheckFlag is the [Check] of a flag: the integers 0 and 1.
 func CheckFlag(value any, report func(Rule)) {
 	switch value := value.(type) {
 	case int64:
@@ -118,6 +125,8 @@ func CheckFlag(value any, report func(Rule)) {
 	}
 }
 
+// CheckRevenue is the [Check] of a revenue: a finite number below [MaxAmount],
+// with up to four decimals.
 func CheckRevenue(value any, report func(Rule)) {
 	if value == nil {
 		report(IsNull)
@@ -126,6 +135,8 @@ func CheckRevenue(value any, report func(Rule)) {
 	checkAmount(value, 4, NegativeRevenue, RevenueDecimals, report)
 }
 
+// CheckCost is the [Check] of a cost: like a revenue, with up to six decimals,
+// or NULL for none.
 func CheckCost(value any, report func(Rule)) {
 	if value == nil {
 		report(NullCost)

@@ -28,7 +28,8 @@ const FingerprintBytes = 16
 // order with their times, channels and flags, the time of the conversion, and
 // the settings. Two journeys that differ in any of it have different ones.
 func (f *Fingerprints) Of(j Journey) []byte {
-	b := append(f.buffer[:0], f.settings...)
+	b := f.buffer[:0]
+	b = append(b, f.settings...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(j.Time))
 	for i := range j.Sessions {
 		s := &j.Sessions[i]

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -102,7 +101,7 @@ func TestPartsCoverEachRowOnce(t *testing.T) {
 func sessionsIn(t require.TestingT, conn *sql.Conn, in condition) (all []string) {
 	args := make([]any, len(in.args))
 	for i, v := range in.args {
-		args[i] = driver.Value(v)
+		args[i] = v
 	}
 	rows, err := conn.QueryContext(context.Background(), `SELECT session_id FROM attribution_customer_journey`+in.where, args...)
 	require.NoError(t, err)
