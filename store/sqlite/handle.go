@@ -3,10 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"math/rand/v2"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/ihc-pipeline/ihc/internal/retry"
 )
 
 // Handle keeps one database open for a long-lived service and opens it anew
@@ -101,12 +102,8 @@ func Checkpoint(path string) {
 		if _, err := os.Stat(path + "-wal"); err != nil {
 			return
 		}
-		if try > 0 { // after whoever does the same at the same time
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(rand.N(50 * time.Millisecond)):
-			}
+		if try > 0 && retry.Sleep(ctx, retry.Real, retry.Lock.Delay(try)) != nil { // after whoever does the same at the same time
+			return
 		}
 		if db, err := Open(ctx, path, Write, BusyTimeout(200*time.Millisecond)); err == nil {
 			_ = db.Close()

@@ -15,6 +15,7 @@ import (
 	"github.com/mattn/go-sqlite3" // also registers the driver "sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 )
 
 // Mode says what a database is opened for.
@@ -158,10 +159,8 @@ func openWriter(ctx context.Context, path string, s settings) (*sql.DB, error) {
 		if !isSQLite(err, sqlite3.ErrBusy) || time.Now().After(end) {
 			return db, err
 		}
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, retry.Real, retry.Lock.Delay(1)) != nil {
 			return nil, err
-		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }

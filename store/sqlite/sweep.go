@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/mattn/go-sqlite3"
 	"golang.org/x/sync/errgroup"
 )
@@ -279,7 +280,7 @@ func (t *there) same(j *shownJourney) (same bool, err error) {
 		case err != nil:
 			return false, err
 		}
-		if i == len(j.sessions) || t.row[0] != driver.Value(j.sessions[i]) || t.row[1] != driver.Value(float64(j.ihc[i])/10_000) {
+		if i == len(j.sessions) || t.row[0] != driver.Value(j.sessions[i]) || t.row[1] != driver.Value(float64(j.ihc[i])/float64(unit.Whole)) {
 			return false, nil
 		}
 	}
@@ -318,7 +319,7 @@ func (in *inserter) add(conv driver.Value, j *shownJourney) error {
 			in.values[1+2*i].Value = j.sessions[from+i]
 			// Dividing two exact numbers gives the double nearest to the
 			// decimal, the same one that parsing "0.5100" gives.
-			in.values[2+2*i].Value = float64(j.ihc[from+i]) / 10_000
+			in.values[2+2*i].Value = float64(j.ihc[from+i]) / float64(unit.Whole)
 		}
 		if in.stmts[n] == nil {
 			// Without OR FAIL, SQLite would keep what it takes to undo the one
