@@ -11,10 +11,8 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
+	"github.com/ihc-pipeline/ihc/internal/version"
 )
-
-// version is set by the linker for releases.
-var version = "dev"
 
 func main() { os.Exit(execute(os.Args[1:])) }
 
@@ -51,7 +49,7 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 Exit codes: 0 every conversion in range has an outcome and none failed;
 1 the run or some conversions failed; 2 bad usage or bad input;
 3 the environment is at fault (no database, no NATS, no API).`,
-		Version: version, SilenceUsage: true, SilenceErrors: true,
+		Version: version.This().String(), SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRun: func(*cobra.Command, []string) { *begun = true },
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Args:             cobra.NoArgs,
