@@ -23,8 +23,8 @@ func (p *puller) showLag() (hide func()) {
 		return prometheus.NewDesc(name, help, nil, prometheus.Labels{"stage": p.from.Stage, "consumer": p.from.Durable})
 	}
 	l := &lag{p: p,
-		waiting: desc("ihc_consumer_waiting_messages", "Messages in the stream that were never handed out." + alike),
-		taken:   desc("ihc_consumer_unacknowledged_messages", "Messages handed out and being worked on, or waiting for their next try." + alike),
+		waiting: desc("ihc_consumer_waiting_messages", "Messages in the stream that were never handed out."+alike),
+		taken:   desc("ihc_consumer_unacknowledged_messages", "Messages handed out and being worked on, or waiting for their next try."+alike),
 	}
 	if p.metrics.reg.Register(l) != nil {
 		return func() {} // another client of this process shows it already
