@@ -57,7 +57,7 @@ func newProgress(w io.Writer) *progress {
 // line prints a line that stays.
 func (p *progress) line(format string, args ...any) {
 	p.end()
-	_, _ = fmt.Fprintf(p.w, format+"\n", args...)
+	_, _ = fmt.Fprintln(p.w, human.PrintableLines(fmt.Sprintf(format, args...)))
 }
 
 // end wipes the line that changes.
@@ -82,15 +82,15 @@ func (p *progress) tell(u ops.Update) {
 		}
 	case *ihcv1.RunEvent_Extracted:
 		c := e.Extracted.GetCounts()
-		p.line("%s conversions in range, %s journeys with %s touchpoints in %s chunks", human.Thousands(c.GetInRange()),
-			human.Thousands(c.GetAttributed()), human.Thousands(c.GetTouchpoints()), human.Thousands(e.Extracted.GetChunks()))
+		p.line("%s in range, %s with %s in %s", human.Count(c.GetInRange(), "conversion"), human.Count(c.GetAttributed(), "journey"),
+			human.Count(c.GetTouchpoints(), "touchpoint"), human.Count(e.Extracted.GetChunks(), "chunk"))
 	case *ihcv1.RunEvent_Failed:
 		p.end()
 		for _, d := range e.Failed.GetDetails() {
 			p.line("%s", d)
 		}
 		if e.Failed.GetSupersededBy() != "" {
-			p.line("%s", human.Printable(e.Failed.GetReason()))
+			p.line("%s", e.Failed.GetReason())
 		}
 	}
 }
@@ -119,7 +119,7 @@ func (p *progress) show(s *run.State) {
 	}
 	for _, stage := range []*ihcv1.Progress{attributed, written, s.Progress.Reporter} {
 		if stage.GetWaiting() != "" {
-			text += "; waiting: " + stage.GetWaiting()
+			text += "; waiting: " + human.Printable(stage.GetWaiting())
 		}
 	}
 	if !p.terminal {

@@ -4,12 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/version"
 )
@@ -24,14 +26,18 @@ func execute(args []string) int {
 	defer cancel()
 	root, begun := newRootCmd()
 	root.SetArgs(args)
+	out := &output{file: os.Stdout}
+	root.SetOut(out)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	switch {
+	case out.err != nil && (err == nil || errors.Is(err, out.err)):
+		err = out.failure()
+	case err == nil:
 		return 0
-	}
-	if !*begun { // cobra's own errors come before a command begins
+	case !*begun: // cobra's own errors come before a command begins
 		err = errkind.As(errkind.Input, err)
 	}
-	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+err.Error())
+	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(err.Error()))
 	return errkind.ExitCode(err)
 }
 
