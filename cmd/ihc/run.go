@@ -15,6 +15,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ops"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -200,7 +201,8 @@ func chooseModel(ctx context.Context, say io.Writer, c *attributor.Config, req *
 		return err
 	}
 	defer client.Close()
-	if err := client.Ping(ctx); err != nil {
+	tell := func() { _, _ = fmt.Fprintf(say, "waiting for the IHC API at %s\n", c.APIURL) }
+	if err := retry.Loopback(ctx, retry.Real, c.APIURL, client.Ping, nil, tell); err != nil {
 		return errkind.Environmentf("cannot reach the IHC API at %s: %w", c.APIURL, err)
 	}
 	_, _ = fmt.Fprintf(say, "scoring with the IHC API at %s%s\n", c.APIURL, why)

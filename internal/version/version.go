@@ -13,12 +13,14 @@ import (
 // likewise commit. Empty, what the Go command recorded takes their place.
 var number, commit string
 
+const unknown = "unknown"
+
 // Build is one build of the pipeline.
 type Build struct {
 	// Version is the release, "dev" for what is none.
 	Version string
 	// Commit is the revision of the source, with -dirty behind it where files
-	// had changed; "unknown" where nobody recorded it.
+	// had changed; unknown where nobody recorded it.
 	Commit string
 	// Go is the toolchain's version.
 	Go string
@@ -35,7 +37,7 @@ func This() Build {
 
 // build prefers what the linker set to what the Go command recorded.
 func build(number, commit string, info *debug.BuildInfo) Build {
-	b := Build{Version: "dev", Commit: "unknown", Go: runtime.Version()}
+	b := Build{Version: "dev", Commit: unknown, Go: runtime.Version()}
 	// Without a tag the Go command makes a version up of the commit.
 	if v := info.Main.Version; v != "" && v != "(devel)" && !strings.HasPrefix(v, "v0.0.0-") {
 		b.Version = v
@@ -59,9 +61,13 @@ func build(number, commit string, info *debug.BuildInfo) Build {
 	return b
 }
 
-// String is for people: "v1.2.3 (commit 0123abc, go1.26)".
+// String is version and commit in one word, as semantic versions have it:
+// "v1.2.3+0123abc".
 func (b Build) String() string {
-	return b.Version + " (commit " + b.Commit + ", " + b.Go + ")"
+	if b.Commit == unknown {
+		return b.Version
+	}
+	return b.Version + "+" + b.Commit
 }
 
 // Metric returns the gauge ihc_build_info, which is always 1 and says in its

@@ -34,6 +34,12 @@ func TestTheLinkersWordComesBeforeTheGoCommands(t *testing.T) {
 	}
 }
 
+func TestBuildIsOneWord(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "v1.2.3+0123abc", Build{Version: "v1.2.3", Commit: "0123abc"}.String())
+	require.Equal(t, "dev", Build{Version: "dev", Commit: "unknown"}.String())
+}
+
 func TestBuildIsAMetricWithItsLabels(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
