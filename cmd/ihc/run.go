@@ -99,7 +99,7 @@ func (f *runFlags) run(ctx context.Context, out, say io.Writer) error {
 func (f *runFlags) execute(ctx context.Context, say io.Writer) (id string, report *ihcv1.Report, err error) {
 	req, err := f.complete()
 	if err != nil {
-		return "", nil, err
+		return "", nil, typed(err, f.changed)
 	}
 	remote := f.url(f.db == "")
 	if f.db == "" && remote == "" {
@@ -129,7 +129,7 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer) (id string, repor
 		return "", nil, err
 	}
 	if err := chooseModel(ctx, say, &config, req); err != nil {
-		return "", nil, err
+		return "", nil, typed(err, f.changed)
 	}
 	return localRun{request: req, config: config, db: f.db, out: f.out, dataDir: f.dataDir,
 		log: quietLog(f.verbose), say: say, progress: newProgress(say)}.do(ctx)
@@ -153,7 +153,7 @@ func (f *runFlags) attributor() (attributor.Config, error) {
 	if f.changed("payloads") {
 		c.Payloads = f.payloads
 	}
-	return c, c.Validate()
+	return c, typed(c.Validate(), f.changed)
 }
 
 // remote publishes the request to a running stack and follows its run.
