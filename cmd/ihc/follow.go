@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -63,9 +64,20 @@ func (p *progress) line(format string, args ...any) {
 // end wipes the line that changes.
 func (p *progress) end() {
 	if p.shown > 0 {
-		_, _ = fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", p.shown))
+		_, _ = fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", min(p.shown, p.room())))
 		p.shown = 0
 	}
+}
+
+// room returns how many cells the changing line may take now: the window may
+// have been made narrower.
+func (p *progress) room() int {
+	if f, ok := p.w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return max(columns-1, 0)
+		}
+	}
+	return math.MaxInt
 }
 
 // tell shows what has changed of a run.
@@ -129,9 +141,8 @@ func (p *progress) show(s *run.State) {
 		}
 		return
 	}
-	if columns, _, err := term.GetSize(int(p.w.(*os.File).Fd())); err == nil && len(text) >= columns {
-		text = text[:max(columns-1, 0)]
-	}
-	_, _ = fmt.Fprintf(p.w, "\r%s%s", text, strings.Repeat(" ", max(p.shown-len(text), 0)))
-	p.shown = len(text)
+	room := p.room()
+	text = human.Cut(text, room)
+	_, _ = fmt.Fprintf(p.w, "\r%s", human.Pad(text, min(p.shown, room)))
+	p.shown = human.Width(text)
 }

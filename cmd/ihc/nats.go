@@ -51,6 +51,10 @@ func (f *natsFlags) connect(ctx context.Context, verbose bool) (*stream.Client, 
 	}
 	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	late := time.AfterFunc(time.Second, func() {
+		_, _ = fmt.Fprintf(f.say(), "waiting for the pipeline's streams on %s\n", a.Shown())
+	})
+	defer late.Stop()
 	client, err := stream.New(wait, nc, stream.Options{Stage: "ihc", Log: log})
 	if err != nil {
 		nc.Close()
