@@ -22,6 +22,10 @@ BASE      := main
 PKG       := work
 BENCHARGS :=
 
+# Which build the images and programs say they are.
+export IHC_VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+export IHC_COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+
 COMPOSE := docker compose -f deploy/compose.yaml
 
 ##@ Use

@@ -133,3 +133,43 @@ func TestExampleExplainsWhatComposeReads(t *testing.T) {
 		require.NotEqual(t, slices.Contains(fixed, name), slices.Contains(explained, name), name)
 	}
 }
+
+// What is known of the customers stays inside: one network has no way out, and
+// the attributor alone is also in another.
+func TestOnlyTheAttributorReachesTheOutside(t *testing.T) {
+	t.Parallel()
+	var compose struct {
+		Services map[string]struct {
+			Networks    []string
+			NetworkMode string `yaml:"network_mode"`
+			Ports       []string
+			Deploy      struct{ Replicas string }
+		}
+		Networks map[string]struct {
+			Internal bool
+			Options  map[string]string `yaml:"driver_opts"`
+		}
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(text(t, "compose.yaml")), &compose))
+	var out []string
+	for name, n := range compose.Networks {
+		if !n.Internal && n.Options["com.docker.network.bridge.enable_ip_masquerade"] != "false" {
+			out = append(out, name)
+		}
+	}
+	require.Equal(t, []string{"api"}, out)
+	require.Contains(t, compose.Networks, "default", "where a container is that names no network")
+	require.Less(t, "api", "default", "Docker goes out by the first in the alphabet")
+	for name, s := range compose.Services {
+		switch {
+		case name == stream.StageAttributor:
+			require.ElementsMatch(t, []string{"default", "api"}, s.Networks)
+			require.Equal(t, "${IHC_ATTRIBUTORS:-1}", s.Deploy.Replicas)
+		case s.NetworkMode != "none":
+			require.Empty(t, s.Networks, name)
+		}
+		for _, p := range s.Ports {
+			require.True(t, strings.HasPrefix(p, "127.0.0.1:"), "%s publishes %s", name, p)
+		}
+	}
+}

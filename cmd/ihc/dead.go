@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -126,7 +127,7 @@ func printDead(w io.Writer, letters []stream.DeadLetter) error {
 		if d.Chunk > 0 {
 			chunk = strconv.FormatUint(uint64(d.Chunk), 10)
 		}
-		_, _ = fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Sequence, d.Time.Format(time.DateTime), d.Stage, d.Run, chunk, d.Tries, d.Reason)
+		_, _ = fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Sequence, d.Time.Format(time.DateTime), human.Printable(d.Stage), human.Printable(d.Run), chunk, human.Printable(d.Tries), human.Printable(d.Reason))
 	}
 	return t.Flush()
 }
@@ -216,7 +217,7 @@ nothing would be done about them: start a new run, or replay the old one.`,
 				if len(args) > 0 {
 					return errkind.Inputf("dead letter %d is of run %s, which has %s: nothing would be done about it; start or replay a run, and purge the letter", d.Sequence, d.Run, been(d.Status))
 				}
-				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "left dead letter %d where it is: its run %s has %s\n", d.Sequence, d.Run, been(d.Status))
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "left dead letter %d where it is: its run %s has %s\n", d.Sequence, human.Printable(d.Run), been(d.Status))
 			}
 			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "put %d dead letters back\n", put)
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -57,15 +58,26 @@ func newProgress(w io.Writer) *progress {
 // line prints a line that stays.
 func (p *progress) line(format string, args ...any) {
 	p.end()
-	_, _ = fmt.Fprintf(p.w, format+"\n", args...)
+	_, _ = fmt.Fprintln(p.w, human.PrintableLines(fmt.Sprintf(format, args...)))
 }
 
 // end wipes the line that changes.
 func (p *progress) end() {
 	if p.shown > 0 {
-		_, _ = fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", p.shown))
+		_, _ = fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", min(p.shown, p.room())))
 		p.shown = 0
 	}
+}
+
+// room returns how many cells the changing line may take now: the window may
+// have been made narrower.
+func (p *progress) room() int {
+	if f, ok := p.w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return max(columns-1, 0)
+		}
+	}
+	return math.MaxInt
 }
 
 // tell shows what has changed of a run.
@@ -82,15 +94,15 @@ func (p *progress) tell(u ops.Update) {
 		}
 	case *ihcv1.RunEvent_Extracted:
 		c := e.Extracted.GetCounts()
-		p.line("%s conversions in range, %s journeys with %s touchpoints in %s chunks", human.Thousands(c.GetInRange()),
-			human.Thousands(c.GetAttributed()), human.Thousands(c.GetTouchpoints()), human.Thousands(e.Extracted.GetChunks()))
+		p.line("%s in range, %s with %s in %s", human.Count(c.GetInRange(), "conversion"), human.Count(c.GetAttributed(), "journey"),
+			human.Count(c.GetTouchpoints(), "touchpoint"), human.Count(e.Extracted.GetChunks(), "chunk"))
 	case *ihcv1.RunEvent_Failed:
 		p.end()
 		for _, d := range e.Failed.GetDetails() {
 			p.line("%s", d)
 		}
 		if e.Failed.GetSupersededBy() != "" {
-			p.line("%s", human.Printable(e.Failed.GetReason()))
+			p.line("%s", e.Failed.GetReason())
 		}
 	}
 }
@@ -119,7 +131,7 @@ func (p *progress) show(s *run.State) {
 	}
 	for _, stage := range []*ihcv1.Progress{attributed, written, s.Progress.Reporter} {
 		if stage.GetWaiting() != "" {
-			text += "; waiting: " + stage.GetWaiting()
+			text += "; waiting: " + human.Printable(stage.GetWaiting())
 		}
 	}
 	if !p.terminal {
@@ -129,9 +141,8 @@ func (p *progress) show(s *run.State) {
 		}
 		return
 	}
-	if columns, _, err := term.GetSize(int(p.w.(*os.File).Fd())); err == nil && len(text) >= columns {
-		text = text[:max(columns-1, 0)]
-	}
-	_, _ = fmt.Fprintf(p.w, "\r%s%s", text, strings.Repeat(" ", max(p.shown-len(text), 0)))
-	p.shown = len(text)
+	room := p.room()
+	text = human.Cut(text, room)
+	_, _ = fmt.Fprintf(p.w, "\r%s", human.Pad(text, min(p.shown, room)))
+	p.shown = human.Width(text)
 }

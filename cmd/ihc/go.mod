@@ -12,7 +12,10 @@ require github.com/ihc-pipeline/ihc/services/extractor v0.0.0
 
 require github.com/ihc-pipeline/ihc/services/attributor v0.0.0
 
-require github.com/ihc-pipeline/ihc/services/writer v0.0.0 // indirect
+require (
+	github.com/ihc-pipeline/ihc/services/writer v0.0.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+)
 
 require (
 	github.com/ihc-pipeline/ihc/services/reporter v0.0.0

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/embedded"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -102,7 +103,7 @@ func (l localRun) resume(ctx context.Context, runs *ops.Runs) (string, error) {
 			return "", errkind.Inputf("data directory %s holds run %s, unfinished and with other settings (%s): finish it with those, or use another --data-dir",
 				l.dataDir, s.ID, run.Describe(s.Request))
 		}
-		_, _ = fmt.Fprintf(l.say, "going on with run %s\n", s.ID)
+		_, _ = fmt.Fprintf(l.say, "going on with run %s\n", human.Printable(s.ID))
 		return s.ID, l.renew(ctx, runs, s)
 	}
 	return "", nil

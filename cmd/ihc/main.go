@@ -4,17 +4,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/service"
+	"github.com/ihc-pipeline/ihc/internal/version"
 )
-
-// version is set by the linker for releases.
-var version = "dev"
 
 func main() { os.Exit(execute(os.Args[1:])) }
 
@@ -26,14 +26,18 @@ func execute(args []string) int {
 	defer cancel()
 	root, begun := newRootCmd()
 	root.SetArgs(args)
+	out := &output{file: os.Stdout}
+	root.SetOut(out)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	switch {
+	case out.err != nil && (err == nil || errors.Is(err, out.err)):
+		err = out.failure()
+	case err == nil:
 		return 0
-	}
-	if !*begun { // cobra's own errors come before a command begins
+	case !*begun: // cobra's own errors come before a command begins
 		err = errkind.As(errkind.Input, err)
 	}
-	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+err.Error())
+	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(err.Error()))
 	return errkind.ExitCode(err)
 }
 
@@ -51,7 +55,7 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 Exit codes: 0 every conversion in range has an outcome and none failed;
 1 the run or some conversions failed; 2 bad usage or bad input;
 3 the environment is at fault (no database, no NATS, no API).`,
-		Version: version, SilenceUsage: true, SilenceErrors: true,
+		Version: version.This().String(), SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRun: func(*cobra.Command, []string) { *begun = true },
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Args:             cobra.NoArgs,

@@ -124,16 +124,16 @@ input). On a terminal that is a page to read, elsewhere the parameter file itsel
 
 // isTerminal tells whether w is one: somebody reads it, and no program.
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := w.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // showParams prints the parameters for people.
 func showParams(w io.Writer, p *ihcmodel.Params) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", p.Name)
+	fmt.Fprintf(&b, "%s\n", human.Printable(p.Name))
 	if p.Provenance != "" {
-		fmt.Fprintf(&b, "  %s\n", p.Provenance)
+		fmt.Fprintf(&b, "  %s\n", human.Printable(p.Provenance))
 	}
 	fmt.Fprintf(&b, "\nphase weights  initializer %v, holder %v, closer %v\n", p.PhaseWeights.Initializer, p.PhaseWeights.Holder, p.PhaseWeights.Closer)
 	for _, c := range []struct {
@@ -216,8 +216,8 @@ others, curves monotone and within 0 to 1, weights that sum to 1, positive score
 			if name == "-" {
 				name = "standard input"
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: valid (%s: %d and %d knots, %d channels)\n",
-				name, p.Name, len(p.InitializerCurve), len(p.CloserCurve), len(p.ChannelScores))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: valid (%s: %d and %d knots, %s)\n",
+				name, human.Printable(p.Name), len(p.InitializerCurve), len(p.CloserCurve), human.Count(len(p.ChannelScores), "channel"))
 			return err
 		},
 	}

@@ -2,18 +2,23 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/ihc-pipeline/ihc/internal/stream"
+	"github.com/spf13/cobra"
 )
 
 // natsFlags say which running stack a command talks to.
-type natsFlags struct{ address stream.Address }
+type natsFlags struct {
+	address stream.Address
+	say     func() io.Writer // for people
+}
 
 func (f *natsFlags) add(cmd *cobra.Command) {
+	f.say = cmd.ErrOrStderr
 	fs := cmd.Flags()
 	fs.StringVar(&f.address.URL, "nats", "", "`URL` of a running stack's NATS server (NATS_URL)")
 	fs.StringVar(&f.address.User, "nats-user", os.Getenv("NATS_USER"), "NATS user (NATS_USER)")
@@ -29,7 +34,8 @@ func (f *natsFlags) url(environment bool) string {
 	return f.address.URL
 }
 
-// connect returns a client of the stack and a function that closes it.
+// connect returns a client of the stack and a function that closes it. A stack
+// on this machine, which may have been started a moment ago, is waited for.
 func (f *natsFlags) connect(ctx context.Context, verbose bool) (*stream.Client, func(), error) {
 	a := f.address
 	if a.URL = f.url(true); a.URL == "" {
@@ -37,12 +43,18 @@ func (f *natsFlags) connect(ctx context.Context, verbose bool) (*stream.Client, 
 	}
 	a.Password, a.PasswordFile = os.Getenv("NATS_PASSWORD"), os.Getenv("NATS_PASSWORD_FILE")
 	log := quietLog(verbose)
-	nc, err := stream.Dial(a, "ihc", log, false)
+	nc, err := stream.DialSoon(ctx, a, "ihc", log, func() {
+		_, _ = fmt.Fprintf(f.say(), "waiting for NATS at %s\n", a.Shown())
+	})
 	if err != nil {
 		return nil, nil, err
 	}
 	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	late := time.AfterFunc(time.Second, func() {
+		_, _ = fmt.Fprintf(f.say(), "waiting for the pipeline's streams on %s\n", a.Shown())
+	})
+	defer late.Stop()
 	client, err := stream.New(wait, nc, stream.Options{Stage: "ihc", Log: log})
 	if err != nil {
 		nc.Close()

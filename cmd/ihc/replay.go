@@ -74,7 +74,7 @@ func (f *replayFlags) execute(ctx context.Context, say io.Writer, origin string)
 	f.request.ReplayOf, f.request.ReplayFrom = origin, f.from
 	req, err := f.complete()
 	if err != nil {
-		return "", nil, err
+		return "", nil, typed(err, f.changed)
 	}
 	client, done, err := f.connect(ctx, false)
 	if err != nil {

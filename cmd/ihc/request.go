@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -73,4 +75,25 @@ func readFile(flag, path string) ([]byte, error) {
 		return nil, errkind.Inputf("%s: %w", flag, err)
 	}
 	return data, nil
+}
+
+// flags are those that set a field of a request or stand for a variable, by what
+// errors call it.
+var flags = []struct{ name, sets string }{
+	{"start-date", "start_date"}, {"end-date", "end_date"}, {"max-sessions", "max_sessions"}, {"max-journeys", "max_journeys"},
+	{"lookback-days", "lookback_days"}, {"model", "model "}, {"concurrency", "IHC_CONCURRENCY"}, {"request-rate", "IHC_REQUEST_RATE"},
+	{"api-url", "IHC_API_URL"},
+}
+
+// typed names the flag that an error is about, if that was given.
+func typed(err error, changed func(flag string) bool) error {
+	if err == nil {
+		return nil
+	}
+	for _, f := range flags {
+		if changed(f.name) && strings.HasPrefix(err.Error(), f.sets) {
+			return fmt.Errorf("--%s: %w", f.name, err)
+		}
+	}
+	return err
 }

@@ -170,18 +170,18 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 		out("\n")
 	}
 	out("%s", conversionsText(c))
-	out("\n%s touchpoints, model %s", human.Thousands(c.GetTouchpoints()), r.GetModel())
+	out("\n%s, model %s", human.Count(c.GetTouchpoints(), "touchpoint"), human.Printable(r.GetModel()))
 	if r.GetRequests() > 0 {
-		out(", %s requests", human.Thousands(r.GetRequests()))
+		out(", %s", human.Count(r.GetRequests(), "request"))
 	}
 	out(", %.1f s\n", took.Seconds())
 	for _, x := range r.GetReasons() {
 		if x.GetKind() != ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS {
-			out("%s %s: %s (one is %q)\n", human.Thousands(x.GetConversions()), run.OutcomeName(x.GetKind()), x.GetReason(), x.GetExampleConvId())
+			out("%s %s: %s (one is %q)\n", human.Thousands(x.GetConversions()), run.OutcomeName(x.GetKind()), human.Printable(x.GetReason()), x.GetExampleConvId())
 		}
 	}
 	for _, n := range r.GetNotes() {
-		out("note: %s\n", n)
+		out("note: %s\n", human.Printable(n))
 	}
 	out("\nReconciliation\n")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -190,17 +190,17 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 		if !e.GetHolds() {
 			mark = "DOES NOT HOLD"
 		}
-		_, _ = fmt.Fprintf(t, "  %s\t%s\t= %s\t%s\n", e.GetDescription(), e.GetLeft(), e.GetRight(), mark)
+		_, _ = fmt.Fprintf(t, "  %s\t%s\t= %s\t%s\n", human.Printable(e.GetDescription()), human.Printable(e.GetLeft()), human.Printable(e.GetRight()), mark)
 	}
 	_ = t.Flush()
 	if r.GetCsv() != "" {
-		out("\nreport: %s\n", r.GetCsv())
+		out("\nreport: %s\n", human.Printable(r.GetCsv()))
 	}
 }
 
 // conversionsText says how many conversions ended how.
 func conversionsText(c *ihcv1.Counts) string {
-	text := fmt.Sprintf("%s conversions in range: %s attributed", human.Thousands(c.GetInRange()), human.Thousands(c.GetAttributed()))
+	text := fmt.Sprintf("%s in range: %s attributed", human.Count(c.GetInRange(), "conversion"), human.Thousands(c.GetAttributed()))
 	for o, n := range run.Each(c) {
 		if n > 0 && o.Kind != ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED {
 			text += fmt.Sprintf(", %s %s", human.Thousands(n), o.Words)
@@ -217,7 +217,11 @@ const mostShown = 30
 
 // printChannels prints the report's totals by channel, as ratios of sums.
 func printChannels(w io.Writer, r *ihcv1.Report) {
-	_, _ = fmt.Fprintf(w, "Channels, sessions from %s to %s\n\n", r.GetFirstDate(), r.GetLastDate())
+	sessions := "no sessions"
+	if r.GetFirstDate() != "" {
+		sessions = fmt.Sprintf("sessions from %s to %s", r.GetFirstDate(), r.GetLastDate())
+	}
+	_, _ = fmt.Fprintf(w, "Channels, %s\n\n", human.Printable(sessions))
 	table := [][]string{{"channel", "cost", "conversions (ihc)", "revenue (ihc)", "CPO", "ROAS"}}
 	line := func(name string, c *ihcv1.ChannelTotal) {
 		table = append(table, []string{name, cents(c.GetCost()), cents(c.GetIhc()), cents(c.GetIhcRevenue()), cents(c.GetCpo()), cents(c.GetRoas())})

@@ -15,6 +15,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ops"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -98,7 +99,7 @@ func (f *runFlags) run(ctx context.Context, out, say io.Writer) error {
 func (f *runFlags) execute(ctx context.Context, say io.Writer) (id string, report *ihcv1.Report, err error) {
 	req, err := f.complete()
 	if err != nil {
-		return "", nil, err
+		return "", nil, typed(err, f.changed)
 	}
 	remote := f.url(f.db == "")
 	if f.db == "" && remote == "" {
@@ -128,7 +129,7 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer) (id string, repor
 		return "", nil, err
 	}
 	if err := chooseModel(ctx, say, &config, req); err != nil {
-		return "", nil, err
+		return "", nil, typed(err, f.changed)
 	}
 	return localRun{request: req, config: config, db: f.db, out: f.out, dataDir: f.dataDir,
 		log: quietLog(f.verbose), say: say, progress: newProgress(say)}.do(ctx)
@@ -152,7 +153,7 @@ func (f *runFlags) attributor() (attributor.Config, error) {
 	if f.changed("payloads") {
 		c.Payloads = f.payloads
 	}
-	return c, c.Validate()
+	return c, typed(c.Validate(), f.changed)
 }
 
 // remote publishes the request to a running stack and follows its run.
@@ -200,7 +201,8 @@ func chooseModel(ctx context.Context, say io.Writer, c *attributor.Config, req *
 		return err
 	}
 	defer client.Close()
-	if err := client.Ping(ctx); err != nil {
+	tell := func() { _, _ = fmt.Fprintf(say, "waiting for the IHC API at %s\n", c.APIURL) }
+	if err := retry.Loopback(ctx, retry.Real, c.APIURL, client.Ping, nil, tell); err != nil {
 		return errkind.Environmentf("cannot reach the IHC API at %s: %w", c.APIURL, err)
 	}
 	_, _ = fmt.Fprintf(say, "scoring with the IHC API at %s%s\n", c.APIURL, why)

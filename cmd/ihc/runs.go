@@ -72,7 +72,7 @@ func printRuns(w io.Writer, runs []*run.State) error {
 		} else if plan != nil {
 			numbers = human.Thousands(plan.GetInRange()) + "\t\t"
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.Status(), numbers, s.Started.Format(time.DateTime), human.Duration(s.Took(time.Now())), about(s))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", human.Printable(s.ID), s.Status(), numbers, s.Started.Format(time.DateTime), human.Duration(s.Took(time.Now())), human.Printable(about(s)))
 	}
 	return t.Flush()
 }
@@ -93,7 +93,7 @@ func what(s *run.State) string {
 func about(s *run.State) string {
 	text := what(s)
 	if s.Status() == run.StatusStuck {
-		text += fmt.Sprintf("; %d dead letters", s.DeadLetters)
+		text += "; " + human.Count(s.DeadLetters, "dead letter")
 	}
 	if s.Reason != "" {
 		text += "; " + s.Reason

@@ -132,6 +132,7 @@ func serveSandbox(cmd *cobra.Command, f sandboxFlags) error {
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return calls },
 	}
 	withdraw, err := announce(f.urlFile, listener.Addr())

@@ -104,7 +104,7 @@ func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) er
 func printStatus(w io.Writer, s *run.State) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+		_, _ = fmt.Fprintf(t, "%s\t%s\n", name, human.Printable(fmt.Sprintf(format, args...)))
 	}
 	line("run", "%s", s.ID)
 	state := string(s.Status())
@@ -127,7 +127,7 @@ func printStatus(w io.Writer, s *run.State) {
 		line("touchpoints", "%s", human.Thousands(s.Counts.GetTouchpoints()))
 		line("requests", "%s", human.Thousands(s.Done().Requests))
 	case plan != nil:
-		line("planned", "%s conversions in range, %s of them to be scored, with %s touchpoints", human.Thousands(plan.GetInRange()), human.Thousands(plan.GetAttributed()), human.Thousands(plan.GetTouchpoints()))
+		line("planned", "%s in range, %s of them to be scored, with %s", human.Count(plan.GetInRange(), "conversion"), human.Thousands(plan.GetAttributed()), human.Count(plan.GetTouchpoints(), "touchpoint"))
 	}
 	if !s.Status().Ended() {
 		printStages(line, s)
@@ -144,9 +144,9 @@ func printStages(line func(name, format string, args ...any), s *run.State) {
 		line("chunks", "%s of %s scored", human.Thousands(s.Progress.ScoredChunks), human.Thousands(total))
 	}
 	for name, p := range stagesOf(s.Progress) {
-		text := human.Thousands(p.GetConversions()) + " conversions"
+		text := human.Count(p.GetConversions(), "conversion")
 		if p.GetRequests() > 0 || p.GetRetries() > 0 {
-			text += fmt.Sprintf(", %s requests answered, %s tried again", human.Thousands(p.GetRequests()), human.Thousands(p.GetRetries()))
+			text += fmt.Sprintf(", %s answered, %s tried again", human.Count(p.GetRequests(), "request"), human.Thousands(p.GetRetries()))
 		}
 		if p.GetWaiting() != "" {
 			text += "; waiting: " + p.GetWaiting()
@@ -185,7 +185,7 @@ func printFailed(w io.Writer, failed []ops.FailedConversion) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "CONVERSION\tSESSIONS\tREASON")
 	for _, f := range failed {
-		_, _ = fmt.Fprintf(t, "%s\t%d\t%s\n", human.Cut(human.Printable(f.Conversion), maxName), f.Sessions, f.Reason)
+		_, _ = fmt.Fprintf(t, "%s\t%d\t%s\n", human.Cut(human.Printable(f.Conversion), maxName), f.Sessions, human.Printable(f.Reason))
 	}
 	_ = t.Flush()
 }

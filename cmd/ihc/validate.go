@@ -114,7 +114,7 @@ func printValidation(w io.Writer, title string, r *findings.Findings, opts findi
 	row := func(n int64, format string, args ...any) {
 		_, _ = fmt.Fprintf(t, "%s\t %s\n", human.Thousands(max(n, 0)), fmt.Sprintf(format, args...))
 	}
-	_, _ = fmt.Fprintln(w, title)
+	_, _ = fmt.Fprintln(w, human.Printable(title))
 	row(r.Sessions, "sessions%s, %s", between(r.FirstSession, r.LastSession), human.Count(r.Channels, "channel"))
 	if opts.StartDate == "" && opts.EndDate == "" {
 		row(r.Conversions, "conversions%s", between(r.FirstConversion, r.LastConversion))
@@ -125,7 +125,7 @@ func printValidation(w io.Writer, title string, r *findings.Findings, opts findi
 	_ = t.Flush()
 	_, _ = fmt.Fprintln(w)
 	for _, line := range r.Lines() {
-		_, _ = fmt.Fprintln(w, line)
+		_, _ = fmt.Fprintln(w, human.Printable(line))
 	}
 	verdict := "sound"
 	if judge(r, strict) != nil {

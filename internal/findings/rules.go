@@ -56,7 +56,7 @@ var (
 var (
 	BlankChannel    = Rule{"blank_channel", Warning, "the channel name is empty or only spaces; it is reported as it is"}
 	FormulaChannel  = Rule{"formula_channel", Note, "the name begins like a spreadsheet formula; the CSV puts ' before it, so that none is run"}
-	SimilarChannels = Rule{"similar_channels", Warning, "the names differ only in case or spaces; they are reported as different channels"}
+	SimilarChannels = Rule{"similar_channels", Warning, "the names differ only in case or spaces, or in characters that look the same or do not show; they are reported as different channels"}
 	ManyChannels    = Rule{"many_channels", Warning, "there are very many different names; is it the right column?"}
 )
 

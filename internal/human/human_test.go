@@ -23,6 +23,12 @@ func TestThousandsHaveCommas(t *testing.T) {
 	require.Equal(t, "18,446,744,073,709,551,615", Thousands(uint64(math.MaxUint64)))
 }
 
+func TestLineEndsStayAndEscapeSequencesShow(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "a\n\\x1b[31mb\n", PrintableLines("a\n\x1b[31mb\n"))
+	require.Equal(t, `a\nb`, Printable("a\nb"))
+}
+
 func TestCountsHaveTheirNouns(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "0 journeys", Count(0, "journey"))

@@ -33,6 +33,15 @@ func Printable(s string) string {
 	return b.String()
 }
 
+// PrintableLines is [Printable] of a text whose line ends are meant.
+func PrintableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = Printable(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // hidden says whether a rune does not show as itself. U+FFFD counts as such: a
 // byte that is no UTF-8 reads as one.
 func hidden(r rune) bool {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
@@ -176,7 +177,7 @@ func brief(s string) string {
 			b.WriteString("…")
 			break
 		}
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsGraphic(r) {
 			r = utf8.RuneError
 		}
 		b.WriteRune(r)

@@ -31,6 +31,7 @@ type ClientConfig struct {
 type Client struct {
 	base      *url.URL
 	key       string
+	secret    redactor
 	timeout   time.Duration
 	userAgent string
 	maxReply  int64
@@ -53,7 +54,7 @@ func NewClient(c ClientConfig) (*Client, error) {
 		}
 	}
 	client := &Client{
-		base: base, key: c.Key,
+		base: base, key: c.Key, secret: newRedactor(c.Key),
 		timeout: c.Timeout, userAgent: c.UserAgent, maxReply: c.MaxReply,
 	}
 	if client.timeout <= 0 {
@@ -121,7 +122,7 @@ func (c *Client) Compute(ctx context.Context, convTypeID string, body []byte, se
 		return nil, c.lost(ctx, err)
 	}
 	defer drain(reply)
-	decoded, err := DecodeResponse(reply.Body, c.maxReply, rowsTaken(sessions))
+	decoded, err := decodeResponse(reply.Body, c.maxReply, rowsTaken(sessions), c.redacted)
 	if err != nil && attempt.Err() != nil {
 		return nil, c.lost(ctx, err) // the time was up in the middle of the reply
 	}
@@ -176,6 +177,7 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	var (
 		certificate *tls.CertificateVerificationError
 		network     net.Error
+		system      *net.OpError
 		inURL       *url.Error
 	)
 	if errors.As(err, &inURL) {
@@ -187,20 +189,21 @@ func (c *Client) lost(ctx context.Context, err error) error {
 		e.Reason = c.redacted(err.Error())
 	case errors.As(err, &network) && network.Timeout():
 		e.Reason = fmt.Sprintf("%s did not answer within %s", c.base.Host, c.timeout)
+	case errors.As(err, &system): // whose words have nothing of a reply, and name hosts
+		e.Reason = brief(fmt.Sprintf("%s: %v", c.base.Host, err))
 	default:
-		e.Reason = c.redacted(fmt.Sprintf("%s: %v", c.base.Host, err))
+		e.Reason = c.base.Host + ": " + c.redacted(err.Error())
 	}
 	return e
 }
 
-// redacted returns text on one line, not too long, and without the key: a
-// service may well quote in its reply what it was sent.
-func (c *Client) redacted(text string) string {
-	for _, form := range []string{c.key, url.QueryEscape(c.key)} {
-		text = strings.ReplaceAll(text, form, "[key]")
-	}
-	return brief(text)
-}
+// Shown returns a text of a reply, as an id, fit to be shown or logged: on one
+// line, not too long, and without the key.
+func (c *Client) Shown(text string) string { return c.redacted(text) }
+
+// redacted takes the key out first, so that none is cut in two and half of it
+// shown.
+func (c *Client) redacted(text string) string { return brief(c.secret.redact(text)) }
 
 func (c *Client) redactFailures(failures []PartialFailure) {
 	for i := range failures {
@@ -208,13 +211,9 @@ func (c *Client) redactFailures(failures []PartialFailure) {
 	}
 }
 
-// redact does so for all the words of a reply that may be shown.
+// redact does so for the words of a reply that may be shown; those of its rows
+// were redacted when they were read.
 func (c *Client) redact(r *Response) {
 	r.Message = c.redacted(r.Message)
 	c.redactFailures(r.Failures)
-	for i := range r.Values {
-		if p := &r.Values[i].Problem; *p != "" {
-			*p = c.redacted(*p)
-		}
-	}
 }

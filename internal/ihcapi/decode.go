@@ -21,6 +21,11 @@ var ErrTooLarge = errors.New("the reply is larger than is taken")
 // Problem, be it for a NaN, which JSON does not know but some services write.
 // Unknown fields are passed over, and names are taken in upper and lower case.
 func DecodeResponse(r io.Reader, limit int64, rows int) (*Response, error) {
+	return decodeResponse(r, limit, rows, brief)
+}
+
+// decodeResponse is [DecodeResponse] with how texts are made fit to be shown.
+func decodeResponse(r io.Reader, limit int64, rows int, shown func(string) string) (*Response, error) {
 	body, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, err
@@ -40,7 +45,7 @@ func DecodeResponse(r io.Reader, limit int64, rows int) (*Response, error) {
 	if out.Failures, err = readFailures(reply.Failures, rows); err != nil {
 		return nil, err
 	}
-	if out.Values, err = readValues(reply.Value, rows); err != nil {
+	if out.Values, err = readValues(reply.Value, rows, shown); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -70,7 +75,7 @@ func readFailures(list json.RawMessage, rows int) ([]PartialFailure, error) {
 }
 
 // readValues reads the rows of value; nil if it is no list.
-func readValues(list json.RawMessage, rows int) ([]Value, error) {
+func readValues(list json.RawMessage, rows int, shown func(string) string) ([]Value, error) {
 	if !isList(list) {
 		return nil, nil
 	}
@@ -83,13 +88,13 @@ func readValues(list json.RawMessage, rows int) ([]Value, error) {
 			all = append(all, Value{Problem: "a row that is not an object"})
 			continue
 		}
-		all = append(all, row.read())
+		all = append(all, row.read(shown))
 	}
 	return all, nil
 }
 
 // read makes the row a Value, with the first Problem found.
-func (w *wireValue) read() Value {
+func (w *wireValue) read(shown func(string) string) Value {
 	v := Value{ConversionID: w.ConversionID, SessionID: w.SessionID}
 	switch {
 	case v.ConversionID == "":
@@ -114,7 +119,7 @@ func (w *wireValue) read() Value {
 		}
 		var ok bool
 		if *f.into, ok = parseShare(f.raw); !ok && v.Problem == "" {
-			v.Problem = fmt.Sprintf("%s is %s, not a number from 0 to 1", f.name, shown(f.raw))
+			v.Problem = fmt.Sprintf("%s is %s, not a number from 0 to 1", f.name, shown(asSent(f.raw)))
 		}
 	}
 	if v.Problem != "" {

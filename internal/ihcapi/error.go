@@ -96,7 +96,7 @@ func judge(httpStatus int, header http.Header, body *Response, why error, now ti
 		e.Reason = body.Message
 		if e.Reason == "" && len(body.Failures) > 0 {
 			f := body.Failures[0]
-			e.Reason = fmt.Sprintf("conversion %s, session %s: %s", quote(f.ConversionID), quote(f.SessionID), f.Reason)
+			e.Reason = fmt.Sprintf("conversion %q, session %q: %s", f.ConversionID, f.SessionID, f.Reason)
 		}
 	} else if why != nil {
 		e.Reason = why.Error()

@@ -142,6 +142,7 @@ func boxNonNumbers(body []byte) []byte {
 var unboxed = strings.NewReplacer(`["NaN"]`, "NaN", `["Infinity"]`, "Infinity", `["-Infinity"]`, "-Infinity")
 
 // shown returns the JSON of one field for a person, as it was sent.
-func shown(raw json.RawMessage) string {
-	return brief(unboxed.Replace(string(raw[:min(len(raw), mostRead)])))
-}
+func shown(raw json.RawMessage) string { return brief(asSent(raw)) }
+
+// asSent returns the JSON of one field before numbers were put into boxes.
+func asSent(raw json.RawMessage) string { return unboxed.Replace(string(raw)) }

@@ -113,9 +113,14 @@ func (h *Health) Listen(ctx context.Context, address string) (net.Listener, erro
 	return l, nil
 }
 
+// idle is how long a connection is kept that asks nothing: longer than the pause
+// between two scrapes.
+const idle = 2 * time.Minute
+
 // Serve serves [Health.Handler] on l until ctx ends.
 func (h *Health) Serve(ctx context.Context, l net.Listener, metrics prometheus.Gatherer) error {
-	s := &http.Server{Handler: h.Handler(metrics), ReadHeaderTimeout: 5 * time.Second}
+	s := &http.Server{Handler: h.Handler(metrics), ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: idle, MaxHeaderBytes: 16 << 10}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {

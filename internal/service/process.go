@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ihc-pipeline/ihc/internal/stream"
+	"github.com/ihc-pipeline/ihc/internal/version"
 )
 
 // Deps is what a service gets from the process it runs in.
@@ -111,7 +112,7 @@ type Process struct {
 // closed their connections, with the error of the first that gave up.
 func (p *Process) Run(ctx context.Context, services ...Service) error {
 	p.metrics = prometheus.NewRegistry()
-	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), version.This().Metric())
 	for _, s := range services {
 		p.health.Set(part(services, s, "streams"), errors.New("not connected yet"))
 	}
@@ -169,7 +170,8 @@ func (p *Process) one(ctx context.Context, s Service, part func(string) string) 
 	ready := &readiness{set: func(err error) { p.health.Set(part("work"), err) }, log: log}
 	p.health.Watch(part("nats"), bus.Check)
 	p.health.Set(part("streams"), nil)
-	log.Info("ready", "nats", nc.ConnectedUrlRedacted(), "http", p.HTTP)
+	build := version.This()
+	log.Info("ready", "version", build.Version, "commit", build.Commit, "nats", nc.ConnectedUrlRedacted(), "http", p.HTTP)
 	err = s.Run(ctx, Deps{Bus: bus, Log: log, Metrics: p.metrics, Ready: ready.tell,
 		Watch: func(name string, check func(context.Context) error) { p.health.Watch(part(name), check) }})
 	p.health.Set(part("streams"), errors.New("stopping"))

@@ -20,6 +20,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
+	"github.com/ihc-pipeline/ihc/internal/version"
 )
 
 const patience = time.Minute
@@ -107,6 +108,12 @@ func TestProcessTellsHowItIs(t *testing.T) {
 	says(t, web, "ready")
 	require.Equal(t, 1, strings.Count(log.String(), "msg=waiting"), "a reason is told once")
 	require.Equal(t, 1, strings.Count(log.String(), `msg="goes on"`))
+	require.Contains(t, log.String(), "msg=ready stage=writer version="+version.This().Version+" commit="+version.This().Commit)
+	resp, err := http.Get("http://" + web + "/metrics")
+	require.NoError(t, err)
+	metrics, err := io.ReadAll(resp.Body)
+	require.NoError(t, errors.Join(err, resp.Body.Close()))
+	require.Contains(t, string(metrics), "ihc_build_info{commit=")
 
 	server.Stop(t.Context())
 	says(t, web, "nats: NATS connection is")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/stream"
+	"github.com/ihc-pipeline/ihc/internal/version"
 )
 
 // Log returns a logger on standard error: for people on a terminal, JSON
@@ -69,7 +70,7 @@ func Signals(parent context.Context) (context.Context, context.CancelFunc) {
 // With the argument -health the process asks the running service instead
 // whether it can do its job, and says so with its exit code: the health check
 // of an image that holds nothing but the binary. With -help it explains the
-// environment.
+// environment, with -version it says which build it is.
 func Main[C any](stage string, run func(context.Context, C, Deps) error) int {
 	return MainOf(stage, func(c C) Service { return New(stage, c, run) })
 }
@@ -77,7 +78,7 @@ func Main[C any](stage string, run func(context.Context, C, Deps) error) int {
 // MainOf is [Main] for a service that its settings make.
 func MainOf[C any](stage string, service func(C) Service) int {
 	if len(os.Args) > 1 && os.Args[1] != "-health" {
-		return usage[C](stage)
+		return inform[C](stage, os.Args[1])
 	}
 	LimitMemory(96 << 20)
 	base, err := FromEnv[Base]()
@@ -111,8 +112,22 @@ func MainOf[C any](stage string, service func(C) Service) int {
 	return 0
 }
 
-func usage[C any](stage string) int {
-	_, _ = fmt.Fprintf(os.Stderr, "%s is a service of ihc-pipeline. It takes no arguments but -health (ask the running\nservice whether it is ready) and -help (this), and reads its settings from the environment:\n\n", stage)
+// inform answers an argument that asks about the program, and returns the exit
+// code.
+func inform[C any](stage, argument string) int {
+	if argument == "-version" || argument == "--version" {
+		_, err := fmt.Printf("%s version %s\n", stage, version.This())
+		return errkind.ExitCode(errkind.As(errkind.Environment, err))
+	}
+	usage[C](stage)
+	if argument == "-help" || argument == "--help" || argument == "-h" {
+		return 0
+	}
+	return errkind.ExitCode(errkind.Inputf("unknown argument"))
+}
+
+func usage[C any](stage string) {
+	_, _ = fmt.Fprintf(os.Stderr, "%s is a service of ihc-pipeline. It takes no arguments but -health (ask the running\nservice whether it is ready), -version and -help (this), and reads its settings from the environment:\n\n", stage)
 	const format = "{{range .}}{{usage_key .}}\t{{usage_description .}}\t{{usage_default .}}\n{{end}}"
 	w := tabwriter.NewWriter(os.Stderr, 0, 4, 2, ' ', 0)
 	var base Base
@@ -120,8 +135,4 @@ func usage[C any](stage string) int {
 	_ = envconfig.Usagef("", &base, w, format)
 	_ = envconfig.Usagef("", &config, w, format)
 	_ = w.Flush()
-	if os.Args[1] == "-help" || os.Args[1] == "--help" || os.Args[1] == "-h" {
-		return 0
-	}
-	return errkind.ExitCode(errkind.Inputf("unknown argument"))
 }

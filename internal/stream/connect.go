@@ -109,16 +109,35 @@ func Dial(a Address, name string, log *slog.Logger, wait bool) (*nats.Conn, erro
 	}
 	nc, err := nats.Connect(a.URL, opts...)
 	if err != nil {
-		return nil, unreachable(a.URL, err)
+		return nil, unreachable(a.Shown(), err)
 	}
 	return nc, nil
 }
 
-func unreachable(address string, err error) error {
-	shown := address
-	if u, e := url.Parse(address); e == nil {
-		shown = u.Redacted()
+// DialSoon is [Dial] of a server that should be there. One on this machine may
+// have been started a moment ago: it has five seconds to come, and waiting is
+// called after one.
+func DialSoon(ctx context.Context, a Address, name string, log *slog.Logger, waiting func()) (*nats.Conn, error) {
+	var nc *nats.Conn
+	err := retry.Loopback(ctx, retry.Real, a.URL, func(context.Context) (err error) {
+		nc, err = Dial(a, name, log, false)
+		return err
+	}, func(err error) bool { return errors.Is(err, nats.ErrNoServers) }, waiting)
+	return nc, err
+}
+
+// Shown returns the URL without the passwords in it.
+func (a Address) Shown() string {
+	all := strings.Split(a.URL, ",")
+	for i, one := range all {
+		if u, err := url.Parse(strings.TrimSpace(one)); err == nil {
+			all[i] = u.Redacted()
+		}
 	}
+	return strings.Join(all, ",")
+}
+
+func unreachable(shown string, err error) error {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 		return errkind.Environmentf("NATS at %s refused the credentials: set NATS_USER and NATS_PASSWORD (or NATS_PASSWORD_FILE), or NATS_CREDS", shown)

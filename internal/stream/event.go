@@ -8,12 +8,14 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ihc-pipeline/ihc/internal/human"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
 // DecodeEvent reads a run event in either encoding: JSON when the first byte
 // is '{', protobuf otherwise. What the subject says it need not say itself, so
-// that people can end or resume a run with no more than a publish.
+// that people can end or resume a run with no more than a publish; what it says
+// of another run than its subject does is an error.
 func DecodeEvent(d Delivery, data []byte) (*ihcv1.RunEvent, error) {
 	e := &ihcv1.RunEvent{}
 	var err error
@@ -25,10 +27,13 @@ func DecodeEvent(d Delivery, data []byte) (*ihcv1.RunEvent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run event on %s: %w", d.Subject, err)
 	}
-	if e.GetRunId() == "" {
-		if e.RunId, _ = place(d.Subject); !utf8.ValidString(e.RunId) {
+	switch named, _ := place(d.Subject); {
+	case e.GetRunId() == "":
+		if e.RunId = named; !utf8.ValidString(e.RunId) {
 			return nil, fmt.Errorf("run event on %q: not the name of a run", d.Subject)
 		}
+	case named != "" && e.GetRunId() != named:
+		return nil, fmt.Errorf("run event on %s: it says it is of run %s", d.Subject, human.QuoteText(e.GetRunId()))
 	}
 	if e.GetEvent() == nil {
 		switch token := strings.Split(d.Subject, "."); {

@@ -365,6 +365,18 @@ func TestEventsInBothEncodings(t *testing.T) {
 	}
 }
 
+func TestAnEventOfAnotherRunThanItsSubjectsIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, data := range []string{`{"run_id":"other"}`, `{"runId":"\u001b[31m"}`, string(encoded(t, extracted("other")))} {
+		_, err := DecodeEvent(Delivery{Subject: "ihc.v1.run.cancelled.run"}, []byte(data))
+		require.ErrorContains(t, err, "it says it is of run")
+		require.NotContains(t, err.Error(), "\x1b")
+	}
+	e, err := DecodeEvent(Delivery{Subject: "ihc.v1.run.cancelled.run"}, []byte(`{"run_id":"run"}`))
+	require.NoError(t, err)
+	require.Equal(t, "run", e.GetRunId())
+}
+
 // One event that nobody can read does not hide the others.
 func TestUnreadableEventIsSkipped(t *testing.T) {
 	t.Parallel()

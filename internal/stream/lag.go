@@ -14,14 +14,17 @@ type lag struct {
 	waiting, taken *prometheus.Desc
 }
 
+// alike ends the help of what the server says, and every replica tells.
+const alike = " Every replica exports the same number: take max over replicas, not sum."
+
 // showLag adds the consumer to the client's metrics until hide is called.
 func (p *puller) showLag() (hide func()) {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, nil, prometheus.Labels{"stage": p.from.Stage, "consumer": p.from.Durable})
 	}
 	l := &lag{p: p,
-		waiting: desc("ihc_consumer_waiting_messages", "Messages in the stream that were never handed out."),
-		taken:   desc("ihc_consumer_unacknowledged_messages", "Messages handed out and being worked on, or waiting for their next try."),
+		waiting: desc("ihc_consumer_waiting_messages", "Messages in the stream that were never handed out."+alike),
+		taken:   desc("ihc_consumer_unacknowledged_messages", "Messages handed out and being worked on, or waiting for their next try."+alike),
 	}
 	if p.metrics.reg.Register(l) != nil {
 		return func() {} // another client of this process shows it already

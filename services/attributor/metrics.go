@@ -21,7 +21,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	return &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{Name: "ihc_api_requests_total",
-			Help: "Requests to the IHC API by the status of the answer; 0 where none came."}, []string{"status"}),
+			Help: "Requests to the IHC API by the status of the answer; error where none came."}, []string{"status"}),
 		latency: f.NewHistogram(prometheus.HistogramOpts{Name: "ihc_api_request_seconds",
 			Help: "How long requests to the IHC API took.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 14)}),
 		chunks: f.NewCounter(prometheus.CounterOpts{Name: "ihc_chunks_scored_total", Help: "Chunks scored and published."}),
@@ -31,7 +31,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 }
 
 func (m *metrics) request(r scoring.Request) {
-	m.requests.WithLabelValues(strconv.Itoa(r.Status)).Inc()
+	status := "error"
+	if r.Status != 0 {
+		status = strconv.Itoa(r.Status)
+	}
+	m.requests.WithLabelValues(status).Inc()
 	m.latency.Observe(r.Seconds)
 }
 

@@ -305,7 +305,7 @@ func (v *validation) concludeChannels(s *scan) {
 	var blanks int64
 	var blankName string
 	var formulas []string
-	alike := map[string][]string{} // by the name without case and spaces
+	alike := map[string][]string{} // by what people see of the name
 	for _, name := range names {
 		if findings.Blank(name) {
 			if blanks == 0 {
@@ -314,11 +314,11 @@ func (v *validation) concludeChannels(s *scan) {
 			blanks += s.channels[name]
 			continue
 		}
-		if strings.ContainsAny(name[:1], "=+-@\t\r") {
+		if strings.IndexAny(name, "=+-@\t\r\n＝＋－＠") == 0 {
 			formulas = append(formulas, name)
 		}
-		key := strings.Join(strings.Fields(strings.ToLower(name)), "")
-		alike[key] = append(alike[key], name)
+		seen := seenOf(name)
+		alike[seen] = append(alike[seen], name)
 	}
 	if blanks > 0 {
 		add(findings.BlankChannel, blanks, "rows", human.Quote(blankName))
@@ -332,7 +332,7 @@ func (v *validation) concludeChannels(s *scan) {
 		if same := alike[key]; len(same) > 1 {
 			similar += int64(len(same))
 			if example == "" {
-				example = human.Quote(same[0]) + " and " + human.Quote(same[1])
+				example = apart(same[0], same[1])
 			}
 		}
 	}

@@ -162,6 +162,9 @@ func TestFindings(t *testing.T) {
 		{"tab before", set(tables.SessionSources, "channel_name", "char(9) || 'x'"), tables.SessionSources, "channel_name", "formula_channel", findings.FormulaChannel, 1, `"\tx"`},
 		{"case", set(tables.SessionSources, "channel_name", "'paid search'"), tables.SessionSources, "channel_name", "similar_channels", findings.SimilarChannels, 2, `"Paid Search" and "paid search"`},
 		{"spaces", set(tables.SessionSources, "channel_name", "'Paid  Search '"), tables.SessionSources, "channel_name", "similar_channels", findings.SimilarChannels, 2, `"Paid  Search " and "Paid Search"`},
+		{"composed", "UPDATE session_sources SET channel_name = 'caf' || char(0xe9) WHERE session_id = 's1'; UPDATE session_sources SET channel_name = 'cafe' || char(0x301) WHERE session_id = 's2'", tables.SessionSources, "channel_name", "similar_channels", findings.SimilarChannels, 2, `"cafe\u0301" and "caf\u00e9"`},
+		{"no width", set(tables.SessionSources, "channel_name", "'Paid' || char(0x200b) || ' Search'"), tables.SessionSources, "channel_name", "similar_channels", findings.SimilarChannels, 2, `"Paid Search" and "Paid\u200b Search"`},
+		{"full-width formula", set(tables.SessionSources, "channel_name", "'＝1+1'"), tables.SessionSources, "channel_name", "formula_channel", findings.FormulaChannel, 1, `"＝1+1"`},
 		{"channel in latin-1", set(tables.SessionSources, "channel_name", "CAST(x'636166e9' AS text)"), tables.SessionSources, "channel_name", "invalid_utf8", findings.NotUTF8, 1, `"caf\xe9"` + ident},
 
 		// How rows belong together.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
@@ -178,7 +179,7 @@ func (a *API) ask(ctx context.Context, chunk *ihcv1.JourneyChunk, part uint32, j
 	done, strangers := reconcile(journeys, reply)
 	if len(strangers) > 0 {
 		a.Log.Warn("the IHC API's reply has rows of conversions that were not asked about; they are left out",
-			"run", chunk.GetRunId(), "chunk", chunk.GetChunk(), "rows", len(strangers), "first", strangers[0])
+			"run", chunk.GetRunId(), "chunk", chunk.GetChunk(), "rows", len(strangers), "first", a.Client.Shown(strangers[0]))
 	}
 	return done, nil
 }
@@ -209,16 +210,31 @@ func (a *API) save(chunk *ihcv1.JourneyChunk, part uint32, body []byte) error {
 	if a.Payloads == "" {
 		return nil
 	}
-	dir := filepath.Join(a.Payloads, chunk.GetRunId())
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := makeWithin(a.Payloads, chunk.GetRunId()); err != nil {
 		return errkind.Environmentf("cannot save request payloads: %w", err)
 	}
 	name := fmt.Sprintf("chunk-%06d", chunk.GetChunk())
 	if part > 1 {
 		name += "-part-" + strconv.FormatUint(uint64(part), 10)
 	}
-	if err := os.WriteFile(filepath.Join(dir, name+".json"), body, 0o644); err != nil {
-		return errkind.Environmentf("cannot save request payloads: %w", err)
+	if err := atomicfile.WriteBytes(filepath.Join(a.Payloads, chunk.GetRunId(), name+".json"), 0o644, body); err != nil {
+		return fmt.Errorf("request payloads: %w", err)
 	}
 	return nil
+}
+
+// makeWithin makes a directory in another, and refuses a link there that leads
+// out of it.
+func makeWithin(parent, name string) error {
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(parent)
+	if err != nil {
+		return err
+	}
+	if err = root.MkdirAll(name, 0o755); err == nil {
+		_, err = root.Stat(name) // which follows no link to the outside
+	}
+	return errors.Join(err, root.Close())
 }

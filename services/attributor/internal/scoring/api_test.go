@@ -167,3 +167,32 @@ func TestPayloadsCanBeSentAgainAndHoldNoKey(t *testing.T) {
 	}
 	require.Zero(t, s.Stats().ContractViolations)
 }
+
+func TestPayloadsAreWrittenWithoutFollowingLinks(t *testing.T) {
+	t.Parallel()
+	_, a := newAPI(t, sandbox.Faults{}, nil)
+	a.Payloads = t.TempDir()
+	outside := t.TempDir()
+	treasure := filepath.Join(outside, "treasure")
+	require.NoError(t, os.WriteFile(treasure, []byte("gold"), 0o600))
+
+	require.NoError(t, os.Symlink(outside, filepath.Join(a.Payloads, "run")))
+	_, err := a.Score(t.Context(), many(2))
+	require.ErrorContains(t, err, "cannot save request payloads")
+	entries, err := os.ReadDir(outside)
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+
+	require.NoError(t, os.Remove(filepath.Join(a.Payloads, "run")))
+	require.NoError(t, os.Mkdir(filepath.Join(a.Payloads, "run"), 0o755))
+	file := filepath.Join(a.Payloads, "run", "chunk-000001.json")
+	require.NoError(t, os.Symlink(treasure, file))
+	_, err = a.Score(t.Context(), many(2))
+	require.NoError(t, err)
+	gold, err := os.ReadFile(treasure)
+	require.NoError(t, err)
+	require.Equal(t, "gold", string(gold))
+	is, err := os.Lstat(file)
+	require.NoError(t, err)
+	require.True(t, is.Mode().IsRegular())
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets the tests run this program as the command ihc.
+func TestMain(m *testing.M) {
+	if os.Getenv("IHC_TEST_AS_COMMAND") != "" {
+		os.Exit(execute(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+func TestAFullStandardOutputIsTheEnvironmentsFault(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here")
+	}
+	t.Cleanup(func() { _ = full.Close() })
+	self, err := os.Executable()
+	require.NoError(t, err)
+	for _, args := range [][]string{{"--version"}, {"--help"}, {"model", "show"}, {"model", "show", "--text"}} {
+		said := &tail{}
+		cmd := exec.CommandContext(t.Context(), self, args...)
+		cmd.Env = append(os.Environ(), "IHC_TEST_AS_COMMAND=1")
+		cmd.Stdout, cmd.Stderr = full, said
+		var exit *exec.ExitError
+		require.ErrorAs(t, cmd.Run(), &exit, "%q", args)
+		require.Equal(t, 3, exit.ExitCode(), "%q", args)
+		require.Equal(t, "ihc: the result cannot be written to standard output: write /dev/stdout: no space left on device\n", said.text, "%q", args)
+	}
+}
+
+// tail keeps what was written.
+type tail struct{ text string }
+
+func (t *tail) Write(p []byte) (int, error) { t.text += string(p); return len(p), nil }
