@@ -77,7 +77,9 @@ func TestReport(t *testing.T) {
 		[]any{r.GetRunId(), r.GetModel(), r.GetRequests(), r.GetReportRows(), r.GetIhc(), r.GetIhcRevenue(), r.GetCost(), r.GetCsv()})
 	require.Len(t, r.GetReasons(), 1, "those of the run alone")
 	require.Equal(t, "d", r.GetReasons()[0].GetExampleConvId())
-	require.Len(t, r.GetReconciliation(), 8)
+	require.Equal(t, []string{"20", "10", "10", "10"},
+		[]string{r.GetRevenue().GetInRange(), r.GetRevenue().GetAttributed(), r.GetRevenue().GetUnattributed(), r.GetReasons()[0].GetRevenue()})
+	require.Len(t, r.GetReconciliation(), 10)
 	for _, e := range r.GetReconciliation() {
 		require.True(t, e.GetHolds(), e.GetDescription())
 	}
