@@ -200,8 +200,7 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 	c := r.GetCounts()
 	if r.GetBridge() != nil && c.GetInRange() == 0 {
-		out("no %s\n", run.Describe(r.GetRequest()))
-		printNotes(w, r)
+		out("no %s: there is nothing to report\n", run.Describe(r.GetRequest()))
 		return
 	}
 	if r.GetTotal() != nil {
@@ -225,7 +224,9 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 			out("%s %s: %s (one is %q)\n", human.Thousands(x.GetConversions()), run.OutcomeName(x.GetKind()), x.GetReason(), x.GetExampleConvId())
 		}
 	}
-	printNotes(w, r)
+	for _, n := range r.GetNotes() {
+		out("note: %s\n", n)
+	}
 	out("\nReconciliation\n")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, e := range r.GetReconciliation() {
@@ -238,12 +239,6 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 	_ = t.Flush()
 	if r.GetCsv() != "" {
 		out("\nreport: %s\n", r.GetCsv())
-	}
-}
-
-func printNotes(w io.Writer, r *ihcv1.Report) {
-	for _, n := range r.GetNotes() {
-		_, _ = fmt.Fprintf(w, "note: %s\n", n)
 	}
 }
 

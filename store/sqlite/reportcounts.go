@@ -209,14 +209,10 @@ func (s *summing) readDates(ctx context.Context, conn *sql.Conn, p *part) error 
 		return nil
 	}
 	start, end := run.Range(s.req)
-	lookback := int64(s.req.GetLookbackDays())
-	if lookback == 0 {
-		lookback = 5_000_000 // more than there are days
-	}
 	err := conn.QueryRowContext(ctx, `SELECT count(DISTINCT v.conv_id) FROM session_sources s CROSS JOIN
-			(SELECT conv_id, user_id, julianday(conv_date||' '||conv_time) AS at FROM conversions c WHERE conv_date > ?2
+			(SELECT conv_id, user_id, CASE WHEN ?3 > 0 THEN datetime(conv_date||' '||conv_time, '-'||?3||' days') END AS earliest FROM conversions c WHERE conv_date > ?2
 				AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = c.conv_id)) v ON v.user_id = s.user_id
-		WHERE s.event_date BETWEEN ?1 AND ?2 AND julianday(s.event_date||' '||s.event_time) >= v.at - ?3`, start, end, lookback).
+		WHERE s.event_date BETWEEN ?1 AND ?2 AND s.event_date||' '||s.event_time >= coalesce(v.earliest, '')`, start, end, s.req.GetLookbackDays()).
 		Scan(&p.Dates.NeverAttributed)
 	if err != nil {
 		return fmt.Errorf("read the conversions after the range: %w", err)
