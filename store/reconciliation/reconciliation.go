@@ -46,19 +46,26 @@ func conversions(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 	share, revenue := r.Share.Decimal(store.ShareDecimals), money(r.Revenue)
 	byShare, byRevenue := shareTolerance.Mul(attributed), shareTolerance.Mul(money(r.Gross))
 	none := decimal.Zero
+	came, went := "", ""
+	if t.Changes.Came > 0 {
+		came = ", less those that came since"
+	}
+	if t.Changes.Went > 0 {
+		went = ", less those that went since"
+	}
 	if share.Equal(attributed) {
 		byShare, byRevenue = none, none // every share is exact, so must be what follows from them
 	}
 	return []*ihcv1.Equation{
-		equation("conversions", "conversions in range, as the run read them = attributed + approximated + excluded + failed + without sessions",
+		equation("conversions", "conversions in range"+came+strings.Replace(went, "less", "with", 1)+" = attributed + approximated + excluded + failed + without sessions",
 			there.Add(integer(t.Changes.Went)), decimal.NewFromUint64(run.Accounted(counts)), none),
-		equation("attributed", "conversions the run attributed = conversions in range with attributions in the table", attributed, integer(r.Attributed), none),
-		equation("touchpoints", "touchpoints the run wrote = attributions of conversions in range in the table",
+		equation("attributed", "conversions the run attributed"+went+" = conversions in range with attributions in the table", attributed, integer(r.Attributed), none),
+		equation("touchpoints", "touchpoints the run wrote"+went+" = attributions of conversions in range in the table",
 			decimal.NewFromUint64(counts.GetTouchpoints()).Sub(integer(t.Changes.WentTouchpoints)), integer(r.Touchpoints), none),
-		equation("ihc", "Σ ihc of conversions in range = conversions attributed", share, attributed, byShare),
+		equation("ihc", "Σ ihc of conversions in range = conversions attributed"+went, share, attributed, byShare),
 		equation("ihc_revenue", "Σ ihc_revenue of conversions in range that were attributed = their revenue", r.Credit.Decimal(store.CreditDecimals), revenue, byRevenue),
-		equation("unattributed", "conversions in range without attribution = those on record with the reason", there.Sub(integer(r.Attributed)), integer(r.Unattributed), none),
-		equation("revenue", "revenue of conversions in range = revenue attributed + not attributed", money(r.All.Sub(t.Changes.CameRevenue)), money(r.Revenue.Plus(r.UnattributedRevenue)), none),
+		equation("unattributed", "conversions in range without attribution"+came+" = those on record with the reason", there.Sub(integer(r.Attributed)), integer(r.Unattributed), none),
+		equation("revenue", "revenue of conversions in range"+came+" = revenue attributed + not attributed", money(r.All.Sub(t.Changes.CameRevenue)), money(r.Revenue.Plus(r.UnattributedRevenue)), none),
 	}
 }
 
