@@ -125,9 +125,7 @@ type State struct {
 type Reports interface {
 	// Rebuild replaces channel_reporting by what the four tables it is a
 	// function of say now (invariant 7), in one transaction, and returns what
-	// is in it and what it was made from, for the range of req.
+	// is in it and what it was made from, for the range of req and what the
+	// ledger has of its run.
 	Rebuild(ctx context.Context, req *ihcv1.RunRequest) (*Totals, error)
-	// Reasons counts why conversions of the run have no attribution, by
-	// outcome and reason, the most frequent first, at most 100.
-	Reasons(ctx context.Context, run string) ([]*ihcv1.ReasonCount, error)
 }

@@ -1,6 +1,9 @@
 package store
 
-import "github.com/ihc-pipeline/ihc/internal/unit"
+import (
+	"github.com/ihc-pipeline/ihc/internal/unit"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
 
 // Row is one row of channel_reporting: a channel and a session date, UTC,
 // YYYY-MM-DD.
@@ -15,8 +18,9 @@ type Row struct {
 // [ShareDecimals], amounts ([unit.Money], [unit.Cost]), and credit, which is
 // share × revenue in [CreditDecimals].
 type Totals struct {
-	// Rows is channel_reporting by date and channel, as read back.
-	Rows []Row
+	// Rows is channel_reporting by date and channel, as read back, and Covered
+	// those rows whose dates are in the run's range.
+	Rows, Covered []Row
 
 	Share, Credit unit.Sum // over all attributions of known conversions and sessions
 	Cost          unit.Sum // over all sessions
@@ -24,11 +28,24 @@ type Totals struct {
 	// another way than Cost.
 	KnownCosts unit.Sum
 
-	// Range is about the conversions in the run's range alone.
-	Range Range
+	// Range is about the conversions in the run's range alone. Where that is not
+	// all dates it is Ranged, and Dates is about the sessions of these dates.
+	Range  Range
+	Ranged bool
+	Dates  Dates
+	// Changes are the conversions that came or went since the run read them.
+	Changes Changes
+	// Reasons counts why conversions of the run have no attribution, by
+	// outcome and reason, the most frequent first, at most 100.
+	Reasons []*ihcv1.ReasonCount
 
 	// Orphans counts attributions whose conversion or session is not there.
 	Orphans int64
+	// NoShare counts attributions that are no share of a conversion, 0 to 1, and
+	// NoShareExample shows one of them. Numbers among them are summed as they
+	// are, up to a hundred conversions; all else counts as 0.
+	NoShare        int64
+	NoShareExample string
 	// WithoutCost counts sessions without a cost, WithoutSession costs without
 	// a session.
 	WithoutCost, WithoutSession int64
@@ -41,9 +58,39 @@ type Range struct {
 	Conversions, Attributed, Touchpoints int64
 	// Share and Credit are summed over their attributions.
 	Share, Credit unit.Sum
-	// Revenue is that of the attributed ones, read by another way than Credit,
-	// in [unit.MoneyDecimals].
-	Revenue unit.Sum
+	// All is the revenue of all of them, and Revenue that of the attributed
+	// ones, read by another way than Credit; Gross is the same without its
+	// signs, since refunds are negative. All are in [unit.MoneyDecimals].
+	All, Revenue, Gross unit.Sum
+	// Unattributed counts those that have no attribution and an outcome of the
+	// run that says why; UnattributedRevenue is theirs.
+	Unattributed        int64
+	UnattributedRevenue unit.Sum
+}
+
+// Dates is what the tables hold of the sessions of a range of dates.
+type Dates struct {
+	// Share and Credit are summed over their attributions, and OwnShare and
+	// OwnCredit over those among them of conversions in the same range.
+	Share, Credit, OwnShare, OwnCredit unit.Sum
+	// Cost is theirs, and KnownCosts the same read by another way.
+	Cost, KnownCosts unit.Sum
+	// NeverAttributed counts conversions after the range that have sessions in
+	// it and no attribution.
+	NeverAttributed int64
+}
+
+// Changes are the conversions that came into a run's range, or left it, since
+// the run read them.
+type Changes struct {
+	// Came counts those in range that the run knows nothing of and that have no
+	// attribution; CameRevenue is theirs.
+	Came        int64
+	CameRevenue unit.Sum
+	// Went counts those of the run that are not in range any more;
+	// WentAttributed are those among them that it attributed, with so many
+	// touchpoints.
+	Went, WentAttributed, WentTouchpoints int64
 }
 
 // ShareDecimals is how many decimals the unit of summed shares has. Shares that

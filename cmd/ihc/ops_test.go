@@ -59,7 +59,7 @@ func newStack(t *testing.T, dir string, faults sandbox.Faults) *stack {
 	c, err := embedded.FromEnv(config)
 	require.NoError(t, err)
 	require.NoError(t, c.At(s.db, s.out))
-	c.Dir, c.Listen = dir, "127.0.0.1:0"
+	c.Dir, c.Keep, c.Listen = dir, true, "127.0.0.1:0"
 	p, _, err := embedded.Start(context.Background(), c)
 	require.NoError(t, err)
 	s.client, s.url, s.stop = p.Client, p.URL(), sync.OnceFunc(p.Stop)

@@ -75,6 +75,8 @@ type jsonResult struct {
 	IHC             json.Number     `json:"ihc"`
 	IHCRevenue      json.Number     `json:"ihc_revenue"`
 	Cost            json.Number     `json:"cost"`
+	Revenue         jsonRevenue     `json:"revenue"`
+	Bridge          *jsonBridge     `json:"bridge,omitempty"`
 	CSV             string          `json:"csv"`
 	Reconciliation  []jsonEquation  `json:"reconciliation"`
 	Reasons         []jsonReason    `json:"reasons"`
@@ -107,6 +109,35 @@ func (j jsonConversions) MarshalJSON() ([]byte, error) { //nolint:unparam // jso
 	return append(text, '}'), nil
 }
 
+// jsonRevenue is that of the conversions in range.
+type jsonRevenue struct {
+	InRange      json.Number `json:"in_range"`
+	Attributed   json.Number `json:"attributed"`
+	Unattributed json.Number `json:"unattributed"`
+}
+
+// jsonBridge leads from the session dates in range to its conversions.
+type jsonBridge struct {
+	Elsewhere       jsonCredit `json:"elsewhere"`
+	FromOthers      jsonCredit `json:"from_others"`
+	NeverAttributed uint64     `json:"never_attributed"`
+}
+
+type jsonCredit struct {
+	IHC        json.Number `json:"ihc"`
+	IHCRevenue json.Number `json:"ihc_revenue"`
+}
+
+func bridgeJSON(b *ihcv1.Bridge) *jsonBridge {
+	if b == nil {
+		return nil
+	}
+	credit := func(c *ihcv1.Credit) jsonCredit {
+		return jsonCredit{jsonNumber(c.GetIhc()), jsonNumber(c.GetIhcRevenue())}
+	}
+	return &jsonBridge{credit(b.GetElsewhere()), credit(b.GetFromOthers()), b.GetNeverAttributed()}
+}
+
 type jsonEquation struct {
 	Name        string      `json:"name"`
 	Description string      `json:"description"`
@@ -116,10 +147,11 @@ type jsonEquation struct {
 }
 
 type jsonReason struct {
-	Outcome     string `json:"outcome"`
-	Reason      string `json:"reason"`
-	Conversions uint64 `json:"conversions"`
-	Example     string `json:"example_conv_id"`
+	Outcome     string      `json:"outcome"`
+	Reason      string      `json:"reason"`
+	Conversions uint64      `json:"conversions"`
+	Revenue     json.Number `json:"revenue"`
+	Example     string      `json:"example_conv_id"`
 }
 
 // summary makes the JSON result of a run that gave a report, an error or both.
@@ -133,12 +165,14 @@ func summary(e ending) jsonResult {
 		Conversions: conversionsJSON(c),
 		Touchpoints: c.GetTouchpoints(), Requests: r.GetRequests(), ReportRows: r.GetReportRows(),
 		IHC: jsonNumber(r.GetIhc()), IHCRevenue: jsonNumber(r.GetIhcRevenue()), Cost: jsonNumber(r.GetCost()), CSV: r.GetCsv(),
+		Revenue:        jsonRevenue{jsonNumber(r.GetRevenue().GetInRange()), jsonNumber(r.GetRevenue().GetAttributed()), jsonNumber(r.GetRevenue().GetUnattributed())},
+		Bridge:         bridgeJSON(r.GetBridge()),
 		Reconciliation: []jsonEquation{}, Reasons: []jsonReason{}, Notes: append([]string{}, r.GetNotes()...)}
 	for _, q := range r.GetReconciliation() {
 		s.Reconciliation = append(s.Reconciliation, jsonEquation{q.GetName(), q.GetDescription(), jsonNumber(q.GetLeft()), jsonNumber(q.GetRight()), q.GetHolds()})
 	}
 	for _, x := range r.GetReasons() {
-		s.Reasons = append(s.Reasons, jsonReason{run.OutcomeName(x.GetKind()), x.GetReason(), x.GetConversions(), x.GetExampleConvId()})
+		s.Reasons = append(s.Reasons, jsonReason{run.OutcomeName(x.GetKind()), x.GetReason(), x.GetConversions(), jsonNumber(x.GetRevenue()), x.GetExampleConvId()})
 	}
 	if e.err != nil {
 		s.Error = e.err.Error()
@@ -165,11 +199,21 @@ func jsonNumber(text string) json.Number {
 func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 	c := r.GetCounts()
+	if r.GetBridge() != nil && c.GetInRange() == 0 {
+		out("no %s: there is nothing to report\n", run.Describe(r.GetRequest()))
+		return
+	}
 	if r.GetTotal() != nil {
 		printChannels(w, r)
 		out("\n")
 	}
+	if b := r.GetBridge(); b != nil {
+		printBridge(w, b)
+	}
 	out("%s", conversionsText(c))
+	if r.GetRevenue() != nil {
+		out("\n%s", revenueText(r))
+	}
 	out("\n%s, model %s", human.Count(c.GetTouchpoints(), "touchpoint"), human.Printable(r.GetModel()))
 	if r.GetRequests() > 0 {
 		out(", %s", human.Count(r.GetRequests(), "request"))
@@ -196,6 +240,51 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 	if r.GetCsv() != "" {
 		out("\nreport: %s\n", human.Printable(r.GetCsv()))
 	}
+}
+
+// printBridge says what leads from the table, which is of session dates, to the
+// conversions of the same dates.
+func printBridge(w io.Writer, b *ihcv1.Bridge) {
+	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+	to, from := b.GetElsewhere(), b.GetFromOthers()
+	out("not in the table: conversions of these dates gave %s conversions (ihc), %s revenue (ihc) to earlier sessions\n", cents(to.GetIhc()), cents(to.GetIhcRevenue()))
+	out("in the table: conversions of other dates gave %s conversions (ihc), %s revenue (ihc) to these sessions\n", cents(from.GetIhc()), cents(from.GetIhcRevenue()))
+	if n := b.GetNeverAttributed(); n > 0 {
+		out("in no number: later conversions that have sessions of these dates and were never attributed: %s\n", human.Thousands(n))
+	}
+	out("\n")
+}
+
+// revenueText says what became of the revenue, as [conversionsText] of the
+// conversions.
+func revenueText(r *ihcv1.Report) string {
+	text := fmt.Sprintf("%s revenue in range: %s attributed", cents(r.GetRevenue().GetInRange()), cents(r.GetRevenue().GetAttributed()))
+	left := exactly(r.GetRevenue().GetUnattributed())
+	for _, o := range run.Outcomes() {
+		sum, any := decimal.Zero, false
+		for _, x := range r.GetReasons() {
+			if x.GetKind() == o.Kind {
+				sum, any = sum.Add(exactly(x.GetRevenue())), true
+			}
+		}
+		if any {
+			left = left.Sub(sum)
+			text += fmt.Sprintf(", %s %s", sum.StringFixed(2), o.Words)
+		}
+	}
+	if !left.IsZero() { // of reasons that the report has no room for
+		text += fmt.Sprintf(", %s not attributed for other reasons", left.StringFixed(2))
+	}
+	return text
+}
+
+// exactly reads an exact decimal; what is none counts as 0.
+func exactly(text string) decimal.Decimal {
+	d, err := decimal.NewFromString(text)
+	if err != nil {
+		return decimal.Zero
+	}
+	return d
 }
 
 // conversionsText says how many conversions ended how.

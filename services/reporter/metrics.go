@@ -13,6 +13,8 @@ import (
 type metrics struct {
 	duration    prometheus.Histogram
 	conversions *prometheus.CounterVec
+	// unreconciled counts reports whose equations do not all hold.
+	unreconciled prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -22,6 +24,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "How long reported runs took, from acceptance to report.", Buckets: prometheus.ExponentialBuckets(1, 2, 17)}),
 		conversions: f.NewCounterVec(prometheus.CounterOpts{Name: "ihc_conversions_total",
 			Help: "Conversions in the range of reported runs, by what became of them."}, []string{"outcome"}),
+		unreconciled: f.NewCounter(prometheus.CounterOpts{Name: "ihc_runs_unreconciled_total",
+			Help: "Reported runs whose reconciliation does not hold."}),
 	}
 }
 

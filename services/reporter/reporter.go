@@ -71,6 +71,14 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 	if accepted, err := r.Bus.AcceptedAt(ctx, id); err == nil {
 		r.metrics.run(accepted, written.GetCounts())
 	}
+	for _, e := range result.GetReconciliation() {
+		if !e.GetHolds() {
+			r.Log.Error("reconciliation does not hold", "run", id, "equation", e.GetName(), "is", e.GetDescription(), "left", e.GetLeft(), "right", e.GetRight())
+		}
+	}
+	if run.Conclusion(result) == run.StatusUnreconciled {
+		r.metrics.unreconciled.Inc()
+	}
 	r.Log.Info("run reported", "run", id, "rows", result.GetReportRows(), "csv", result.GetCsv(), "seconds", time.Since(start).Seconds())
 	return r.Outcome(ctx, nil, id)
 }
@@ -80,18 +88,15 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	if err != nil {
 		return nil, err
 	}
-	reasons, err := r.db.Reasons(ctx, id)
-	if err != nil {
-		return nil, err
-	}
 	csv := filepath.Join(r.cfg.Out, CSVFile)
-	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.Write(f, totals.Rows) }); err != nil {
+	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.Write(f, totals.Covered) }); err != nil {
 		return nil, err
 	}
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: w.GetRequests(),
-		ReportRows: uint64(len(totals.Rows)), Ihc: reconciliation.IHC(totals), IhcRevenue: reconciliation.IHCRevenue(totals), Cost: reconciliation.Cost(totals), Csv: csv,
-		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: reasons}
-	report.SumChannels(result, totals.Rows)
+		ReportRows: uint64(len(totals.Covered)), Csv: csv,
+		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: totals.Reasons}
+	reconciliation.Fill(result, totals)
+	report.SumChannels(result, totals.Covered)
 	proof, err := run.JSON(result, "  ")
 	if err != nil {
 		return nil, err

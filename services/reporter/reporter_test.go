@@ -1,15 +1,19 @@
 package reporter
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/stream/streamtest"
@@ -77,7 +81,9 @@ func TestReport(t *testing.T) {
 		[]any{r.GetRunId(), r.GetModel(), r.GetRequests(), r.GetReportRows(), r.GetIhc(), r.GetIhcRevenue(), r.GetCost(), r.GetCsv()})
 	require.Len(t, r.GetReasons(), 1, "those of the run alone")
 	require.Equal(t, "d", r.GetReasons()[0].GetExampleConvId())
-	require.Len(t, r.GetReconciliation(), 8)
+	require.Equal(t, []string{"20", "10", "10", "10"},
+		[]string{r.GetRevenue().GetInRange(), r.GetRevenue().GetAttributed(), r.GetRevenue().GetUnattributed(), r.GetReasons()[0].GetRevenue()})
+	require.Len(t, r.GetReconciliation(), 10)
 	for _, e := range r.GetReconciliation() {
 		require.True(t, e.GetHolds(), e.GetDescription())
 	}
@@ -98,6 +104,41 @@ func TestReport(t *testing.T) {
 	again, err := os.ReadFile(filepath.Join(cfg.Out, ReconciliationFile))
 	require.NoError(t, err)
 	require.Equal(t, string(proof), string(again))
+}
+
+// A proof that does not hold is the run's state, an error in the log and a
+// metric.
+func TestReportWhoseProofDoesNotHoldIsSeenEverywhere(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	dir := t.TempDir()
+	cfg := Config{Database: filepath.Join(dir, "shop.db"), Out: filepath.Join(dir, "out")}
+	newDB(t, cfg.Database)
+	db, err := sql.Open("sqlite3", cfg.Database)
+	require.NoError(t, err)
+	_, err = db.Exec(`UPDATE attribution_customer_journey SET ihc = 1.9`)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	metrics := prometheus.NewRegistry()
+	var log bytes.Buffer
+	stop := b.Service(stream.StageReporter, func(ctx context.Context, d service.Deps) error {
+		d.Metrics, d.Log = metrics, slog.New(slog.NewTextHandler(&log, nil))
+		return Run(ctx, cfg, d)
+	})
+	written(b, 0)
+	r := b.Await("run", isReported).GetReported().GetReport()
+	b.Idle(stream.Written)
+	stop()
+	require.Equal(t, run.StatusUnreconciled, run.Conclusion(r))
+	require.Contains(t, log.String(), "level=ERROR msg=\"reconciliation does not hold\" run=run equation=ihc ")
+	require.Contains(t, log.String(), "equation=shares ")
+	families, err := metrics.Gather()
+	require.NoError(t, err)
+	counted := map[string]float64{}
+	for _, f := range families {
+		counted[f.GetName()] = f.GetMetric()[0].GetCounter().GetValue()
+	}
+	require.EqualValues(t, 1, counted["ihc_runs_unreconciled_total"])
 }
 
 func TestReportWaitsForItsDatabase(t *testing.T) {

@@ -4,6 +4,8 @@ package reconciliation
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/shopspring/decimal"
 
@@ -23,45 +25,94 @@ var doubleTolerance = decimal.New(1, -12)
 // Equations returns the proof that nothing leaked between the tables: what the
 // ledger counted against what the database holds, and the report against what
 // it was made from. The two sides of each equation are read or summed by
-// different ways.
+// different ways. What a run proves it proves of the conversions that it read;
+// those that came or went since are in [Notes].
 func Equations(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
-	attributed := int64(counts.GetAttributed() + counts.GetApproximated())
-	ended := decimal.NewFromUint64(run.Accounted(counts))
-	cost, ihc, revenue := sums(t.Rows)
-	integer := decimal.NewFromInt
+	all := slices.Concat(conversions(t, counts), report(t))
+	if t.Ranged {
+		all = append(all, dates(t)...)
+	}
+	if t.NoShare > 0 {
+		all = append(all, equation("shares", "attributions in the table that are no share of a conversion, 0 to 1 = none", integer(t.NoShare), decimal.Zero, decimal.Zero))
+	}
+	return all
+}
+
+// conversions are the equations about the conversions in range.
+func conversions(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
+	r := &t.Range
+	there := integer(r.Conversions - t.Changes.Came)
+	attributed := integer(int64(run.WithAttribution(counts)) - t.Changes.WentAttributed)
+	share, revenue := r.Share.Decimal(store.ShareDecimals), money(r.Revenue)
+	byShare, byRevenue := shareTolerance.Mul(attributed), shareTolerance.Mul(money(r.Gross))
 	none := decimal.Zero
-	share, inRange := t.Range.Share.Decimal(store.ShareDecimals), t.Range.Revenue.Decimal(unit.MoneyDecimals)
-	byShare := shareTolerance.Mul(integer(attributed))
-	byRevenue := shareTolerance.Mul(inRange.Abs())
-	if share.Equal(integer(attributed)) {
+	came, went := "", ""
+	if t.Changes.Came > 0 {
+		came = ", less those that came since"
+	}
+	if t.Changes.Went > 0 {
+		went = ", less those that went since"
+	}
+	if share.Equal(attributed) {
 		byShare, byRevenue = none, none // every share is exact, so must be what follows from them
 	}
-	double := func(x decimal.Decimal) decimal.Decimal { return x.Abs().Mul(doubleTolerance) }
 	return []*ihcv1.Equation{
-		equation("conversions", "conversions in range = attributed + approximated + excluded + failed + without sessions", integer(t.Range.Conversions), ended, none),
-		equation("attributed", "conversions the run attributed = conversions in range with attributions in the table", integer(attributed), integer(t.Range.Attributed), none),
-		equation("touchpoints", "touchpoints the run wrote = attributions of conversions in range in the table", decimal.NewFromUint64(counts.GetTouchpoints()), integer(t.Range.Touchpoints), none),
-		equation("ihc", "Σ ihc of conversions in range = conversions attributed", share, integer(attributed), byShare),
-		equation("ihc_revenue", "Σ ihc_revenue of conversions in range = their revenue", t.Range.Credit.Decimal(store.CreditDecimals), inRange, byRevenue),
-		equation("report_ihc", "Σ ihc of channel_reporting = Σ ihc of attribution_customer_journey", ihc, t.Share.Decimal(store.ShareDecimals), double(ihc)),
-		equation("report_ihc_revenue", "Σ ihc_revenue of channel_reporting = Σ ihc × revenue", revenue, t.Credit.Decimal(store.CreditDecimals), double(revenue)),
-		equation("report_cost", "Σ cost of channel_reporting = Σ session_costs of known sessions", cost, t.KnownCosts.Decimal(unit.CostDecimals), double(cost)),
+		equation("conversions", "conversions in range"+came+strings.Replace(went, "less", "with", 1)+" = attributed + approximated + excluded + failed + without sessions",
+			there.Add(integer(t.Changes.Went)), decimal.NewFromUint64(run.Accounted(counts)), none),
+		equation("attributed", "conversions the run attributed"+went+" = conversions in range with attributions in the table", attributed, integer(r.Attributed), none),
+		equation("touchpoints", "touchpoints the run wrote"+went+" = attributions of conversions in range in the table",
+			decimal.NewFromUint64(counts.GetTouchpoints()).Sub(integer(t.Changes.WentTouchpoints)), integer(r.Touchpoints), none),
+		equation("ihc", "Σ ihc of conversions in range = conversions attributed"+went, share, attributed, byShare),
+		equation("ihc_revenue", "Σ ihc_revenue of conversions in range that were attributed = their revenue", r.Credit.Decimal(store.CreditDecimals), revenue, byRevenue),
+		equation("unattributed", "conversions in range without attribution"+came+" = those on record with the reason", there.Sub(integer(r.Attributed)), integer(r.Unattributed), none),
+		equation("revenue", "revenue of conversions in range"+came+" = revenue attributed + not attributed", money(r.All.Sub(t.Changes.CameRevenue)), money(r.Revenue.Plus(r.UnattributedRevenue)), none),
 	}
 }
+
+// report are the equations about channel_reporting as a whole.
+func report(t *store.Totals) []*ihcv1.Equation {
+	s := sums(t.Rows)
+	return []*ihcv1.Equation{
+		equation("report_ihc", "Σ ihc of channel_reporting = Σ ihc of attribution_customer_journey", s.ihc, t.Share.Decimal(store.ShareDecimals), double(s.ihc)),
+		equation("report_ihc_revenue", "Σ ihc_revenue of channel_reporting = Σ ihc × revenue", s.revenue, t.Credit.Decimal(store.CreditDecimals), double(s.gross)),
+		equation("report_cost", "Σ cost of channel_reporting = Σ session_costs of known sessions", s.cost, t.KnownCosts.Decimal(unit.CostDecimals), double(s.cost)),
+	}
+}
+
+// dates are the equations about the session dates that a report covers.
+func dates(t *store.Totals) []*ihcv1.Equation {
+	s, d := sums(t.Covered), &t.Dates
+	return []*ihcv1.Equation{
+		equation("dates_ihc", "Σ ihc of the report's dates = Σ ihc of sessions of these dates", s.ihc, d.Share.Decimal(store.ShareDecimals), double(s.ihc)),
+		equation("dates_ihc_revenue", "Σ ihc_revenue of the report's dates = Σ ihc × revenue of sessions of these dates", s.revenue, d.Credit.Decimal(store.CreditDecimals), double(s.gross)),
+		equation("dates_cost", "Σ cost of the report's dates = Σ session_costs of sessions of these dates", s.cost, d.KnownCosts.Decimal(unit.CostDecimals), double(s.cost)),
+	}
+}
+
+func integer(n int64) decimal.Decimal { return decimal.NewFromInt(n) }
+
+func money(s unit.Sum) decimal.Decimal { return s.Decimal(unit.MoneyDecimals) }
+
+func double(x decimal.Decimal) decimal.Decimal { return x.Abs().Mul(doubleTolerance) }
 
 func equation(name, description string, left, right, tolerance decimal.Decimal) *ihcv1.Equation {
 	return &ihcv1.Equation{Name: name, Description: description, Left: left.String(), Right: right.String(),
 		Holds: left.Sub(right).Abs().LessThanOrEqual(tolerance)}
 }
 
-// sums adds up the rows of the table.
-func sums(rows []store.Row) (cost, ihc, revenue decimal.Decimal) {
+// rowSums are what rows add up to. Gross is the revenue without its signs: how
+// far doubles are off goes by that.
+type rowSums struct{ cost, ihc, revenue, gross decimal.Decimal }
+
+func sums(rows []store.Row) (s rowSums) {
 	for _, r := range rows {
-		cost = cost.Add(decimal.NewFromFloat(r.Cost))
-		ihc = ihc.Add(decimal.NewFromFloat(r.IHC))
-		revenue = revenue.Add(decimal.NewFromFloat(r.IHCRevenue))
+		revenue := decimal.NewFromFloat(r.IHCRevenue)
+		s.cost = s.cost.Add(decimal.NewFromFloat(r.Cost))
+		s.ihc = s.ihc.Add(decimal.NewFromFloat(r.IHC))
+		s.revenue = s.revenue.Add(revenue)
+		s.gross = s.gross.Add(revenue.Abs())
 	}
-	return cost, ihc, revenue
+	return s
 }
 
 // Notes tells what a reader of the numbers should know, one line each.
@@ -75,14 +126,80 @@ func Notes(t *store.Totals) []string {
 	note(t.WithoutCost, "%d sessions have no row in session_costs; their cost counts as 0")
 	note(t.WithoutSession, "%d rows of session_costs belong to no session of session_sources; their cost is in no channel")
 	note(t.Orphans, "%d rows of attribution_customer_journey name a conversion or session that is not in the database any more; they are in no channel")
+	if t.NoShare > 0 {
+		notes = append(notes, fmt.Sprintf("%d rows of attribution_customer_journey hold no share of a conversion, 0 to 1; one is %s. What is a number was summed as it is; delete the rows of their conversions and run again",
+			t.NoShare, t.NoShareExample))
+	}
+	if changed := changes(t.Changes); changed != "" {
+		notes = append(notes, changed)
+	}
 	return notes
 }
 
-// IHC returns Σ ihc over the conversions in the run's range.
-func IHC(t *store.Totals) string { return t.Range.Share.Decimal(store.ShareDecimals).String() }
+// changes tells what came and went, "" where nothing did.
+func changes(c store.Changes) string {
+	var parts []string
+	for _, p := range []struct {
+		n    int64
+		word string
+	}{{c.Came, "came"}, {c.Went, "went"}} {
+		switch {
+		case p.n == 0:
+		case len(parts) > 0:
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.word))
+		case p.n == 1:
+			parts = append(parts, "1 conversion "+p.word)
+		default:
+			parts = append(parts, fmt.Sprintf("%d conversions %s", p.n, p.word))
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return strings.Join(parts, " and ") + " while the run was under way; the next run takes that in"
+}
 
-// IHCRevenue returns Σ ihc × revenue over the conversions in the run's range.
-func IHCRevenue(t *store.Totals) string { return t.Range.Credit.Decimal(store.CreditDecimals).String() }
+// Fill puts the sums into a report: ihc, ihc_revenue and cost of the session
+// dates it covers, the revenue of its conversions, and the bridge.
+func Fill(into *ihcv1.Report, t *store.Totals) {
+	into.Ihc, into.IhcRevenue, into.Cost = IHC(t), IHCRevenue(t), Cost(t)
+	into.Revenue = &ihcv1.Revenue{InRange: money(t.Range.All.Sub(t.Changes.CameRevenue)).String(), Attributed: money(t.Range.Revenue).String(), Unattributed: money(t.Range.UnattributedRevenue).String()}
+	if !t.Ranged {
+		return
+	}
+	r, d := &t.Range, &t.Dates
+	into.Bridge = &ihcv1.Bridge{NeverAttributed: uint64(d.NeverAttributed),
+		Elsewhere:  credit(r.Share.Sub(d.OwnShare), r.Credit.Sub(d.OwnCredit)),
+		FromOthers: credit(d.Share.Sub(d.OwnShare), d.Credit.Sub(d.OwnCredit))}
+}
 
-// Cost returns Σ cost over channel_reporting.
-func Cost(t *store.Totals) string { return t.Cost.Decimal(unit.CostDecimals).String() }
+func credit(share, revenue unit.Sum) *ihcv1.Credit {
+	return &ihcv1.Credit{Ihc: share.Decimal(store.ShareDecimals).String(), IhcRevenue: revenue.Decimal(store.CreditDecimals).String()}
+}
+
+// IHC returns Σ ihc over the session dates in the run's range.
+func IHC(t *store.Totals) string {
+	share := t.Share
+	if t.Ranged {
+		share = t.Dates.Share
+	}
+	return share.Decimal(store.ShareDecimals).String()
+}
+
+// IHCRevenue returns Σ ihc × revenue over the session dates in the run's range.
+func IHCRevenue(t *store.Totals) string {
+	credit := t.Credit
+	if t.Ranged {
+		credit = t.Dates.Credit
+	}
+	return credit.Decimal(store.CreditDecimals).String()
+}
+
+// Cost returns Σ cost over the session dates in the run's range.
+func Cost(t *store.Totals) string {
+	cost := t.Cost
+	if t.Ranged {
+		cost = t.Dates.Cost
+	}
+	return cost.Decimal(unit.CostDecimals).String()
+}

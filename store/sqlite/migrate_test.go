@@ -61,9 +61,9 @@ func TestRunOfTheFirstReleaseGoesOn(t *testing.T) {
 		require.Equal(t, "api", s.Model)
 		require.Equal(t, []string{"a|a-s0|0.25", "a|a-s1|0.75", "b|b-s0|1", "e|e-s0|1", "old|x|1"}, tableRows(t, path, shownQuery))
 	}
-	reasons, err := d.Reasons(t.Context(), "under way")
+	totals, err := d.Rebuild(t.Context(), &ihcv1.RunRequest{RunId: "under way"})
 	require.NoError(t, err)
-	require.Len(t, reasons, 3)
+	require.Len(t, totals.Reasons, 3)
 	s, err = d.Finish(t.Context(), "done")
 	require.NoError(t, err)
 	require.True(t, proto.Equal(&ihcv1.Counts{InRange: 1, Attributed: 1, Touchpoints: 1}, s.Counts), s.Counts)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -86,6 +87,7 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 	if t.Rows, err = readBack(ctx, conn); err != nil {
 		return nil, err
 	}
+	t.Ranged, t.Covered = ranged(req), covered(t.Rows, req)
 	_, err = conn.ExecContext(ctx, `COMMIT`)
 	return t, err
 }
@@ -110,6 +112,7 @@ func sumTables(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.
 	for tries := range 8 {
 		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(sessions, size.few, size.most, tries, size.hash()), whole: &part{}}
 		if err = s.passes(ctx); err == nil {
+			s.sumDates()
 			return &s.whole.Totals, s.x, s.whole.groups, nil
 		}
 		if !errors.Is(err, errCollision) && !errors.Is(err, errCrowded) {
@@ -127,6 +130,9 @@ type summing struct {
 	size    sizes
 	x       *sessionIndex
 	whole   *part
+	// inDates says of each group, by number, whether its date is in range; nil
+	// where all are.
+	inDates []bool
 }
 
 // passes reads the tables once for as many sessions as the index has room for.
@@ -145,16 +151,49 @@ func (s *summing) passes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	once := []task{s.readCounts}
+	once := []task{s.readCounts, s.readDates}
 	for again := true; again; again = s.x.next() {
-		for _, tasks := range [][]task{sessions, slices.Concat(once, attributions, costs)} {
-			if err := sideBySide(ctx, s.conn, s.readers, s.whole, tasks); err != nil {
-				return err
-			}
+		if err := sideBySide(ctx, s.conn, s.readers, s.whole, sessions); err != nil {
+			return err
+		}
+		s.markDates()
+		if err := sideBySide(ctx, s.conn, s.readers, s.whole, slices.Concat(once, attributions, costs)); err != nil {
+			return err
 		}
 		once = nil
 	}
 	return nil
+}
+
+// markDates notes which of the groups met so far have a date in range.
+func (s *summing) markDates() {
+	if !ranged(s.req) {
+		return
+	}
+	for _, k := range s.x.keys[len(s.inDates):] {
+		s.inDates = append(s.inDates, run.InRange(s.req, k.date))
+	}
+}
+
+// ranged says whether a request names any date.
+func ranged(req *ihcv1.RunRequest) bool { return req.GetStartDate() != "" || req.GetEndDate() != "" }
+
+// covered returns the rows, which are in the order of their dates, that are in
+// the range of the request.
+func covered(rows []store.Row, req *ihcv1.RunRequest) []store.Row {
+	start, end := run.Range(req)
+	from := sort.Search(len(rows), func(i int) bool { return rows[i].Date >= start })
+	to := sort.Search(len(rows), func(i int) bool { return rows[i].Date > end })
+	return rows[from:to]
+}
+
+// sumDates adds up what the sessions of dates in range cost.
+func (s *summing) sumDates() {
+	for n, in := range s.inDates {
+		if in {
+			s.whole.Dates.Cost = s.whole.Dates.Cost.Plus(s.whole.at(uint32(n)).cost)
+		}
+	}
 }
 
 func (s *summing) inParts(ctx context.Context, table string, read func(context.Context, *sql.Conn, *part, condition) error) (tasks []task, err error) {
@@ -243,38 +282,6 @@ func readBack(ctx context.Context, conn *sql.Conn) ([]store.Row, error) {
 			return nil, fmt.Errorf("read channel_reporting: %w", err)
 		}
 		all = append(all, r)
-	}
-	return all, rows.Err()
-}
-
-// Reasons implements [store.Reports].
-func (d *Database) Reasons(ctx context.Context, id string) (all []*ihcv1.ReasonCount, err error) {
-	d.use.RLock()
-	defer d.use.RUnlock()
-	db, _, err := d.reads.DB(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = Explain(d.path, fmt.Errorf("read pipeline_outcomes: %w", err))
-		}
-	}()
-	rows, err := db.QueryContext(ctx, `SELECT outcome, reason, count(*), min(conv_id) FROM pipeline_outcomes
-		WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?)
-		GROUP BY outcome, reason ORDER BY outcome, count(*) DESC, reason LIMIT 100`, id)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		c := &ihcv1.ReasonCount{}
-		var outcome string
-		if err := rows.Scan(&outcome, &c.Reason, &c.Conversions, &c.ExampleConvId); err != nil {
-			return nil, err
-		}
-		c.Kind = run.OutcomeKind(outcome)
-		all = append(all, c)
 	}
 	return all, rows.Err()
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -36,6 +35,9 @@ func (p *part) at(number uint32) *group {
 func (p *part) add(q *part) {
 	for _, n := range []struct{ into, of *int64 }{
 		{&p.Range.Conversions, &q.Range.Conversions}, {&p.Range.Attributed, &q.Range.Attributed}, {&p.Range.Touchpoints, &q.Range.Touchpoints},
+		{&p.Range.Unattributed, &q.Range.Unattributed}, {&p.Dates.NeverAttributed, &q.Dates.NeverAttributed},
+		{&p.Changes.Came, &q.Changes.Came}, {&p.Changes.Went, &q.Changes.Went},
+		{&p.Changes.WentAttributed, &q.Changes.WentAttributed}, {&p.Changes.WentTouchpoints, &q.Changes.WentTouchpoints},
 		{&p.Orphans, &q.Orphans}, {&p.WithoutCost, &q.WithoutCost}, {&p.WithoutSession, &q.WithoutSession},
 	} {
 		*n.into += *n.of
@@ -43,9 +45,14 @@ func (p *part) add(q *part) {
 	for _, sum := range []struct{ into, of *unit.Sum }{
 		{&p.Share, &q.Share}, {&p.Credit, &q.Credit}, {&p.Cost, &q.Cost}, {&p.KnownCosts, &q.KnownCosts},
 		{&p.Range.Share, &q.Range.Share}, {&p.Range.Credit, &q.Range.Credit}, {&p.Range.Revenue, &q.Range.Revenue},
+		{&p.Range.All, &q.Range.All}, {&p.Range.Gross, &q.Range.Gross}, {&p.Range.UnattributedRevenue, &q.Range.UnattributedRevenue},
+		{&p.Dates.Share, &q.Dates.Share}, {&p.Dates.Credit, &q.Dates.Credit}, {&p.Dates.OwnShare, &q.Dates.OwnShare}, {&p.Dates.OwnCredit, &q.Dates.OwnCredit},
+		{&p.Dates.Cost, &q.Dates.Cost}, {&p.Dates.KnownCosts, &q.Dates.KnownCosts}, {&p.Changes.CameRevenue, &q.Changes.CameRevenue},
 	} {
 		*sum.into = sum.into.Plus(*sum.of)
 	}
+	p.Reasons = append(p.Reasons, q.Reasons...) // only one part has any
+	p.addNoShare(q.NoShare, q.NoShareExample)
 	for n := range q.groups {
 		g, of := p.at(uint32(n)), &q.groups[n]
 		g.cost, g.share, g.credit = g.cost.Plus(of.cost), g.share.Plus(of.share), g.credit.Plus(of.credit)
@@ -178,9 +185,13 @@ func (s *summing) find(sessions string, all []found) []found {
 
 const separator = "\x1f" // char(31)
 
-// shareText writes a share as the whole number of its [store.ShareDecimals], and
-// what is none as text that no number looks like.
-const shareText = `CASE WHEN ihc BETWEEN 0.0 AND 1.0 THEN CAST(ihc*1000000000000+0.5 AS integer) ELSE 'ihc '||quote(ihc) END`
+// shareText writes a share as the whole number of its [store.ShareDecimals]. What
+// is none, since another program wrote it, comes as noShare: the same number,
+// where it is one that can be summed.
+const shareText = `CASE WHEN ihc BETWEEN 0.0 AND 1.0 THEN CAST(ihc*1000000000000+0.5 AS integer)
+	WHEN typeof(ihc) IN ('integer', 'real') AND ihc BETWEEN -100 AND 100 THEN '` + noShare + `'||CAST(round(ihc*1000000000000) AS integer) ELSE '` + noShare + `' END`
+
+const noShare = "?"
 
 // addOneByOne adds the attributions of a conversion one of whose sessions has
 // the separator in its id.
@@ -205,6 +216,7 @@ type conversionSums struct {
 	conv  string
 	sold  soldFor
 	share int64 // in [store.ShareDecimals]
+	dates int64 // of it, on sessions of dates in range
 	rows  int64
 }
 
@@ -215,8 +227,12 @@ func (s *summing) addAttribution(p *part, a *conversionSums, f found, text strin
 	}
 	share, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return errkind.Inputf("attribution_customer_journey, conv_id %s, session_id %s: %s is no share of a conversion, 0 to 1; delete the conversion's rows and run again",
-			human.QuoteText(a.conv), human.QuoteText(f.session), human.Printable(text))
+		p.addNoShare(1, "conv_id "+human.QuoteText(a.conv)+", session_id "+human.QuoteText(f.session))
+		if text != noShare {
+			if share, err = strconv.ParseInt(strings.TrimPrefix(text, noShare), 10, 64); err != nil {
+				return err
+			}
+		}
 	}
 	if !f.there || !a.sold.known {
 		p.Orphans++
@@ -226,8 +242,20 @@ func (s *summing) addAttribution(p *part, a *conversionSums, f found, text strin
 	g.share.Add(share)
 	g.credit.AddProduct(share, int64(a.sold.revenue))
 	a.share += share // room for nine million whole conversions
+	if s.inDates != nil && s.inDates[f.group] {
+		a.dates += share
+	}
 	a.rows++
 	return nil
+}
+
+// addNoShare counts attributions that are no share. Of examples the first in
+// the order of text is kept, so that it does not depend on the parts.
+func (p *part) addNoShare(n int64, example string) {
+	if n > 0 && (p.NoShare == 0 || example < p.NoShareExample) {
+		p.NoShareExample = example
+	}
+	p.NoShare += n
 }
 
 // addConversion adds what a conversion's attributions came to.
@@ -238,6 +266,15 @@ func (p *part) addConversion(a *conversionSums) {
 		p.Range.Share.Add(a.share)
 		p.Range.Credit.AddProduct(a.share, int64(a.sold.revenue))
 		p.Range.Touchpoints += a.rows
+	}
+	if a.dates == 0 {
+		return
+	}
+	p.Dates.Share.Add(a.dates)
+	p.Dates.Credit.AddProduct(a.dates, int64(a.sold.revenue))
+	if a.sold.inRange {
+		p.Dates.OwnShare.Add(a.dates)
+		p.Dates.OwnCredit.AddProduct(a.dates, int64(a.sold.revenue))
 	}
 }
 
@@ -260,54 +297,6 @@ func moneyOf(conv string, revenue driver.Value) (unit.Money, error) {
 		return 0, errkind.Inputf("conversions, conv_id %q: the revenue %s is no amount that can be summed; correct it and run again", conv, human.Quote(revenue))
 	}
 	return m, nil
-}
-
-// readCounts reads by other ways what the sums are to be held against.
-func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error {
-	start, end := run.Range(s.req)
-	rows, err := conn.QueryContext(ctx, `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
-		FROM conversions v WHERE v.conv_date BETWEEN ? AND ?`, start, end)
-	if err != nil {
-		return fmt.Errorf("read conversions: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var conv string
-		var amount any
-		var attributed bool
-		if err := rows.Scan(&conv, &amount, &attributed); err != nil {
-			return fmt.Errorf("read conversions: %w", err)
-		}
-		p.Range.Conversions++
-		if attributed {
-			revenue, err := moneyOf(conv, amount)
-			if err != nil {
-				return err
-			}
-			p.Range.Attributed++
-			p.Range.Revenue.Add(int64(revenue))
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read conversions: %w", err)
-	}
-	return p.readKnownCosts(ctx, conn)
-}
-
-// readKnownCosts sums session_costs by a join. SQLite's own sum of integers
-// ends at 64 bits, so that whole units and the rest are summed apart.
-func (p *part) readKnownCosts(ctx context.Context, conn *sql.Conn) error {
-	var whole, rest int64
-	err := conn.QueryRowContext(ctx, `SELECT coalesce(sum(units / 1000000), 0), coalesce(sum(units % 1000000), 0), count(*) - count(known) FROM (
-		SELECT s.session_id AS known, CASE WHEN s.session_id IS NOT NULL THEN CAST(round(coalesce(c.cost, 0.0) * 1000000) AS integer) END AS units
-		FROM session_costs c LEFT JOIN session_sources s ON s.session_id = c.session_id)`).
-		Scan(&whole, &rest, &p.WithoutSession)
-	if err != nil {
-		return fmt.Errorf("read session_costs: %w", err)
-	}
-	p.KnownCosts.AddProduct(whole, 1_000_000)
-	p.KnownCosts.Add(rest)
-	return nil
 }
 
 // number returns a numeric column; validation has seen that it is one.

@@ -110,6 +110,7 @@ func (s *sweeper) remove(ctx context.Context) error {
 // shownJourney is a row of the journal as it is to be shown.
 type shownJourney struct {
 	journey  int64
+	chunk    int64
 	conv     string
 	gone     bool     // the conversion is not there any more
 	sessions []string // in the order of the key
@@ -135,8 +136,8 @@ func readJournal(ctx context.Context, c *sqlite3.SQLiteConn, run, from int64, to
 			return ctx.Err()
 		}
 	}
-	err := each(ctx, c, `SELECT journey, conv_id, conv_id IN (SELECT conv_id FROM conversions), sessions, shares FROM pipeline_journeys
-		WHERE journey >= ?2 AND run = ?1 AND chunk > 0 ORDER BY conv_id`, []driver.Value{run, from}, 5, func(row []driver.Value) error {
+	err := each(ctx, c, `SELECT journey, conv_id, conv_id IN (SELECT conv_id FROM conversions), sessions, shares, chunk FROM pipeline_journeys
+		WHERE journey >= ?2 AND run = ?1 AND chunk > 0 ORDER BY conv_id`, []driver.Value{run, from}, 6, func(row []driver.Value) error {
 		j, err := showJourney(row)
 		if err != nil {
 			return err
@@ -159,6 +160,7 @@ func showJourney(row []driver.Value) (j shownJourney, err error) {
 	j.gone = row[2] == int64(0)
 	sessions, _ := row[3].([]byte)
 	shares, _ := row[4].([]byte)
+	j.chunk, _ = row[5].(int64)
 	if j.sessions, err = decodeSessions(sessions); err == nil {
 		j.ihc, err = decodeIHC(shares, make([]uint32, 0, len(j.sessions)))
 	}
@@ -192,30 +194,36 @@ func (j *shownJourney) sort() {
 func (s *sweeper) write(ctx context.Context, c *sqlite3.SQLiteConn, batches <-chan []shownJourney) (err error) {
 	insert := newInserter(c)
 	latest := newRows(c, `INSERT INTO pipeline_latest (conv_id, journey) VALUES `, "(?,?)", ` ON CONFLICT (conv_id) DO UPDATE SET journey = excluded.journey`, 2, 128)
+	left := newRows(c, `INSERT OR REPLACE INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions) VALUES `, "(?,?,?,?,?,?)", ``, 6, 128)
 	there, err := newThere(c)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, insert.close(), latest.close(), there.close()) }()
+	defer func() { err = errors.Join(err, insert.close(), latest.close(), left.close(), there.close()) }()
 	for batch := range batches {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		for i := range batch {
-			if err := s.show(&batch[i], insert, latest, there); err != nil {
+			j := &batch[i]
+			var err error
+			if j.gone {
+				// On record, so that the report can tell (see [gone]).
+				s.gone++
+				err = left.add(s.run, j.chunk, j.conv, gone, "not in conversions any more", int64(len(j.sessions)))
+			} else {
+				err = s.show(j, insert, latest, there)
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
-	return latest.flush()
+	return errors.Join(latest.flush(), left.flush())
 }
 
 // show writes one journey, unless the table has its rows already.
 func (s *sweeper) show(j *shownJourney, insert *inserter, latest *rows, there *there) error {
-	if j.gone {
-		s.gone++
-		return nil
-	}
 	var conv driver.Value = j.conv // boxed once for all its rows
 	if err := latest.add(conv, j.journey); err != nil {
 		return err

@@ -47,10 +47,9 @@ func storingTwiceIsStoringOnce(t *testing.T, b Backend) {
 		require.Equal(t, []string{"run|a", "run|b"}, f.journal())
 		require.Equal(t, []string{"run|c|1|failed|why|3"},
 			f.rows(`SELECT r.run_id, o.conv_id, o.chunk, o.outcome, o.reason, o.sessions FROM pipeline_outcomes o JOIN pipeline_runs r ON r.run = o.run`))
-		reasons, err := f.Reasons(t.Context(), "run")
-		require.NoError(t, err)
+		reasons := f.rebuilt(&ihcv1.RunRequest{RunId: "run"}).Reasons
 		require.Len(t, reasons, 1)
-		require.True(t, proto.Equal(&ihcv1.ReasonCount{Kind: ihcv1.OutcomeKind_OUTCOME_KIND_FAILED, Reason: "why", Conversions: 1, ExampleConvId: "c"}, reasons[0]), reasons)
+		require.True(t, proto.Equal(&ihcv1.ReasonCount{Kind: ihcv1.OutcomeKind_OUTCOME_KIND_FAILED, Reason: "why", Conversions: 1, ExampleConvId: "c", Revenue: "1"}, reasons[0]), reasons)
 	}
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,21 +41,48 @@ func (b Backend) filled(t T, d *Shop, seed uint64) *fixture {
 func reportIsThatOfTheOracle(t *testing.T, b Backend) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := DrawShop(t)
-		req := &ihcv1.RunRequest{StartDate: rapid.SampledFrom([]string{"", "2023-01-02", "2025-01-01"}).Draw(t, "start"),
-			EndDate: rapid.SampledFrom([]string{"", "2023-12-31"}).Draw(t, "end")}
+		req := &ihcv1.RunRequest{RunId: "run", StartDate: rapid.SampledFrom([]string{"", "2023-01-02", "2025-01-01"}).Draw(t, "start"),
+			EndDate: rapid.SampledFrom([]string{"", "2023-01-02", "2023-12-31"}).Draw(t, "end")}
 		if req.GetEndDate() != "" && req.GetStartDate() > req.GetEndDate() {
 			req.StartDate = ""
 		}
-		totals := b.filled(t, d, 0).rebuilt(req)
+		f := b.filled(t, d, 0)
+		f.store(d.scored(req))
+		totals := f.rebuilt(req)
 		want := d.oracle()
 		require.Len(t, totals.Rows, len(want))
 		for i := range want {
 			require.Equal(t, want[i], totals.Rows[i])
 		}
+		want = slices.DeleteFunc(want, func(r store.Row) bool { return !within(r.Date, req) })
+		require.Equal(t, want, append([]store.Row{}, totals.Covered...))
+		require.Zero(t, totals.Changes)
+		requireBridge(t, d.bridge(req), totals)
 		for _, e := range reconciliation.Equations(totals, d.counts(req)) {
 			require.True(t, e.GetHolds(), "%s: %s ≠ %s", e.GetDescription(), e.GetLeft(), e.GetRight())
 		}
 	})
+}
+
+// requireBridge holds what a report says of its range against the oracle's sums.
+func requireBridge(t T, want map[string]string, totals *store.Totals) {
+	t.Helper()
+	r := &ihcv1.Report{}
+	reconciliation.Fill(r, totals)
+	got := map[string]string{"ihc": r.GetIhc(), "revenue": r.GetIhcRevenue(), "cost": r.GetCost(),
+		"in range": r.GetRevenue().GetInRange(), "attributed": r.GetRevenue().GetAttributed(), "unattributed": r.GetRevenue().GetUnattributed()}
+	if b := r.GetBridge(); b != nil {
+		got["elsewhere"], got["elsewhere revenue"] = b.GetElsewhere().GetIhc(), b.GetElsewhere().GetIhcRevenue()
+		got["others"], got["others revenue"] = b.GetFromOthers().GetIhc(), b.GetFromOthers().GetIhcRevenue()
+		got["never"] = fmt.Sprint(b.GetNeverAttributed())
+	}
+	for name := range want {
+		if _, there := got[name]; !there {
+			require.Equal(t, "0", want[name], name) // all dates: nothing is left to bridge
+			delete(want, name)
+		}
+	}
+	require.Equal(t, want, got)
 }
 
 // The order in which rows were inserted, and whether the report was made
@@ -113,8 +141,8 @@ func totalsAndNotes(t *testing.T, b Backend) {
 	d := smallShop()
 	d.attributions = append(d.attributions, attribution{"gone", "s1", 10_000})
 	totals := b.filled(t, d, 0).rebuilt(&ihcv1.RunRequest{EndDate: "2023-01-31"})
-	require.Equal(t, []string{"1", "100.1", "1.5"}, []string{reconciliation.IHC(totals), reconciliation.IHCRevenue(totals), reconciliation.Cost(totals)},
-		"of the conversions in range, and cost of all")
+	require.Equal(t, []string{"2", "150.1", "1.5"}, []string{reconciliation.IHC(totals), reconciliation.IHCRevenue(totals), reconciliation.Cost(totals)},
+		"of the session dates in range")
 	require.Equal(t, []store.Row{
 		{Channel: "SEO", Date: "2023-01-01", Cost: 1.5, IHC: 1.25, IHCRevenue: 75.025},
 		{Channel: "Direct", Date: "2023-01-02", IHC: 0.75, IHCRevenue: 75.075},
@@ -144,10 +172,8 @@ func reasonsAreThoseOfTheRunMostOftenFirst(t *testing.T, b Backend) {
 	other := result("other", 1)
 	other.Outcomes = []*ihcv1.Outcome{unscored("x", "of another")}
 	f.store(one, other)
-	reasons, err := f.Reasons(t.Context(), "run")
-	require.NoError(t, err)
 	var told []string
-	for _, r := range reasons {
+	for _, r := range f.rebuilt(&ihcv1.RunRequest{RunId: "run"}).Reasons {
 		told = append(told, fmt.Sprint(r.GetKind(), r.GetReason(), r.GetConversions(), r.GetExampleConvId()))
 	}
 	require.Equal(t, []string{
@@ -167,27 +193,14 @@ func reportOfAnEmptyShopHasNoRows(t *testing.T, b Backend) {
 func reportOfARunIsThatOfWhatItsSweepShowed(t *testing.T, b Backend) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := DrawShop(t)
-		scored := d.attributions
+		req := &ihcv1.RunRequest{RunId: "run"}
+		r, scored := d.scored(req), d.attributions
 		d.attributions = nil
 		f := b.filled(t, d, 0)
-		by := map[string]*ihcv1.Attribution{}
-		r := result("run", 1)
-		for _, a := range scored {
-			if by[a.conv] == nil {
-				by[a.conv] = &ihcv1.Attribution{ConvId: a.conv}
-				r.Attributions = append(r.Attributions, by[a.conv])
-			}
-			by[a.conv].SessionIds, by[a.conv].Ihc = append(by[a.conv].SessionIds, a.session), append(by[a.conv].Ihc, uint32(a.share))
-		}
-		for _, c := range d.conversions {
-			if by[c.id] == nil {
-				r.Outcomes = append(r.Outcomes, &ihcv1.Outcome{ConvId: c.id, Kind: ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS})
-			}
-		}
 		f.expect("run", 1, uint64(len(d.conversions)))
 		f.store(r)
 		counts := f.finish("run").Counts
-		totals := f.rebuilt(&ihcv1.RunRequest{})
+		totals := f.rebuilt(req)
 		d.attributions = scored
 		require.Equal(t, d.oracle(), append([]store.Row{}, totals.Rows...))
 		for _, e := range reconciliation.Equations(totals, counts) {

@@ -113,27 +113,110 @@ func (d *Shop) oracle() []store.Row {
 	return rows
 }
 
-// counts returns what the ledger would hold of a run over a range that has
-// just attributed everything that is attributed.
+// inRange returns the conversions in the range of a request.
+func (d *Shop) inRange(req *ihcv1.RunRequest) (all []conversion) {
+	for _, v := range d.conversions {
+		if within(v.date, req) {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+func within(date string, req *ihcv1.RunRequest) bool {
+	return date >= req.GetStartDate() && (req.GetEndDate() == "" || date <= req.GetEndDate())
+}
+
+// scored returns what a run over a range would have to store in order to
+// attribute everything that is attributed.
+func (d *Shop) scored(req *ihcv1.RunRequest) *ihcv1.AttributionResult {
+	by := map[string]*ihcv1.Attribution{}
+	for _, a := range d.attributions {
+		if by[a.conv] == nil {
+			by[a.conv] = &ihcv1.Attribution{ConvId: a.conv}
+		}
+		by[a.conv].SessionIds, by[a.conv].Ihc = append(by[a.conv].SessionIds, a.session), append(by[a.conv].Ihc, uint32(a.share))
+	}
+	r := &ihcv1.AttributionResult{RunId: req.GetRunId(), Chunk: 1}
+	for _, v := range d.inRange(req) {
+		if by[v.id] != nil {
+			r.Attributions = append(r.Attributions, by[v.id])
+		} else {
+			r.Outcomes = append(r.Outcomes, &ihcv1.Outcome{ConvId: v.id, Kind: ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS})
+		}
+	}
+	return r
+}
+
+// counts returns what the ledger would hold of that run.
 func (d *Shop) counts(req *ihcv1.RunRequest) *ihcv1.Counts {
 	c := &ihcv1.Counts{}
-	rows := map[string]uint64{}
-	for _, a := range d.attributions {
-		rows[a.conv]++
+	r := d.scored(req)
+	for _, a := range r.GetAttributions() {
+		c.Touchpoints += uint64(len(a.GetSessionIds()))
 	}
-	for _, v := range d.conversions {
-		if (req.GetStartDate() != "" && v.date < req.GetStartDate()) || (req.GetEndDate() != "" && v.date > req.GetEndDate()) {
-			continue
-		}
-		c.InRange++
-		if n := rows[v.id]; n > 0 {
-			c.Attributed++
-			c.Touchpoints += n
-		} else {
-			c.WithoutSessions++
-		}
-	}
+	c.Attributed, c.WithoutSessions = uint64(len(r.GetAttributions())), uint64(len(r.GetOutcomes()))
+	c.InRange = c.Attributed + c.WithoutSessions
 	return c
+}
+
+// bridge adds up, in the most obvious way, what a report of a range says of it.
+func (d *Shop) bridge(req *ihcv1.RunRequest) map[string]string {
+	sums := map[string]decimal.Decimal{}
+	add := func(name string, n decimal.Decimal) { sums[name] = sums[name].Add(n) }
+	for _, name := range []string{"ihc", "revenue", "cost", "elsewhere", "elsewhere revenue", "others", "others revenue", "never", "in range", "attributed", "unattributed"} {
+		sums[name] = decimal.Zero
+	}
+	date := map[string]string{} // of sessions
+	visited := false
+	for _, s := range d.sessions {
+		date[s.id] = s.date
+		if within(s.date, req) {
+			visited = true
+			add("cost", dec(d.costs[s.id]))
+		}
+	}
+	shares := map[string]bool{}
+	for _, a := range d.attributions {
+		shares[a.conv] = true
+	}
+	sold := map[string]conversion{}
+	for _, c := range d.conversions {
+		sold[c.id] = c
+		switch {
+		case within(c.date, req):
+			add("in range", dec(c.revenue))
+			if shares[c.id] {
+				add("attributed", dec(c.revenue))
+			} else {
+				add("unattributed", dec(c.revenue))
+			}
+		case visited && !shares[c.id] && req.GetEndDate() != "" && c.date > req.GetEndDate():
+			add("never", decimal.NewFromInt(1))
+		}
+	}
+	for _, a := range d.attributions {
+		share := decimal.New(a.share, -4)
+		credit := share.Mul(dec(sold[a.conv].revenue))
+		own, in := within(sold[a.conv].date, req), within(date[a.session], req)
+		if in {
+			add("ihc", share)
+			add("revenue", credit)
+		}
+		if own && !in {
+			add("elsewhere", share)
+			add("elsewhere revenue", credit)
+		}
+		if in && !own {
+			add("others", share)
+			add("others revenue", credit)
+		}
+	}
+	text := map[string]string{}
+	for name, sum := range sums {
+		text[name] = sum.String()
+	}
+	return text
 }
 
 // DrawShop draws a small shop, with all that is odd and allowed.

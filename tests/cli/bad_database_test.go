@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -255,7 +256,11 @@ func TestBadDatabases(t *testing.T) {
 			if want == 0 {
 				want = attributed
 			}
-			requireSmallShop(t, db, h, max(want, 0))
+			from := ""
+			if i := slices.Index(c.args, "--start-date"); i >= 0 {
+				from = c.args[i+1]
+			}
+			requireSmallShop(t, db, h, max(want, 0), from)
 		})
 	}
 }
@@ -263,7 +268,7 @@ func TestBadDatabases(t *testing.T) {
 // requireSmallShop checks what a run left of an odd but sound shop: shares of
 // every conversion that sum to 1, and a CSV that can be read, with every
 // channel in it.
-func requireSmallShop(t *testing.T, db string, h *house, want int) {
+func requireSmallShop(t *testing.T, db string, h *house, want int, from string) {
 	t.Helper()
 	after := tables(t, db)
 	sums := map[string]float64{}
@@ -278,7 +283,7 @@ func requireSmallShop(t *testing.T, db string, h *house, want int) {
 	for conv, sum := range sums {
 		require.InDelta(t, 1, sum, 1e-3, conv)
 	}
-	requireReport(t, h.path("out", "channel_reporting.csv"), after)
+	requireReport(t, h.path("out", "channel_reporting.csv"), after, from)
 }
 
 func content(s string) func(*testing.T, *house, string) {

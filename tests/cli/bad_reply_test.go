@@ -224,7 +224,7 @@ func TestBadReplies(t *testing.T) {
 				require.Contains(t, r.complaint(t), fmt.Sprintf("%d of 4 conversions failed", len(c.failed)))
 				require.Contains(t, r.stdout, c.says)
 				require.Contains(t, r.stdout, fmt.Sprintf("%d failed", len(c.failed)))
-				requireSmallShop(t, db, h, attributed-len(c.failed))
+				requireSmallShop(t, db, h, attributed-len(c.failed), "")
 				for _, row := range after["attribution_customer_journey"] {
 					conv := strings.Trim(strings.Split(row, " | ")[0], `"`)
 					require.NotContains(t, c.failed, conv)
@@ -236,7 +236,7 @@ func TestBadReplies(t *testing.T) {
 					}), "the ledger says why %s failed: %v", conv, after["pipeline_outcomes"])
 				}
 			case strings.HasPrefix(c.name, "shares off"):
-				requireSmallShop(t, db, h, attributed)
+				requireSmallShop(t, db, h, attributed, "")
 			default:
 				require.Empty(t, want.Diff(after.Only(results)), "the same as without the trouble")
 				require.Equal(t, read(t, sounds.path("out", "channel_reporting.csv")), read(t, h.path("out", "channel_reporting.csv")))
@@ -290,6 +290,6 @@ func TestAPIThatIsDownForAWhile(t *testing.T) {
 	}}
 	server, calls := serveReplies(t, down)
 	h.with("IHC_API_KEY="+secret).must("run", "--db", db, "--out", h.path("out"), "--model", "api", "--conv-type-id", "any", "--api-url", server)
-	requireSmallShop(t, db, h, attributed)
+	requireSmallShop(t, db, h, attributed, "")
 	require.LessOrEqual(t, calls.Load(), int64(12), "it is not hammered meanwhile")
 }

@@ -152,7 +152,7 @@ func TestEmptyEnvironmentIsNone(t *testing.T) {
 	db := smallShop(h)
 	h.with("IHC_API_KEY=", "IHC_CONCURRENCY=", "IHC_MODEL=", "IHC_API_URL=", "IHC_API_TIMEOUT=", "IHC_MODEL_PARAMS=", "NATS_URL=").
 		must("run", "--db", db, "--out", h.path("out"))
-	requireSmallShop(t, db, h, attributed)
+	requireSmallShop(t, db, h, attributed, "")
 }
 
 func TestPlacesThatAreTaken(t *testing.T) {

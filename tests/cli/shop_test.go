@@ -51,6 +51,8 @@ type outcome struct {
 	Touchpoints, Requests       int
 	ReportRows                  int
 	IHC, IHCRevenue, Cost       json.Number
+	Revenue                     struct{ InRange, Attributed, Unattributed json.Number }
+	Bridge                      struct{ NeverAttributed int }
 	CSV                         string
 	Reconciliation              []struct {
 		Name, Description string
@@ -131,7 +133,7 @@ func TestShopWithTheBuiltInModel(t *testing.T) {
 	require.Empty(t, before.Diff(after.Only(untouched)), "a run changed what is the users'")
 	require.Len(t, after["attribution_customer_journey"], 11640)
 	require.Len(t, after["channel_reporting"], 1530)
-	requireReport(t, first.CSV, after)
+	requireReport(t, first.CSV, after, "")
 	for _, log := range []string{"-wal", "-shm"} { // whoever copies the file has it all
 		require.NoFileExists(t, db+log)
 	}
@@ -145,13 +147,20 @@ func TestShopWithTheBuiltInModel(t *testing.T) {
 	require.Equal(t, csvBytes, read(t, second.CSV), "the second run gave another CSV")
 }
 
-// requireReport checks the CSV against the table it is to hold.
-func requireReport(t *testing.T, path string, db snapshot.Tables) {
+// requireReport checks the CSV against the table it is to hold, from a session
+// date on.
+func requireReport(t *testing.T, path string, db snapshot.Tables, from string) {
 	t.Helper()
+	covered := 0
+	for _, row := range db["channel_reporting"] {
+		if strings.Trim(strings.Split(row, " | ")[1], `'"`) >= from {
+			covered++
+		}
+	}
 	rows, err := csv.NewReader(strings.NewReader(read(t, path))).ReadAll()
 	require.NoError(t, err)
 	require.Equal(t, []string{"channel_name", "date", "cost", "ihc", "ihc_revenue", "CPO", "ROAS"}, rows[0])
-	require.Len(t, rows, 1+len(db["channel_reporting"]))
+	require.Len(t, rows, 1+covered)
 	for i, row := range rows[1:] {
 		if i == 0 {
 			continue
@@ -169,8 +178,13 @@ func TestShopInADateRange(t *testing.T) {
 	june := parse(t, r.stdout)
 	require.Equal(t, 611, june.Conversions.Attributed)
 	require.Equal(t, 2743, june.Touchpoints)
-	require.Equal(t, 1530, june.ReportRows, "the report holds the whole table, whatever was scored")
+	require.Equal(t, 510, june.ReportRows, "the report covers the dates asked for")
 	require.Equal(t, "611", june.IHC.String())
+	require.Equal(t, "5052.077", june.Cost.String(), "of June, and not of all dates")
+	require.Equal(t, []string{"33400.64", "31986.57", "1414.07"},
+		[]string{june.Revenue.InRange.String(), june.Revenue.Attributed.String(), june.Revenue.Unattributed.String()})
+	require.Equal(t, 416, june.Bridge.NeverAttributed)
+	require.Len(t, tables(t, db)["channel_reporting"], 1530, "the table covers all dates")
 	require.Len(t, tables(t, db)["attribution_customer_journey"], 2743)
 
 	// The rest of the conversions, run after, adds up to what one run gives.
@@ -180,7 +194,28 @@ func TestShopInADateRange(t *testing.T) {
 	whole := importShop(other)
 	other.must("run", "--db", whole, "--out", other.path("out"), "--model", "builtin")
 	require.Empty(t, tables(t, whole).Only(results).Diff(tables(t, db).Only(results)))
-	require.Equal(t, read(t, other.path("out", "channel_reporting.csv")), read(t, h.path("out", "channel_reporting.csv")))
+	want := []string{}
+	for i, line := range strings.SplitAfter(read(t, other.path("out", "channel_reporting.csv")), "\n") {
+		if cells := strings.Split(line, ","); i == 0 || len(cells) > 1 && cells[1] >= "2021-07-01" {
+			want = append(want, line)
+		}
+	}
+	require.Equal(t, strings.Join(want, ""), read(t, h.path("out", "channel_reporting.csv")))
+
+	none := h.must("run", "--db", db, "--out", h.path("out"), "--model", "builtin", "--start-date", "2030-01-01")
+	require.Equal(t, "no conversions from 2030-01-01: there is nothing to report\n", none.stdout)
+}
+
+// A total covers the dates that its conversions are of: 5.72 was all cost of
+// three months against the orders of one.
+func TestDatedRunOfAFreshShopGivesTheRatiosOfItsDates(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	r := h.must("run", "--db", importShop(h), "--out", h.path("out"), "--model", "builtin", "--start-date", "2021-07-01", "--end-date", "2021-07-31")
+	require.Contains(t, strings.Join(strings.Fields(r.stdout), " "), "total 5619.76 1553.52 84064.40 3.62 14.96 ")
+	require.Contains(t, r.stdout, "conversions of these dates gave 11.48 conversions (ihc), 539.16 revenue (ihc) to earlier sessions")
+	require.Contains(t, r.stdout, "later conversions that have sessions of these dates and were never attributed: 121")
+	require.Contains(t, r.stdout, "85674.31 revenue in range: 84603.56 attributed, 1070.75 without sessions")
 }
 
 const secret = "k3y-that-nobody-may-see-9f2c"

@@ -1012,8 +1012,9 @@ func (x *RunReported) GetRevision() uint32 {
 	return 0
 }
 
-// Report sums up a run and the table `channel_reporting` it left. Sums are
-// exact decimals as text, since they are money.
+// Report sums up a run and what channels cost and earned. It covers the session
+// dates from `request.start_date` to `request.end_date`, all of them where the
+// request names none. Sums are exact decimals as text, since they are money.
 type Report struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	RunId    string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
@@ -1021,13 +1022,13 @@ type Report struct {
 	Model    string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
 	Counts   *Counts                `protobuf:"bytes,4,opt,name=counts,proto3" json:"counts,omitempty"`
 	Requests uint64                 `protobuf:"varint,5,opt,name=requests,proto3" json:"requests,omitempty"`
-	// Rows of `channel_reporting` and of the CSV.
+	// Rows of the CSV: those of `channel_reporting` whose dates it covers.
 	ReportRows uint64 `protobuf:"varint,6,opt,name=report_rows,json=reportRows,proto3" json:"report_rows,omitempty"`
-	// Sum of ihc over the conversions the run attributed.
+	// Sum of ihc over the session dates it covers.
 	Ihc string `protobuf:"bytes,7,opt,name=ihc,proto3" json:"ihc,omitempty"`
-	// Sum of ihc times revenue over the conversions the run attributed.
+	// Sum of ihc times revenue over the session dates it covers.
 	IhcRevenue string `protobuf:"bytes,8,opt,name=ihc_revenue,json=ihcRevenue,proto3" json:"ihc_revenue,omitempty"`
-	// Sum of cost over the whole of `channel_reporting`.
+	// Sum of cost over the session dates it covers.
 	Cost string `protobuf:"bytes,9,opt,name=cost,proto3" json:"cost,omitempty"`
 	// Path of the CSV as the reporter sees it.
 	Csv string `protobuf:"bytes,10,opt,name=csv,proto3" json:"csv,omitempty"`
@@ -1035,18 +1036,24 @@ type Report struct {
 	Reconciliation []*Equation `protobuf:"bytes,11,rep,name=reconciliation,proto3" json:"reconciliation,omitempty"`
 	// Things a reader of the numbers should know, one line each.
 	Notes []string `protobuf:"bytes,12,rep,name=notes,proto3" json:"notes,omitempty"`
-	// Why conversions failed or were excluded.
+	// Why conversions failed, were excluded or had no session.
 	Reasons []*ReasonCount `protobuf:"bytes,13,rep,name=reasons,proto3" json:"reasons,omitempty"`
-	// What each channel cost and earned over the whole of `channel_reporting`,
-	// by ihc_revenue, highest first, then by name: as many as fit in 256 kB.
+	// What each channel cost and earned over the session dates it covers, by
+	// ihc_revenue, highest first, then by name: as many as fit in 256 kB.
 	Channels []*ChannelTotal `protobuf:"bytes,14,rep,name=channels,proto3" json:"channels,omitempty"`
 	// The same of all channels together; `channel` is empty.
 	Total *ChannelTotal `protobuf:"bytes,15,opt,name=total,proto3" json:"total,omitempty"`
 	// How many channels there are, those that did not fit included.
 	ChannelCount uint64 `protobuf:"varint,16,opt,name=channel_count,json=channelCount,proto3" json:"channel_count,omitempty"`
-	// First and last date in `channel_reporting`, empty where it has no row.
-	FirstDate     string `protobuf:"bytes,17,opt,name=first_date,json=firstDate,proto3" json:"first_date,omitempty"`
-	LastDate      string `protobuf:"bytes,18,opt,name=last_date,json=lastDate,proto3" json:"last_date,omitempty"`
+	// First and last of the session dates it covers that have a row, empty where
+	// there is none.
+	FirstDate string `protobuf:"bytes,17,opt,name=first_date,json=firstDate,proto3" json:"first_date,omitempty"`
+	LastDate  string `protobuf:"bytes,18,opt,name=last_date,json=lastDate,proto3" json:"last_date,omitempty"`
+	// Revenue of the conversions in range.
+	Revenue *Revenue `protobuf:"bytes,19,opt,name=revenue,proto3" json:"revenue,omitempty"`
+	// What leads from the session dates it covers to the whole; absent where the
+	// request names no date.
+	Bridge        *Bridge `protobuf:"bytes,20,opt,name=bridge,proto3" json:"bridge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1207,6 +1214,202 @@ func (x *Report) GetLastDate() string {
 	return ""
 }
 
+func (x *Report) GetRevenue() *Revenue {
+	if x != nil {
+		return x.Revenue
+	}
+	return nil
+}
+
+func (x *Report) GetBridge() *Bridge {
+	if x != nil {
+		return x.Bridge
+	}
+	return nil
+}
+
+// Revenue is that of the conversions in a run's range:
+// in_range = attributed + unattributed. Refunds are negative.
+type Revenue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	InRange       string                 `protobuf:"bytes,1,opt,name=in_range,json=inRange,proto3" json:"in_range,omitempty"`
+	Attributed    string                 `protobuf:"bytes,2,opt,name=attributed,proto3" json:"attributed,omitempty"`
+	Unattributed  string                 `protobuf:"bytes,3,opt,name=unattributed,proto3" json:"unattributed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revenue) Reset() {
+	*x = Revenue{}
+	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revenue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revenue) ProtoMessage() {}
+
+func (x *Revenue) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revenue.ProtoReflect.Descriptor instead.
+func (*Revenue) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Revenue) GetInRange() string {
+	if x != nil {
+		return x.InRange
+	}
+	return ""
+}
+
+func (x *Revenue) GetAttributed() string {
+	if x != nil {
+		return x.Attributed
+	}
+	return ""
+}
+
+func (x *Revenue) GetUnattributed() string {
+	if x != nil {
+		return x.Unattributed
+	}
+	return ""
+}
+
+// Bridge leads from the credit of the session dates in range to that of the
+// conversions in range: the former + elsewhere = the latter + from_others.
+type Bridge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What conversions in range gave to sessions of dates outside of it, which
+	// come before it.
+	Elsewhere *Credit `protobuf:"bytes,1,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"`
+	// What conversions outside of the range gave to sessions in it.
+	FromOthers *Credit `protobuf:"bytes,2,opt,name=from_others,json=fromOthers,proto3" json:"from_others,omitempty"`
+	// Conversions after the range that have sessions in it and were never
+	// attributed: what they will give is in no number here.
+	NeverAttributed uint64 `protobuf:"varint,3,opt,name=never_attributed,json=neverAttributed,proto3" json:"never_attributed,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Bridge) Reset() {
+	*x = Bridge{}
+	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bridge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bridge) ProtoMessage() {}
+
+func (x *Bridge) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bridge.ProtoReflect.Descriptor instead.
+func (*Bridge) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Bridge) GetElsewhere() *Credit {
+	if x != nil {
+		return x.Elsewhere
+	}
+	return nil
+}
+
+func (x *Bridge) GetFromOthers() *Credit {
+	if x != nil {
+		return x.FromOthers
+	}
+	return nil
+}
+
+func (x *Bridge) GetNeverAttributed() uint64 {
+	if x != nil {
+		return x.NeverAttributed
+	}
+	return 0
+}
+
+// Credit is shares of conversions, and the same times their revenue.
+type Credit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ihc           string                 `protobuf:"bytes,1,opt,name=ihc,proto3" json:"ihc,omitempty"`
+	IhcRevenue    string                 `protobuf:"bytes,2,opt,name=ihc_revenue,json=ihcRevenue,proto3" json:"ihc_revenue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Credit) Reset() {
+	*x = Credit{}
+	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credit) ProtoMessage() {}
+
+func (x *Credit) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credit.ProtoReflect.Descriptor instead.
+func (*Credit) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Credit) GetIhc() string {
+	if x != nil {
+		return x.Ihc
+	}
+	return ""
+}
+
+func (x *Credit) GetIhcRevenue() string {
+	if x != nil {
+		return x.IhcRevenue
+	}
+	return ""
+}
+
 // ChannelTotal sums up what a channel cost and earned. Sums are exact decimals
 // as text; ratios are ratios of those sums, rounded to 16 decimals.
 type ChannelTotal struct {
@@ -1226,7 +1429,7 @@ type ChannelTotal struct {
 
 func (x *ChannelTotal) Reset() {
 	*x = ChannelTotal{}
-	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	mi := &file_ihc_v1_run_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1441,7 @@ func (x *ChannelTotal) String() string {
 func (*ChannelTotal) ProtoMessage() {}
 
 func (x *ChannelTotal) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	mi := &file_ihc_v1_run_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1454,7 @@ func (x *ChannelTotal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelTotal.ProtoReflect.Descriptor instead.
 func (*ChannelTotal) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{10}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ChannelTotal) GetChannel() string {
@@ -1306,13 +1509,15 @@ type ReasonCount struct {
 	Conversions uint64 `protobuf:"varint,3,opt,name=conversions,proto3" json:"conversions,omitempty"`
 	// One of them.
 	ExampleConvId string `protobuf:"bytes,4,opt,name=example_conv_id,json=exampleConvId,proto3" json:"example_conv_id,omitempty"`
+	// Revenue of those that are in range and have no attribution now.
+	Revenue       string `protobuf:"bytes,5,opt,name=revenue,proto3" json:"revenue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReasonCount) Reset() {
 	*x = ReasonCount{}
-	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	mi := &file_ihc_v1_run_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1529,7 @@ func (x *ReasonCount) String() string {
 func (*ReasonCount) ProtoMessage() {}
 
 func (x *ReasonCount) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	mi := &file_ihc_v1_run_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1542,7 @@ func (x *ReasonCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasonCount.ProtoReflect.Descriptor instead.
 func (*ReasonCount) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{11}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReasonCount) GetKind() OutcomeKind {
@@ -1368,6 +1573,13 @@ func (x *ReasonCount) GetExampleConvId() string {
 	return ""
 }
 
+func (x *ReasonCount) GetRevenue() string {
+	if x != nil {
+		return x.Revenue
+	}
+	return ""
+}
+
 // Equation is one line of the reconciliation.
 type Equation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1385,7 +1597,7 @@ type Equation struct {
 
 func (x *Equation) Reset() {
 	*x = Equation{}
-	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1609,7 @@ func (x *Equation) String() string {
 func (*Equation) ProtoMessage() {}
 
 func (x *Equation) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1622,7 @@ func (x *Equation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Equation.ProtoReflect.Descriptor instead.
 func (*Equation) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{12}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Equation) GetName() string {
@@ -1467,7 +1679,7 @@ type RunFailed struct {
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[13]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1691,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[13]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1704,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{13}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RunFailed) GetStage() string {
@@ -1541,7 +1753,7 @@ type RunCancelled struct {
 
 func (x *RunCancelled) Reset() {
 	*x = RunCancelled{}
-	mi := &file_ihc_v1_run_proto_msgTypes[14]
+	mi := &file_ihc_v1_run_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +1765,7 @@ func (x *RunCancelled) String() string {
 func (*RunCancelled) ProtoMessage() {}
 
 func (x *RunCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[14]
+	mi := &file_ihc_v1_run_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +1778,7 @@ func (x *RunCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelled.ProtoReflect.Descriptor instead.
 func (*RunCancelled) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{14}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RunCancelled) GetReason() string {
@@ -1591,7 +1803,7 @@ type RunPaused struct {
 
 func (x *RunPaused) Reset() {
 	*x = RunPaused{}
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1815,7 @@ func (x *RunPaused) String() string {
 func (*RunPaused) ProtoMessage() {}
 
 func (x *RunPaused) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1828,7 @@ func (x *RunPaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPaused.ProtoReflect.Descriptor instead.
 func (*RunPaused) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunPaused) GetSince() uint64 {
@@ -1645,7 +1857,7 @@ type RunResumed struct {
 
 func (x *RunResumed) Reset() {
 	*x = RunResumed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[16]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +1869,7 @@ func (x *RunResumed) String() string {
 func (*RunResumed) ProtoMessage() {}
 
 func (x *RunResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[16]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +1882,7 @@ func (x *RunResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResumed.ProtoReflect.Descriptor instead.
 func (*RunResumed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunResumed) GetMaxRequests() uint64 {
@@ -1754,7 +1966,7 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\rR\brevision\"Q\n" +
 	"\vRunReported\x12&\n" +
 	"\x06report\x18\x01 \x01(\v2\x0e.ihc.v1.ReportR\x06report\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\rR\brevision\"\xdf\x04\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"\xb2\x05\n" +
 	"\x06Report\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12,\n" +
 	"\arequest\x18\x02 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x14\n" +
@@ -1777,7 +1989,24 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\rchannel_count\x18\x10 \x01(\x04R\fchannelCount\x12\x1d\n" +
 	"\n" +
 	"first_date\x18\x11 \x01(\tR\tfirstDate\x12\x1b\n" +
-	"\tlast_date\x18\x12 \x01(\tR\blastDate\"\x95\x01\n" +
+	"\tlast_date\x18\x12 \x01(\tR\blastDate\x12)\n" +
+	"\arevenue\x18\x13 \x01(\v2\x0f.ihc.v1.RevenueR\arevenue\x12&\n" +
+	"\x06bridge\x18\x14 \x01(\v2\x0e.ihc.v1.BridgeR\x06bridge\"h\n" +
+	"\aRevenue\x12\x19\n" +
+	"\bin_range\x18\x01 \x01(\tR\ainRange\x12\x1e\n" +
+	"\n" +
+	"attributed\x18\x02 \x01(\tR\n" +
+	"attributed\x12\"\n" +
+	"\funattributed\x18\x03 \x01(\tR\funattributed\"\x92\x01\n" +
+	"\x06Bridge\x12,\n" +
+	"\telsewhere\x18\x01 \x01(\v2\x0e.ihc.v1.CreditR\telsewhere\x12/\n" +
+	"\vfrom_others\x18\x02 \x01(\v2\x0e.ihc.v1.CreditR\n" +
+	"fromOthers\x12)\n" +
+	"\x10never_attributed\x18\x03 \x01(\x04R\x0fneverAttributed\";\n" +
+	"\x06Credit\x12\x10\n" +
+	"\x03ihc\x18\x01 \x01(\tR\x03ihc\x12\x1f\n" +
+	"\vihc_revenue\x18\x02 \x01(\tR\n" +
+	"ihcRevenue\"\x95\x01\n" +
 	"\fChannelTotal\x12\x18\n" +
 	"\achannel\x18\x01 \x01(\tR\achannel\x12\x12\n" +
 	"\x04cost\x18\x02 \x01(\tR\x04cost\x12\x10\n" +
@@ -1785,12 +2014,13 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\vihc_revenue\x18\x04 \x01(\tR\n" +
 	"ihcRevenue\x12\x10\n" +
 	"\x03cpo\x18\x05 \x01(\tR\x03cpo\x12\x12\n" +
-	"\x04roas\x18\x06 \x01(\tR\x04roas\"\x98\x01\n" +
+	"\x04roas\x18\x06 \x01(\tR\x04roas\"\xb2\x01\n" +
 	"\vReasonCount\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.ihc.v1.OutcomeKindR\x04kind\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n" +
 	"\vconversions\x18\x03 \x01(\x04R\vconversions\x12&\n" +
-	"\x0fexample_conv_id\x18\x04 \x01(\tR\rexampleConvId\"\x80\x01\n" +
+	"\x0fexample_conv_id\x18\x04 \x01(\tR\rexampleConvId\x12\x18\n" +
+	"\arevenue\x18\x05 \x01(\tR\arevenue\"\x80\x01\n" +
 	"\bEquation\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x12\n" +
@@ -1837,7 +2067,7 @@ func file_ihc_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_ihc_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_ihc_v1_run_proto_goTypes = []any{
 	(Cause)(0),                      // 0: ihc.v1.Cause
 	(OutcomeKind)(0),                // 1: ihc.v1.OutcomeKind
@@ -1851,13 +2081,16 @@ var file_ihc_v1_run_proto_goTypes = []any{
 	(*RunWritten)(nil),              // 9: ihc.v1.RunWritten
 	(*RunReported)(nil),             // 10: ihc.v1.RunReported
 	(*Report)(nil),                  // 11: ihc.v1.Report
-	(*ChannelTotal)(nil),            // 12: ihc.v1.ChannelTotal
-	(*ReasonCount)(nil),             // 13: ihc.v1.ReasonCount
-	(*Equation)(nil),                // 14: ihc.v1.Equation
-	(*RunFailed)(nil),               // 15: ihc.v1.RunFailed
-	(*RunCancelled)(nil),            // 16: ihc.v1.RunCancelled
-	(*RunPaused)(nil),               // 17: ihc.v1.RunPaused
-	(*RunResumed)(nil),              // 18: ihc.v1.RunResumed
+	(*Revenue)(nil),                 // 12: ihc.v1.Revenue
+	(*Bridge)(nil),                  // 13: ihc.v1.Bridge
+	(*Credit)(nil),                  // 14: ihc.v1.Credit
+	(*ChannelTotal)(nil),            // 15: ihc.v1.ChannelTotal
+	(*ReasonCount)(nil),             // 16: ihc.v1.ReasonCount
+	(*Equation)(nil),                // 17: ihc.v1.Equation
+	(*RunFailed)(nil),               // 18: ihc.v1.RunFailed
+	(*RunCancelled)(nil),            // 19: ihc.v1.RunCancelled
+	(*RunPaused)(nil),               // 20: ihc.v1.RunPaused
+	(*RunResumed)(nil),              // 21: ihc.v1.RunResumed
 }
 var file_ihc_v1_run_proto_depIdxs = []int32{
 	3,  // 0: ihc.v1.RunRequest.redistribution_parameter:type_name -> ihc.v1.RedistributionParameter
@@ -1868,27 +2101,31 @@ var file_ihc_v1_run_proto_depIdxs = []int32{
 	8,  // 5: ihc.v1.RunEvent.extracted:type_name -> ihc.v1.RunExtracted
 	9,  // 6: ihc.v1.RunEvent.written:type_name -> ihc.v1.RunWritten
 	10, // 7: ihc.v1.RunEvent.reported:type_name -> ihc.v1.RunReported
-	15, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
-	16, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
-	17, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
-	18, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
+	18, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
+	19, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
+	20, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
+	21, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
 	2,  // 12: ihc.v1.RunAccepted.request:type_name -> ihc.v1.RunRequest
 	7,  // 13: ihc.v1.RunExtracted.counts:type_name -> ihc.v1.Counts
 	7,  // 14: ihc.v1.RunWritten.counts:type_name -> ihc.v1.Counts
 	11, // 15: ihc.v1.RunReported.report:type_name -> ihc.v1.Report
 	2,  // 16: ihc.v1.Report.request:type_name -> ihc.v1.RunRequest
 	7,  // 17: ihc.v1.Report.counts:type_name -> ihc.v1.Counts
-	14, // 18: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
-	13, // 19: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
-	12, // 20: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
-	12, // 21: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
-	1,  // 22: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
-	0,  // 23: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	17, // 18: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
+	16, // 19: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
+	15, // 20: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
+	15, // 21: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
+	12, // 22: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
+	13, // 23: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
+	14, // 24: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
+	14, // 25: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
+	1,  // 26: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
+	0,  // 27: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_run_proto_init() }
@@ -1912,7 +2149,7 @@ func file_ihc_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ihc_v1_run_proto_rawDesc), len(file_ihc_v1_run_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,221 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/unit"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// readCounts reads by other ways what the sums are to be held against.
+func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error {
+	if err := s.readConversions(ctx, conn, p); err != nil {
+		return fmt.Errorf("read conversions: %w", err)
+	}
+	if err := s.readLedger(ctx, conn, p); err != nil {
+		return fmt.Errorf("read the ledger of the run: %w", err)
+	}
+	if err := s.readKnownCosts(ctx, conn, p); err != nil {
+		return fmt.Errorf("read session_costs: %w", err)
+	}
+	return nil
+}
+
+// readConversions counts the conversions in range and adds up their revenue.
+func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) error {
+	start, end := run.Range(s.req)
+	rows, err := conn.QueryContext(ctx, `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
+		FROM conversions v WHERE v.conv_date BETWEEN ? AND ?`, start, end)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var conv string
+		var amount any
+		var attributed bool
+		if err := rows.Scan(&conv, &amount, &attributed); err != nil {
+			return err
+		}
+		revenue, err := moneyOf(conv, amount)
+		if err != nil {
+			return err
+		}
+		p.Range.Conversions++
+		p.Range.All.Add(int64(revenue))
+		if attributed {
+			p.Range.Attributed++
+			p.Range.Revenue.Add(int64(revenue))
+			p.Range.Gross = p.Range.Gross.Plus(unit.SumOf(int64(revenue)).Abs())
+		}
+	}
+	return rows.Err()
+}
+
+// mostReasons is how many reasons a report has.
+const mostReasons = 100
+
+// gone is the outcome, in pipeline_outcomes alone, of a conversion that was
+// attributed and that was not in the database any more when the run was written.
+const gone = "gone"
+
+// inMoney is a revenue in the unit of [unit.Money], for sums in SQL. They end
+// at 64 bits, so that whole units and the rest are summed apart.
+const inMoney = `CAST(round(v.revenue * 10000) AS integer)`
+
+func addMoney(sum *unit.Sum, whole, rest int64) {
+	sum.AddProduct(whole, 10_000)
+	sum.Add(rest)
+}
+
+// readLedger reads what the run left without attribution and why, and finds the
+// conversions that came or went since it read them. A run that the ledger does
+// not know has none of it.
+func (s *summing) readLedger(ctx context.Context, conn *sql.Conn, p *part) error {
+	var number, ended int64
+	if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_journeys'`).Scan(&number); err != nil || number == 0 {
+		return err
+	}
+	err := conn.QueryRowContext(ctx, `SELECT r.run, coalesce((SELECT sum(conversions) FROM pipeline_counts c WHERE c.run = r.run), 0)
+		FROM pipeline_runs r WHERE r.run_id = ?`, s.req.GetRunId()).Scan(&number, &ended)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.readOutcomes(ctx, conn, p, number); err != nil {
+		return err
+	}
+	if p.Range.Conversions != p.Range.Attributed+p.Range.Unattributed {
+		if err := s.readCame(ctx, conn, p, number); err != nil {
+			return err
+		}
+	}
+	if ended != p.Range.Conversions-p.Changes.Came+p.Changes.Went {
+		return s.readWent(ctx, conn, p, number)
+	}
+	return nil
+}
+
+// readOutcomes counts the outcomes of the run by reason, with the revenue of
+// those conversions that are in range and have no attribution.
+func (s *summing) readOutcomes(ctx context.Context, conn *sql.Conn, p *part, number int64) error {
+	start, end := run.Range(s.req)
+	rows, err := conn.QueryContext(ctx, `SELECT outcome, reason, count(*), min(conv_id), count(there), count(units),
+			coalesce(sum(units / 10000), 0), coalesce(sum(units % 10000), 0), sum(sessions)
+		FROM (SELECT o.outcome, o.reason, o.conv_id, o.sessions, v.conv_id AS there,
+				CASE WHEN v.conv_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id) THEN `+inMoney+` END AS units
+			FROM pipeline_outcomes o LEFT JOIN conversions v ON v.conv_id = o.conv_id AND v.conv_date BETWEEN ? AND ? WHERE o.run = ?)
+		GROUP BY outcome, reason ORDER BY outcome, count(*) DESC, reason`, start, end, number)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		c := &ihcv1.ReasonCount{}
+		var outcome string
+		var there, without, whole, rest, sessions int64
+		if err := rows.Scan(&outcome, &c.Reason, &c.Conversions, &c.ExampleConvId, &there, &without, &whole, &rest, &sessions); err != nil {
+			return err
+		}
+		if outcome == gone {
+			p.Changes.Went += int64(c.GetConversions())
+			p.Changes.WentAttributed += int64(c.GetConversions())
+			p.Changes.WentTouchpoints += sessions
+			continue
+		}
+		p.Changes.Went += int64(c.GetConversions()) - there
+		var revenue unit.Sum
+		addMoney(&revenue, whole, rest)
+		p.Range.Unattributed += without
+		p.Range.UnattributedRevenue = p.Range.UnattributedRevenue.Plus(revenue)
+		c.Kind, c.Revenue = run.OutcomeKind(outcome), revenue.Decimal(unit.MoneyDecimals).String()
+		if len(p.Reasons) < mostReasons {
+			p.Reasons = append(p.Reasons, c)
+		}
+	}
+	return rows.Err()
+}
+
+// readCame finds the conversions in range that the run knows nothing of.
+func (s *summing) readCame(ctx context.Context, conn *sql.Conn, p *part, number int64) error {
+	start, end := run.Range(s.req)
+	var whole, rest int64
+	err := conn.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(units / 10000), 0), coalesce(sum(units % 10000), 0) FROM (
+		SELECT `+inMoney+` AS units FROM conversions v WHERE v.conv_date BETWEEN ?1 AND ?2
+			AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
+			AND v.conv_id NOT IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?3 AND outcome <> ?4)
+			AND v.conv_id NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0))`, start, end, number, gone).
+		Scan(&p.Changes.Came, &whole, &rest)
+	addMoney(&p.Changes.CameRevenue, whole, rest)
+	return err
+}
+
+// readWent finds the conversions that the run attributed and wrote, and that
+// are not in range any more.
+func (s *summing) readWent(ctx context.Context, conn *sql.Conn, p *part, number int64) error {
+	start, end := run.Range(s.req)
+	rows, err := conn.QueryContext(ctx, `SELECT sessions FROM pipeline_journeys WHERE run = ? AND chunk > 0
+		AND conv_id NOT IN (SELECT conv_id FROM conversions WHERE conv_date BETWEEN ? AND ?)`, number, start, end)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var packed []byte
+		if err := rows.Scan(&packed); err != nil {
+			return err
+		}
+		sessions, err := decodeSessions(packed)
+		if err != nil {
+			return err
+		}
+		p.Changes.Went++
+		p.Changes.WentAttributed++
+		p.Changes.WentTouchpoints += int64(len(sessions))
+	}
+	return rows.Err()
+}
+
+// readKnownCosts sums session_costs by a join. SQLite's own sum of integers
+// ends at 64 bits, so that whole units and the rest are summed apart.
+func (s *summing) readKnownCosts(ctx context.Context, conn *sql.Conn, p *part) error {
+	start, end := run.Range(s.req)
+	var whole, rest, wholeDates, restDates int64
+	err := conn.QueryRowContext(ctx, `SELECT coalesce(sum(units / 1000000), 0), coalesce(sum(units % 1000000), 0), count(*) - count(date),
+			coalesce(sum(units / 1000000) FILTER (WHERE date BETWEEN ?1 AND ?2), 0), coalesce(sum(units % 1000000) FILTER (WHERE date BETWEEN ?1 AND ?2), 0) FROM (
+		SELECT s.event_date AS date, CASE WHEN s.session_id IS NOT NULL THEN CAST(round(coalesce(c.cost, 0.0) * 1000000) AS integer) END AS units
+		FROM session_costs c LEFT JOIN session_sources s ON s.session_id = c.session_id)`, start, end).
+		Scan(&whole, &rest, &p.WithoutSession, &wholeDates, &restDates)
+	p.KnownCosts.AddProduct(whole, 1_000_000)
+	p.KnownCosts.Add(rest)
+	if ranged(s.req) {
+		p.Dates.KnownCosts.AddProduct(wholeDates, 1_000_000)
+		p.Dates.KnownCosts.Add(restDates)
+	}
+	return err
+}
+
+// readDates counts the conversions after the range that have sessions in it and
+// no attribution. Journeys end before their conversion, so that none before the
+// range has any.
+func (s *summing) readDates(ctx context.Context, conn *sql.Conn, p *part) error {
+	if s.req.GetEndDate() == "" {
+		return nil
+	}
+	start, end := run.Range(s.req)
+	err := conn.QueryRowContext(ctx, `SELECT count(DISTINCT v.conv_id) FROM session_sources s CROSS JOIN
+			(SELECT conv_id, user_id, CASE WHEN ?3 > 0 THEN datetime(conv_date||' '||conv_time, '-'||?3||' days') END AS earliest FROM conversions c WHERE conv_date > ?2
+				AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = c.conv_id)) v ON v.user_id = s.user_id
+		WHERE s.event_date BETWEEN ?1 AND ?2 AND s.event_date||' '||s.event_time >= coalesce(v.earliest, '')`, start, end, s.req.GetLookbackDays()).
+		Scan(&p.Dates.NeverAttributed)
+	if err != nil {
+		return fmt.Errorf("read the conversions after the range: %w", err)
+	}
+	return nil
+}
