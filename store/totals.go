@@ -84,9 +84,10 @@ type Dates struct {
 // the run read them.
 type Changes struct {
 	// Came counts those in range that the run knows nothing of and that have no
-	// attribution; CameRevenue is theirs.
-	Came        int64
-	CameRevenue unit.Sum
+	// attribution; CameRevenue is theirs. CameAttributed are those that another
+	// has attributed meanwhile, with so many touchpoints.
+	Came, CameAttributed, CameTouchpoints int64
+	CameRevenue                           unit.Sum
 	// Went counts those of the run that are not in range any more;
 	// WentAttributed are those among them that it attributed, with so many
 	// touchpoints.

@@ -261,13 +261,13 @@ func revenueText(r *ihcv1.Report) string {
 	text := fmt.Sprintf("%s revenue in range: %s attributed", cents(r.GetRevenue().GetInRange()), cents(r.GetRevenue().GetAttributed()))
 	left := exactly(r.GetRevenue().GetUnattributed())
 	for _, o := range run.Outcomes() {
-		sum, any := decimal.Zero, false
+		sum, found := decimal.Zero, false
 		for _, x := range r.GetReasons() {
 			if x.GetKind() == o.Kind {
-				sum, any = sum.Add(exactly(x.GetRevenue())), true
+				sum, found = sum.Add(exactly(x.GetRevenue())), true
 			}
 		}
-		if any {
+		if found {
 			left = left.Sub(sum)
 			text += fmt.Sprintf(", %s %s", sum.StringFixed(2), o.Words)
 		}

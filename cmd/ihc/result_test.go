@@ -84,3 +84,32 @@ func TestChannelTableIsStraightAndObeysNoName(t *testing.T) {
                                       total   6.00                4.00           60.00   1.50   10.00
 `, b.String())
 }
+
+func TestDatedReportHasItsBridgeAndRevenue(t *testing.T) {
+	t.Parallel()
+	r := &ihcv1.Report{Request: &ihcv1.RunRequest{StartDate: "2023-09-01", EndDate: "2023-09-30"}, FirstDate: "2023-09-01", LastDate: "2023-09-29",
+		Total:   &ihcv1.ChannelTotal{Cost: "1", Ihc: "2", IhcRevenue: "3"},
+		Counts:  &ihcv1.Counts{InRange: 4, Attributed: 2, Failed: 1, WithoutSessions: 1},
+		Revenue: &ihcv1.Revenue{InRange: "100", Attributed: "40", Unattributed: "60"},
+		Reasons: []*ihcv1.ReasonCount{{Kind: ihcv1.OutcomeKind_OUTCOME_KIND_FAILED, Conversions: 1, Revenue: "10"}, {Kind: ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS, Conversions: 1, Revenue: "45.5"}},
+		Bridge:  &ihcv1.Bridge{Elsewhere: &ihcv1.Credit{Ihc: "0.25", IhcRevenue: "7"}, FromOthers: &ihcv1.Credit{Ihc: "1.5", IhcRevenue: "8"}, NeverAttributed: 1234},
+	}
+	var out bytes.Buffer
+	printReport(&out, r, time.Second)
+	for _, line := range []string{
+		"conversions of these dates gave 0.25 conversions (ihc), 7.00 revenue (ihc) to earlier sessions\n",
+		"conversions of other dates gave 1.50 conversions (ihc), 8.00 revenue (ihc) to these sessions\n",
+		"were never attributed: 1,234\n",
+		"100.00 revenue in range: 40.00 attributed, 10.00 failed, 45.50 without sessions, 4.50 not attributed for other reasons\n",
+	} {
+		require.Contains(t, out.String(), line)
+	}
+	j := summary(ending{report: r})
+	require.Equal(t, &jsonBridge{jsonCredit{"0.25", "7"}, jsonCredit{"1.5", "8"}, 1234}, j.Bridge)
+	require.Equal(t, jsonRevenue{"100", "40", "60"}, j.Revenue)
+
+	r.Counts = nil
+	out.Reset()
+	printReport(&out, r, time.Second)
+	require.Equal(t, "no conversions from 2023-09-01 to 2023-09-30: there is nothing to report\n", out.String())
+}

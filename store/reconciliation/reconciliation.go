@@ -41,30 +41,32 @@ func Equations(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 // conversions are the equations about the conversions in range.
 func conversions(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 	r := &t.Range
-	there := integer(r.Conversions - t.Changes.Came)
+	there := integer(r.Conversions - t.Changes.Came - t.Changes.CameAttributed)
 	attributed := integer(int64(run.WithAttribution(counts)) - t.Changes.WentAttributed)
+	shown := integer(r.Attributed - t.Changes.CameAttributed)
+	ones := attributed.Add(integer(t.Changes.CameAttributed)) // to which the shares sum
 	share, revenue := r.Share.Decimal(store.ShareDecimals), money(r.Revenue)
-	byShare, byRevenue := shareTolerance.Mul(attributed), shareTolerance.Mul(money(r.Gross))
+	byShare, byRevenue := shareTolerance.Mul(ones), shareTolerance.Mul(money(r.Gross))
 	none := decimal.Zero
 	came, went := "", ""
-	if t.Changes.Came > 0 {
+	if t.Changes.Came+t.Changes.CameAttributed > 0 {
 		came = ", less those that came since"
 	}
 	if t.Changes.Went > 0 {
 		went = ", less those that went since"
 	}
-	if share.Equal(attributed) {
+	if share.Equal(ones) {
 		byShare, byRevenue = none, none // every share is exact, so must be what follows from them
 	}
 	return []*ihcv1.Equation{
 		equation("conversions", "conversions in range"+came+strings.Replace(went, "less", "with", 1)+" = attributed + approximated + excluded + failed + without sessions",
 			there.Add(integer(t.Changes.Went)), decimal.NewFromUint64(run.Accounted(counts)), none),
-		equation("attributed", "conversions the run attributed"+went+" = conversions in range with attributions in the table", attributed, integer(r.Attributed), none),
-		equation("touchpoints", "touchpoints the run wrote"+went+" = attributions of conversions in range in the table",
-			decimal.NewFromUint64(counts.GetTouchpoints()).Sub(integer(t.Changes.WentTouchpoints)), integer(r.Touchpoints), none),
-		equation("ihc", "Σ ihc of conversions in range = conversions attributed"+went, share, attributed, byShare),
+		equation("attributed", "conversions the run attributed"+went+" = conversions in range with attributions in the table"+came, attributed, shown, none),
+		equation("touchpoints", "touchpoints the run wrote"+went+" = attributions of conversions in range in the table"+came,
+			decimal.NewFromUint64(counts.GetTouchpoints()).Sub(integer(t.Changes.WentTouchpoints)), integer(r.Touchpoints-t.Changes.CameTouchpoints), none),
+		equation("ihc", "Σ ihc of conversions in range = conversions attributed"+went+strings.Replace(came, "less", "with", 1), share, ones, byShare),
 		equation("ihc_revenue", "Σ ihc_revenue of conversions in range that were attributed = their revenue", r.Credit.Decimal(store.CreditDecimals), revenue, byRevenue),
-		equation("unattributed", "conversions in range without attribution"+came+" = those on record with the reason", there.Sub(integer(r.Attributed)), integer(r.Unattributed), none),
+		equation("unattributed", "conversions in range without attribution"+came+" = those on record with the reason", there.Sub(shown), integer(r.Unattributed), none),
 		equation("revenue", "revenue of conversions in range"+came+" = revenue attributed + not attributed", money(r.All.Sub(t.Changes.CameRevenue)), money(r.Revenue.Plus(r.UnattributedRevenue)), none),
 	}
 }
@@ -142,7 +144,7 @@ func changes(c store.Changes) string {
 	for _, p := range []struct {
 		n    int64
 		word string
-	}{{c.Came, "came"}, {c.Went, "went"}} {
+	}{{c.Came + c.CameAttributed, "came"}, {c.Went, "went"}} {
 		switch {
 		case p.n == 0:
 		case len(parts) > 0:

@@ -162,6 +162,9 @@ func (s *summing) passes(ctx context.Context) error {
 		}
 		once = nil
 	}
+	if err := s.readChanges(ctx, s.conn, s.whole); err != nil {
+		return fmt.Errorf("find what came and went: %w", err)
+	}
 	return nil
 }
 

@@ -138,3 +138,20 @@ func TestPartsAreFoundByTheKey(t *testing.T) {
 		require.Contains(t, plan, "USING PRIMARY KEY (conv_id")
 	}
 }
+
+// Text, and numbers that cannot be summed, count as no share at all; the run
+// goes on and names one of them.
+func TestWhatCannotBeSummedIsToldAndCountsAsNothing(t *testing.T) {
+	t.Parallel()
+	db, err := Open(t.Context(), build(t, Schema+`
+		INSERT INTO session_sources VALUES ('s', 'u', '2023-01-01', '12:00:00', 'SEO', 0, 0, 0), ('z', 'u', '2023-01-01', '12:00:00', 'SEO', 0, 0, 0);
+		INSERT INTO conversions VALUES ('a', 'u', '2023-01-02', '12:00:00', 10), ('b', 'u', '2023-01-02', '12:00:00', 10), ('c', 'u', '2023-01-02', '12:00:00', 10);
+		INSERT INTO attribution_customer_journey VALUES ('a', 's', 1), ('b', 's', 'half'), ('b', 'z', 1e300), ('c', 's', 9e999), ('c', 'z', x'00')`), Write)
+	require.NoError(t, err)
+	defer db.Close()
+	totals, err := rebuild(t.Context(), db, nil, &ihcv1.RunRequest{}, usual)
+	require.NoError(t, err)
+	require.EqualValues(t, 4, totals.NoShare)
+	require.Equal(t, `conv_id "b", session_id "s"`, totals.NoShareExample)
+	require.Equal(t, 1.0, totals.Rows[0].IHC)
+}

@@ -16,8 +16,8 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 	if err := s.readConversions(ctx, conn, p); err != nil {
 		return fmt.Errorf("read conversions: %w", err)
 	}
-	if err := s.readLedger(ctx, conn, p); err != nil {
-		return fmt.Errorf("read the ledger of the run: %w", err)
+	if err := s.readOutcomes(ctx, conn, p); err != nil {
+		return fmt.Errorf("read the outcomes of the run: %w", err)
 	}
 	if err := s.readKnownCosts(ctx, conn, p); err != nil {
 		return fmt.Errorf("read session_costs: %w", err)
@@ -72,46 +72,67 @@ func addMoney(sum *unit.Sum, whole, rest int64) {
 	sum.Add(rest)
 }
 
-// readLedger reads what the run left without attribution and why, and finds the
-// conversions that came or went since it read them. A run that the ledger does
-// not know has none of it.
-func (s *summing) readLedger(ctx context.Context, conn *sql.Conn, p *part) error {
-	var number, ended int64
-	if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_journeys'`).Scan(&number); err != nil || number == 0 {
-		return err
+// ledger is what the ledger has of a run.
+type ledger struct {
+	run                      int64 // its number, 0 for a run that the ledger does not know
+	conversions, touchpoints int64 // that have an outcome; of those attributed
+}
+
+// findLedger returns what the ledger has of the run.
+func (s *summing) findLedger(ctx context.Context, conn *sql.Conn) (l ledger, err error) {
+	var tables int
+	err = conn.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_journeys'`).Scan(&tables)
+	if err != nil || tables == 0 {
+		return l, err
 	}
-	err := conn.QueryRowContext(ctx, `SELECT r.run, coalesce((SELECT sum(conversions) FROM pipeline_counts c WHERE c.run = r.run), 0)
-		FROM pipeline_runs r WHERE r.run_id = ?`, s.req.GetRunId()).Scan(&number, &ended)
+	err = conn.QueryRowContext(ctx, `SELECT run, coalesce(sum(c.conversions), 0), coalesce(sum(c.touchpoints), 0)
+		FROM pipeline_runs r LEFT JOIN pipeline_counts c USING (run) WHERE r.run_id = ? GROUP BY run`, s.req.GetRunId()).
+		Scan(&l.run, &l.conversions, &l.touchpoints)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil
+		return ledger{}, nil
 	}
-	if err != nil {
-		return err
-	}
-	if err := s.readOutcomes(ctx, conn, p, number); err != nil {
+	return l, err
+}
+
+// readChanges finds the conversions that came or went since the run read them.
+// It is done after all else, and only where the counts differ, since it looks
+// at every conversion of the run.
+func (s *summing) readChanges(ctx context.Context, conn *sql.Conn, p *part) error {
+	l, err := s.findLedger(ctx, conn)
+	if err != nil || l.run == 0 {
 		return err
 	}
 	if p.Range.Conversions != p.Range.Attributed+p.Range.Unattributed {
-		if err := s.readCame(ctx, conn, p, number); err != nil {
+		if err := s.readCame(ctx, conn, p, l.run); err != nil {
 			return err
 		}
 	}
-	if ended != p.Range.Conversions-p.Changes.Came+p.Changes.Went {
-		return s.readWent(ctx, conn, p, number)
+	more := func() int64 { return p.Range.Conversions - p.Changes.Came + p.Changes.Went - l.conversions }
+	if more() != 0 || p.Range.Touchpoints+p.Changes.WentTouchpoints != l.touchpoints {
+		if err := s.readWent(ctx, conn, p, l.run); err != nil {
+			return err
+		}
+	}
+	if n := more(); n > 0 {
+		return s.readOthers(ctx, conn, p, l.run, n)
 	}
 	return nil
 }
 
 // readOutcomes counts the outcomes of the run by reason, with the revenue of
 // those conversions that are in range and have no attribution.
-func (s *summing) readOutcomes(ctx context.Context, conn *sql.Conn, p *part, number int64) error {
+func (s *summing) readOutcomes(ctx context.Context, conn *sql.Conn, p *part) error {
+	l, err := s.findLedger(ctx, conn)
+	if err != nil || l.run == 0 {
+		return err
+	}
 	start, end := run.Range(s.req)
 	rows, err := conn.QueryContext(ctx, `SELECT outcome, reason, count(*), min(conv_id), count(there), count(units),
 			coalesce(sum(units / 10000), 0), coalesce(sum(units % 10000), 0), sum(sessions)
 		FROM (SELECT o.outcome, o.reason, o.conv_id, o.sessions, v.conv_id AS there,
 				CASE WHEN v.conv_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id) THEN `+inMoney+` END AS units
 			FROM pipeline_outcomes o LEFT JOIN conversions v ON v.conv_id = o.conv_id AND v.conv_date BETWEEN ? AND ? WHERE o.run = ?)
-		GROUP BY outcome, reason ORDER BY outcome, count(*) DESC, reason`, start, end, number)
+		GROUP BY outcome, reason ORDER BY outcome, count(*) DESC, reason`, start, end, l.run)
 	if err != nil {
 		return err
 	}
@@ -180,6 +201,25 @@ func (s *summing) readWent(ctx context.Context, conn *sql.Conn, p *part, number 
 		p.Changes.WentTouchpoints += int64(len(sessions))
 	}
 	return rows.Err()
+}
+
+// readOthers finds the conversions in range that the run knows nothing of and
+// that another run or program attributed. Where there are not just as many as
+// are to be explained, that other run has taken the run's own ones over, and
+// nothing can be said.
+func (s *summing) readOthers(ctx context.Context, conn *sql.Conn, p *part, number, want int64) error {
+	start, end := run.Range(s.req)
+	var conversions, touchpoints int64
+	err := conn.QueryRowContext(ctx, `SELECT count(DISTINCT a.conv_id), count(s.session_id)
+		FROM conversions v JOIN attribution_customer_journey a ON a.conv_id = v.conv_id LEFT JOIN session_sources s ON s.session_id = a.session_id
+		WHERE v.conv_date BETWEEN ?1 AND ?2
+			AND v.conv_id NOT IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?3 AND outcome <> ?4)
+			AND v.conv_id NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0)`, start, end, number, gone).
+		Scan(&conversions, &touchpoints)
+	if err == nil && conversions == want {
+		p.Changes.CameAttributed, p.Changes.CameTouchpoints = conversions, touchpoints
+	}
+	return err
 }
 
 // readKnownCosts sums session_costs by a join. SQLite's own sum of integers

@@ -36,7 +36,8 @@ func (p *part) add(q *part) {
 	for _, n := range []struct{ into, of *int64 }{
 		{&p.Range.Conversions, &q.Range.Conversions}, {&p.Range.Attributed, &q.Range.Attributed}, {&p.Range.Touchpoints, &q.Range.Touchpoints},
 		{&p.Range.Unattributed, &q.Range.Unattributed}, {&p.Dates.NeverAttributed, &q.Dates.NeverAttributed},
-		{&p.Changes.Came, &q.Changes.Came}, {&p.Changes.Went, &q.Changes.Went},
+		{&p.Changes.Came, &q.Changes.Came}, {&p.Changes.CameAttributed, &q.Changes.CameAttributed},
+		{&p.Changes.CameTouchpoints, &q.Changes.CameTouchpoints}, {&p.Changes.Went, &q.Changes.Went},
 		{&p.Changes.WentAttributed, &q.Changes.WentAttributed}, {&p.Changes.WentTouchpoints, &q.Changes.WentTouchpoints},
 		{&p.Orphans, &q.Orphans}, {&p.WithoutCost, &q.WithoutCost}, {&p.WithoutSession, &q.WithoutSession},
 	} {
@@ -242,7 +243,7 @@ func (s *summing) addAttribution(p *part, a *conversionSums, f found, text strin
 	g.share.Add(share)
 	g.credit.AddProduct(share, int64(a.sold.revenue))
 	a.share += share // room for nine million whole conversions
-	if s.inDates != nil && s.inDates[f.group] {
+	if int(f.group) < len(s.inDates) && s.inDates[f.group] {
 		a.dates += share
 	}
 	a.rows++
