@@ -36,7 +36,7 @@ func TestAnAPIOnThisMachineThatIsJustStartingIsWaitedFor(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		server := &http.Server{Handler: http.NotFoundHandler()} //nolint:gosec // of a test, which asks once
+		server := &http.Server{Handler: http.NotFoundHandler()}
 		t.Cleanup(func() { _ = server.Close() })
 		go func() { _ = server.Serve(l) }()
 	})
