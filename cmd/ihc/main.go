@@ -21,7 +21,7 @@ func main() { os.Exit(execute(os.Args[1:])) }
 // execute runs one command and returns its exit code: 0 done, 1 the run or
 // some conversions failed, 2 bad usage or bad input, 3 the environment.
 func execute(args []string) int {
-	service.LimitMemory(160 << 20)
+	service.LimitMemory(160<<20, true)
 	ctx, cancel := service.Signals(context.Background())
 	defer cancel()
 	root, begun := newRootCmd()

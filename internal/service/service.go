@@ -32,14 +32,15 @@ func Log(level slog.Level) *slog.Logger {
 }
 
 // LimitMemory makes the garbage collector keep the Go heap below so many bytes
-// where it can, unless GOMEMLIMIT says otherwise, and, as long as it is far
-// below, seldom collect: a fifth of a run's time went into that. What SQLite
-// caches comes on top.
-func LimitMemory(bytes int64) {
+// where it can, unless GOMEMLIMIT says otherwise. Where seldom is set it collects
+// less often as long as the heap is far below, unless GOGC says otherwise: of a
+// run in one process a fifth of the time went into that. What SQLite caches
+// comes on top.
+func LimitMemory(bytes int64, seldom bool) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(bytes)
 	}
-	if os.Getenv("GOGC") == "" {
+	if seldom && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
 	}
 }
@@ -80,7 +81,7 @@ func MainOf[C any](stage string, service func(C) Service) int {
 	if len(os.Args) > 1 && os.Args[1] != "-health" {
 		return inform[C](stage, os.Args[1])
 	}
-	LimitMemory(96 << 20)
+	LimitMemory(40<<20, true)
 	base, err := FromEnv[Base]()
 	log := Log(base.LogLevel).With("stage", stage)
 	if err == nil && len(os.Args) > 1 {

@@ -42,9 +42,7 @@ func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(j
 		return Explain(d.path, err)
 	}
 	defer conn.Close()
-	return Explain(d.path, snapshot(ctx, conn, func(c *sqlite3.SQLiteConn) error {
-		return sorting(ctx, c, func() error { return readJourneys(ctx, c, o, yield) })
-	}))
+	return Explain(d.path, snapshot(ctx, conn, func(c *sqlite3.SQLiteConn) error { return readJourneys(ctx, c, o, yield) }))
 }
 
 // snapshot calls do with a connection that sees one state of the database.
@@ -54,17 +52,6 @@ func snapshot(ctx context.Context, conn *sql.Conn, do func(*sqlite3.SQLiteConn) 
 	}
 	defer conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") //nolint:errcheck // nothing was written
 	return raw(conn, do)
-}
-
-// sorting calls do while the connection may use more memory, and threads of its
-// own: SQLite sorts in as much memory as its cache may have, and in files beyond
-// that.
-func sorting(ctx context.Context, c *sqlite3.SQLiteConn, do func() error) error {
-	if _, err := c.ExecContext(ctx, `PRAGMA cache_size = -16384; PRAGMA threads = 1`, nil); err != nil {
-		return err
-	}
-	defer c.ExecContext(context.WithoutCancel(ctx), `PRAGMA threads = 0; PRAGMA cache_size = `+readCache, nil) //nolint:errcheck // only a matter of memory
-	return do()
 }
 
 func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Options, yield func(journey.Journey) error) (err error) {

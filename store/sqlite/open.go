@@ -115,8 +115,9 @@ func checkWhole(ctx context.Context, db *sql.DB, path, shown string) error {
 	return nil
 }
 
-// readCache is how much a reading connection caches, as SQLite spells KiB.
-// Tables are read in order: more would not help.
+// readCache is how much a reading connection caches, as SQLite spells KiB, and
+// in how much memory it sorts before it takes to files. Tables are read in
+// order: more would not help.
 const readCache = "-4096"
 
 // openReader leaves the file to SQLite with full rights and forbids writing by

@@ -41,9 +41,7 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (bytes i
 			return err
 		}
 		defer conn.Close()
-		return raw(conn, func(c *sqlite3.SQLiteConn) error {
-			return sorting(both, c, func() error { return readJournal(both, c, s.run, s.from, batches) })
-		})
+		return raw(conn, func(c *sqlite3.SQLiteConn) error { return readJournal(both, c, s.run, s.from, batches) })
 	})
 	group.Go(func() error {
 		return tx.raw(func(c *sqlite3.SQLiteConn) error { return s.write(both, c, batches) })
