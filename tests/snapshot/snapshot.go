@@ -52,13 +52,16 @@ func read(ctx context.Context, db *sql.DB) (Tables, error) {
 	}
 	tables := Tables{}
 	for _, name := range names {
-		query := arrival[name]
-		if query == "" {
-			if query, err = wholeOf(ctx, tx, name); err != nil {
-				return nil, fmt.Errorf("table %s: %w", name, err)
+		if query, there := arrival[name]; there {
+			if tables[name], err = rowsOf(ctx, tx, query); err == nil {
+				continue // and otherwise it is another table of that name
 			}
 		}
-		if tables[name], err = rowsOf(ctx, tx, query); err != nil {
+		query, err := wholeOf(ctx, tx, name)
+		if err == nil {
+			tables[name], err = rowsOf(ctx, tx, query)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("table %s: %w", name, err)
 		}
 	}
