@@ -374,9 +374,17 @@ func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 	})
 	if err == nil {
 		d.checkpoints.written(swept)
+		if swept > longLog {
+			d.checkpoints.ends.Wait()
+		}
 	}
 	return s, err
 }
+
+// longLog is about how many bytes a sweep writes from which on whoever reads
+// next had better wait until they are in the database itself: to find a page in
+// the write-ahead log takes the longer the longer that is.
+const longLog = 1 << 30
 
 // status is what pipeline_runs says of a run.
 type status string

@@ -439,21 +439,28 @@ func TestWriterKilledInTheSweep(t *testing.T) {
 		require.NoError(t, db.QueryRowContext(ctx, query).Scan(&n))
 		return n
 	}
-	s.startWithout("reporter")
+	s.startWithout("writer", "reporter")
 	s.request(ctx, large.request())
-	<-s.tap.on("journeys.attributed", len(large.want.tables["pipeline_chunks"]))
+	chunks := len(large.want.tables["pipeline_chunks"])
+	<-s.tap.on("journeys.attributed", chunks)
+	// The first dies as soon as everything is stored, the next a little further
+	// on each time, until one is done.
+	stored := func() bool {
+		return number(`SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_chunks'`) > 0 && number(`SELECT count(*) FROM pipeline_chunks`) == chunks
+	}
 	middle := 0
-	for wait := time.Duration(0); ; wait += 2 * time.Millisecond {
+	for wait := time.Duration(0); ; wait += 20 * time.Millisecond {
+		require.NoError(t, s.procs["writer-1"].start())
+		for !stored() {
+			require.NoError(t, ctx.Err(), "the results are not stored")
+		}
 		<-time.After(wait)
 		s.procs["writer-1"].kill()
 		if number(`SELECT count(*) FROM pipeline_runs WHERE shown`) > 0 {
 			break // it was done before
 		}
 		require.Zero(t, number(`SELECT count(*) FROM attribution_customer_journey`), "part of a run shows")
-		if number(`SELECT count(*) FROM pipeline_runs WHERE chunks = expected_chunks`) > 0 {
-			middle++ // all is stored, and it was showing it, or about to
-		}
-		require.NoError(t, s.procs["writer-1"].start())
+		middle++
 	}
 	require.Positive(t, middle, "none was killed between the last result and the end of the sweep")
 	t.Logf("%d killed between the last result and the end of the sweep", middle)
