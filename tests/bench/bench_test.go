@@ -75,7 +75,7 @@ func TestAnAbsentFigureIsShownAsADashAndExceedsNothing(t *testing.T) {
 	t.Parallel()
 	b := &bench{}
 	b.absent("journal ÷ results", 0.5, "there is none")
-	b.add("pipeline ÷ floor", 1.26, "ratio", 1.25, "")
+	b.add("pipeline ÷ floor", 1.26, "ratio", 0.7, "")
 	require.Equal(t, "-", b.figures[0].value())
 	require.True(t, b.figures[0].holds())
 	require.Equal(t, "1.26", b.figures[1].value())
