@@ -10,8 +10,8 @@ import (
 // Adopt implements [store.Ledger].
 func (d *Database) Adopt(ctx context.Context, superseded, successor string) (store.Stored, error) {
 	var run int64
-	err := d.transact(ctx, func(tx transaction) error {
-		if err := tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run`, successor).Scan(&run); err != nil {
+	err := d.transact(ctx, func(tx transaction) (err error) {
+		if run, _, err = tx.number(ctx, successor); err != nil {
 			return err
 		}
 		r, err := tx.run(ctx, superseded)

@@ -154,12 +154,17 @@ func named(results []*ihcv1.AttributionResult) string {
 	return fmt.Sprintf("%d results, from chunk %d of run %s on", len(results), first.GetChunk(), first.GetRunId())
 }
 
+// number returns what the other tables call a run, which is entered if it is
+// not known, and its status.
+func (tx transaction) number(ctx context.Context, id string) (number int64, is status, err error) {
+	err = tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run, status`, id).Scan(&number, &is)
+	return number, is, err
+}
+
 // store puts results of one run into its books and the journal, and returns
 // about how many bytes that wrote. An ended run takes nothing.
 func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.AttributionResult) (bytes int, err error) {
-	var number int64
-	var status status
-	err = tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run, status`, id).Scan(&number, &status)
+	number, status, err := tx.number(ctx, id)
 	if err != nil || status.over() {
 		return 0, err
 	}
