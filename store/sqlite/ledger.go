@@ -357,6 +357,23 @@ func countsOf(r *ihcv1.AttributionResult) []kindCount {
 
 // Finish implements [store.Ledger].
 func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
+	s, err := d.finish(ctx, id, false)
+	if !errors.Is(err, errDue) {
+		return s, err
+	}
+	d.leaveLog(ctx)
+	s, err = d.finish(ctx, id, true)
+	d.use.Lock()
+	defer d.use.Unlock()
+	return s, errors.Join(err, d.writes.Close()) // the next to open it goes back to the log
+}
+
+// errDue says that a run is complete and waits to be shown.
+var errDue = errors.New("the run is to be shown")
+
+// finish shows a run that is complete or, where it is not to show it, returns
+// [errDue].
+func (d *Database) finish(ctx context.Context, id string, show bool) (store.State, error) {
 	var s store.State
 	swept := 0
 	err := d.transact(ctx, func(tx transaction) (err error) {
@@ -366,6 +383,9 @@ func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 		}
 		if s, err = tx.state(ctx, r); err != nil || s.Wrong != "" || r.shown {
 			return err
+		}
+		if !show {
+			return errDue
 		}
 		if swept, err = d.sweep(ctx, tx, r); err != nil {
 			return fmt.Errorf("bring attribution_customer_journey to the journal's state: %w", err)
@@ -379,17 +399,9 @@ func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 	})
 	if err == nil {
 		d.checkpoints.written(swept)
-		if swept > longLog {
-			d.checkpoints.ends.Wait()
-		}
 	}
 	return s, err
 }
-
-// longLog is about how many bytes a sweep writes from which on whoever reads
-// next had better wait until they are in the database itself: to find a page in
-// the write-ahead log takes the longer the longer that is.
-const longLog = 1 << 30
 
 // status is what pipeline_runs says of a run.
 type status string

@@ -129,6 +129,9 @@ func openReader(ctx context.Context, path string, s settings) (*sql.DB, error) {
 	if !isSQLite(err, sqlite3.ErrReadonly, sqlite3.ErrCantOpen) {
 		return db, err
 	}
+	if journal, statErr := os.Stat(path + "-journal"); statErr == nil && journal.Size() > 0 {
+		return nil, err // only who may write can put it back: see [Explain]
+	}
 	// A database in write-ahead mode cannot be opened where its index file
 	// cannot be made. What is to be read depends on whether there is a log.
 	query.Set("mode", "ro")
@@ -233,6 +236,9 @@ func Explain(path string, err error) error {
 	}
 	if e.SystemErrno == syscall.ENOSPC { // in the log's index, which SQLite tells otherwise
 		e.Code = sqlite3.ErrFull
+	}
+	if journal, left := os.Stat(followed(path) + "-journal"); left == nil && journal.Size() > 0 && isSQLite(e, sqlite3.ErrReadonly, sqlite3.ErrCantOpen) {
+		return errkind.Environmentf("database %q was left in the middle of a transaction: %w; open it once as a user who may write to it and its directory, by ihc validate for example, which puts it back", path, err)
 	}
 	switch e.Code {
 	case sqlite3.ErrNotADB:
