@@ -23,7 +23,7 @@ const (
 		ORDER BY user_id COLLATE BINARY, conv_date COLLATE BINARY, conv_time COLLATE BINARY, conv_id COLLATE BINARY`
 	sessionsQuery = `SELECT user_id||'', session_id||'', event_date||' '||event_time, channel_name||'',
 		holder_engagement + 2*closer_engagement + 4*impression_interaction FROM session_sources
-		WHERE user_id COLLATE BINARY IN (SELECT user_id FROM conversions WHERE conv_date BETWEEN ?1 AND ?2)
+		WHERE user_id COLLATE BINARY IN buyers
 		ORDER BY user_id COLLATE BINARY, event_date COLLATE BINARY, event_time COLLATE BINARY`
 )
 
@@ -61,12 +61,33 @@ func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Optio
 		return fmt.Errorf("read conversions: %w", err)
 	}
 	defer func() { err = errors.Join(err, conversions.Close()) }()
-	sessions, err := conn.Query(sessionsQuery, dates)
+	if err := listBuyers(conn, dates); err != nil {
+		return fmt.Errorf("list the users who bought: %w", err)
+	}
+	sessions, err := conn.Query(sessionsQuery, nil)
 	if err != nil {
 		return fmt.Errorf("read session_sources: %w", err)
 	}
 	defer func() { err = errors.Join(err, sessions.Close()) }()
 	return journey.Walk(o, nextConversion(ctx, conversions), nextVisit(sessions), yield)
+}
+
+// listBuyers makes the temporary table buyers. SQLite would make one of its own
+// for a list in the query, but with more than some ten thousand users that one
+// is not kept in memory, and each session read it from the disk's cache.
+func listBuyers(conn *sqlite3.SQLiteConn, dates []driver.Value) error {
+	for _, statement := range []string{`PRAGMA query_only = 0`, `PRAGMA temp.cache_size = -16384`,
+		`CREATE TEMP TABLE buyers (user_id text PRIMARY KEY) WITHOUT ROWID`} {
+		if _, err := conn.Exec(statement, nil); err != nil {
+			return err
+		}
+	}
+	_, err := conn.Exec(`INSERT INTO buyers SELECT DISTINCT user_id||'' FROM conversions WHERE conv_date BETWEEN ?1 AND ?2 ORDER BY 1`, dates)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(`PRAGMA query_only = 1`, nil)
+	return err
 }
 
 func nextConversion(ctx context.Context, rows driver.Rows) func() (journey.Conversion, error) {

@@ -111,7 +111,9 @@ func sumTables(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.
 	}
 	for tries := range 8 {
 		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(sessions, size.few, size.most, tries, size.hash()), whole: &part{}}
-		if err = s.passes(ctx); err == nil {
+		err = s.passes(ctx)
+		s.x.close()
+		if err == nil {
 			s.sumDates()
 			return &s.whole.Totals, s.x, s.whole.groups, nil
 		}

@@ -29,6 +29,7 @@ func TestEverySessionIsFoundInOnePassOrACollisionIsNoticed(t *testing.T) {
 			seen[max(h, 1)] = true
 		}
 		x := newSessionIndex(int64(n), 1, most, rapid.IntRange(0, 2).Draw(t, "tries"), func(s string) uint64 { return hashes[s] })
+		defer x.close()
 		found := map[string]int{}
 		for again := true; again; again = x.next() {
 			var mine []string
