@@ -13,17 +13,21 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/journey"
 )
 
+// Ids are compared by their bytes, in whatever encoding the database has,
+// whatever order the users gave their columns: both readings have users in the
+// same order, which is what [journey.Walk] asks for.
+//
 // Times compare as text because validation has made sure of their form; ties
 // between forms of the same time (12:00:00 and 12:00:00.0) are put right by
 // [journey.Walk]. Concatenation hides declared column types like DATE from the
 // driver, which would convert them.
 const (
 	conversionsQuery = `SELECT user_id||'', conv_id||'', conv_date||' '||conv_time FROM conversions
-		WHERE conv_date BETWEEN ?1 AND ?2
+		WHERE conv_date COLLATE BINARY BETWEEN ?1 AND ?2
 		ORDER BY user_id COLLATE BINARY, conv_date COLLATE BINARY, conv_time COLLATE BINARY, conv_id COLLATE BINARY`
 	sessionsQuery = `SELECT user_id||'', session_id||'', event_date||' '||event_time, channel_name||'',
 		holder_engagement + 2*closer_engagement + 4*impression_interaction FROM session_sources
-		WHERE user_id COLLATE BINARY IN (SELECT user_id FROM conversions WHERE conv_date BETWEEN ?1 AND ?2)
+		WHERE user_id COLLATE BINARY IN (SELECT user_id FROM conversions WHERE conv_date COLLATE BINARY BETWEEN ?1 AND ?2)
 		ORDER BY user_id COLLATE BINARY, event_date COLLATE BINARY, event_time COLLATE BINARY`
 )
 
@@ -129,7 +133,7 @@ func (d *Database) UnknownChannels(ctx context.Context, labels []string) ([]stri
 	var unknown []string
 	for _, label := range labels {
 		var there bool
-		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM session_sources WHERE channel_name = ?)`, label).Scan(&there)
+		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM session_sources WHERE channel_name = ? COLLATE BINARY)`, label).Scan(&there)
 		if err != nil {
 			return nil, Explain(d.path, fmt.Errorf("look for channel %q: %w", label, err))
 		}

@@ -273,7 +273,7 @@ func replaceReport(ctx context.Context, conn *sql.Conn, x *sessionIndex, groups 
 }
 
 func readBack(ctx context.Context, conn *sql.Conn) ([]store.Row, error) {
-	rows, err := conn.QueryContext(ctx, `SELECT channel_name, date||'', cost, ihc, ihc_revenue FROM channel_reporting ORDER BY date, channel_name`)
+	rows, err := conn.QueryContext(ctx, `SELECT channel_name, date||'', cost, ihc, ihc_revenue FROM channel_reporting`)
 	if err != nil {
 		return nil, fmt.Errorf("read channel_reporting: %w", err)
 	}
@@ -286,5 +286,9 @@ func readBack(ctx context.Context, conn *sql.Conn) ([]store.Row, error) {
 		}
 		all = append(all, r)
 	}
+	// Here, so that the order is the same whatever encoding the database has.
+	slices.SortFunc(all, func(a, b store.Row) int {
+		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Channel, b.Channel))
+	})
 	return all, rows.Err()
 }

@@ -126,7 +126,7 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 	query := `SELECT conv_id||'', count(*), group_concat(session_id, char(31)), group_concat(` + shareText + `, char(31))
 		FROM attribution_customer_journey` + in.where + ` GROUP BY ` + in.conversion
 	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
-		conversions, err := newLookup(c, `SELECT revenue, conv_date||'' FROM conversions WHERE conv_id = ?`)
+		conversions, err := newLookup(c, `SELECT revenue, conv_date||'' FROM conversions WHERE conv_id = ?1 AND conv_id = ?1 COLLATE BINARY`)
 		if err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ const noShare = "?"
 // addOneByOne adds the attributions of a conversion one of whose sessions has
 // the separator in its id.
 func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *part, conv string, sold soldFor, in condition) error {
-	where := in.and(`conv_id = ?`, conv)
+	where := in.and(`conv_id = ?`, conv) // of a table that compares ids by their bytes, or validation refuses it
 	a := conversionSums{conv: conv, sold: sold}
 	err := each(ctx, c, `SELECT session_id||'', `+shareText+`||'' FROM attribution_customer_journey`+where.where, where.args, 2, func(row []driver.Value) error {
 		session, _ := row[0].(string)

@@ -30,7 +30,8 @@ const maxChannels = 100_000
 type scan struct {
 	table table
 	span  RowRange
-	row   []driver.Value
+	order binary.AppendByteOrder // of a database in UTF-16
+	row   []driver.Value         // its columns, and behind them what is stored of those of text in UTF-16
 
 	rows    int64
 	digest  uint64              // the sum of those of the rows
@@ -60,7 +61,7 @@ func (v *validation) scan(ctx context.Context, t table) error {
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return err
 	}
-	whole := newScan(t, RowRange{})
+	whole := newScan(t, RowRange{}, v.order)
 	var mu sync.Mutex
 	done := map[int]*scan{} // that wait for an earlier one, few at any time
 	taken := 0
@@ -68,7 +69,7 @@ func (v *validation) scan(ctx context.Context, t table) error {
 	g.SetLimit(max(v.db.Stats().MaxOpenConnections, 1))
 	for i, span := range spans {
 		g.Go(func() error {
-			s := newScan(t, span)
+			s := newScan(t, span, v.order)
 			if err := s.run(ctx, v.db); err != nil {
 				return err
 			}
@@ -89,8 +90,8 @@ func (v *validation) scan(ctx context.Context, t table) error {
 	return nil
 }
 
-func newScan(t table, span RowRange) *scan {
-	s := &scan{table: t, span: span, tallies: make([]map[string]*tally, len(t.columns)), dates: map[string]int64{}}
+func newScan(t table, span RowRange, order binary.AppendByteOrder) *scan {
+	s := &scan{table: t, span: span, order: order, tallies: make([]map[string]*tally, len(t.columns)), dates: map[string]int64{}}
 	if t.name == tables.SessionSources {
 		s.channels = map[string]int64{}
 	}
@@ -156,11 +157,18 @@ func (s *scan) query() string {
 	for i, c := range s.table.columns {
 		names[i] = "+" + c.name
 	}
+	if s.order != nil {
+		for _, c := range s.table.columns {
+			if c.text {
+				names = append(names, "CAST("+c.name+" AS blob)")
+			}
+		}
+	}
 	return "SELECT " + strings.Join(names, ", ") + " FROM " + s.table.name + s.span.Where("rowid")
 }
 
 func (s *scan) read(rows driver.Rows) error {
-	s.row = make([]driver.Value, len(s.table.columns))
+	s.row = make([]driver.Value, len(rows.Columns()))
 	reports := make([]func(findings.Rule), len(s.table.columns))
 	date, channel := -1, -1
 	for i, c := range s.table.columns {
@@ -185,6 +193,7 @@ func (s *scan) read(rows driver.Rows) error {
 		for i, c := range s.table.columns {
 			c.is(s.row[i], reports[i])
 		}
+		s.checkWide(reports)
 		if date >= 0 {
 			s.countDate(s.row[date])
 		}
@@ -196,10 +205,30 @@ func (s *scan) read(rows driver.Rows) error {
 	}
 }
 
+// checkWide reports text that UTF-16 lets be stored and that cannot be written
+// again as it is.
+func (s *scan) checkWide(reports []func(findings.Rule)) {
+	behind := len(s.table.columns)
+	if len(s.row) == behind {
+		return
+	}
+	for i, c := range s.table.columns {
+		if !c.text {
+			continue
+		}
+		if text, ok := s.row[i].(string); ok {
+			if stored, _ := s.row[behind].([]byte); !survives(text, stored, s.order) {
+				reports[i](findings.NotUTF16)
+			}
+		}
+		behind++
+	}
+}
+
 // digestRow adds the digest of the row at hand.
 func (s *scan) digestRow() {
 	b := s.buffer[:0]
-	for _, value := range s.row {
+	for _, value := range s.row[:len(s.table.columns)] {
 		switch value := value.(type) {
 		case string:
 			b = append(binary.AppendUvarint(append(b, 't'), uint64(len(value))), value...)
