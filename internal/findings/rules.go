@@ -22,6 +22,7 @@ var (
 	IsView           = Rule{"view", Error, "is a view, which cannot be indexed; make it a table (CREATE TABLE … AS SELECT * FROM the view)"}
 	ExtraColumn      = Rule{"extra_column", Note, "the column is not used"}
 	WrongShape       = Rule{"wrong_shape", Error, "the table cannot take the results: %s; rename or drop it, and it is created anew"}
+	HasTrigger       = Rule{"trigger", Error, "the trigger %s would run on the results that are written; take it away (DROP TRIGGER %[1]s)"}
 	UnknownCollation = Rule{"unknown_collation", Error, "the table sorts text by the collation %s, which is not known here; make the table anew without COLLATE and copy the rows"}
 	EmptyTable       = Rule{"empty", Warning, "the table is empty: there is nothing to attribute"}
 )

@@ -60,26 +60,22 @@ func snapshot(ctx context.Context, conn *sql.Conn, do func(*sqlite3.SQLiteConn) 
 
 func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Options, yield func(journey.Journey) error) (err error) {
 	dates := []driver.Value{o.Start, o.End}
-	conversions, err := conn.Query(conversionsQuery, dates)
+	conversions, err := ask(ctx, conn, conversionsQuery, dates)
 	if err != nil {
 		return fmt.Errorf("read conversions: %w", err)
 	}
 	defer func() { err = errors.Join(err, conversions.Close()) }()
-	sessions, err := conn.Query(sessionsQuery, dates)
+	sessions, err := ask(ctx, conn, sessionsQuery, dates)
 	if err != nil {
 		return fmt.Errorf("read session_sources: %w", err)
 	}
 	defer func() { err = errors.Join(err, sessions.Close()) }()
-	return journey.Walk(o, nextConversion(ctx, conversions), nextVisit(sessions), yield)
+	return journey.Walk(o, nextConversion(conversions), nextVisit(sessions), yield)
 }
 
-func nextConversion(ctx context.Context, rows driver.Rows) func() (journey.Conversion, error) {
+func nextConversion(rows driver.Rows) func() (journey.Conversion, error) {
 	row := make([]driver.Value, 3)
-	n := 0
 	return func() (c journey.Conversion, err error) {
-		if n++; n%1024 == 0 && ctx.Err() != nil {
-			return c, ctx.Err()
-		}
 		if err := rows.Next(row); err != nil {
 			return c, err
 		}

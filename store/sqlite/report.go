@@ -77,6 +77,9 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 		return nil, err
 	}
 	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // after a commit there is nothing to undo
+	if err := checkSchema(ctx, conn); err != nil {
+		return nil, err
+	}
 	t, x, groups, err := sumTables(ctx, conn, readers, req, size)
 	if err != nil {
 		return nil, err

@@ -111,11 +111,7 @@ func (s *scan) run(ctx context.Context, db *sql.DB) error {
 		if !ok {
 			return fmt.Errorf("the database is opened by another driver than go-sqlite3: %T", c)
 		}
-		var args []driver.NamedValue
-		for i, a := range s.span.Args() {
-			args = append(args, driver.NamedValue{Ordinal: i + 1, Value: a})
-		}
-		rows, err := q.QueryContext(ctx, s.query(), args)
+		rows, err := ask(ctx, q, s.query(), s.span.Args())
 		if err != nil {
 			return err
 		}

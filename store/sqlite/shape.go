@@ -104,7 +104,24 @@ func (v *validation) checkShapes(ctx context.Context) (map[string]shape, error) 
 			return nil, err
 		}
 	}
-	return shapes, nil
+	return shapes, v.checkTriggers(ctx, conn)
+}
+
+// checkTriggers reports those that would run on what the pipeline writes.
+func (v *validation) checkTriggers(ctx context.Context, conn *sql.Conn) error {
+	found, err := conn.QueryContext(ctx, `SELECT name, lower(tbl_name) FROM main.sqlite_schema WHERE type = 'trigger' AND `+ours("tbl_name"))
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		var name, table string
+		if err := found.Scan(&name, &table); err != nil {
+			return err
+		}
+		v.add(findings.HasTrigger.With(human.QuoteText(name)), table, "", 0, "", "")
+	}
+	return found.Err()
 }
 
 func (v *validation) checkInput(ctx context.Context, conn *sql.Conn, t table) (shape, error) {

@@ -1,0 +1,65 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
+)
+
+// A database may be from anywhere, and what is in its schema runs in whoever
+// opens it. https://www.sqlite.org/security.html says what to do about that.
+// Its defensive mode, which keeps SQL from harming the file, this driver cannot
+// switch on; but no SQL of a file's own that writes ever runs: see checkSchema.
+
+// longestValue is how many bytes a text or blob, or a row, may have: more than
+// any the pipeline writes, and little enough to be held in memory.
+const longestValue = 64 << 20
+
+// guarded opens connections that trust nothing that is in the file at the DSN.
+type guarded struct{ dsn string }
+
+func (g guarded) Connect(context.Context) (driver.Conn, error) { return g.Driver().Open(g.dsn) }
+
+func (g guarded) Driver() driver.Driver { return &sqlite3.SQLiteDriver{ConnectHook: guard} }
+
+// guard keeps functions with side effects out of the schema's expressions and
+// has pages looked over before they are believed.
+func guard(c *sqlite3.SQLiteConn) error {
+	c.SetLimit(sqlite3.SQLITE_LIMIT_LENGTH, longestValue)
+	_, err := c.Exec(`PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON`, nil)
+	return err
+}
+
+// ours are the tables that the pipeline writes, as a term about the column.
+func ours(column string) string {
+	return `(lower(` + column + `) IN ('attribution_customer_journey', 'channel_reporting') OR lower(` + column + `) LIKE 'pipeline\_%' ESCAPE '\')`
+}
+
+// queryer is a connection or a transaction.
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// checkSchema refuses triggers that would run on what the pipeline writes, of
+// which one could empty the users' tables, and views in place of its tables.
+func checkSchema(ctx context.Context, db queryer) error {
+	var kind, name, table string
+	err := db.QueryRowContext(ctx, `SELECT type, name, tbl_name FROM main.sqlite_schema
+		WHERE type IN ('trigger', 'view') AND `+ours("tbl_name")+` ORDER BY type, name LIMIT 1`).Scan(&kind, &name, &table)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	case kind == "view":
+		return errkind.Inputf("%s is a view, and the pipeline writes to a table of that name: rename or drop the view", human.QuoteText(name))
+	default:
+		return errkind.Inputf("trigger %s would run on what is written to %s: take it away (DROP TRIGGER %[1]s) and run again", human.QuoteText(name), table)
+	}
+}
