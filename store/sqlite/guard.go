@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"strings"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -48,7 +49,7 @@ type queryer interface {
 
 // checkSchema refuses triggers that would run on what the pipeline writes, of
 // which one could empty the users' tables, and views in place of its tables.
-func checkSchema(ctx context.Context, db queryer) error {
+func checkSchema(ctx context.Context, db queryer, path string) error {
 	var kind, name, table string
 	err := db.QueryRowContext(ctx, `SELECT type, name, tbl_name FROM main.sqlite_schema
 		WHERE type IN ('trigger', 'view') AND `+ours("tbl_name")+` ORDER BY type, name LIMIT 1`).Scan(&kind, &name, &table)
@@ -57,9 +58,11 @@ func checkSchema(ctx context.Context, db queryer) error {
 		return nil
 	case err != nil:
 		return err
+	case kind == "view" && strings.HasPrefix(strings.ToLower(name), "pipeline_"):
+		return errkind.Inputf("a table of database %q is not the pipeline's: %s is a view; rename or drop all tables named pipeline_*, and they are created anew", path, human.QuoteText(name))
 	case kind == "view":
-		return errkind.Inputf("%s is a view, and the pipeline writes to a table of that name: rename or drop the view", human.QuoteText(name))
+		return errkind.Inputf("%s is a view where a table of database %q belongs that the pipeline writes: rename or drop it", human.QuoteText(name), path)
 	default:
-		return errkind.Inputf("trigger %s would run on what is written to %s: take it away (DROP TRIGGER %[1]s) and run again", human.QuoteText(name), table)
+		return errkind.Inputf("trigger %s of database %[3]q would run on what is written to %[2]s: take it away (DROP TRIGGER %[1]s) and run again", human.QuoteText(name), table, path)
 	}
 }

@@ -47,6 +47,13 @@ func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) 
 		}
 		p.Range.Conversions++
 		p.Range.All.Add(int64(revenue))
+		if revenue < 0 {
+			p.Range.Refunds++
+			p.Range.RefundRevenue.Add(int64(revenue))
+			if attributed {
+				p.Range.RefundsAttributed++
+			}
+		}
 		if attributed {
 			p.Range.Attributed++
 			p.Range.Revenue.Add(int64(revenue))

@@ -81,6 +81,8 @@ type condition struct {
 	// conversion: the column itself where the part is in the order of it, and
 	// otherwise a term that keeps SQLite from going by another order.
 	conversion string
+	// whole: all attributions of a conversion are in one part.
+	whole bool
 }
 
 // and returns the condition with one more term, which has one parameter.
@@ -140,7 +142,7 @@ func byConversion(ctx context.Context, conn *sql.Conn, conversions int64) (parts
 	}
 	parts = append(parts, from)
 	for i := range parts {
-		parts[i].conversion = "conv_id COLLATE BINARY"
+		parts[i].conversion, parts[i].whole = "conv_id COLLATE BINARY", true
 	}
 	return parts, found.Err()
 }

@@ -117,8 +117,8 @@ func reconciliationNoticesEveryLeak(t *testing.T, b Backend) {
 		"a conversion uncounted":   {func(_ *Shop, c *ihcv1.Counts) { c.Attributed--; c.InRange-- }, []string{"conversions", "attributed", "ihc"}},
 		"a conversion too many":    {func(_ *Shop, c *ihcv1.Counts) { c.WithoutSessions++ }, []string{"conversions"}},
 		"a touchpoint lost":        {func(_ *Shop, c *ihcv1.Counts) { c.Touchpoints++ }, []string{"touchpoints"}},
-		"half a conversion":        {func(d *Shop, _ *ihcv1.Counts) { d.attributions = d.attributions[1:] }, []string{"touchpoints", "ihc", "ihc_revenue"}},
-		"a share off by a tenth":   {func(d *Shop, _ *ihcv1.Counts) { d.attributions[0].share += 1000 }, []string{"ihc", "ihc_revenue"}},
+		"half a conversion":        {func(d *Shop, _ *ihcv1.Counts) { d.attributions = d.attributions[1:] }, []string{"touchpoints", "ihc", "ihc_revenue", "shares"}},
+		"a share off by a tenth":   {func(d *Shop, _ *ihcv1.Counts) { d.attributions[0].share += 1000 }, []string{"ihc", "ihc_revenue", "shares"}},
 		"a session that went away": {func(d *Shop, _ *ihcv1.Counts) { d.sessions = d.sessions[1:] }, []string{"touchpoints", "ihc", "ihc_revenue"}},
 	} {
 		t.Run(name, func(t *testing.T) {
