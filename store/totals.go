@@ -124,16 +124,18 @@ const (
 	CreditDecimals = ShareDecimals + unit.MoneyDecimals
 )
 
-// ToldDecimals is how many decimals sums of shares, and of share × revenue, are
-// rounded to when they are told, so that three times a third is 1. What the
-// pipeline wrote has no more than eight.
-const ToldDecimals = 12
+// How many decimals sums are rounded to when they are told, so that three times
+// a third is 1. Those of shares that the pipeline wrote have no more.
+const (
+	toldShare  = 12
+	toldCredit = unit.ShareDecimals + unit.MoneyDecimals
+)
 
 // Shares returns a sum of shares, in conversions, rounded to be told.
-func Shares(s unit.Sum) decimal.Decimal { return s.Decimal(ShareDecimals).Round(ToldDecimals) }
+func Shares(s unit.Sum) decimal.Decimal { return s.Decimal(ShareDecimals).Round(toldShare) }
 
 // Credit returns a sum of share × revenue, in the shop's currency, likewise.
-func Credit(s unit.Sum) decimal.Decimal { return s.Decimal(CreditDecimals).Round(ToldDecimals) }
+func Credit(s unit.Sum) decimal.Decimal { return s.Decimal(CreditDecimals).Round(toldCredit) }
 
 // Net returns a sum of shares of which a part is of refunds, as it is told.
 func (t *Totals) Net(share, refunded unit.Sum) unit.Sum {

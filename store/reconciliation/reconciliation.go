@@ -79,8 +79,8 @@ func conversions(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 func report(t *store.Totals) []*ihcv1.Equation {
 	s := sums(t.Rows)
 	return []*ihcv1.Equation{
-		equation("report_ihc", "Σ ihc of channel_reporting = Σ ihc of attribution_customer_journey", s.ihc, store.Shares(t.Share), s.rounding(s.ihc)),
-		equation("report_ihc_revenue", "Σ ihc_revenue of channel_reporting = Σ ihc × revenue", s.revenue, store.Credit(t.Credit), s.rounding(s.gross)),
+		equation("report_ihc", "Σ ihc of channel_reporting = Σ ihc of attribution_customer_journey", s.ihc, store.Shares(t.Share), s.rounding(s.ihc, shares(t.Share))),
+		equation("report_ihc_revenue", "Σ ihc_revenue of channel_reporting = Σ ihc × revenue", s.revenue, store.Credit(t.Credit), s.rounding(s.gross, credits(t.Credit))),
 		equation("report_cost", "Σ cost of channel_reporting = Σ session_costs of known sessions", s.cost, t.KnownCosts.Decimal(unit.CostDecimals), double(s.cost)),
 	}
 }
@@ -89,8 +89,8 @@ func report(t *store.Totals) []*ihcv1.Equation {
 func dates(t *store.Totals) []*ihcv1.Equation {
 	s, d := sums(t.Covered), &t.Dates
 	return []*ihcv1.Equation{
-		equation("dates_ihc", "Σ ihc of the report's dates = Σ ihc of sessions of these dates", s.ihc, store.Shares(d.Share), s.rounding(s.ihc)),
-		equation("dates_ihc_revenue", "Σ ihc_revenue of the report's dates = Σ ihc × revenue of sessions of these dates", s.revenue, store.Credit(d.Credit), s.rounding(s.gross)),
+		equation("dates_ihc", "Σ ihc of the report's dates = Σ ihc of sessions of these dates", s.ihc, store.Shares(d.Share), s.rounding(s.ihc, shares(d.Share))),
+		equation("dates_ihc_revenue", "Σ ihc_revenue of the report's dates = Σ ihc × revenue of sessions of these dates", s.revenue, store.Credit(d.Credit), s.rounding(s.gross, credits(d.Credit))),
 		equation("dates_cost", "Σ cost of the report's dates = Σ session_costs of sessions of these dates", s.cost, d.KnownCosts.Decimal(unit.CostDecimals), double(s.cost)),
 	}
 }
@@ -102,7 +102,7 @@ func refunds(t *store.Totals) []*ihcv1.Equation {
 	tolerance := shareTolerance.Mul(refunded)
 	return []*ihcv1.Equation{
 		equation("refunds", "Σ ihc of refunds in range = refunds in range with attributions in the table", store.Shares(r.Refunded), refunded, tolerance),
-		equation("told_ihc", "Σ ihc of the report = Σ ihc of its sessions, less twice that of refunds", rows.ihc, store.Shares(told(t)), rows.rounding(sums(t.Covered).ihc).Mul(decimal.NewFromInt(2))),
+		equation("told_ihc", "Σ ihc of the report = Σ ihc of its sessions, less twice that of refunds", rows.ihc, store.Shares(told(t)), rows.rounding(sums(t.Covered).ihc, shares(told(t))).Mul(decimal.NewFromInt(2))),
 	}
 }
 
@@ -124,11 +124,22 @@ type rowSums struct {
 	rows                      int
 }
 
-// rounding is how far a sum of the rows may be off that is x without signs: each
-// of them is a double, and was rounded.
-func (s rowSums) rounding(x decimal.Decimal) decimal.Decimal {
-	return double(x).Add(decimal.New(int64(s.rows), -store.ToldDecimals))
+// rounding is how far a sum of the rows may be off that is x without signs. Each
+// row is a double; and where a share of another program has more decimals than
+// are told, each was rounded.
+func (s rowSums) rounding(x decimal.Decimal, of amount) decimal.Decimal {
+	if of.exact.Equal(of.told) {
+		return double(x)
+	}
+	return double(x).Add(decimal.New(int64(s.rows), of.told.Exponent()))
 }
+
+// amount is a sum exactly and as it is told.
+type amount struct{ exact, told decimal.Decimal }
+
+func shares(s unit.Sum) amount { return amount{s.Decimal(store.ShareDecimals), store.Shares(s)} }
+
+func credits(s unit.Sum) amount { return amount{s.Decimal(store.CreditDecimals), store.Credit(s)} }
 
 func sums(rows []store.Row) (s rowSums) {
 	s.rows = len(rows)
