@@ -9,6 +9,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -172,11 +173,11 @@ func Notes(t *store.Totals) []string {
 		notes = append(notes, fmt.Sprintf("the shares of %d conversions in attribution_customer_journey do not sum to 1; one is %s. Run again over their dates, or delete their rows", t.Uneven, t.UnevenExample))
 	}
 	if n := t.Range.Refunds; n > 0 {
-		does := "is one conversion more (ihc)"
+		does := "is a conversion more (ihc)"
 		if t.Subtract {
-			does = "is one conversion less (ihc) in this report"
+			does = "is a conversion less (ihc) in this report"
 		}
-		notes = append(notes, fmt.Sprintf("%d conversions in range have a negative revenue, %s together: refunds, of which each %s", n, money(t.Range.RefundRevenue), does))
+		notes = append(notes, fmt.Sprintf("%s in range with a negative revenue, %s together: each such refund %s", human.Count(uint64(n), "conversion"), money(t.Range.RefundRevenue), does))
 	}
 	if changed := changes(t.Changes); changed != "" {
 		notes = append(notes, changed)

@@ -35,6 +35,10 @@ func TestReportDoesNotDependOnTheParts(t *testing.T) {
 		_, err = memory.Exec(InputSchema + table)
 		require.NoError(t, err)
 		d.Insert(t, memory, 0)
+		// Conversions whose shares do not sum to 1 are found wherever their rows lie.
+		spoilt := rapid.IntRange(0, 40).Draw(t, "spoilt")
+		_, err = memory.Exec(`UPDATE attribution_customer_journey SET ihc = 0.37 WHERE conv_id IN ('c'||?, 'c'||?)`, spoilt, spoilt+1)
+		require.NoError(t, err)
 		if numbered {
 			_, err = memory.Exec(`UPDATE attribution_customer_journey SET rowid = -3 * rowid`)
 			require.NoError(t, err)

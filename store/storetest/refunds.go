@@ -35,9 +35,9 @@ func refundIsOneConversionMoreOrLess(t *testing.T, b Backend) {
 		ihc, note string
 		rows      []store.Row
 	}{
-		"":         {"3", "is one conversion more (ihc)", []store.Row{{Channel: "SEO", Date: "2023-01-01", Cost: 10, IHC: 2, Refunded: 1}, {Channel: "Mail", Date: "2023-01-02", Cost: 3, IHC: 1, IHCRevenue: 7}}},
-		"count":    {"3", "is one conversion more (ihc)", []store.Row{{Channel: "SEO", Date: "2023-01-01", Cost: 10, IHC: 2, Refunded: 1}, {Channel: "Mail", Date: "2023-01-02", Cost: 3, IHC: 1, IHCRevenue: 7}}},
-		"subtract": {"1", "is one conversion less (ihc) in this report", []store.Row{{Channel: "SEO", Date: "2023-01-01", Cost: 10, Refunded: 1}, {Channel: "Mail", Date: "2023-01-02", Cost: 3, IHC: 1, IHCRevenue: 7}}},
+		"":         {"3", "is a conversion more (ihc)", []store.Row{{Channel: "SEO", Date: "2023-01-01", Cost: 10, IHC: 2, Refunded: 1}, {Channel: "Mail", Date: "2023-01-02", Cost: 3, IHC: 1, IHCRevenue: 7}}},
+		"count":    {"3", "is a conversion more (ihc)", []store.Row{{Channel: "SEO", Date: "2023-01-01", Cost: 10, IHC: 2, Refunded: 1}, {Channel: "Mail", Date: "2023-01-02", Cost: 3, IHC: 1, IHCRevenue: 7}}},
+		"subtract": {"1", "is a conversion less (ihc) in this report", []store.Row{{Channel: "SEO", Date: "2023-01-01", Cost: 10, Refunded: 1}, {Channel: "Mail", Date: "2023-01-02", Cost: 3, IHC: 1, IHCRevenue: 7}}},
 	} {
 		req := &ihcv1.RunRequest{Refunds: how}
 		totals := f.rebuilt(req)
@@ -46,7 +46,7 @@ func refundIsOneConversionMoreOrLess(t *testing.T, b Backend) {
 		equations := reconciliation.Equations(totals, d.counts(req))
 		requireAllHold(t, equations)
 		require.Equal(t, how == "subtract", strings.Contains(names(equations), "refunds told_ihc"))
-		require.Equal(t, []string{"1 conversions in range have a negative revenue, -100 together: refunds, of which each " + want.note}, reconciliation.Notes(totals))
+		require.Equal(t, []string{"1 conversion in range with a negative revenue, -100 together: each such refund " + want.note}, reconciliation.Notes(totals))
 		report := &ihcv1.Report{}
 		reconciliation.Fill(report, totals)
 		require.Equal(t, [3]any{uint64(1), "-100", how == "subtract"}, [3]any{report.GetRefunds().GetConversions(), report.GetRefunds().GetRevenue(), report.GetRefunds().GetSubtracted()})
