@@ -198,6 +198,10 @@ func summary(e ending) jsonResult {
 		var stop *ops.StateError
 		if errors.As(e.err, &stop) {
 			s.Status = stop.Status
+			if is := stop.State; is != nil { // what is known of it, and what was done
+				s.Conversions[inRange] = is.Planned.GetCounts().GetInRange()
+				s.Requests = is.Done().Requests
+			}
 		}
 	}
 	return s

@@ -330,7 +330,7 @@ func (v *validation) concludeChannels(s *scan) {
 	var blanks int64
 	var blankName string
 	var formulas []string
-	alike := map[string][]string{} // by what people see of the name
+	var seen []string
 	for _, name := range names {
 		if findings.Blank(name) {
 			if blanks == 0 {
@@ -342,8 +342,7 @@ func (v *validation) concludeChannels(s *scan) {
 		if strings.IndexAny(name, "=+-@\t\r\n＝＋－＠") == 0 {
 			formulas = append(formulas, name)
 		}
-		seen := seenOf(name)
-		alike[seen] = append(alike[seen], name)
+		seen = append(seen, name)
 	}
 	if blanks > 0 {
 		add(findings.BlankChannel, blanks, "rows", human.Quote(blankName))
@@ -351,17 +350,8 @@ func (v *validation) concludeChannels(s *scan) {
 	if len(formulas) > 0 {
 		add(findings.FormulaChannel, int64(len(formulas)), "channels", human.Quote(formulas[0]))
 	}
-	var similar int64
-	var example string
-	for _, key := range slices.Sorted(maps.Keys(alike)) {
-		if same := alike[key]; len(same) > 1 {
-			similar += int64(len(same))
-			if example == "" {
-				example = apart(same[0], same[1])
-			}
-		}
-	}
-	if similar > 0 {
-		add(findings.SimilarChannels, similar, "channels", example)
+	similar, example := alike(seen)
+	if len(similar) > 0 {
+		add(findings.SimilarChannels, int64(len(similar)), "channels", example)
 	}
 }
