@@ -270,7 +270,7 @@ func (s *spelling) ambiguous() bool {
 // bytes.
 func TestIDsOfAnySpellingAndOrderAreKeptApart(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp(memory(), "spelling")
+	dir, err := os.MkdirTemp(memory(), "spelling") //nolint:usetesting // in memory, where there is one
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	n := 0

@@ -149,9 +149,9 @@ func (s *scan) take(next *scan) {
 // declared types: for one declared date, timestamp or boolean the driver would
 // give a value of its own making and not what is stored.
 func (s *scan) query() string {
-	names := make([]string, len(s.table.columns))
-	for i, c := range s.table.columns {
-		names[i] = "+" + c.name
+	var names []string
+	for _, c := range s.table.columns {
+		names = append(names, "+"+c.name)
 	}
 	if s.order != nil {
 		for _, c := range s.table.columns {

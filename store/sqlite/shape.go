@@ -109,7 +109,7 @@ func (v *validation) checkShapes(ctx context.Context) (map[string]shape, error) 
 
 // checkTriggers reports those that would run on what the pipeline writes.
 func (v *validation) checkTriggers(ctx context.Context, conn *sql.Conn) error {
-	found, err := conn.QueryContext(ctx, `SELECT name, lower(tbl_name) FROM main.sqlite_schema WHERE type = 'trigger' AND `+ours("tbl_name"))
+	found, err := conn.QueryContext(ctx, `SELECT name, lower(tbl_name) FROM main.sqlite_schema WHERE type = 'trigger' AND `+ours("tbl_name")) //nolint:gosec // of constants
 	if err != nil {
 		return err
 	}
