@@ -41,8 +41,10 @@ func TestUsersOfAllAlphabetsKeepTheirSessions(t *testing.T) {
 			db, err := sql.Open("sqlite3", path)
 			require.NoError(t, err)
 			for _, u := range users {
+				// One visit comes before the order, and one after it, which is left over.
 				_, err := db.Exec(`INSERT INTO session_sources VALUES ('s-'||?1, ?1, '2023-01-01', '12:00:00', 'SEO', 0, 0, 0);
-					INSERT INTO conversions VALUES ('c-'||?1, ?1, '2023-01-02', '12:00:00', 1)`, u, u)
+					INSERT INTO session_sources VALUES ('later-'||?1, ?1, '2023-01-03', '12:00:00', 'SEO', 0, 0, 0);
+					INSERT INTO conversions VALUES ('c-'||?1, ?1, '2023-01-02', '12:00:00', 1)`, u, u, u)
 				require.NoError(t, err)
 			}
 			require.NoError(t, db.Close())
