@@ -17,7 +17,7 @@ const (
 	slack      = wholeShare / 1000     // how far from 1 the shares of a conversion may sum to
 	mostShare  = 4000 * wholeShare     // of which two have room in 64 bits
 	// mostPartial bounds the conversions that are put together.
-	mostPartial = 1 << 20
+	mostPartial = 1 << 19
 )
 
 // bounded adds to a sum, unless it is so large already that it is none of 1.
