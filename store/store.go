@@ -47,8 +47,9 @@ type Source interface {
 	// UnknownChannels returns those of the channel names that no session has.
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
 	// Journeys calls yield with the journey of every conversion in range,
-	// those without sessions too, ordered by user, time and conversion id, all
-	// from one state of the database, and stops at its first error. The data
+	// those without sessions too, ordered by user, in an order that is the
+	// database's own, by time and by conversion id, all from one state of the
+	// database, and stops at its first error. Ids are told apart by their bytes. The data
 	// must have passed validation.
 	Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error
 }

@@ -77,6 +77,7 @@ type jsonResult struct {
 	Cost            json.Number     `json:"cost"`
 	Revenue         jsonRevenue     `json:"revenue"`
 	Bridge          *jsonBridge     `json:"bridge,omitempty"`
+	Refunds         *jsonRefunds    `json:"refunds,omitempty"`
 	CSV             string          `json:"csv"`
 	Reconciliation  []jsonEquation  `json:"reconciliation"`
 	Reasons         []jsonReason    `json:"reasons"`
@@ -128,6 +129,20 @@ type jsonCredit struct {
 	IHCRevenue json.Number `json:"ihc_revenue"`
 }
 
+// jsonRefunds are the conversions in range with a negative revenue.
+type jsonRefunds struct {
+	Conversions uint64      `json:"conversions"`
+	Revenue     json.Number `json:"revenue"`
+	Subtracted  bool        `json:"subtracted"`
+}
+
+func refundsJSON(r *ihcv1.Refunds) *jsonRefunds {
+	if r == nil {
+		return nil
+	}
+	return &jsonRefunds{r.GetConversions(), jsonNumber(r.GetRevenue()), r.GetSubtracted()}
+}
+
 func bridgeJSON(b *ihcv1.Bridge) *jsonBridge {
 	if b == nil {
 		return nil
@@ -167,6 +182,7 @@ func summary(e ending) jsonResult {
 		IHC: jsonNumber(r.GetIhc()), IHCRevenue: jsonNumber(r.GetIhcRevenue()), Cost: jsonNumber(r.GetCost()), CSV: r.GetCsv(),
 		Revenue:        jsonRevenue{jsonNumber(r.GetRevenue().GetInRange()), jsonNumber(r.GetRevenue().GetAttributed()), jsonNumber(r.GetRevenue().GetUnattributed())},
 		Bridge:         bridgeJSON(r.GetBridge()),
+		Refunds:        refundsJSON(r.GetRefunds()),
 		Reconciliation: []jsonEquation{}, Reasons: []jsonReason{}, Notes: append([]string{}, r.GetNotes()...)}
 	for _, q := range r.GetReconciliation() {
 		s.Reconciliation = append(s.Reconciliation, jsonEquation{q.GetName(), q.GetDescription(), jsonNumber(q.GetLeft()), jsonNumber(q.GetRight()), q.GetHolds()})
@@ -182,6 +198,10 @@ func summary(e ending) jsonResult {
 		var stop *ops.StateError
 		if errors.As(e.err, &stop) {
 			s.Status = stop.Status
+			if is := stop.State; is != nil { // what is known of it, and what was done
+				s.Conversions[inRange] = is.Planned.GetCounts().GetInRange()
+				s.Requests = is.Done().Requests
+			}
 		}
 	}
 	return s

@@ -39,6 +39,8 @@ type StateError struct {
 	Status run.Status
 	// Err is what was wrong, classified.
 	Err error
+	// State is what the run had come to, nil where it was not followed.
+	State *run.State
 }
 
 func (e *StateError) Error() string { return e.Err.Error() }
@@ -156,7 +158,7 @@ func (r *Runs) Replay(ctx context.Context, req *ihcv1.RunRequest) (id string, er
 		return "", err
 	}
 	if err := run.Replayable(origin); err != nil {
-		return "", &StateError{origin.ID, origin.Status(), err}
+		return "", &StateError{Run: origin.ID, Status: origin.Status(), Err: err}
 	}
 	return r.Start(ctx, req)
 }
@@ -172,7 +174,7 @@ func (r *Runs) Cancel(ctx context.Context, id, reason string) (did bool, err err
 	case status == run.StatusCancelled:
 		return false, nil
 	case status.Ended():
-		return false, &StateError{id, status, errkind.Inputf("run %s is over (%s): there is nothing to cancel", id, status)}
+		return false, &StateError{Run: id, Status: status, Err: errkind.Inputf("run %s is over (%s): there is nothing to cancel", id, status)}
 	}
 	err = r.client.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{Reason: reason}}})
 	if err != nil {
@@ -189,7 +191,7 @@ func (r *Runs) Resume(ctx context.Context, id string, more uint64) error {
 		return err
 	}
 	if status := s.Status(); status != run.StatusPaused {
-		return &StateError{id, status, errkind.Inputf("run %s is not paused (it is %s)", id, status)}
+		return &StateError{Run: id, Status: status, Err: errkind.Inputf("run %s is not paused (it is %s)", id, status)}
 	}
 	return r.AddBudget(ctx, id, more)
 }

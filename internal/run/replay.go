@@ -89,6 +89,9 @@ func replayed(origin, replay *ihcv1.RunRequest) *ihcv1.RunRequest {
 	proto.Merge(r, origin)
 	r.RunId, r.ReplayOf, r.ReplayFrom = replay.GetRunId(), replay.GetReplayOf(), replay.GetReplayFrom()
 	r.MaxRequests = replay.GetMaxRequests()
+	if replay.GetRefunds() != "" {
+		r.Refunds = replay.GetRefunds()
+	}
 	if replay.GetReplayFrom() == FromResults {
 		return r // what was scored is scored: its model stays
 	}

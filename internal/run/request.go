@@ -24,6 +24,17 @@ const (
 	ModelBuiltin = "builtin"
 )
 
+// How a report counts a conversion with a negative revenue: as one more, which
+// is the default, or as one less.
+const (
+	RefundsCount    = "count"
+	RefundsSubtract = "subtract"
+)
+
+// SubtractsRefunds says whether a request's report has a refund as a conversion
+// less.
+func SubtractsRefunds(r *ihcv1.RunRequest) bool { return r.GetRefunds() == RefundsSubtract }
+
 // The limits a request gets that names none: those of the API's free plan,
 // which every plan allows.
 const (
@@ -91,6 +102,9 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	}
 	if m := r.GetModel(); m != "" && m != ModelAPI && m != ModelBuiltin {
 		return nil, errkind.Inputf("model %q: use %q or %q", m, ModelAPI, ModelBuiltin)
+	}
+	if how := r.GetRefunds(); how != "" && how != RefundsCount && how != RefundsSubtract {
+		return nil, errkind.Inputf("refunds %q: use %q or %q", how, RefundsCount, RefundsSubtract)
 	}
 	if r.MaxSessions == 0 {
 		r.MaxSessions = DefaultMaxSessions
@@ -181,6 +195,11 @@ func Same(a, b *ihcv1.RunRequest) bool {
 	a.RunId, b.RunId = "", ""
 	a.Supersedes, b.Supersedes = "", ""
 	a.MaxRequests, b.MaxRequests = 0, 0
+	for _, r := range []*ihcv1.RunRequest{a, b} {
+		if !SubtractsRefunds(r) {
+			r.Refunds = ""
+		}
+	}
 	return proto.Equal(a, b)
 }
 

@@ -99,6 +99,7 @@ type State struct {
 	written          bool
 	paused           bool
 	pausedSince      uint64 // place of the RunResumed in force when it was paused
+	spent            uint64 // requests sent when it was paused
 	resumed          uint64 // place of the last RunResumed
 	requests         []uint64
 	reportedRevision uint32
@@ -191,7 +192,7 @@ func (s *State) event(e Entry) {
 	case *ihcv1.RunEvent_Written:
 		s.Counts, s.written = x.Written.GetCounts(), true
 	case *ihcv1.RunEvent_Paused:
-		s.paused, s.pausedSince = true, x.Paused.GetSince()
+		s.paused, s.pausedSince, s.spent = true, x.Paused.GetSince(), max(s.spent, x.Paused.GetRequests())
 	case *ihcv1.RunEvent_Resumed:
 		s.resumed, s.MaxRequests = e.Sequence, x.Resumed.GetMaxRequests()
 	case *ihcv1.RunEvent_Reported:
@@ -301,7 +302,7 @@ func (s *State) Model() string {
 // Done is work that was really done for a run.
 type Done struct {
 	// Conversions have their outcome in the database; Requests were answered by
-	// the API.
+	// the API or, as far as is known of a run that was paused, sent to it.
 	Conversions, Requests uint64
 }
 
@@ -311,7 +312,7 @@ func (s *State) Done() Done {
 	if r := s.Report; r != nil {
 		return Done{r.GetCounts().GetInRange(), r.GetRequests()}
 	}
-	return Done{s.Progress.Writer.GetConversions(), s.Progress.Attributor.GetRequests()}
+	return Done{s.Progress.Writer.GetConversions(), max(s.Progress.Attributor.GetRequests(), s.spent)}
 }
 
 // Fold returns the runs that the entries speak of, in the order they were asked

@@ -234,7 +234,10 @@ func (c *Client) Hurry() { c.hurry.Store(true) }
 
 // Close drains the connection: what was published is sent, what was received
 // is settled. It returns when the connection is closed or ctx ends.
-func (c *Client) Close(ctx context.Context) error { return Drain(ctx, c.nc) }
+func (c *Client) Close(ctx context.Context) error {
+	c.tellDue(ctx)
+	return Drain(ctx, c.nc)
+}
 
 // Drain closes nc once everything under way is flushed, or ctx ends.
 func Drain(ctx context.Context, nc *nats.Conn) error {

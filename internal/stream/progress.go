@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -133,6 +135,21 @@ func (m *Meter) Tell(ctx context.Context) {
 	m.told, m.due = time.Now(), false
 	m.mu.Unlock()
 	m.c.PutProgress(ctx, m.run, now)
+}
+
+// tellDue tells what was to be told a moment later, since this process ends.
+func (c *Client) tellDue(ctx context.Context) {
+	c.meters.mu.Lock()
+	all := slices.Collect(maps.Values(c.meters.all))
+	c.meters.mu.Unlock()
+	for _, m := range all {
+		m.mu.Lock()
+		due := m.due
+		m.mu.Unlock()
+		if due && c.nc.IsConnected() {
+			m.Tell(ctx)
+		}
+	}
 }
 
 // Progress adds up, for each stage, what its replicas last told about a run.

@@ -88,15 +88,16 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	if err != nil {
 		return nil, err
 	}
+	rows := totals.Told()
 	csv := filepath.Join(r.cfg.Out, CSVFile)
-	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.Write(f, totals.Covered) }); err != nil {
+	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.Write(f, rows) }); err != nil {
 		return nil, err
 	}
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: w.GetRequests(),
-		ReportRows: uint64(len(totals.Covered)), Csv: csv,
+		ReportRows: uint64(len(rows)), Csv: csv,
 		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: totals.Reasons}
 	reconciliation.Fill(result, totals)
-	report.SumChannels(result, totals.Covered)
+	report.SumChannels(result, rows)
 	proof, err := run.JSON(result, "  ")
 	if err != nil {
 		return nil, err

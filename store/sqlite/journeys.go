@@ -13,13 +13,17 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/journey"
 )
 
+// Ids are compared by their bytes, in whatever encoding the database has,
+// whatever order the users gave their columns: both readings have users in the
+// same order, which is what [journey.Walk] asks for.
+//
 // Times compare as text because validation has made sure of their form; ties
 // between forms of the same time (12:00:00 and 12:00:00.0) are put right by
 // [journey.Walk]. Concatenation hides declared column types like DATE from the
 // driver, which would convert them.
 const (
 	conversionsQuery = `SELECT user_id||'', conv_id||'', conv_date||' '||conv_time FROM conversions
-		WHERE conv_date BETWEEN ?1 AND ?2
+		WHERE conv_date COLLATE BINARY BETWEEN ?1 AND ?2
 		ORDER BY user_id COLLATE BINARY, conv_date COLLATE BINARY, conv_time COLLATE BINARY, conv_id COLLATE BINARY`
 	sessionsQuery = `SELECT user_id||'', session_id||'', event_date||' '||event_time, channel_name||'',
 		holder_engagement + 2*closer_engagement + 4*impression_interaction FROM session_sources
@@ -56,7 +60,7 @@ func snapshot(ctx context.Context, conn *sql.Conn, do func(*sqlite3.SQLiteConn) 
 
 func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Options, yield func(journey.Journey) error) (err error) {
 	dates := []driver.Value{o.Start, o.End}
-	conversions, err := conn.Query(conversionsQuery, dates)
+	conversions, err := ask(ctx, conn, conversionsQuery, dates)
 	if err != nil {
 		return fmt.Errorf("read conversions: %w", err)
 	}
@@ -64,12 +68,12 @@ func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Optio
 	if err := listBuyers(conn, dates); err != nil {
 		return fmt.Errorf("list the users who bought: %w", err)
 	}
-	sessions, err := conn.Query(sessionsQuery, nil)
+	sessions, err := ask(ctx, conn, sessionsQuery, nil)
 	if err != nil {
 		return fmt.Errorf("read session_sources: %w", err)
 	}
 	defer func() { err = errors.Join(err, sessions.Close()) }()
-	return journey.Walk(o, nextConversion(ctx, conversions), nextVisit(sessions), yield)
+	return journey.Walk(o, nextConversion(conversions), nextVisit(sessions), yield)
 }
 
 // listBuyers makes the temporary table buyers. SQLite would make one of its own
@@ -82,7 +86,7 @@ func listBuyers(conn *sqlite3.SQLiteConn, dates []driver.Value) error {
 			return err
 		}
 	}
-	_, err := conn.Exec(`INSERT INTO buyers SELECT DISTINCT user_id||'' FROM conversions WHERE conv_date BETWEEN ?1 AND ?2 ORDER BY 1`, dates)
+	_, err := conn.Exec(`INSERT INTO buyers SELECT DISTINCT user_id||'' COLLATE BINARY FROM conversions WHERE conv_date COLLATE BINARY BETWEEN ?1 AND ?2 ORDER BY 1`, dates)
 	if err != nil {
 		return err
 	}
@@ -90,13 +94,9 @@ func listBuyers(conn *sqlite3.SQLiteConn, dates []driver.Value) error {
 	return err
 }
 
-func nextConversion(ctx context.Context, rows driver.Rows) func() (journey.Conversion, error) {
+func nextConversion(rows driver.Rows) func() (journey.Conversion, error) {
 	row := make([]driver.Value, 3)
-	n := 0
 	return func() (c journey.Conversion, err error) {
-		if n++; n%1024 == 0 && ctx.Err() != nil {
-			return c, ctx.Err()
-		}
 		if err := rows.Next(row); err != nil {
 			return c, err
 		}
@@ -150,7 +150,7 @@ func (d *Database) UnknownChannels(ctx context.Context, labels []string) ([]stri
 	var unknown []string
 	for _, label := range labels {
 		var there bool
-		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM session_sources WHERE channel_name = ?)`, label).Scan(&there)
+		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM session_sources WHERE channel_name = ? COLLATE BINARY)`, label).Scan(&there)
 		if err != nil {
 			return nil, Explain(d.path, fmt.Errorf("look for channel %q: %w", label, err))
 		}

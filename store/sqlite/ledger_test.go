@@ -120,10 +120,14 @@ func TestSweepLeavesWhatDoesNotDifferUntouched(t *testing.T) {
 			t.Parallel()
 			path := build(t, InputSchema+table+`;
 				CREATE TABLE touched (conv_id text);
-				CREATE TRIGGER added AFTER INSERT ON attribution_customer_journey BEGIN INSERT INTO touched VALUES (new.conv_id); END;
-				CREATE TRIGGER deleted AFTER DELETE ON attribution_customer_journey BEGIN INSERT INTO touched VALUES (old.conv_id); END;
 				INSERT INTO conversions SELECT value, 'u', '2023-01-02', '12:00:00', 1 FROM json_each('["a", "b", "c"]')`)
 			d := opened(t, path)
+			// Triggers of the writing connection's own: those of the file are refused.
+			db, _, err := d.writes.DB(t.Context())
+			require.NoError(t, err)
+			_, err = db.Exec(`CREATE TEMP TRIGGER added AFTER INSERT ON attribution_customer_journey BEGIN INSERT INTO touched VALUES (new.conv_id); END;
+				CREATE TEMP TRIGGER deleted AFTER DELETE ON attribution_customer_journey BEGIN INSERT INTO touched VALUES (old.conv_id); END`)
+			require.NoError(t, err)
 			touched := func(run string, b uint32) []string {
 				execute(t, path, "", `DELETE FROM touched`)
 				require.NoError(t, d.Expect(t.Context(), run, &ihcv1.RunExtracted{Chunks: 1, Counts: &ihcv1.Counts{InRange: 3}}))

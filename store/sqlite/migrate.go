@@ -47,6 +47,9 @@ var ownTables = []columns{
 // that made them may have come to nothing, and users may drop them: all at
 // once, which begins anew.
 func (d *Database) migrate(ctx context.Context, tx *sql.Tx) error {
+	if err := checkSchema(ctx, tx, d.path); err != nil {
+		return err
+	}
 	for _, table := range []string{CreateCustomerJourney, CreateChannelReporting} {
 		if _, err := tx.ExecContext(ctx, table); err != nil {
 			return fmt.Errorf("create the results' tables: %w", err)

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mattn/go-sqlite3" // also registers the driver "sqlite3"
+	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/retry"
@@ -177,10 +177,7 @@ func connect(ctx context.Context, path string, s settings, query url.Values, con
 		return nil, err
 	}
 	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: query.Encode()}
-	db, err := sql.Open("sqlite3", dsn.String())
-	if err != nil {
-		return nil, err
-	}
+	db := sql.OpenDB(guarded{dsn.String()})
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	if err := probe(ctx, db); err != nil {
@@ -248,6 +245,8 @@ func Explain(path string, err error) error {
 			return errkind.Inputf("database %q is damaged or cut short: %w; restore it from a backup, or remove %q if that was left by another database in its place", path, err, path+"-wal")
 		}
 		return errkind.Inputf("database %q is damaged or cut short: %w; restore it from a backup", path, err)
+	case sqlite3.ErrTooBig:
+		return errkind.Inputf("database %q holds a value of more than %d MiB: %w; is a file in a column of text? Shorten it", path, longestValue>>20, err)
 	case sqlite3.ErrBusy, sqlite3.ErrLocked:
 		return errkind.Environmentf("database %q is locked by another program: %w; close it or try again later", path, err)
 	case sqlite3.ErrReadonly:

@@ -73,7 +73,7 @@ func TestReportIsMadeAgainWhereHashesCollide(t *testing.T) {
 	db, err := Open(t.Context(), build(t, Schema+soundRows), Write)
 	require.NoError(t, err)
 	defer db.Close()
-	want, err := rebuild(t.Context(), db, nil, &ihcv1.RunRequest{}, usual)
+	want, err := rebuild(t.Context(), "", db, nil, &ihcv1.RunRequest{}, usual)
 	require.NoError(t, err)
 	tries := 0
 	size := usual
@@ -83,13 +83,13 @@ func TestReportIsMadeAgainWhereHashesCollide(t *testing.T) {
 		}
 		return newHash()
 	}
-	got, err := rebuild(t.Context(), db, nil, &ihcv1.RunRequest{}, size)
+	got, err := rebuild(t.Context(), "", db, nil, &ihcv1.RunRequest{}, size)
 	require.NoError(t, err)
 	require.Equal(t, 3, tries)
 	require.Equal(t, want, got)
 
 	size.hash = func() func(string) uint64 { return func(string) uint64 { return 7 } }
-	_, err = rebuild(t.Context(), db, nil, &ihcv1.RunRequest{}, size)
+	_, err = rebuild(t.Context(), "", db, nil, &ihcv1.RunRequest{}, size)
 	require.ErrorIs(t, err, errCollision)
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
 }

@@ -300,7 +300,7 @@ type there struct {
 }
 
 func newThere(c *sqlite3.SQLiteConn) (*there, error) {
-	look, err := c.Prepare(`SELECT session_id||'', ihc FROM attribution_customer_journey WHERE conv_id = ? ORDER BY session_id`)
+	look, err := c.Prepare(`SELECT session_id||'', ihc FROM attribution_customer_journey WHERE conv_id = ?`)
 	if err != nil {
 		return nil, err
 	}
@@ -325,7 +325,17 @@ func (t *there) same(j *shownJourney) (same bool, err error) {
 		case err != nil:
 			return false, err
 		}
-		if i == len(j.sessions) || t.row[0] != driver.Value(j.sessions[i]) || t.row[1] != driver.Value(float64(j.ihc[i])/float64(unit.Whole)) {
+		if i == len(j.sessions) {
+			return false, nil
+		}
+		n := i // where it is, but in a database in UTF-16, which has another order
+		if id := text(t.row[0]); j.sessions[n] != id {
+			var there bool
+			if n, there = slices.BinarySearch(j.sessions, id); !there {
+				return false, nil
+			}
+		}
+		if t.row[1] != driver.Value(float64(j.ihc[n])/float64(unit.Whole)) {
 			return false, nil
 		}
 	}

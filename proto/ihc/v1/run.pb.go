@@ -192,7 +192,12 @@ type RunRequest struct {
 	// The interrupted run in whose place this one is, since the source changed
 	// meanwhile: what it has stored of journeys that are the same is used.
 	// Empty for an ordinary run.
-	Supersedes    string `protobuf:"bytes,15,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
+	Supersedes string `protobuf:"bytes,15,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
+	// How the report counts a refund, a conversion with a negative revenue, in
+	// ihc and CPO: "count" (one conversion more, also where this is empty) or
+	// "subtract" (one conversion less: an order refunded is no order). Decides
+	// nothing but what is told: the tables are the same.
+	Refunds       string `protobuf:"bytes,20,opt,name=refunds,proto3" json:"refunds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -328,6 +333,13 @@ func (x *RunRequest) GetReplayFrom() string {
 func (x *RunRequest) GetSupersedes() string {
 	if x != nil {
 		return x.Supersedes
+	}
+	return ""
+}
+
+func (x *RunRequest) GetRefunds() string {
+	if x != nil {
+		return x.Refunds
 	}
 	return ""
 }
@@ -1053,7 +1065,9 @@ type Report struct {
 	Revenue *Revenue `protobuf:"bytes,19,opt,name=revenue,proto3" json:"revenue,omitempty"`
 	// What leads from the session dates it covers to the whole; absent where the
 	// request names no date.
-	Bridge        *Bridge `protobuf:"bytes,20,opt,name=bridge,proto3" json:"bridge,omitempty"`
+	Bridge *Bridge `protobuf:"bytes,20,opt,name=bridge,proto3" json:"bridge,omitempty"`
+	// The refunds among the conversions in range; absent where there are none.
+	Refunds       *Refunds `protobuf:"bytes,30,opt,name=refunds,proto3" json:"refunds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1228,6 +1242,76 @@ func (x *Report) GetBridge() *Bridge {
 	return nil
 }
 
+func (x *Report) GetRefunds() *Refunds {
+	if x != nil {
+		return x.Refunds
+	}
+	return nil
+}
+
+// Refunds are the conversions in range with a negative revenue.
+type Refunds struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Conversions uint64                 `protobuf:"varint,1,opt,name=conversions,proto3" json:"conversions,omitempty"`
+	// What they sum to, below 0.
+	Revenue string `protobuf:"bytes,2,opt,name=revenue,proto3" json:"revenue,omitempty"`
+	// Whether ihc and CPO have each as a conversion less, not as one more.
+	Subtracted    bool `protobuf:"varint,3,opt,name=subtracted,proto3" json:"subtracted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refunds) Reset() {
+	*x = Refunds{}
+	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refunds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refunds) ProtoMessage() {}
+
+func (x *Refunds) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refunds.ProtoReflect.Descriptor instead.
+func (*Refunds) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Refunds) GetConversions() uint64 {
+	if x != nil {
+		return x.Conversions
+	}
+	return 0
+}
+
+func (x *Refunds) GetRevenue() string {
+	if x != nil {
+		return x.Revenue
+	}
+	return ""
+}
+
+func (x *Refunds) GetSubtracted() bool {
+	if x != nil {
+		return x.Subtracted
+	}
+	return false
+}
+
 // Revenue is that of the conversions in a run's range:
 // in_range = attributed + unattributed. Refunds are negative.
 type Revenue struct {
@@ -1241,7 +1325,7 @@ type Revenue struct {
 
 func (x *Revenue) Reset() {
 	*x = Revenue{}
-	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	mi := &file_ihc_v1_run_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1337,7 @@ func (x *Revenue) String() string {
 func (*Revenue) ProtoMessage() {}
 
 func (x *Revenue) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	mi := &file_ihc_v1_run_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1350,7 @@ func (x *Revenue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revenue.ProtoReflect.Descriptor instead.
 func (*Revenue) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{10}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Revenue) GetInRange() string {
@@ -1308,7 +1392,7 @@ type Bridge struct {
 
 func (x *Bridge) Reset() {
 	*x = Bridge{}
-	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	mi := &file_ihc_v1_run_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1404,7 @@ func (x *Bridge) String() string {
 func (*Bridge) ProtoMessage() {}
 
 func (x *Bridge) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	mi := &file_ihc_v1_run_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1417,7 @@ func (x *Bridge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bridge.ProtoReflect.Descriptor instead.
 func (*Bridge) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{11}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Bridge) GetElsewhere() *Credit {
@@ -1368,7 +1452,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	mi := &file_ihc_v1_run_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1464,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	mi := &file_ihc_v1_run_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1477,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{12}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Credit) GetIhc() string {
@@ -1429,7 +1513,7 @@ type ChannelTotal struct {
 
 func (x *ChannelTotal) Reset() {
 	*x = ChannelTotal{}
-	mi := &file_ihc_v1_run_proto_msgTypes[13]
+	mi := &file_ihc_v1_run_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1525,7 @@ func (x *ChannelTotal) String() string {
 func (*ChannelTotal) ProtoMessage() {}
 
 func (x *ChannelTotal) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[13]
+	mi := &file_ihc_v1_run_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1538,7 @@ func (x *ChannelTotal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelTotal.ProtoReflect.Descriptor instead.
 func (*ChannelTotal) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{13}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ChannelTotal) GetChannel() string {
@@ -1517,7 +1601,7 @@ type ReasonCount struct {
 
 func (x *ReasonCount) Reset() {
 	*x = ReasonCount{}
-	mi := &file_ihc_v1_run_proto_msgTypes[14]
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1613,7 @@ func (x *ReasonCount) String() string {
 func (*ReasonCount) ProtoMessage() {}
 
 func (x *ReasonCount) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[14]
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1626,7 @@ func (x *ReasonCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasonCount.ProtoReflect.Descriptor instead.
 func (*ReasonCount) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{14}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReasonCount) GetKind() OutcomeKind {
@@ -1597,7 +1681,7 @@ type Equation struct {
 
 func (x *Equation) Reset() {
 	*x = Equation{}
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1693,7 @@ func (x *Equation) String() string {
 func (*Equation) ProtoMessage() {}
 
 func (x *Equation) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1706,7 @@ func (x *Equation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Equation.ProtoReflect.Descriptor instead.
 func (*Equation) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Equation) GetName() string {
@@ -1679,7 +1763,7 @@ type RunFailed struct {
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[16]
+	mi := &file_ihc_v1_run_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1775,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[16]
+	mi := &file_ihc_v1_run_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1788,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RunFailed) GetStage() string {
@@ -1753,7 +1837,7 @@ type RunCancelled struct {
 
 func (x *RunCancelled) Reset() {
 	*x = RunCancelled{}
-	mi := &file_ihc_v1_run_proto_msgTypes[17]
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1849,7 @@ func (x *RunCancelled) String() string {
 func (*RunCancelled) ProtoMessage() {}
 
 func (x *RunCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[17]
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1862,7 @@ func (x *RunCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelled.ProtoReflect.Descriptor instead.
 func (*RunCancelled) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{17}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunCancelled) GetReason() string {
@@ -1803,7 +1887,7 @@ type RunPaused struct {
 
 func (x *RunPaused) Reset() {
 	*x = RunPaused{}
-	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1899,7 @@ func (x *RunPaused) String() string {
 func (*RunPaused) ProtoMessage() {}
 
 func (x *RunPaused) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1912,7 @@ func (x *RunPaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPaused.ProtoReflect.Descriptor instead.
 func (*RunPaused) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunPaused) GetSince() uint64 {
@@ -1857,7 +1941,7 @@ type RunResumed struct {
 
 func (x *RunResumed) Reset() {
 	*x = RunResumed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[19]
+	mi := &file_ihc_v1_run_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +1953,7 @@ func (x *RunResumed) String() string {
 func (*RunResumed) ProtoMessage() {}
 
 func (x *RunResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[19]
+	mi := &file_ihc_v1_run_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +1966,7 @@ func (x *RunResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResumed.ProtoReflect.Descriptor instead.
 func (*RunResumed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RunResumed) GetMaxRequests() uint64 {
@@ -1896,7 +1980,7 @@ var File_ihc_v1_run_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xb3\x04\n" +
+	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xcd\x04\n" +
 	"\n" +
 	"RunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1d\n" +
@@ -1919,7 +2003,8 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"replayFrom\x12\x1e\n" +
 	"\n" +
 	"supersedes\x18\x0f \x01(\tR\n" +
-	"supersedes\"\xbf\x01\n" +
+	"supersedes\x12\x18\n" +
+	"\arefunds\x18\x14 \x01(\tR\arefunds\"\xbf\x01\n" +
 	"\x17RedistributionParameter\x12<\n" +
 	"\vinitializer\x18\x01 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\vinitializer\x122\n" +
 	"\x06holder\x18\x02 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\x06holder\x122\n" +
@@ -1966,7 +2051,7 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\rR\brevision\"Q\n" +
 	"\vRunReported\x12&\n" +
 	"\x06report\x18\x01 \x01(\v2\x0e.ihc.v1.ReportR\x06report\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\rR\brevision\"\xb2\x05\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"\xdd\x05\n" +
 	"\x06Report\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12,\n" +
 	"\arequest\x18\x02 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x14\n" +
@@ -1991,7 +2076,14 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"first_date\x18\x11 \x01(\tR\tfirstDate\x12\x1b\n" +
 	"\tlast_date\x18\x12 \x01(\tR\blastDate\x12)\n" +
 	"\arevenue\x18\x13 \x01(\v2\x0f.ihc.v1.RevenueR\arevenue\x12&\n" +
-	"\x06bridge\x18\x14 \x01(\v2\x0e.ihc.v1.BridgeR\x06bridge\"h\n" +
+	"\x06bridge\x18\x14 \x01(\v2\x0e.ihc.v1.BridgeR\x06bridge\x12)\n" +
+	"\arefunds\x18\x1e \x01(\v2\x0f.ihc.v1.RefundsR\arefunds\"e\n" +
+	"\aRefunds\x12 \n" +
+	"\vconversions\x18\x01 \x01(\x04R\vconversions\x12\x18\n" +
+	"\arevenue\x18\x02 \x01(\tR\arevenue\x12\x1e\n" +
+	"\n" +
+	"subtracted\x18\x03 \x01(\bR\n" +
+	"subtracted\"h\n" +
 	"\aRevenue\x12\x19\n" +
 	"\bin_range\x18\x01 \x01(\tR\ainRange\x12\x1e\n" +
 	"\n" +
@@ -2067,7 +2159,7 @@ func file_ihc_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_ihc_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_ihc_v1_run_proto_goTypes = []any{
 	(Cause)(0),                      // 0: ihc.v1.Cause
 	(OutcomeKind)(0),                // 1: ihc.v1.OutcomeKind
@@ -2081,16 +2173,17 @@ var file_ihc_v1_run_proto_goTypes = []any{
 	(*RunWritten)(nil),              // 9: ihc.v1.RunWritten
 	(*RunReported)(nil),             // 10: ihc.v1.RunReported
 	(*Report)(nil),                  // 11: ihc.v1.Report
-	(*Revenue)(nil),                 // 12: ihc.v1.Revenue
-	(*Bridge)(nil),                  // 13: ihc.v1.Bridge
-	(*Credit)(nil),                  // 14: ihc.v1.Credit
-	(*ChannelTotal)(nil),            // 15: ihc.v1.ChannelTotal
-	(*ReasonCount)(nil),             // 16: ihc.v1.ReasonCount
-	(*Equation)(nil),                // 17: ihc.v1.Equation
-	(*RunFailed)(nil),               // 18: ihc.v1.RunFailed
-	(*RunCancelled)(nil),            // 19: ihc.v1.RunCancelled
-	(*RunPaused)(nil),               // 20: ihc.v1.RunPaused
-	(*RunResumed)(nil),              // 21: ihc.v1.RunResumed
+	(*Refunds)(nil),                 // 12: ihc.v1.Refunds
+	(*Revenue)(nil),                 // 13: ihc.v1.Revenue
+	(*Bridge)(nil),                  // 14: ihc.v1.Bridge
+	(*Credit)(nil),                  // 15: ihc.v1.Credit
+	(*ChannelTotal)(nil),            // 16: ihc.v1.ChannelTotal
+	(*ReasonCount)(nil),             // 17: ihc.v1.ReasonCount
+	(*Equation)(nil),                // 18: ihc.v1.Equation
+	(*RunFailed)(nil),               // 19: ihc.v1.RunFailed
+	(*RunCancelled)(nil),            // 20: ihc.v1.RunCancelled
+	(*RunPaused)(nil),               // 21: ihc.v1.RunPaused
+	(*RunResumed)(nil),              // 22: ihc.v1.RunResumed
 }
 var file_ihc_v1_run_proto_depIdxs = []int32{
 	3,  // 0: ihc.v1.RunRequest.redistribution_parameter:type_name -> ihc.v1.RedistributionParameter
@@ -2101,31 +2194,32 @@ var file_ihc_v1_run_proto_depIdxs = []int32{
 	8,  // 5: ihc.v1.RunEvent.extracted:type_name -> ihc.v1.RunExtracted
 	9,  // 6: ihc.v1.RunEvent.written:type_name -> ihc.v1.RunWritten
 	10, // 7: ihc.v1.RunEvent.reported:type_name -> ihc.v1.RunReported
-	18, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
-	19, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
-	20, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
-	21, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
+	19, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
+	20, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
+	21, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
+	22, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
 	2,  // 12: ihc.v1.RunAccepted.request:type_name -> ihc.v1.RunRequest
 	7,  // 13: ihc.v1.RunExtracted.counts:type_name -> ihc.v1.Counts
 	7,  // 14: ihc.v1.RunWritten.counts:type_name -> ihc.v1.Counts
 	11, // 15: ihc.v1.RunReported.report:type_name -> ihc.v1.Report
 	2,  // 16: ihc.v1.Report.request:type_name -> ihc.v1.RunRequest
 	7,  // 17: ihc.v1.Report.counts:type_name -> ihc.v1.Counts
-	17, // 18: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
-	16, // 19: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
-	15, // 20: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
-	15, // 21: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
-	12, // 22: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
-	13, // 23: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
-	14, // 24: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
-	14, // 25: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
-	1,  // 26: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
-	0,  // 27: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	18, // 18: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
+	17, // 19: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
+	16, // 20: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
+	16, // 21: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
+	13, // 22: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
+	14, // 23: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
+	12, // 24: ihc.v1.Report.refunds:type_name -> ihc.v1.Refunds
+	15, // 25: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
+	15, // 26: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
+	1,  // 27: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
+	0,  // 28: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_run_proto_init() }
@@ -2149,7 +2243,7 @@ func file_ihc_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ihc_v1_run_proto_rawDesc), len(file_ihc_v1_run_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
