@@ -183,16 +183,3 @@ func Same(a, b *ihcv1.RunRequest) bool {
 	a.MaxRequests, b.MaxRequests = 0, 0
 	return proto.Equal(a, b)
 }
-
-// ScoringSettings returns, as bytes, what of a request decides how journeys are
-// scored. Two requests with the same settings give the same journey the same
-// shares.
-func ScoringSettings(r *ihcv1.RunRequest) []byte {
-	settings := &ihcv1.RunRequest{Model: r.GetModel(), ConvTypeId: r.GetConvTypeId(), ModelParams: r.GetModelParams(),
-		RedistributionParameter: r.GetRedistributionParameter()}
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(settings)
-	if err != nil { // of text that is no UTF-8, which nothing gets past Complete
-		return []byte(err.Error())
-	}
-	return b
-}
