@@ -52,6 +52,12 @@ func NewID(t time.Time, sequence uint64) string {
 	return fmt.Sprintf("%s-%d", t.UTC().Format("20060102-150405"), sequence)
 }
 
+// Asked says when and where in its stream a run was asked for, which tells it
+// from another run of the same id in streams that were emptied meanwhile.
+func Asked(t time.Time, sequence uint64) string {
+	return fmt.Sprintf("%s #%d", t.UTC().Format(time.RFC3339Nano), sequence)
+}
+
 // IDOf returns the id of the run that a stored request asks for: its own, or
 // that of [NewID] where it has none that can be.
 func IDOf(r *ihcv1.RunRequest, t time.Time, sequence uint64) string {
@@ -172,6 +178,15 @@ func Describe(r *ihcv1.RunRequest) string {
 	default:
 		return "conversions from " + start + " to " + end
 	}
+}
+
+// Answers says whether a run that was accepted with the one request is what the
+// other asks for. Of a replay, what it is of counts; the rest is its origin's.
+func Answers(accepted, asks *ihcv1.RunRequest) bool {
+	if accepted.GetReplayOf() != "" || asks.GetReplayOf() != "" {
+		return accepted.GetReplayOf() == asks.GetReplayOf() && accepted.GetReplayFrom() == asks.GetReplayFrom()
+	}
+	return Same(accepted, asks)
 }
 
 // Same says whether two requests ask for the same, whatever the runs' ids, the

@@ -70,25 +70,34 @@ func (c *Client) AnswerScoring(answer func(*ihcv1.RunRequest) *ihcv1.ScoringAnsw
 	return func() { _ = s.Unsubscribe() }, nil // fails where the connection is gone, and it with it
 }
 
+// Settled returns what [Client.Settle] settled for a run, nil for nothing.
+func (c *Client) Settled(ctx context.Context, run, asked string) (*ihcv1.Scoring, error) {
+	explain := func(err error) error { return fmt.Errorf("read what scores run %s: %w", run, err) }
+	entry, err := c.kv.Get(ctx, scoringKey(run, asked))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil //nolint:nilnil // nothing is a usual answer
+	}
+	if err != nil {
+		return nil, explain(err)
+	}
+	var s ihcv1.Scoring
+	if err := protojson.Unmarshal(entry.Value(), &s); err != nil {
+		return nil, explain(err)
+	}
+	return &s, nil
+}
+
 // Settle returns what scores a run that was accepted without anybody saying: what
 // somebody has settled before, else what mine returns, whose error it returns as
 // it is. asked is that of the event accepted.
 func (c *Client) Settle(ctx context.Context, run, asked string, mine func() (*ihcv1.Scoring, error)) (*ihcv1.Scoring, error) {
 	explain := func(err error) error { return fmt.Errorf("settle what scores run %s: %w", run, err) }
-	key := scoringKey(run, asked)
 	for {
-		entry, err := c.kv.Get(ctx, key)
-		if err == nil {
-			var s ihcv1.Scoring
-			if err := protojson.Unmarshal(entry.Value(), &s); err != nil {
-				return nil, explain(err)
-			}
-			return &s, nil
+		s, err := c.Settled(ctx, run, asked)
+		if s != nil || err != nil {
+			return s, err
 		}
-		if !errors.Is(err, jetstream.ErrKeyNotFound) {
-			return nil, explain(err)
-		}
-		s, err := mine()
+		s, err = mine()
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +105,7 @@ func (c *Client) Settle(ctx context.Context, run, asked string, mine func() (*ih
 		if err != nil {
 			return nil, explain(err)
 		}
-		if _, err = c.kv.Create(ctx, key, data); err == nil {
+		if _, err = c.kv.Create(ctx, scoringKey(run, asked), data); err == nil {
 			return s, nil
 		}
 		if !errors.Is(err, jetstream.ErrKeyExists) {

@@ -24,6 +24,7 @@ type Database struct {
 	use           sync.RWMutex
 	writes, reads *Handle
 	checkpoints   *checkpoints
+	marks         sync.Map // run → [mark], of those that were found to be this database's
 }
 
 var _ store.Database = (*Database)(nil)
