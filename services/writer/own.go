@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/store"
 )
@@ -46,12 +47,12 @@ func (w *writer) hear(e stream.Event, id string) {
 	delete(w.owned, id)
 }
 
-// trouble says what an error means for runs. Where one of several is refused, all
-// are tried one by one. That a database was replaced is for the extractor to
+// trouble says what an error means for runs. Where one of several may be the cause,
+// all are tried one by one. That a database was replaced is for the extractor to
 // judge, and what is paid for is kept until it has.
 func (w *writer) trouble(ctx context.Context, err error, runs ...string) error {
 	switch {
-	case !errors.Is(err, store.ErrRefused):
+	case errkind.KindOf(err) != errkind.Input: // what it is refused with, or what a file that was written over looks like
 	case len(runs) > 1:
 		return err
 	case w.waitsForJudgement(ctx, runs[0]):

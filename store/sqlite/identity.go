@@ -99,6 +99,13 @@ func (d *Database) Enter(ctx context.Context, a *ihcv1.RunAccepted) (database st
 	if err == nil {
 		err = tx.Commit()
 	}
+	if err == nil {
+		// Into the file itself, where it is looked for: see [Database.Confirm].
+		_, err = db.ExecContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
+	}
+	if err == nil {
+		err = d.remember(a)
+	}
 	return database, again, Explain(d.path, err)
 }
 
@@ -186,12 +193,13 @@ func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
 type mark struct {
 	asked string
 	file  FileID
+	since time.Time // the file's time of change when it was last seen to be the run's
 }
 
 func (d *Database) remember(a *ihcv1.RunAccepted) error {
 	file, err := Identity(d.path)
 	if err == nil {
-		d.marks.LoadOrStore(a.GetRequest().GetRunId(), mark{a.GetAsked(), file})
+		d.marks.Store(a.GetRequest().GetRunId(), mark{a.GetAsked(), file, modified(d.path)})
 	}
 	return err
 }
@@ -206,10 +214,22 @@ func (d *Database) Confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
 	if err != nil {
 		return err
 	}
-	// A file that was put in the place of another is not opened for this.
-	if was, ok := d.marks.Load(id); ok && was.(mark).asked == a.GetAsked() && was.(mark).file != file {
+	found, _ := d.marks.Load(id)
+	was, seen := found.(mark)
+	if seen = seen && was.asked == a.GetAsked(); seen && was.file != file {
 		return d.replaced(id)
 	}
+	err = d.confirm(ctx, a)
+	if seen && err != nil && errkind.KindOf(err) == errkind.Input {
+		disown(followed(d.path), was.since) // whatever is wrong with it was not before
+		return d.replaced(id)
+	}
+	return err
+}
+
+// confirm looks on a connection of its own, which has nothing in memory.
+func (d *Database) confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
+	id := a.GetRequest().GetRunId()
 	db, err := Open(ctx, d.path, Read, BusyTimeout(time.Second), Readers(1))
 	if err != nil {
 		return err
@@ -229,6 +249,18 @@ func (d *Database) Confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
 		return d.replaced(id)
 	}
 	return d.remember(a)
+}
+
+// inPlace makes sure that the file of runs that were accepted here is the one
+// that it was, without a look into it: what was put in its place is left alone.
+func (d *Database) inPlace(runs ...string) error {
+	for _, id := range runs {
+		was, accepted := d.marks.Load(id)
+		if file, err := Identity(d.path); accepted && err == nil && file != was.(mark).file {
+			return d.replaced(id)
+		}
+	}
+	return nil
 }
 
 // checkStill makes sure that a run that was accepted here is still known: that

@@ -37,7 +37,17 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 			err = ctx.Err()
 		}
 	}()
+	d.opening.Lock()
+	if d.uprooted() {
+		d.opening.Unlock()
+		return refuse("the database at %q was replaced while it was in use", d.path)
+	}
 	db, fresh, err := d.writes.DB(ctx)
+	if err == nil && fresh {
+		d.file, _ = Identity(d.path)
+		d.log, _ = Identity(followed(d.path) + "-wal")
+	}
+	d.opening.Unlock()
 	if err != nil {
 		return err
 	}
@@ -74,7 +84,13 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 
 // Expect implements [store.Ledger].
 func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted) error {
+	if err := d.inPlace(id); err != nil {
+		return err
+	}
 	return d.transact(ctx, func(tx transaction) error {
+		if err := d.checkStill(ctx, tx, id); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, expected_chunks, expected_range) VALUES (?1, ?2, ?3)
 			ON CONFLICT (run_id) DO UPDATE SET expected_chunks = ?2, expected_range = ?3`, id, e.GetChunks(), e.GetCounts().GetInRange())
 		return err
@@ -83,6 +99,9 @@ func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted)
 
 // End implements [store.Ledger].
 func (d *Database) End(ctx context.Context, id string, status store.Status) error {
+	if err := d.inPlace(id); err != nil {
+		return err
+	}
 	return d.transact(ctx, func(tx transaction) error { return tx.end(ctx, id, string(status)) })
 }
 
@@ -116,6 +135,9 @@ func (d *Database) Store(ctx context.Context, results []*ihcv1.AttributionResult
 	byRun := map[string][]*ihcv1.AttributionResult{}
 	for _, r := range results {
 		byRun[r.GetRunId()] = append(byRun[r.GetRunId()], r)
+	}
+	if err := d.inPlace(slices.Collect(maps.Keys(byRun))...); err != nil {
+		return err
 	}
 	written := 0
 	err := d.transact(ctx, func(tx transaction) error {
@@ -355,7 +377,13 @@ func countsOf(r *ihcv1.AttributionResult) []kindCount {
 func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 	var s store.State
 	swept := 0
+	if err := d.inPlace(id); err != nil {
+		return s, err
+	}
 	err := d.transact(ctx, func(tx transaction) (err error) {
+		if err := d.checkStill(ctx, tx, id); err != nil {
+			return err
+		}
 		var r runRow
 		if r, err = tx.run(ctx, id); err != nil || !r.complete() {
 			return err
