@@ -65,15 +65,15 @@ func identity(ctx context.Context, on asker) (id string, err error) {
 	return id, err
 }
 
-// identify returns the database's identity, which is the given one from now on
-// if it has none.
-func (tx transaction) identify(ctx context.Context, fresh string) (string, error) {
+// identify returns the database's identity, which is drawn if it has none.
+func (tx transaction) identify(ctx context.Context) (string, error) {
 	id, err := identity(ctx, tx)
 	if err != nil || id != "" {
 		return id, err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_database (id) VALUES (?)`, fresh)
-	return fresh, err
+	id = strings.ToLower(rand.Text())
+	_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_database (id) VALUES (?)`, id)
+	return id, err
 }
 
 // Enter implements [store.Ledger].
@@ -94,7 +94,7 @@ func (d *Database) Enter(ctx context.Context, a *ihcv1.RunAccepted) (database st
 		return "", false, Explain(d.path, err)
 	}
 	if again, err = tx.enter(ctx, a); err == nil {
-		database, err = tx.identify(ctx, strings.ToLower(rand.Text()))
+		database, err = tx.identify(ctx)
 	}
 	if err == nil {
 		err = tx.Commit()
@@ -164,7 +164,7 @@ func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
 		if a.GetDatabase() == "" {
 			return tx.record(ctx, a)
 		}
-		is, err := tx.identify(ctx, a.GetDatabase())
+		is, err := identity(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -172,6 +172,8 @@ func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
 		switch replay := a.GetRequest().GetReplayOf() != ""; {
 		case err != nil:
 			return err
+		case replay && is != a.GetDatabase():
+			return refuse("the database at %q is not the one that run %s began on, which run %s replays: replay it there, or ask for a new run", d.path, a.GetRequest().GetReplayOf(), id)
 		case is != a.GetDatabase(), there == nil && !replay:
 			return d.replaced(id)
 		case there != nil && there.asked != a.GetAsked() && !replay:

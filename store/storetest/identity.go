@@ -116,7 +116,8 @@ func replayIsEnteredWhereItsOriginIs(t *testing.T, b Backend) {
 	require.NoError(t, f.Accept(t.Context(), replay))
 	require.NoError(t, f.Confirm(t.Context(), replay))
 	other.entered(asked("run", "1"), false)
-	refused(t, other.Accept(t.Context(), replay), "was replaced")
+	refused(t, other.Accept(t.Context(), replay), "is not the one that run run began on, which run again replays")
+	refused(t, b.fresh(t).Accept(t.Context(), replay), "is not the one that run run began on, which run again replays")
 }
 
 func resultScoredOtherwiseIsRefused(t *testing.T, b Backend) {
