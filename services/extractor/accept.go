@@ -70,9 +70,8 @@ func (e *extractor) enter(ctx context.Context, accepted *ihcv1.RunAccepted) erro
 	}
 	accepted.Database = database
 	if again {
-		again := fmt.Sprintf("run %s was asked for before, in streams that are gone; it begins anew", id)
-		accepted.Warnings = append(accepted.Warnings, "warning: "+again)
-		e.Log.Warn(again, "run", id)
+		accepted.Warnings = append(accepted.Warnings, fmt.Sprintf("warning: run %s was asked for before, in streams that are gone; it begins anew", id))
+		e.Log.Warn("the run was asked for before, in streams that are gone; it begins anew", "run", id)
 	}
 	return nil
 }

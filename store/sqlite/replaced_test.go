@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -52,7 +53,7 @@ func TestDatabaseThatIsWrittenOverInUse(t *testing.T) {
 			require.NoError(t, extractor.Close())
 			is, err := os.ReadFile(path)
 			require.NoError(t, err)
-			require.True(t, string(want) == string(is), "the file is another than was put there")
+			require.True(t, bytes.Equal(want, is), "the file is another than was put there")
 			for _, side := range sideFiles {
 				require.NoFileExists(t, path+side)
 			}
