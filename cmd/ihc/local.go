@@ -103,6 +103,14 @@ func (l localRun) resume(ctx context.Context, runs *ops.Runs) (string, error) {
 			return "", errkind.Inputf("data directory %s holds run %s, unfinished and with other settings (%s): finish it with those, or use another --data-dir",
 				l.dataDir, s.ID, run.Describe(s.Request))
 		}
+		mine, err := l.config.Settle(l.request)
+		if err != nil {
+			return "", err
+		}
+		if s.Scoring != nil && !run.SameScoring(s.Scoring, mine) {
+			return "", errkind.Inputf("data directory %s holds run %s, unfinished and scored by %s, not by %s: finish it with that, or use another --data-dir",
+				l.dataDir, s.ID, run.DescribeScoring(s.Scoring), run.DescribeScoring(mine))
+		}
 		_, _ = fmt.Fprintf(l.say, "going on with run %s\n", human.Printable(s.ID))
 		return s.ID, l.renew(ctx, runs, s)
 	}

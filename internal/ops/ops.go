@@ -141,10 +141,22 @@ func (r *Runs) progress(ctx context.Context, s *run.State) (run.Progress, error)
 
 // Start asks for a run and returns its id: that of the request or, where it has
 // none, one by the time, with three random letters for those asked for in the
-// same second. The request is one that [run.Complete] made.
+// same second. A run of that id that was asked for the same is the run; one that
+// was asked for something else is an input fault. The request is one that
+// [run.Complete] made.
 func (r *Runs) Start(ctx context.Context, req *ihcv1.RunRequest) (id string, err error) {
 	req = proto.CloneOf(req)
-	if req.GetRunId() == "" {
+	if id = req.GetRunId(); id != "" {
+		switch s, err := r.Get(ctx, id); {
+		case errors.Is(err, ErrUnknown):
+		case err != nil:
+			return "", err
+		case !run.Answers(s.Request, req):
+			return "", &StateError{id, s.Status(), errkind.Inputf("run id %s is that of a run with other settings (%s): choose another, or leave it empty", id, run.Describe(s.Request))}
+		default:
+			return id, nil
+		}
+	} else {
 		req.RunId = fmt.Sprintf("%s-%.3s", time.Now().UTC().Format("20060102-150405"), rand.Text())
 	}
 	return req.GetRunId(), r.client.PublishRequest(ctx, req)

@@ -63,6 +63,12 @@ func NewID(t time.Time, sequence uint64) string {
 	return fmt.Sprintf("%s-%d", t.UTC().Format("20060102-150405"), sequence)
 }
 
+// Asked says when and where in its stream a run was asked for, which tells it
+// from another run of the same id in streams that were emptied meanwhile.
+func Asked(t time.Time, sequence uint64) string {
+	return fmt.Sprintf("%s #%d", t.UTC().Format(time.RFC3339Nano), sequence)
+}
+
 // IDOf returns the id of the run that a stored request asks for: its own, or
 // that of [NewID] where it has none that can be.
 func IDOf(r *ihcv1.RunRequest, t time.Time, sequence uint64) string {
@@ -188,6 +194,15 @@ func Describe(r *ihcv1.RunRequest) string {
 	}
 }
 
+// Answers says whether a run that was accepted with the one request is what the
+// other asks for. Of a replay, what it is of counts; the rest is its origin's.
+func Answers(accepted, asks *ihcv1.RunRequest) bool {
+	if accepted.GetReplayOf() != "" || asks.GetReplayOf() != "" {
+		return accepted.GetReplayOf() == asks.GetReplayOf() && accepted.GetReplayFrom() == asks.GetReplayFrom()
+	}
+	return Same(accepted, asks)
+}
+
 // Same says whether two requests ask for the same, whatever the runs' ids, the
 // runs whose place they take, and however many requests each may take.
 func Same(a, b *ihcv1.RunRequest) bool {
@@ -201,17 +216,4 @@ func Same(a, b *ihcv1.RunRequest) bool {
 		}
 	}
 	return proto.Equal(a, b)
-}
-
-// ScoringSettings returns, as bytes, what of a request decides how journeys are
-// scored. Two requests with the same settings give the same journey the same
-// shares.
-func ScoringSettings(r *ihcv1.RunRequest) []byte {
-	settings := &ihcv1.RunRequest{Model: r.GetModel(), ConvTypeId: r.GetConvTypeId(), ModelParams: r.GetModelParams(),
-		RedistributionParameter: r.GetRedistributionParameter()}
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(settings)
-	if err != nil { // of text that is no UTF-8, which nothing gets past Complete
-		return []byte(err.Error())
-	}
-	return b
 }

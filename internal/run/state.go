@@ -71,6 +71,10 @@ type State struct {
 	// ResultsRun is the run under whose name the results are stored, where it
 	// is not this run: see RunAccepted.results_run.
 	ResultsRun string
+	// Scoring is what scores the run, nil where that was not settled when it was
+	// accepted, and Database the identity of the database it belongs to.
+	Scoring  *ihcv1.Scoring
+	Database string
 	// MaxRequests is the budget of requests in force, 0 for none.
 	MaxRequests uint64
 
@@ -214,6 +218,7 @@ func (s *State) accept(a *ihcv1.RunAccepted, t time.Time) {
 	}
 	s.accepted = true
 	s.Request, s.Warnings, s.ResultsRun = a.GetRequest(), a.GetWarnings(), a.GetResultsRun()
+	s.Scoring, s.Database = a.GetScoring(), a.GetDatabase()
 	if s.resumed == 0 {
 		s.MaxRequests = s.Request.GetMaxRequests()
 	}

@@ -43,6 +43,12 @@ func (c *Client) Extracted(ctx context.Context, run string) (*ihcv1.RunExtracted
 	return e.GetExtracted(), err
 }
 
+// Failed returns how a run failed, or [ErrNotFound].
+func (c *Client) Failed(ctx context.Context, run string) (*ihcv1.RunFailed, error) {
+	e, err := c.lastEvent(ctx, run, EventFailed)
+	return e.GetFailed(), err
+}
+
 func (c *Client) lastEvent(ctx context.Context, run string, e Event) (*ihcv1.RunEvent, error) {
 	var event ihcv1.RunEvent
 	return &event, c.last(ctx, Runs, eventSubject(e, run), &event)

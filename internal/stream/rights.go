@@ -19,6 +19,7 @@ type does struct {
 	keys      []string // of [State] it writes, beside those every stage does
 	reads     []string // streams it reads from the beginning
 	looks     []string // streams it looks messages up in
+	answers   []string // subjects of questions it answers
 	more      []string // of the server's API, for tools like nats
 }
 
@@ -27,7 +28,7 @@ type does struct {
 var users = map[string]does{
 	StageExtractor: {
 		events:    []Event{EventAccepted, EventExtracted, EventFailed},
-		publishes: []string{"ihc.v1.journeys.extracted.*.*"},
+		publishes: []string{"ihc.v1.journeys.extracted.*.*", SubjectScoring},
 		keys:      []string{"budget.*"},
 		reads:     []string{Runs, Journeys, Results, Dead},
 		looks:     []string{Runs},
@@ -35,9 +36,10 @@ var users = map[string]does{
 	StageAttributor: {
 		events:    []Event{EventFailed, EventPaused},
 		publishes: []string{"ihc.v1.journeys.attributed.*.*"},
-		keys:      []string{"part.>", "budget.*"},
+		keys:      []string{"part.>", "budget.*", "scoring.*.*"},
 		reads:     []string{Runs},
 		looks:     []string{Runs, Results},
+		answers:   []string{SubjectScoring},
 	},
 	StageWriter: {
 		events: []Event{EventWritten, EventFailed},
@@ -66,6 +68,8 @@ const bucketStream = "KV_" + State
 // Rights are what a user of the NATS server may do, in the server's patterns.
 type Rights struct {
 	Publish, Deny, Subscribe []string
+	// Respond says that it may answer what it is asked (allow_responses).
+	Respond bool
 }
 
 // RightsOf returns the rights a user needs and no more: those of the stages,
@@ -94,6 +98,7 @@ func RightsOf(user string) Rights {
 	}
 	r.Publish = append(r.Publish, is.publishes...)
 	r.Publish = append(r.Publish, is.more...)
+	r.Subscribe, r.Respond = append(r.Subscribe, is.answers...), len(is.answers) > 0
 	for _, k := range is.keys {
 		allow("$KV.%s.%s", State, k)
 	}

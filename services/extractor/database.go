@@ -16,8 +16,8 @@ import (
 )
 
 // fromDatabase runs an ordinary request: check, announce, extract.
-func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*ihcv1.Counts, error) {
-	b, err := e.begin(ctx, req)
+func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest, asked string) (*ihcv1.Counts, error) {
+	b, err := e.begin(ctx, req, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -38,12 +38,12 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*i
 // begin makes sure that the run may be extracted and returns what its journeys
 // go to. The event accepted tells an attempt after an interruption from a first
 // one, whose data are to be checked and which has no chunks stored yet.
-func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest) (*builder, error) {
+func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest, asked string) (*builder, error) {
 	accepted, err := e.Bus.Accepted(ctx, req.GetRunId())
 	first := errors.Is(err, stream.ErrNotFound)
 	switch {
 	case first:
-		err = e.accept(ctx, req)
+		accepted, err = e.accept(ctx, req, asked)
 	case err == nil:
 		err = e.unchanged(ctx, accepted)
 	}
@@ -58,30 +58,31 @@ func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest) (*builder,
 	if err != nil {
 		return nil, err
 	}
-	return newBuilder(ctx, e, req, chunks, stored), nil
+	e.under.add(accepted)
+	return newBuilder(ctx, e, accepted, chunks, stored), nil
 }
 
 // accept checks the source data and, if they can give a true result, announces
-// the run.
-func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest) error {
+// the run, which the database knows from then on.
+func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked string) (*ihcv1.RunAccepted, error) {
 	found, err := e.db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := found.Err(); err != nil {
-		return &unsoundError{lines: found.Lines(), err: err}
+		return nil, &unsoundError{lines: found.Lines(), err: err}
 	}
 	// Now, and not when everything is scored and paid for.
 	over := e.Slow(ctx, "waiting to write to the database: is another program changing it?", req.GetRunId())
 	err = e.db.Rehearse(ctx)
 	over()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	warnings := found.Warnings()
 	unknown, err := e.unknownLabels(ctx, req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, label := range unknown {
 		warnings = append(warnings, fmt.Sprintf("warning: redistribution label %q matches no channel of the data and changes nothing", label))
@@ -89,8 +90,14 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest) error {
 	for _, w := range warnings {
 		e.Log.Warn("source data", "run", req.GetRunId(), "finding", w)
 	}
-	return e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{
-		Accepted: &ihcv1.RunAccepted{Request: req, Warnings: warnings, SourceDigest: found.Digest}}})
+	accepted := &ihcv1.RunAccepted{Request: req, Warnings: warnings, SourceDigest: found.Digest, Asked: asked}
+	if accepted.Scoring, err = e.scoring(ctx, req); err != nil {
+		return nil, err
+	}
+	if err := e.enter(ctx, accepted); err != nil {
+		return nil, err
+	}
+	return accepted, e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{Accepted: accepted}})
 }
 
 // unknownLabels returns the redistribution labels no session's channel has.
@@ -120,12 +127,14 @@ type builder struct {
 	outcomes []*ihcv1.Outcome // not yet on a chunk
 	weight   int              // of outcomes
 	prints   *journey.Fingerprints
+	scoring  []byte       // digest of what scores the run, nil where that is not settled
 	stored   store.Stored // what an interrupted run has stored; nil for none
 }
 
-func newBuilder(ctx context.Context, e *extractor, req *ihcv1.RunRequest, chunks *stream.ChunkPublisher, stored store.Stored) *builder {
+func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, chunks *stream.ChunkPublisher, stored store.Stored) *builder {
+	req := accepted.GetRequest()
 	b := &builder{ctx: ctx, e: e, req: req, chunks: chunks, counts: &ihcv1.Counts{}, meter: e.Bus.Meter(req.GetRunId()),
-		prints: journey.NewFingerprints(run.ScoringSettings(req)), stored: stored}
+		prints: journey.NewFingerprints(), scoring: run.ScoringDigest(accepted.GetScoring()), stored: stored}
 	b.limits = packing.Limits{Sessions: int(req.GetMaxSessions()), Journeys: int(req.GetMaxJourneys()), Bytes: stream.MaxMessage * 3 / 4}
 	b.packer = packing.New(b.limits, b.publish)
 	return b
@@ -171,10 +180,10 @@ func (b *builder) add(j journey.Journey) error {
 // isStored says whether a journey was scored by the run that was interrupted
 // (invariant 11).
 func (b *builder) isStored(j journey.Journey) (bool, error) {
-	if b.stored == nil {
+	if b.stored == nil || b.scoring == nil {
 		return false, nil
 	}
-	return b.stored.Has(b.ctx, j.ConvID, j.Fingerprint)
+	return b.stored.Has(b.ctx, j.ConvID, journey.ScoredBy(j.Fingerprint, b.scoring))
 }
 
 func (b *builder) flush() error {
@@ -201,7 +210,7 @@ func (b *builder) publish(journeys []journey.Journey) error {
 	}
 	b.chunk++
 	chunk := encode(journeys)
-	chunk.RunId, chunk.Chunk, chunk.Outcomes = b.req.GetRunId(), b.chunk, b.outcomes
+	chunk.RunId, chunk.Chunk, chunk.Outcomes, chunk.Scoring = b.req.GetRunId(), b.chunk, b.outcomes, b.scoring
 	conversions := uint64(len(journeys) + len(b.outcomes))
 	b.outcomes, b.weight = nil, 0
 	if err := b.chunks.Publish(b.ctx, chunk); err != nil {

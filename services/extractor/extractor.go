@@ -15,6 +15,8 @@ import (
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Config is the extractor's environment.
@@ -28,14 +30,18 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	db := open.Database(cfg.Database)
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
 	d.Check(service.Database, db.Check)
-	e := &extractor{db: db, Deps: d, ended: d.Bus.WatchEnded(ctx)}
+	under := &underWay{runs: map[string]*ihcv1.RunAccepted{}}
+	e := &extractor{db: db, Deps: d, under: under, ended: d.Bus.WatchEnded(ctx, under.hear)}
 	switch err := e.goOn(ctx); {
 	case ctx.Err() != nil:
 		return nil // told to stop, which is no failure
 	case err != nil:
 		return err
 	}
-	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { e.watch(ctx); return nil })
+	group.Go(func() error { return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle) })
+	return group.Wait()
 }
 
 // decode reads a request, or an event, which alone names its run in the
@@ -60,6 +66,7 @@ type extractor struct {
 	db store.Database
 	service.Deps
 	ended *stream.Ended
+	under *underWay
 }
 
 // handle takes one request to its end: chunks and the event extracted, or the
@@ -78,6 +85,9 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	}
 	id := run.IDOf(m.Body.RunRequest, m.Time, m.Sequence)
 	log := e.Log.With("run", id)
+	if another, err := e.isAnother(ctx, id, m.Body); another || err != nil {
+		return e.Outcome(ctx, err)
+	}
 	if e.ended.Has(id) {
 		return nil
 	}
@@ -89,7 +99,7 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	}
 	log.Info("run requested", "tries", m.Tries)
 	start := time.Now()
-	counts, err := e.extract(ctx, id, m.Body)
+	counts, err := e.extract(ctx, id, m)
 	switch {
 	case errors.Is(err, errEnded):
 		err = nil // cancelled, or failed elsewhere
@@ -130,7 +140,8 @@ func (e *extractor) resume(ctx context.Context, id string, r *ihcv1.RunResumed, 
 // errEnded says that the run was cancelled or failed while it was extracted.
 var errEnded = errors.New("the run was ended")
 
-func (e *extractor) extract(ctx context.Context, id string, r request) (*ihcv1.Counts, error) {
+func (e *extractor) extract(ctx context.Context, id string, m stream.Message[request]) (*ihcv1.Counts, error) {
+	r, asked := m.Body, run.Asked(m.Time, m.Sequence)
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -140,9 +151,9 @@ func (e *extractor) extract(ctx context.Context, id string, r request) (*ihcv1.C
 	}
 	req.RunId = id
 	if req.GetReplayOf() != "" {
-		return e.replay(ctx, req)
+		return e.replay(ctx, req, asked)
 	}
-	return e.fromDatabase(ctx, req)
+	return e.fromDatabase(ctx, req, asked)
 }
 
 // finish closes the run's chunks.

@@ -14,7 +14,7 @@ import (
 // replay starts a run from the stored messages of another, without a look at
 // the database: from its journeys by publishing them again under the new run's
 // name, from its results by telling the writer where they are.
-func (e *extractor) replay(ctx context.Context, replay *ihcv1.RunRequest) (*ihcv1.Counts, error) {
+func (e *extractor) replay(ctx context.Context, replay *ihcv1.RunRequest, asked string) (*ihcv1.Counts, error) {
 	origin := &run.State{ID: replay.GetReplayOf()}
 	accepted, err := e.Bus.Accepted(ctx, origin.ID)
 	if errors.Is(err, stream.ErrNotFound) {
@@ -36,18 +36,26 @@ func (e *extractor) replay(ctx context.Context, replay *ihcv1.RunRequest) (*ihcv
 		return nil, err
 	}
 	req := announce.GetRequest()
+	announce.Asked = asked
+	if announce.GetScoring() == nil && req.GetReplayFrom() == run.FromJourneys {
+		if announce.Scoring, err = e.scoring(ctx, run.ToSettle(origin, announce)); err != nil {
+			return nil, err
+		}
+	}
 	if err := e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{Accepted: announce}}); err != nil {
 		return nil, err
 	}
 	if req.GetReplayFrom() == run.FromJourneys {
-		if err := e.copyChunks(ctx, stored, req.GetRunId(), extracted.GetChunks()); err != nil {
+		if err := e.copyChunks(ctx, stored, announce, extracted.GetChunks()); err != nil {
 			return nil, err
 		}
 	}
 	return extracted.GetCounts(), e.finish(ctx, req.GetRunId(), extracted.GetChunks(), extracted.GetCounts())
 }
 
-func (e *extractor) copyChunks(ctx context.Context, from, to string, want uint32) error {
+func (e *extractor) copyChunks(ctx context.Context, from string, announce *ihcv1.RunAccepted, want uint32) error {
+	to := announce.GetRequest().GetRunId()
+	scoring := run.ScoringDigest(announce.GetScoring())
 	chunks, err := e.Bus.NewChunkPublisher(ctx, to, false)
 	if err != nil {
 		return err
@@ -61,7 +69,7 @@ func (e *extractor) copyChunks(ctx context.Context, from, to string, want uint32
 			return nil // put back from the dead letters once: the same journeys
 		}
 		seen[c.GetChunk()] = true
-		c.RunId, c.Revision = to, 0
+		c.RunId, c.Revision, c.Scoring = to, 0, scoring
 		return chunks.Publish(ctx, c)
 	})
 	if err != nil {

@@ -49,6 +49,10 @@ type reporter struct {
 	metrics *metrics
 }
 
+// judgedWithin is about how long it takes the extractor to see that the database
+// was replaced.
+const judgedWithin = 2 * time.Second
+
 // handle makes a run's report. Doing it twice leaves the same table and files
 // (invariant 3).
 func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]) error {
@@ -59,7 +63,13 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 		return r.Outcome(ctx, err, id)
 	}
 	start := time.Now()
-	result, err := r.report(ctx, id, accepted.GetRequest(), written)
+	result, err := r.own(ctx, accepted, written)
+	if errors.Is(err, store.ErrRefused) && accepted.GetRequest().GetReplayOf() == "" {
+		if _, ended := r.Bus.Failed(ctx, id); ended == nil {
+			return r.Outcome(ctx, nil, id)
+		}
+		err = stream.Retry(err, judgedWithin) // the extractor will end the run
+	}
 	// Before anybody hears of it: the file alone is the database then, to be
 	// copied or replaced.
 	if err := errors.Join(err, r.db.Close()); err != nil {
@@ -81,6 +91,19 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 	}
 	r.Log.Info("run reported", "run", id, "rows", result.GetReportRows(), "csv", result.GetCsv(), "seconds", time.Since(start).Seconds())
 	return r.Outcome(ctx, nil, id)
+}
+
+// own is report for a run that is the database's, before and after, since the
+// database may be replaced in between.
+func (r *reporter) own(ctx context.Context, accepted *ihcv1.RunAccepted, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
+	if err := r.db.Confirm(ctx, accepted); err != nil {
+		return nil, err
+	}
+	result, err := r.report(ctx, accepted.GetRequest().GetRunId(), accepted.GetRequest(), w)
+	if err != nil {
+		return nil, err
+	}
+	return result, r.db.Confirm(ctx, accepted)
 }
 
 func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest, w *ihcv1.RunWritten) (*ihcv1.Report, error) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -42,7 +43,8 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	db := open.Database(cfg.Database)
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
 	d.Check(service.Database, db.Check)
-	w := &writer{Deps: d, ledger: db, ended: d.Bus.WatchEnded(ctx), metrics: newMetrics(d.Metrics)}
+	w := &writer{Deps: d, ledger: db, metrics: newMetrics(d.Metrics), owned: map[string]bool{}}
+	w.ended = d.Bus.WatchEnded(ctx, w.hear)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return stream.ConsumeBatches(ctx, d.Bus, stream.Scored, cfg.Batch, decode, w.results)
@@ -75,26 +77,32 @@ type writer struct {
 	metrics *metrics
 	ledger  store.Database
 	ended   *stream.Ended
+
+	mu    sync.Mutex
+	owned map[string]bool // runs that were found to be this database's
 }
 
 // results stores a batch, and only then are its messages acknowledged
 // (invariant 1).
 func (w *writer) results(ctx context.Context, batch []stream.Message[*ihcv1.AttributionResult]) error {
-	var store []*ihcv1.AttributionResult
+	var results []*ihcv1.AttributionResult
+	touched := map[string]uint64{}
 	for _, m := range batch {
 		if !w.ended.Has(m.Run) {
-			store = append(store, m.Body)
+			results = append(results, m.Body)
+			touched[m.Run] += uint64(len(m.Body.GetAttributions()) + len(m.Body.GetOutcomes()))
 		}
 	}
-	if len(store) == 0 {
+	if len(results) == 0 {
 		return w.Outcome(ctx, nil)
 	}
-	touched := map[string]uint64{}
-	for _, r := range store {
-		touched[r.GetRunId()] += uint64(len(r.GetAttributions()) + len(r.GetOutcomes()))
+	runs := slices.Sorted(maps.Keys(touched))
+	err := w.own(ctx, runs)
+	if err == nil {
+		err = w.ledger.Store(ctx, results)
 	}
-	if err := w.ledger.Store(ctx, store); err != nil {
-		return w.Outcome(ctx, err, slices.Collect(maps.Keys(touched))...)
+	if err != nil {
+		return w.trouble(ctx, err, runs...)
 	}
 	w.SetReady(nil)
 	for id, conversions := range touched {
@@ -115,26 +123,21 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 	var err error
 	switch e := m.Body.GetEvent().(type) {
 	case *ihcv1.RunEvent_Accepted:
-		err = w.ledger.Accept(ctx, e.Accepted.GetRequest())
+		err = w.ledger.Accept(ctx, e.Accepted)
 	case *ihcv1.RunEvent_Extracted:
 		if err = w.extracted(ctx, id, e.Extracted); err == nil {
 			return w.finish(ctx, id)
 		}
 	case *ihcv1.RunEvent_Failed:
-		// A run that never began has no place in the database: there may be
-		// none, or it may be what the run failed on.
-		if _, notFound := w.Bus.Accepted(ctx, id); notFound == nil {
-			err = errors.Join(w.ledger.End(ctx, id, endOf(e.Failed)), w.ledger.Close())
-		}
-		if err == nil {
+		if err = w.end(ctx, id, endOf(e.Failed)); err == nil {
 			w.metrics.endedEarly.WithLabelValues("failed").Inc()
 		}
 	case *ihcv1.RunEvent_Cancelled:
-		if err = errors.Join(w.ledger.End(ctx, id, store.Cancelled), w.ledger.Close()); err == nil {
+		if err = w.end(ctx, id, store.Cancelled); err == nil {
 			w.metrics.endedEarly.WithLabelValues("cancelled").Inc()
 		}
 	}
-	return w.Outcome(ctx, err, id)
+	return w.trouble(ctx, err, id)
 }
 
 // endOf returns what the ledger calls a run that failed.
@@ -152,7 +155,7 @@ func (w *writer) extracted(ctx context.Context, id string, e *ihcv1.RunExtracted
 	if err != nil {
 		return err
 	}
-	if err := w.ledger.Accept(ctx, accepted.GetRequest()); err != nil {
+	if err := w.ledger.Accept(ctx, accepted); err != nil {
 		return err
 	}
 	if err := w.ledger.Expect(ctx, id, e); err != nil {
@@ -201,7 +204,7 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	s, err := w.ledger.Finish(ctx, id)
 	switch {
 	case err != nil:
-		return w.Outcome(ctx, err, id)
+		return w.trouble(ctx, err, id)
 	case !s.Complete:
 		return nil
 	case s.Wrong != "":

@@ -37,7 +37,17 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 			err = ctx.Err()
 		}
 	}()
+	d.opening.Lock()
+	if d.uprooted() {
+		d.opening.Unlock()
+		return refuse("the database at %q was replaced while it was in use", d.path)
+	}
 	db, fresh, err := d.writes.DB(ctx)
+	if err == nil && fresh {
+		d.file, _ = Identity(d.path)
+		d.log, _ = Identity(followed(d.path) + "-wal")
+	}
+	d.opening.Unlock()
 	if err != nil {
 		return err
 	}
@@ -72,22 +82,15 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 	return Explain(d.path, err)
 }
 
-// Accept implements [store.Ledger].
-func (d *Database) Accept(ctx context.Context, req *ihcv1.RunRequest) error {
-	text, err := run.JSON(req, "")
-	if err != nil {
+// Expect implements [store.Ledger].
+func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted) error {
+	if err := d.inPlace(id); err != nil {
 		return err
 	}
 	return d.transact(ctx, func(tx transaction) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, request) VALUES (?1, ?2)
-			ON CONFLICT (run_id) DO UPDATE SET request = ?2`, req.GetRunId(), string(text))
-		return err
-	})
-}
-
-// Expect implements [store.Ledger].
-func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted) error {
-	return d.transact(ctx, func(tx transaction) error {
+		if err := d.checkStill(ctx, tx, id); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, expected_chunks, expected_range) VALUES (?1, ?2, ?3)
 			ON CONFLICT (run_id) DO UPDATE SET expected_chunks = ?2, expected_range = ?3`, id, e.GetChunks(), e.GetCounts().GetInRange())
 		return err
@@ -96,29 +99,35 @@ func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted)
 
 // End implements [store.Ledger].
 func (d *Database) End(ctx context.Context, id string, status store.Status) error {
-	return d.transact(ctx, func(tx transaction) error {
-		changed, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, status) VALUES (?1, ?2)
-			ON CONFLICT (run_id) DO UPDATE SET status = ?2 WHERE status = 'running'`, id, string(status))
-		if err != nil {
+	if err := d.inPlace(id); err != nil {
+		return err
+	}
+	return d.transact(ctx, func(tx transaction) error { return tx.end(ctx, id, string(status)) })
+}
+
+// end ends a run that is under way.
+func (tx transaction) end(ctx context.Context, id, status string) error {
+	changed, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, status) VALUES (?1, ?2)
+		ON CONFLICT (run_id) DO UPDATE SET status = ?2 WHERE status = 'running'`, id, status)
+	if err != nil {
+		return err
+	}
+	if n, err := changed.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	if status == string(store.Superseded) {
+		return nil // its successor takes over what it has
+	}
+	for _, remove := range []string{
+		`DELETE FROM pipeline_journeys WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)
+			AND journey >= (SELECT next_journey FROM pipeline_runs WHERE run_id = ?1)`,
+		`DELETE FROM pipeline_adopted WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)`,
+	} {
+		if _, err := tx.ExecContext(ctx, remove, id); err != nil {
 			return err
 		}
-		if n, err := changed.RowsAffected(); err != nil || n == 0 {
-			return err
-		}
-		if status == store.Superseded {
-			return nil // its successor takes over what it has
-		}
-		for _, remove := range []string{
-			`DELETE FROM pipeline_journeys WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)
-				AND journey >= (SELECT next_journey FROM pipeline_runs WHERE run_id = ?1)`,
-			`DELETE FROM pipeline_adopted WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)`,
-		} {
-			if _, err := tx.ExecContext(ctx, remove, id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // Store implements [store.Ledger].
@@ -127,10 +136,16 @@ func (d *Database) Store(ctx context.Context, results []*ihcv1.AttributionResult
 	for _, r := range results {
 		byRun[r.GetRunId()] = append(byRun[r.GetRunId()], r)
 	}
+	if err := d.inPlace(slices.Collect(maps.Keys(byRun))...); err != nil {
+		return err
+	}
 	written := 0
 	err := d.transact(ctx, func(tx transaction) error {
 		written = 0
 		for _, id := range slices.Sorted(maps.Keys(byRun)) {
+			if err := d.checkStill(ctx, tx, id); err != nil {
+				return err
+			}
 			n, err := tx.store(ctx, id, byRun[id])
 			if err != nil {
 				return fmt.Errorf("store %s: %w", named(byRun[id]), err)
@@ -166,6 +181,9 @@ func (tx transaction) number(ctx context.Context, id string) (number int64, is s
 func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.AttributionResult) (bytes int, err error) {
 	number, status, err := tx.number(ctx, id)
 	if err != nil || status.over() {
+		return 0, err
+	}
+	if err := tx.checkScoring(ctx, number, id, results); err != nil {
 		return 0, err
 	}
 	fresh, sums, err := tx.fresh(ctx, number, results)
@@ -376,7 +394,13 @@ var errDue = errors.New("the run is to be shown")
 func (d *Database) finish(ctx context.Context, id string, show bool) (store.State, error) {
 	var s store.State
 	swept := 0
+	if err := d.inPlace(id); err != nil {
+		return s, err
+	}
 	err := d.transact(ctx, func(tx transaction) (err error) {
+		if err := d.checkStill(ctx, tx, id); err != nil {
+			return err
+		}
 		var r runRow
 		if r, err = tx.run(ctx, id); err != nil || !r.complete() {
 			return err

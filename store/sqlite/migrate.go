@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is what this release reads and writes.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // columns are those of a table.
 type columns struct{ table, names string }
@@ -33,7 +33,8 @@ var firstTables = []columns{
 
 // ownTables are the pipeline's tables at [schemaVersion] with their columns.
 var ownTables = []columns{
-	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown"},
+	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown, asked, scoring, scored_by"},
+	{"pipeline_database", "id"},
 	{"pipeline_chunks", "run, chunk, revision, requests, shown"},
 	{"pipeline_counts", "run, chunk, outcome, conversions, touchpoints"},
 	{"pipeline_outcomes", "run, chunk, conv_id, outcome, reason, sessions"},

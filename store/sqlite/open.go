@@ -73,6 +73,7 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 		return nil, err
 	}
 	path = followed(path)
+	arrive(path)
 	open := openReader
 	if mode == Write {
 		open = openWriter
@@ -83,6 +84,7 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 			_ = db.Close()
 			return nil, err
 		}
+		note(path)
 		return db, nil
 	}
 	// What SQLite cannot make sense of, the file's first bytes may explain.

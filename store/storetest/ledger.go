@@ -121,7 +121,7 @@ func runIsCompleteWhenEverythingIsAccountedFor(t *testing.T, b Backend) {
 	require.False(t, complete("unknown"))
 	f.store(one("run", 2))
 	require.False(t, complete("run"), "nobody knows yet how many there are")
-	require.NoError(t, f.Accept(ctx, &ihcv1.RunRequest{RunId: "run", StartDate: "2023-09-01"}))
+	require.NoError(t, f.Accept(ctx, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run", StartDate: "2023-09-01"}}))
 	f.expect("run", 2, 2)
 	require.False(t, complete("run"))
 	f.store(one("run", 1))

@@ -37,7 +37,9 @@ type AttributionResult struct {
 	// to be divided, 0 for the built-in model and for a chunk without journeys.
 	Requests uint32 `protobuf:"varint,6,opt,name=requests,proto3" json:"requests,omitempty"`
 	// `JourneyChunk.revision` of the chunk it answers.
-	Revision      uint32 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint32 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Digest of the Scoring it was scored with.
+	Scoring       []byte `protobuf:"bytes,8,opt,name=scoring,proto3" json:"scoring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +123,13 @@ func (x *AttributionResult) GetRevision() uint32 {
 	return 0
 }
 
+func (x *AttributionResult) GetScoring() []byte {
+	if x != nil {
+		return x.Scoring
+	}
+	return nil
+}
+
 // Attribution is the share of one conversion that each of its sessions earned.
 type Attribution struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -134,7 +143,8 @@ type Attribution struct {
 	Initializer []uint32 `protobuf:"varint,4,rep,packed,name=initializer,proto3" json:"initializer,omitempty"`
 	Holder      []uint32 `protobuf:"varint,5,rep,packed,name=holder,proto3" json:"holder,omitempty"`
 	Closer      []uint32 `protobuf:"varint,6,rep,packed,name=closer,proto3" json:"closer,omitempty"`
-	// `Journey.fingerprint` of what was scored.
+	// Digest of `Journey.fingerprint` and `AttributionResult.scoring`: of what was
+	// scored, and by what.
 	Fingerprint   []byte `protobuf:"bytes,7,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -223,7 +233,7 @@ var File_ihc_v1_attribution_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\n" +
-	"\x18ihc/v1/attribution.proto\x12\x06ihc.v1\x1a\x14ihc/v1/journey.proto\"\xf4\x01\n" +
+	"\x18ihc/v1/attribution.proto\x12\x06ihc.v1\x1a\x14ihc/v1/journey.proto\"\x8e\x02\n" +
 	"\x11AttributionResult\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05chunk\x18\x02 \x01(\rR\x05chunk\x127\n" +
@@ -231,7 +241,8 @@ const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\boutcomes\x18\x04 \x03(\v2\x0f.ihc.v1.OutcomeR\boutcomes\x12\x14\n" +
 	"\x05model\x18\x05 \x01(\tR\x05model\x12\x1a\n" +
 	"\brequests\x18\x06 \x01(\rR\brequests\x12\x1a\n" +
-	"\brevision\x18\a \x01(\rR\brevision\"\xcd\x01\n" +
+	"\brevision\x18\a \x01(\rR\brevision\x12\x18\n" +
+	"\ascoring\x18\b \x01(\fR\ascoring\"\xcd\x01\n" +
 	"\vAttribution\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\tR\n" +

@@ -37,7 +37,10 @@ type JourneyChunk struct {
 	// Conversions that need no scoring, passed on for the ledger.
 	Outcomes []*Outcome `protobuf:"bytes,5,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	// How often the chunk was put back after it had ended in the dead letters.
-	Revision      uint32 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint32 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Digest of the `RunAccepted.scoring` that the chunk is to be scored with,
+	// empty where that is not settled yet.
+	Scoring       []byte `protobuf:"bytes,7,opt,name=scoring,proto3" json:"scoring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +117,13 @@ func (x *JourneyChunk) GetRevision() uint32 {
 	return 0
 }
 
+func (x *JourneyChunk) GetScoring() []byte {
+	if x != nil {
+		return x.Scoring
+	}
+	return nil
+}
+
 // Journey holds the sessions before one conversion, ordered by time and then
 // by session id. The fields are parallel lists with an entry for each session:
 // a journey stream is mostly sessions, and lists cost a third of what a
@@ -130,8 +140,8 @@ type Journey struct {
 	// One byte for each session: 1 holder engaged, 2 closer engaged,
 	// 4 impression, added up.
 	Flags []byte `protobuf:"bytes,5,opt,name=flags,proto3" json:"flags,omitempty"`
-	// Digest of the sessions, the time of the conversion and the settings they
-	// are scored by: two journeys with the same fingerprint get the same shares.
+	// Digest of the sessions and the time of the conversion: two journeys with the
+	// same fingerprint get the same shares from the same scoring.
 	Fingerprint   []byte `protobuf:"bytes,6,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -286,14 +296,15 @@ var File_ihc_v1_journey_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_journey_proto_rawDesc = "" +
 	"\n" +
-	"\x14ihc/v1/journey.proto\x12\x06ihc.v1\x1a\x10ihc/v1/run.proto\"\xcd\x01\n" +
+	"\x14ihc/v1/journey.proto\x12\x06ihc.v1\x1a\x10ihc/v1/run.proto\"\xe7\x01\n" +
 	"\fJourneyChunk\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05chunk\x18\x02 \x01(\rR\x05chunk\x12\x1a\n" +
 	"\bchannels\x18\x03 \x03(\tR\bchannels\x12+\n" +
 	"\bjourneys\x18\x04 \x03(\v2\x0f.ihc.v1.JourneyR\bjourneys\x12+\n" +
 	"\boutcomes\x18\x05 \x03(\v2\x0f.ihc.v1.OutcomeR\boutcomes\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\rR\brevision\"\xb8\x01\n" +
+	"\brevision\x18\x06 \x01(\rR\brevision\x12\x18\n" +
+	"\ascoring\x18\a \x01(\fR\ascoring\"\xb8\x01\n" +
 	"\aJourney\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\tR\n" +

@@ -682,7 +682,18 @@ type RunAccepted struct {
 	ResultsRun string `protobuf:"bytes,3,opt,name=results_run,json=resultsRun,proto3" json:"results_run,omitempty"`
 	// Digest of the source tables as they were. A run that is interrupted goes
 	// on only while they are the same. Empty for a replay.
-	SourceDigest  string `protobuf:"bytes,4,opt,name=source_digest,json=sourceDigest,proto3" json:"source_digest,omitempty"`
+	SourceDigest string `protobuf:"bytes,4,opt,name=source_digest,json=sourceDigest,proto3" json:"source_digest,omitempty"`
+	// What scores the run, settled once for all its chunks. Absent where no
+	// attributor was there to say: then the first to score a chunk settles it, in
+	// the key-value bucket IHC_STATE under `scoring.<run>.<asked>`.
+	Scoring *Scoring `protobuf:"bytes,5,opt,name=scoring,proto3" json:"scoring,omitempty"`
+	// Identity of the database the run belongs to, see the pipeline's own table
+	// pipeline_database. Empty in runs of earlier releases.
+	Database string `protobuf:"bytes,6,opt,name=database,proto3" json:"database,omitempty"`
+	// When and where in its stream the run was asked for. It tells the run from
+	// another one of the same id that was asked for before the streams were
+	// emptied.
+	Asked         string `protobuf:"bytes,7,opt,name=asked,proto3" json:"asked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -745,6 +756,175 @@ func (x *RunAccepted) GetSourceDigest() string {
 	return ""
 }
 
+func (x *RunAccepted) GetScoring() *Scoring {
+	if x != nil {
+		return x.Scoring
+	}
+	return nil
+}
+
+func (x *RunAccepted) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *RunAccepted) GetAsked() string {
+	if x != nil {
+		return x.Asked
+	}
+	return ""
+}
+
+// Scoring is everything that decides which shares a journey gets: two runs with
+// equal Scoring give the same journey the same shares. The attributor makes it
+// of the request and its own settings, the key apart, when the run is accepted.
+type Scoring struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "api" or "builtin".
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Address of the API, without credentials, and the conversion type it scores
+	// with. Empty for the built-in model.
+	ApiUrl     string `protobuf:"bytes,2,opt,name=api_url,json=apiUrl,proto3" json:"api_url,omitempty"`
+	ConvTypeId string `protobuf:"bytes,3,opt,name=conv_type_id,json=convTypeId,proto3" json:"conv_type_id,omitempty"`
+	// The built-in model's parameters as a JSON text, and the version of its
+	// formulas. Empty for the API.
+	ModelParams string `protobuf:"bytes,4,opt,name=model_params,json=modelParams,proto3" json:"model_params,omitempty"`
+	Formulas    uint32 `protobuf:"varint,5,opt,name=formulas,proto3" json:"formulas,omitempty"`
+	// As in the request.
+	RedistributionParameter *RedistributionParameter `protobuf:"bytes,6,opt,name=redistribution_parameter,json=redistributionParameter,proto3" json:"redistribution_parameter,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
+}
+
+func (x *Scoring) Reset() {
+	*x = Scoring{}
+	mi := &file_ihc_v1_run_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Scoring) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Scoring) ProtoMessage() {}
+
+func (x *Scoring) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Scoring.ProtoReflect.Descriptor instead.
+func (*Scoring) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Scoring) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Scoring) GetApiUrl() string {
+	if x != nil {
+		return x.ApiUrl
+	}
+	return ""
+}
+
+func (x *Scoring) GetConvTypeId() string {
+	if x != nil {
+		return x.ConvTypeId
+	}
+	return ""
+}
+
+func (x *Scoring) GetModelParams() string {
+	if x != nil {
+		return x.ModelParams
+	}
+	return ""
+}
+
+func (x *Scoring) GetFormulas() uint32 {
+	if x != nil {
+		return x.Formulas
+	}
+	return 0
+}
+
+func (x *Scoring) GetRedistributionParameter() *RedistributionParameter {
+	if x != nil {
+		return x.RedistributionParameter
+	}
+	return nil
+}
+
+// ScoringAnswer is an attributor's answer to a RunRequest on
+// `ihc.v1.scoring.settle`: what it would score such a run with, or why it
+// cannot.
+type ScoringAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Scoring       *Scoring               `protobuf:"bytes,1,opt,name=scoring,proto3" json:"scoring,omitempty"`
+	Refused       *RunFailed             `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScoringAnswer) Reset() {
+	*x = ScoringAnswer{}
+	mi := &file_ihc_v1_run_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScoringAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScoringAnswer) ProtoMessage() {}
+
+func (x *ScoringAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScoringAnswer.ProtoReflect.Descriptor instead.
+func (*ScoringAnswer) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ScoringAnswer) GetScoring() *Scoring {
+	if x != nil {
+		return x.Scoring
+	}
+	return nil
+}
+
+func (x *ScoringAnswer) GetRefused() *RunFailed {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
 // Counts are a run's conversions by outcome. All numbers of conversions but
 // `touchpoints` (sessions, counted once for each journey they are in).
 // in_range is the sum of the five below it.
@@ -763,7 +943,7 @@ type Counts struct {
 
 func (x *Counts) Reset() {
 	*x = Counts{}
-	mi := &file_ihc_v1_run_proto_msgTypes[5]
+	mi := &file_ihc_v1_run_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +955,7 @@ func (x *Counts) String() string {
 func (*Counts) ProtoMessage() {}
 
 func (x *Counts) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[5]
+	mi := &file_ihc_v1_run_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +968,7 @@ func (x *Counts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counts.ProtoReflect.Descriptor instead.
 func (*Counts) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{5}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Counts) GetInRange() uint64 {
@@ -854,7 +1034,7 @@ type RunExtracted struct {
 
 func (x *RunExtracted) Reset() {
 	*x = RunExtracted{}
-	mi := &file_ihc_v1_run_proto_msgTypes[6]
+	mi := &file_ihc_v1_run_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +1046,7 @@ func (x *RunExtracted) String() string {
 func (*RunExtracted) ProtoMessage() {}
 
 func (x *RunExtracted) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[6]
+	mi := &file_ihc_v1_run_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +1059,7 @@ func (x *RunExtracted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunExtracted.ProtoReflect.Descriptor instead.
 func (*RunExtracted) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{6}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RunExtracted) GetChunks() uint32 {
@@ -914,7 +1094,7 @@ type RunWritten struct {
 
 func (x *RunWritten) Reset() {
 	*x = RunWritten{}
-	mi := &file_ihc_v1_run_proto_msgTypes[7]
+	mi := &file_ihc_v1_run_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1106,7 @@ func (x *RunWritten) String() string {
 func (*RunWritten) ProtoMessage() {}
 
 func (x *RunWritten) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[7]
+	mi := &file_ihc_v1_run_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1119,7 @@ func (x *RunWritten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunWritten.ProtoReflect.Descriptor instead.
 func (*RunWritten) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{7}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RunWritten) GetCounts() *Counts {
@@ -982,7 +1162,7 @@ type RunReported struct {
 
 func (x *RunReported) Reset() {
 	*x = RunReported{}
-	mi := &file_ihc_v1_run_proto_msgTypes[8]
+	mi := &file_ihc_v1_run_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1174,7 @@ func (x *RunReported) String() string {
 func (*RunReported) ProtoMessage() {}
 
 func (x *RunReported) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[8]
+	mi := &file_ihc_v1_run_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1187,7 @@ func (x *RunReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunReported.ProtoReflect.Descriptor instead.
 func (*RunReported) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{8}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RunReported) GetReport() *Report {
@@ -1074,7 +1254,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_ihc_v1_run_proto_msgTypes[9]
+	mi := &file_ihc_v1_run_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1266,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[9]
+	mi := &file_ihc_v1_run_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1279,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{9}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Report) GetRunId() string {
@@ -1263,7 +1443,7 @@ type Refunds struct {
 
 func (x *Refunds) Reset() {
 	*x = Refunds{}
-	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	mi := &file_ihc_v1_run_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1455,7 @@ func (x *Refunds) String() string {
 func (*Refunds) ProtoMessage() {}
 
 func (x *Refunds) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	mi := &file_ihc_v1_run_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1468,7 @@ func (x *Refunds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refunds.ProtoReflect.Descriptor instead.
 func (*Refunds) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{10}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Refunds) GetConversions() uint64 {
@@ -1325,7 +1505,7 @@ type Revenue struct {
 
 func (x *Revenue) Reset() {
 	*x = Revenue{}
-	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	mi := &file_ihc_v1_run_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1517,7 @@ func (x *Revenue) String() string {
 func (*Revenue) ProtoMessage() {}
 
 func (x *Revenue) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	mi := &file_ihc_v1_run_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1530,7 @@ func (x *Revenue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revenue.ProtoReflect.Descriptor instead.
 func (*Revenue) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{11}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Revenue) GetInRange() string {
@@ -1392,7 +1572,7 @@ type Bridge struct {
 
 func (x *Bridge) Reset() {
 	*x = Bridge{}
-	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	mi := &file_ihc_v1_run_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1584,7 @@ func (x *Bridge) String() string {
 func (*Bridge) ProtoMessage() {}
 
 func (x *Bridge) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	mi := &file_ihc_v1_run_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1597,7 @@ func (x *Bridge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bridge.ProtoReflect.Descriptor instead.
 func (*Bridge) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{12}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Bridge) GetElsewhere() *Credit {
@@ -1452,7 +1632,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_ihc_v1_run_proto_msgTypes[13]
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1644,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[13]
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1657,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{13}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Credit) GetIhc() string {
@@ -1513,7 +1693,7 @@ type ChannelTotal struct {
 
 func (x *ChannelTotal) Reset() {
 	*x = ChannelTotal{}
-	mi := &file_ihc_v1_run_proto_msgTypes[14]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1705,7 @@ func (x *ChannelTotal) String() string {
 func (*ChannelTotal) ProtoMessage() {}
 
 func (x *ChannelTotal) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[14]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1718,7 @@ func (x *ChannelTotal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelTotal.ProtoReflect.Descriptor instead.
 func (*ChannelTotal) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{14}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ChannelTotal) GetChannel() string {
@@ -1601,7 +1781,7 @@ type ReasonCount struct {
 
 func (x *ReasonCount) Reset() {
 	*x = ReasonCount{}
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1613,7 +1793,7 @@ func (x *ReasonCount) String() string {
 func (*ReasonCount) ProtoMessage() {}
 
 func (x *ReasonCount) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1626,7 +1806,7 @@ func (x *ReasonCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasonCount.ProtoReflect.Descriptor instead.
 func (*ReasonCount) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReasonCount) GetKind() OutcomeKind {
@@ -1681,7 +1861,7 @@ type Equation struct {
 
 func (x *Equation) Reset() {
 	*x = Equation{}
-	mi := &file_ihc_v1_run_proto_msgTypes[16]
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1873,7 @@ func (x *Equation) String() string {
 func (*Equation) ProtoMessage() {}
 
 func (x *Equation) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[16]
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1886,7 @@ func (x *Equation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Equation.ProtoReflect.Descriptor instead.
 func (*Equation) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Equation) GetName() string {
@@ -1763,7 +1943,7 @@ type RunFailed struct {
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[17]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1955,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[17]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1968,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{17}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunFailed) GetStage() string {
@@ -1837,7 +2017,7 @@ type RunCancelled struct {
 
 func (x *RunCancelled) Reset() {
 	*x = RunCancelled{}
-	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	mi := &file_ihc_v1_run_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +2029,7 @@ func (x *RunCancelled) String() string {
 func (*RunCancelled) ProtoMessage() {}
 
 func (x *RunCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	mi := &file_ihc_v1_run_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +2042,7 @@ func (x *RunCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelled.ProtoReflect.Descriptor instead.
 func (*RunCancelled) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RunCancelled) GetReason() string {
@@ -1887,7 +2067,7 @@ type RunPaused struct {
 
 func (x *RunPaused) Reset() {
 	*x = RunPaused{}
-	mi := &file_ihc_v1_run_proto_msgTypes[19]
+	mi := &file_ihc_v1_run_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +2079,7 @@ func (x *RunPaused) String() string {
 func (*RunPaused) ProtoMessage() {}
 
 func (x *RunPaused) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[19]
+	mi := &file_ihc_v1_run_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +2092,7 @@ func (x *RunPaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPaused.ProtoReflect.Descriptor instead.
 func (*RunPaused) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RunPaused) GetSince() uint64 {
@@ -1941,7 +2121,7 @@ type RunResumed struct {
 
 func (x *RunResumed) Reset() {
 	*x = RunResumed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[20]
+	mi := &file_ihc_v1_run_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2133,7 @@ func (x *RunResumed) String() string {
 func (*RunResumed) ProtoMessage() {}
 
 func (x *RunResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[20]
+	mi := &file_ihc_v1_run_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2146,7 @@ func (x *RunResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResumed.ProtoReflect.Descriptor instead.
 func (*RunResumed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{20}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RunResumed) GetMaxRequests() uint64 {
@@ -2023,13 +2203,27 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\tcancelled\x18\a \x01(\v2\x14.ihc.v1.RunCancelledH\x00R\tcancelled\x12+\n" +
 	"\x06paused\x18\b \x01(\v2\x11.ihc.v1.RunPausedH\x00R\x06paused\x12.\n" +
 	"\aresumed\x18\t \x01(\v2\x12.ihc.v1.RunResumedH\x00R\aresumedB\a\n" +
-	"\x05event\"\x9d\x01\n" +
+	"\x05event\"\xfa\x01\n" +
 	"\vRunAccepted\x12,\n" +
 	"\arequest\x18\x01 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12\x1f\n" +
 	"\vresults_run\x18\x03 \x01(\tR\n" +
 	"resultsRun\x12#\n" +
-	"\rsource_digest\x18\x04 \x01(\tR\fsourceDigest\"\xe8\x01\n" +
+	"\rsource_digest\x18\x04 \x01(\tR\fsourceDigest\x12)\n" +
+	"\ascoring\x18\x05 \x01(\v2\x0f.ihc.v1.ScoringR\ascoring\x12\x1a\n" +
+	"\bdatabase\x18\x06 \x01(\tR\bdatabase\x12\x14\n" +
+	"\x05asked\x18\a \x01(\tR\x05asked\"\xf5\x01\n" +
+	"\aScoring\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x17\n" +
+	"\aapi_url\x18\x02 \x01(\tR\x06apiUrl\x12 \n" +
+	"\fconv_type_id\x18\x03 \x01(\tR\n" +
+	"convTypeId\x12!\n" +
+	"\fmodel_params\x18\x04 \x01(\tR\vmodelParams\x12\x1a\n" +
+	"\bformulas\x18\x05 \x01(\rR\bformulas\x12Z\n" +
+	"\x18redistribution_parameter\x18\x06 \x01(\v2\x1f.ihc.v1.RedistributionParameterR\x17redistributionParameter\"g\n" +
+	"\rScoringAnswer\x12)\n" +
+	"\ascoring\x18\x01 \x01(\v2\x0f.ihc.v1.ScoringR\ascoring\x12+\n" +
+	"\arefused\x18\x02 \x01(\v2\x11.ihc.v1.RunFailedR\arefused\"\xe8\x01\n" +
 	"\x06Counts\x12\x19\n" +
 	"\bin_range\x18\x01 \x01(\x04R\ainRange\x12\x1e\n" +
 	"\n" +
@@ -2159,7 +2353,7 @@ func file_ihc_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_ihc_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_ihc_v1_run_proto_goTypes = []any{
 	(Cause)(0),                      // 0: ihc.v1.Cause
 	(OutcomeKind)(0),                // 1: ihc.v1.OutcomeKind
@@ -2168,22 +2362,24 @@ var file_ihc_v1_run_proto_goTypes = []any{
 	(*RedistributionRule)(nil),      // 4: ihc.v1.RedistributionRule
 	(*RunEvent)(nil),                // 5: ihc.v1.RunEvent
 	(*RunAccepted)(nil),             // 6: ihc.v1.RunAccepted
-	(*Counts)(nil),                  // 7: ihc.v1.Counts
-	(*RunExtracted)(nil),            // 8: ihc.v1.RunExtracted
-	(*RunWritten)(nil),              // 9: ihc.v1.RunWritten
-	(*RunReported)(nil),             // 10: ihc.v1.RunReported
-	(*Report)(nil),                  // 11: ihc.v1.Report
-	(*Refunds)(nil),                 // 12: ihc.v1.Refunds
-	(*Revenue)(nil),                 // 13: ihc.v1.Revenue
-	(*Bridge)(nil),                  // 14: ihc.v1.Bridge
-	(*Credit)(nil),                  // 15: ihc.v1.Credit
-	(*ChannelTotal)(nil),            // 16: ihc.v1.ChannelTotal
-	(*ReasonCount)(nil),             // 17: ihc.v1.ReasonCount
-	(*Equation)(nil),                // 18: ihc.v1.Equation
-	(*RunFailed)(nil),               // 19: ihc.v1.RunFailed
-	(*RunCancelled)(nil),            // 20: ihc.v1.RunCancelled
-	(*RunPaused)(nil),               // 21: ihc.v1.RunPaused
-	(*RunResumed)(nil),              // 22: ihc.v1.RunResumed
+	(*Scoring)(nil),                 // 7: ihc.v1.Scoring
+	(*ScoringAnswer)(nil),           // 8: ihc.v1.ScoringAnswer
+	(*Counts)(nil),                  // 9: ihc.v1.Counts
+	(*RunExtracted)(nil),            // 10: ihc.v1.RunExtracted
+	(*RunWritten)(nil),              // 11: ihc.v1.RunWritten
+	(*RunReported)(nil),             // 12: ihc.v1.RunReported
+	(*Report)(nil),                  // 13: ihc.v1.Report
+	(*Refunds)(nil),                 // 14: ihc.v1.Refunds
+	(*Revenue)(nil),                 // 15: ihc.v1.Revenue
+	(*Bridge)(nil),                  // 16: ihc.v1.Bridge
+	(*Credit)(nil),                  // 17: ihc.v1.Credit
+	(*ChannelTotal)(nil),            // 18: ihc.v1.ChannelTotal
+	(*ReasonCount)(nil),             // 19: ihc.v1.ReasonCount
+	(*Equation)(nil),                // 20: ihc.v1.Equation
+	(*RunFailed)(nil),               // 21: ihc.v1.RunFailed
+	(*RunCancelled)(nil),            // 22: ihc.v1.RunCancelled
+	(*RunPaused)(nil),               // 23: ihc.v1.RunPaused
+	(*RunResumed)(nil),              // 24: ihc.v1.RunResumed
 }
 var file_ihc_v1_run_proto_depIdxs = []int32{
 	3,  // 0: ihc.v1.RunRequest.redistribution_parameter:type_name -> ihc.v1.RedistributionParameter
@@ -2191,35 +2387,39 @@ var file_ihc_v1_run_proto_depIdxs = []int32{
 	4,  // 2: ihc.v1.RedistributionParameter.holder:type_name -> ihc.v1.RedistributionRule
 	4,  // 3: ihc.v1.RedistributionParameter.closer:type_name -> ihc.v1.RedistributionRule
 	6,  // 4: ihc.v1.RunEvent.accepted:type_name -> ihc.v1.RunAccepted
-	8,  // 5: ihc.v1.RunEvent.extracted:type_name -> ihc.v1.RunExtracted
-	9,  // 6: ihc.v1.RunEvent.written:type_name -> ihc.v1.RunWritten
-	10, // 7: ihc.v1.RunEvent.reported:type_name -> ihc.v1.RunReported
-	19, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
-	20, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
-	21, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
-	22, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
+	10, // 5: ihc.v1.RunEvent.extracted:type_name -> ihc.v1.RunExtracted
+	11, // 6: ihc.v1.RunEvent.written:type_name -> ihc.v1.RunWritten
+	12, // 7: ihc.v1.RunEvent.reported:type_name -> ihc.v1.RunReported
+	21, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
+	22, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
+	23, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
+	24, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
 	2,  // 12: ihc.v1.RunAccepted.request:type_name -> ihc.v1.RunRequest
-	7,  // 13: ihc.v1.RunExtracted.counts:type_name -> ihc.v1.Counts
-	7,  // 14: ihc.v1.RunWritten.counts:type_name -> ihc.v1.Counts
-	11, // 15: ihc.v1.RunReported.report:type_name -> ihc.v1.Report
-	2,  // 16: ihc.v1.Report.request:type_name -> ihc.v1.RunRequest
-	7,  // 17: ihc.v1.Report.counts:type_name -> ihc.v1.Counts
-	18, // 18: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
-	17, // 19: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
-	16, // 20: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
-	16, // 21: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
-	13, // 22: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
-	14, // 23: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
-	12, // 24: ihc.v1.Report.refunds:type_name -> ihc.v1.Refunds
-	15, // 25: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
-	15, // 26: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
-	1,  // 27: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
-	0,  // 28: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	7,  // 13: ihc.v1.RunAccepted.scoring:type_name -> ihc.v1.Scoring
+	3,  // 14: ihc.v1.Scoring.redistribution_parameter:type_name -> ihc.v1.RedistributionParameter
+	7,  // 15: ihc.v1.ScoringAnswer.scoring:type_name -> ihc.v1.Scoring
+	21, // 16: ihc.v1.ScoringAnswer.refused:type_name -> ihc.v1.RunFailed
+	9,  // 17: ihc.v1.RunExtracted.counts:type_name -> ihc.v1.Counts
+	9,  // 18: ihc.v1.RunWritten.counts:type_name -> ihc.v1.Counts
+	13, // 19: ihc.v1.RunReported.report:type_name -> ihc.v1.Report
+	2,  // 20: ihc.v1.Report.request:type_name -> ihc.v1.RunRequest
+	9,  // 21: ihc.v1.Report.counts:type_name -> ihc.v1.Counts
+	20, // 22: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
+	19, // 23: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
+	18, // 24: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
+	18, // 25: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
+	15, // 26: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
+	16, // 27: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
+	14, // 28: ihc.v1.Report.refunds:type_name -> ihc.v1.Refunds
+	17, // 29: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
+	17, // 30: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
+	1,  // 31: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
+	0,  // 32: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_run_proto_init() }
@@ -2243,7 +2443,7 @@ func file_ihc_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ihc_v1_run_proto_rawDesc), len(file_ihc_v1_run_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
