@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -298,10 +300,11 @@ func (c *Client) follow(ctx context.Context, name string, headersOnly bool, subj
 	}
 }
 
-// Ended knows which runs were ended before their time, failed or cancelled.
+// Ended knows which runs have ended, and how. The first end of a run counts.
 type Ended struct {
 	mu   sync.RWMutex
-	runs map[string]bool
+	runs map[string]Event
+	open map[string]bool // accepted, and not ended
 }
 
 // WatchEnded returns an [Ended] that knows the past, and keeps it up to date
@@ -312,7 +315,7 @@ type Ended struct {
 // among them: so that what a process keeps of a run goes when the run does. The
 // client's meter of the run goes as well.
 func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run string)) *Ended {
-	e := &Ended{runs: map[string]bool{}}
+	e := &Ended{runs: map[string]Event{}, open: map[string]bool{}}
 	known := make(chan struct{})
 	go func() {
 		once := sync.OnceFunc(func() { close(known) })
@@ -345,17 +348,37 @@ func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run stri
 }
 
 func (e *Ended) hear(event Event, run string) {
-	if event != EventFailed && event != EventCancelled {
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.runs[run] = true
+	switch _, over := e.runs[run]; {
+	case over:
+	case event == EventAccepted:
+		e.open[run] = true
+	default:
+		e.runs[run] = event
+		delete(e.open, run)
+	}
 }
 
-// Has says whether the run was ended.
+// Has says whether the run was ended before its time, failed or cancelled.
 func (e *Ended) Has(run string) bool {
+	end := e.end(run)
+	return end == EventFailed || end == EventCancelled
+}
+
+// Over says whether the run has ended, in whatever way: then nothing is to be
+// done for it but with what was put back from the dead letters.
+func (e *Ended) Over(run string) bool { return e.end(run) != "" }
+
+func (e *Ended) end(run string) Event {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	return e.runs[run]
+}
+
+// Open returns the runs that were accepted and have not ended, by name.
+func (e *Ended) Open() []string {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return slices.Sorted(maps.Keys(e.open))
 }
