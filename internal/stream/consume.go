@@ -24,7 +24,13 @@ type Delivery struct {
 	// Sequence is its place in the stream, Time when the stream took it, UTC.
 	Sequence uint64
 	Time     time.Time
+
+	lease *lease // nil before work on it begins
 }
+
+// Lost says whether this process was out of the server's sight for so long, while
+// it worked on the message, that another may have been given it.
+func (d Delivery) Lost() bool { return d.lease != nil && d.lease.gone() }
 
 // Redelivered says whether the message was handed out before, in which case
 // some of its effects may already be there.
@@ -136,7 +142,7 @@ func ConsumeBatches[M any](ctx context.Context, c *Client, from Consumer, size i
 		if err != nil || len(got) == 0 {
 			return err
 		}
-		stop := p.keepAlive(got...)
+		lease, stop := p.keepAlive(got...)
 		defer stop()
 		alone := func(ms []pulled[M]) {
 			for _, m := range ms {
@@ -145,6 +151,7 @@ func ConsumeBatches[M any](ctx context.Context, c *Client, from Consumer, size i
 		}
 		var together, suspects []pulled[M]
 		for _, m := range decodeAll(ctx, p, got, decode) {
+			m.lease = lease
 			if p.crashes(work, m.Delivery) > 0 {
 				suspects = append(suspects, m)
 			} else {
@@ -212,7 +219,8 @@ func (p *puller) one(ctx, work context.Context, m jetstream.Msg, handle func(con
 		p.settle(ctx, m, d, Retry(ctx.Err(), 0))
 		return
 	}
-	alive := p.keepAlive(m)
+	var alive func()
+	d.lease, alive = p.keepAlive(m)
 	defer alive()
 	crashes := p.crashes(work, d)
 	if crashes >= maxCrashes {
@@ -243,6 +251,12 @@ func (c *Client) delivery(m jetstream.Msg) (Delivery, error) {
 // settle is the one place that decides between ack, retry and dead letter.
 func (p *puller) settle(ctx context.Context, m jetstream.Msg, d Delivery, err error) {
 	log := p.log.With("run", d.Run, "chunk", d.Chunk)
+	if err != nil && d.Lost() {
+		// Another has it, or gets it after AckWait: it is not for this one to
+		// say what becomes of it.
+		log.Warn("this process was out of sight for too long; what it was working on is another's", "subject", d.Subject, "error", err)
+		return
+	}
 	var how *disposition
 	if !errors.As(err, &how) {
 		givenUp := d.Tries >= maxTries && !classified(err) && ctx.Err() == nil // to be told to stop is no failure

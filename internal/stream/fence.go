@@ -93,7 +93,7 @@ func (c *Client) PublishEvent(ctx context.Context, e *ihcv1.RunEvent) error {
 		return fmt.Errorf("has run %s ended? %w", run, err)
 	}
 	if end != nil && (end.GetReported() == nil || revisionOf(e) == 0) {
-		return c.tooLateFor(e, name, end)
+		return c.tooLateFor(ctx, e, name, end)
 	}
 	switch name {
 	case EventAccepted, EventExtracted, EventWritten, EventReported:
@@ -107,11 +107,11 @@ func (c *Client) PublishEvent(ctx context.Context, e *ihcv1.RunEvent) error {
 	return err
 }
 
-// tooLateFor tells that an event comes after its run's end. One that says the
-// same as the end is nobody's mistake.
-func (c *Client) tooLateFor(e *ihcv1.RunEvent, name Event, end *ihcv1.RunEvent) error {
+// tooLateFor tells that an event comes after its run's end. One that says what
+// is there already is nobody's mistake.
+func (c *Client) tooLateFor(ctx context.Context, e *ihcv1.RunEvent, name Event, end *ihcv1.RunEvent) error {
 	how, _ := eventName(end)
-	if how == name {
+	if is, _, err := c.stands(ctx, name, e.GetRunId()); how == name || err == nil && proto.Equal(is, e) {
 		return nil
 	}
 	c.log.Warn("the run has ended; an event that comes too late is not published", "run", e.GetRunId(), "event", name, "ended", how)

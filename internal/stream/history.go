@@ -45,6 +45,12 @@ func (c *Client) Extracted(ctx context.Context, run string) (*ihcv1.RunExtracted
 	return e.GetExtracted(), err
 }
 
+// Reported returns the last report of a run, or [ErrNotFound].
+func (c *Client) Reported(ctx context.Context, run string) (*ihcv1.RunReported, error) {
+	e, err := c.lastEvent(ctx, run, EventReported)
+	return e.GetReported(), err
+}
+
 func (c *Client) lastEvent(ctx context.Context, run string, e Event) (*ihcv1.RunEvent, error) {
 	var event ihcv1.RunEvent
 	return &event, c.last(ctx, Runs, eventSubject(e, run), &event)

@@ -172,13 +172,37 @@ func (h *hand) close() {
 	}
 }
 
+// lease is a process's hold on messages: the server may have handed them to
+// another if it heard nothing for AckWait, as while a process is suspended.
+type lease struct {
+	wait time.Duration
+	mu   sync.Mutex
+	last time.Time // of the last sign of life
+	lost bool
+}
+
+// beat notes a sign of life.
+func (l *lease) beat() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.lost = l.lost || now.Sub(l.last) > l.wait
+	l.last = now
+}
+
+func (l *lease) gone() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost || time.Since(l.last) > l.wait
+}
+
 // keepAlive tells the server every third of the consumer's AckWait that the
 // messages are being worked on, until the function it returns is called.
-func (p *puller) keepAlive(ms ...jetstream.Msg) (stop func()) {
+func (p *puller) keepAlive(ms ...jetstream.Msg) (l *lease, stop func()) {
 	p.mu.Lock()
-	every := p.ackWait / 3
+	l = &lease{wait: p.ackWait, last: time.Now()}
 	p.mu.Unlock()
-	t := time.NewTicker(every)
+	t := time.NewTicker(l.wait / 3)
 	done := make(chan struct{})
 	go func() {
 		for {
@@ -186,11 +210,12 @@ func (p *puller) keepAlive(ms ...jetstream.Msg) (stop func()) {
 			case <-done:
 				return
 			case <-t.C:
+				l.beat()
 				for _, m := range ms {
 					_ = m.InProgress()
 				}
 			}
 		}
 	}()
-	return func() { t.Stop(); close(done) }
+	return l, func() { t.Stop(); close(done) }
 }

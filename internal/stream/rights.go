@@ -30,7 +30,7 @@ var users = map[string]does{
 		publishes: []string{"ihc.v1.journeys.extracted.*.*"},
 		keys:      []string{"budget.*"},
 		reads:     []string{Runs, Journeys, Results, Dead},
-		looks:     []string{Runs},
+		looks:     []string{Runs, Journeys},
 	},
 	StageAttributor: {
 		events:    []Event{EventFailed, EventPaused},

@@ -7,7 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
@@ -35,7 +38,10 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	case err != nil:
 		return err
 	}
-	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle) })
+	group.Go(func() error { return d.Look(ctx, e.ended, e.lookAfter) })
+	return group.Wait()
 }
 
 // decode reads a request, or an event, which alone names its run in the
@@ -60,6 +66,9 @@ type extractor struct {
 	db store.Database
 	service.Deps
 	ended *stream.Ended
+
+	noticing sync.Mutex
+	lost     map[string][]uint32 // what the last look at a run found to be lost
 }
 
 // handle takes one request to its end: chunks and the event extracted, or the
@@ -78,7 +87,7 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	}
 	id := run.IDOf(m.Body.RunRequest, m.Time, m.Sequence)
 	log := e.Log.With("run", id)
-	if e.ended.Has(id) {
+	if e.ended.Over(id) {
 		return nil
 	}
 	switch _, err := e.Bus.Extracted(ctx, id); {
@@ -91,8 +100,11 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	start := time.Now()
 	counts, err := e.extract(ctx, id, m.Body)
 	switch {
-	case errors.Is(err, errEnded):
+	case errors.Is(err, errEnded), errors.Is(err, stream.ErrOver):
 		err = nil // cancelled, or failed elsewhere
+	case err != nil && (m.Lost() || e.takenOver(ctx, id)):
+		log.Warn("another extractor took the run over; this one lets go of it", "error", err)
+		return err // not settled: see [stream.Delivery.Lost]
 	case err == nil:
 		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", counts.GetAttributed(),
 			"touchpoints", counts.GetTouchpoints(), "seconds", time.Since(start).Seconds())
@@ -104,6 +116,13 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 		return stream.Poison(m.Body.err) // keep the bytes for whoever wonders (invariant 5)
 	}
 	return nil
+}
+
+// takenOver says whether another extractor has taken the run to its end
+// meanwhile, so that whatever befell this one is nothing to the run.
+func (e *extractor) takenOver(ctx context.Context, id string) bool {
+	_, err := e.Bus.Extracted(ctx, id)
+	return err == nil
 }
 
 // resume gives a paused run its new budget and puts its chunks back. Both may
@@ -124,7 +143,8 @@ func (e *extractor) resume(ctx context.Context, id string, r *ihcv1.RunResumed, 
 		return fmt.Errorf("put back the chunks of run %s: %w", id, err)
 	}
 	e.Log.Info("run resumed", "run", id, "chunks", chunks)
-	return nil
+	// Some may have aged out of the stream while it was paused.
+	return e.Outcome(ctx, e.putBackLost(ctx, id, true), id)
 }
 
 // errEnded says that the run was cancelled or failed while it was extracted.

@@ -88,9 +88,16 @@ func (d *Database) Accept(ctx context.Context, req *ihcv1.RunRequest) error {
 // Expect implements [store.Ledger].
 func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted) error {
 	return d.transact(ctx, func(tx transaction) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, expected_chunks, expected_range) VALUES (?1, ?2, ?3)
-			ON CONFLICT (run_id) DO UPDATE SET expected_chunks = ?2, expected_range = ?3`, id, e.GetChunks(), e.GetCounts().GetInRange())
-		return err
+		told, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, expected_chunks, expected_range) VALUES (?1, ?2, ?3)
+			ON CONFLICT (run_id) DO UPDATE SET expected_chunks = ?2, expected_range = ?3 WHERE status = 'running' AND expected_chunks IS NULL`,
+			id, e.GetChunks(), e.GetCounts().GetInRange())
+		if err != nil {
+			return err
+		}
+		if n, err := told.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		return tx.dropBeyond(ctx, id, e.GetChunks())
 	})
 }
 
@@ -164,11 +171,15 @@ func (tx transaction) number(ctx context.Context, id string) (number int64, is s
 // store puts results of one run into its books and the journal, and returns
 // about how many bytes that wrote. An ended run takes nothing.
 func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.AttributionResult) (bytes int, err error) {
-	number, status, err := tx.number(ctx, id)
-	if err != nil || status.over() {
+	if _, _, err := tx.number(ctx, id); err != nil {
 		return 0, err
 	}
-	fresh, sums, err := tx.fresh(ctx, number, results)
+	r, err := tx.run(ctx, id)
+	if err != nil || r.status.over() {
+		return 0, err
+	}
+	number := r.run
+	fresh, sums, err := tx.fresh(ctx, number, r.own(results))
 	if err != nil || len(fresh) == 0 {
 		return 0, err
 	}
@@ -405,6 +416,15 @@ type runRow struct {
 	wantChunks, wantRange            sql.NullInt64
 	chunks, requests, revision, from int64
 	shown                            bool
+}
+
+// own returns the results that are of the run: once it is known how many chunks
+// it has, one with a higher number comes from somebody who lost his work.
+func (r runRow) own(results []*ihcv1.AttributionResult) []*ihcv1.AttributionResult {
+	if !r.wantChunks.Valid {
+		return results
+	}
+	return slices.DeleteFunc(slices.Clone(results), func(a *ihcv1.AttributionResult) bool { return int64(a.GetChunk()) > r.wantChunks.Int64 })
 }
 
 func (r runRow) complete() bool {
