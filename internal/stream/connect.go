@@ -37,6 +37,7 @@ type Client struct {
 	meters     meters
 	clock      retry.Clock
 	redelivery retry.Policy // the client's [retry.Redelivery]
+	crashed    retry.Policy // the client's [retry.Crashed]
 }
 
 // Options say who a [Client] is.
@@ -173,7 +174,7 @@ func New(ctx context.Context, nc *nats.Conn, o Options) (*Client, error) {
 		o.Instance = "0"
 	}
 	return &Client{stage: o.Stage, instance: o.Instance, nc: nc, js: js, kv: kv, log: o.Log, metrics: newMetrics(o.Metrics, o.Stage),
-		grace: o.Grace, clock: o.Clock, redelivery: retry.Redelivery}, nil
+		grace: o.Grace, clock: o.Clock, redelivery: retry.Redelivery, crashed: retry.Crashed}, nil
 }
 
 // bucket opens the state bucket, also if the server goes away in between.

@@ -3,6 +3,8 @@ package stream
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +27,37 @@ type puller struct {
 	ackWait time.Duration // of handle
 
 	suspects sync.Mutex // held while a message is worked on that processes died on
+	waiting  keys       // of such messages, while they wait for their next try
+}
+
+// keys is a set of keys.
+type keys struct {
+	mu  sync.Mutex
+	all map[string]bool
+}
+
+func (k *keys) add(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.all == nil {
+		k.all = map[string]bool{}
+	}
+	k.all[key] = true
+}
+
+func (k *keys) remove(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.all, key)
+}
+
+// take returns the keys and leaves none.
+func (k *keys) take() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := slices.Collect(maps.Keys(k.all))
+	clear(k.all)
+	return all
 }
 
 // consumer returns the server's consumer, asked for once.
