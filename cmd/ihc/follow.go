@@ -110,6 +110,9 @@ func (p *progress) tell(u ops.Update) {
 func (p *progress) show(s *run.State) {
 	extracted, attributed, written := s.Progress.Extractor, s.Progress.Attributor, s.Progress.Writer
 	if extracted == nil {
+		if s.Progress.Full != "" {
+			p.put("waiting: " + human.Printable(s.Progress.Full))
+		}
 		return
 	}
 	total := max(s.Planned.GetCounts().GetInRange(), extracted.GetConversionsTotal())
@@ -129,11 +132,20 @@ func (p *progress) show(s *run.State) {
 			text += fmt.Sprintf(", %s left", (time.Duration(float64(total-done)/perSecond) * time.Second).Round(time.Second))
 		}
 	}
-	for _, stage := range []*ihcv1.Progress{attributed, written, s.Progress.Reporter} {
-		if stage.GetWaiting() != "" {
-			text += "; waiting: " + human.Printable(stage.GetWaiting())
+	waits := []string{s.Progress.Full}
+	for _, stage := range []*ihcv1.Progress{extracted, attributed, written, s.Progress.Reporter} {
+		waits = append(waits, stage.GetWaiting())
+	}
+	for _, why := range waits {
+		if why != "" {
+			text += "; waiting: " + human.Printable(why)
 		}
 	}
+	p.put(text)
+}
+
+// put shows a text in the line that changes.
+func (p *progress) put(text string) {
 	if !p.terminal {
 		if text != p.last {
 			p.last = text

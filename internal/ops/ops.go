@@ -130,6 +130,11 @@ func (r *Runs) progress(ctx context.Context, s *run.State) (run.Progress, error)
 	}
 	p := run.Progress{Extractor: stages[stream.StageExtractor], Attributor: stages[stream.StageAttributor],
 		Writer: stages[stream.StageWriter], Reporter: stages[stream.StageReporter]}
+	if !s.Status().Ended() {
+		if err := r.client.Room(ctx); err != nil && ctx.Err() == nil {
+			p.Full = err.Error()
+		}
+	}
 	p.ScoredChunks, err = r.client.ScoredChunks(ctx, results)
 	if s.Planned != nil { // a chunk that was put back may have two results
 		p.ScoredChunks = min(p.ScoredChunks, uint64(s.Planned.GetChunks()))

@@ -119,6 +119,9 @@ func (c *Client) pauseAfter(ctx context.Context, err error, subject, run string,
 	}
 	c.refused.set(subject, err)
 	c.Waiting(ctx, run, "NATS does not take a message: "+err.Error())
+	if try == 3 && c.told != nil {
+		c.told(err)
+	}
 	if try == 1 || try%10 == 0 {
 		c.log.Warn("JetStream did not take a message, trying again", "subject", subject, "try", try, "error", err)
 	}
@@ -158,6 +161,13 @@ func (r *refusals) clear(subject string) bool {
 	_, was := r.why[subject]
 	delete(r.why, subject)
 	return was
+}
+
+// number returns how many there are.
+func (r *refusals) number() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.why)
 }
 
 // last returns why one of them is refused, nil if none is.
