@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -132,16 +133,21 @@ func (p *progress) show(s *run.State) {
 			text += fmt.Sprintf(", %s left", (time.Duration(float64(total-done)/perSecond) * time.Second).Round(time.Second))
 		}
 	}
-	waits := []string{s.Progress.Full}
-	for _, stage := range []*ihcv1.Progress{extracted, attributed, written, s.Progress.Reporter} {
-		waits = append(waits, stage.GetWaiting())
-	}
-	for _, why := range waits {
-		if why != "" {
-			text += "; waiting: " + human.Printable(why)
-		}
+	// First, since the line may be cut, and nothing else changes meanwhile.
+	if why := waiting(s.Progress); why != "" {
+		text = "waiting: " + human.Printable(why) + "; " + text
 	}
 	p.put(text)
+}
+
+// waiting returns what is waited for with a run, "" for nothing. What keeps all
+// from their work comes before what keeps one.
+func waiting(p run.Progress) string {
+	waits := []string{p.Full}
+	for _, stage := range []*ihcv1.Progress{p.Extractor, p.Attributor, p.Writer, p.Reporter} {
+		waits = append(waits, stage.GetWaiting())
+	}
+	return cmp.Or(waits...)
 }
 
 // put shows a text in the line that changes.
