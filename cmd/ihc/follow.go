@@ -45,11 +45,17 @@ type progress struct {
 	every    time.Duration
 	start    time.Time
 	shown    int // width of the changing line
-	last     string
+
+	// What was last printed in lines, for what a run waited then, and when.
+	last, why string
+	printed   time.Time
 }
 
+// pause is between two lines where no line can change.
+const pause = 5 * time.Second
+
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, start: time.Now(), every: 5 * time.Second}
+	p := &progress{w: w, start: time.Now(), printed: time.Now(), every: 500 * time.Millisecond}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.terminal, p.every = true, 200*time.Millisecond
 	}
@@ -112,7 +118,7 @@ func (p *progress) show(s *run.State) {
 	extracted, attributed, written := s.Progress.Extractor, s.Progress.Attributor, s.Progress.Writer
 	if extracted == nil {
 		if s.Progress.Full != "" {
-			p.put("waiting: " + human.Printable(s.Progress.Full))
+			p.put("waiting: "+human.Printable(s.Progress.Full), s.Progress.Full)
 		}
 		return
 	}
@@ -134,10 +140,15 @@ func (p *progress) show(s *run.State) {
 		}
 	}
 	// First, since the line may be cut, and nothing else changes meanwhile.
-	if why := waiting(s.Progress); why != "" {
-		text = "waiting: " + human.Printable(why) + "; " + text
+	why := waiting(s.Progress)
+	if why != "" {
+		if !strings.HasPrefix(why, "waiting") {
+			text = "waiting: " + human.Printable(why) + "; " + text
+		} else {
+			text = human.Printable(why) + "; " + text
+		}
 	}
-	p.put(text)
+	p.put(text, why)
 }
 
 // waiting returns what is waited for with a run, "" for nothing. What keeps all
@@ -150,11 +161,12 @@ func waiting(p run.Progress) string {
 	return cmp.Or(waits...)
 }
 
-// put shows a text in the line that changes.
-func (p *progress) put(text string) {
+// put shows a text in the line that changes, or in a line every few seconds and
+// as soon as something else is waited for.
+func (p *progress) put(text, why string) {
 	if !p.terminal {
-		if text != p.last {
-			p.last = text
+		if text != p.last && (why != p.why || time.Since(p.printed) >= pause) {
+			p.last, p.why, p.printed = text, why, time.Now()
 			_, _ = fmt.Fprintln(p.w, text)
 		}
 		return

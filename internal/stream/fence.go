@@ -52,7 +52,7 @@ func tooLate(err error) bool {
 func (c *Client) Over(ctx context.Context, run string) (*ihcv1.RunEvent, error) {
 	var first *ihcv1.RunEvent
 	var at uint64
-	for _, name := range []Event{EventReported, EventFailed, EventCancelled} {
+	for name := range ends {
 		e, sequence, err := c.stands(ctx, name, run)
 		if err != nil {
 			return nil, err
@@ -75,7 +75,18 @@ func (c *Client) stands(ctx context.Context, name Event, run string) (*ihcv1.Run
 		return nil, 0, err
 	}
 	e, err := DecodeEvent(Delivery{Subject: raw.Subject}, raw.Data)
+	if end := ends[name]; err != nil && end != nil {
+		// Anybody can publish an end, and it counts by its subject.
+		return &ihcv1.RunEvent{RunId: run, Event: end.GetEvent()}, raw.Sequence, nil
+	}
 	return e, raw.Sequence, err
+}
+
+// ends are the events that end a run, as far as the subject tells them.
+var ends = map[Event]*ihcv1.RunEvent{
+	EventReported:  {Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{}}},
+	EventFailed:    {Event: &ihcv1.RunEvent_Failed{Failed: &ihcv1.RunFailed{}}},
+	EventCancelled: {Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}},
 }
 
 // PublishEvent puts e into the stream, once for each run, event and revision;

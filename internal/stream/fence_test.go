@@ -105,6 +105,10 @@ func TestAnEndedRunTakesNoEvent(t *testing.T) {
 	events, err := c.Events(r.ctx, "*")
 	require.NoError(t, err)
 	require.Len(t, events, 7)
+
+	_, err = r.js.Publish(r.ctx, "ihc.v1.run.cancelled.third", []byte("{ whatever"))
+	require.NoError(t, err)
+	require.ErrorIs(t, c.PublishEvent(r.ctx, accepted("third")), ErrOver, "an end counts by its subject")
 }
 
 // Once a process has been out of sight for AckWait it is so for good.

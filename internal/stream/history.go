@@ -38,6 +38,15 @@ func (c *Client) AcceptedAt(ctx context.Context, run string) (time.Time, error) 
 	return m.Time.UTC(), nil
 }
 
+// WrittenAt returns when a run was written, UTC, or [ErrNotFound].
+func (c *Client) WrittenAt(ctx context.Context, run string) (time.Time, error) {
+	m, err := c.lastOn(ctx, Runs, eventSubject(EventWritten, run))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return m.Time.UTC(), nil
+}
+
 // Extracted returns how many chunks and conversions a run has, or
 // [ErrNotFound] while they are not all extracted.
 func (c *Client) Extracted(ctx context.Context, run string) (*ihcv1.RunExtracted, error) {

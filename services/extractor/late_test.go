@@ -2,7 +2,6 @@ package extractor
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -119,7 +118,7 @@ func TestExtractorThatWakesUpLateChangesNothing(t *testing.T) {
 			equalChunks(t, chunks, stored(t, b, "run"))
 			now, err := b.Events(b.Ctx, "*")
 			require.NoError(t, err)
-			require.Equal(t, len(events), len(now), "%v", now)
+			require.Len(t, now, len(events))
 		})
 	}
 }
@@ -251,6 +250,6 @@ func TestRefusedReplayHasNotBegun(t *testing.T) {
 	require.NoError(t, b.PublishRequest(b.Ctx, &ihcv1.RunRequest{RunId: "again", ReplayOf: "run", ReplayFrom: "journeys"}))
 	require.Contains(t, b.Await("again", isFailed).GetFailed().GetReason(), "chunks of run run are still stored")
 	_, err = b.Accepted(b.Ctx, "again")
-	require.True(t, errors.Is(err, stream.ErrNotFound), err)
+	require.ErrorIs(t, err, stream.ErrNotFound)
 	require.Empty(t, stored(t, b, "again"))
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -121,6 +122,23 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 		if err = w.extracted(ctx, id, e.Extracted); err == nil {
 			return w.finish(ctx, id)
 		}
+	case *ihcv1.RunEvent_Failed, *ihcv1.RunEvent_Cancelled:
+		return w.ending(ctx, id, m.Body)
+	}
+	return w.Outcome(ctx, err, id)
+}
+
+// ending records that a run was ended before its time, if that is its first end.
+func (w *writer) ending(ctx context.Context, id string, e *ihcv1.RunEvent) error {
+	first, err := w.Bus.Over(ctx, id)
+	if err != nil {
+		return w.Outcome(ctx, err, id)
+	}
+	if first.GetReported() != nil || first.GetFailed() == nil && e.GetFailed() != nil || first.GetCancelled() == nil && e.GetCancelled() != nil {
+		w.Log.Warn("the run had ended; what comes after that changes nothing", "run", id, "reason", e.GetFailed().GetReason()+e.GetCancelled().GetReason())
+		return w.Outcome(ctx, nil, id)
+	}
+	switch e := e.GetEvent().(type) {
 	case *ihcv1.RunEvent_Failed:
 		// A run that never began has no place in the database: there may be
 		// none, or it may be what the run failed on.
@@ -260,11 +278,47 @@ func (w *writer) lookAfter(ctx context.Context, id string) error {
 	return w.finish(ctx, id)
 }
 
+// turn returns an error that has a run wait that is complete while another is
+// written and not reported: what the proof of that one is of, this one would
+// change. It waits for five minutes at the most, since a report may never come.
+func (w *writer) turn(ctx context.Context, id string) error {
+	for _, other := range w.ended.Open() {
+		if other == id {
+			continue
+		}
+		at, err := w.Bus.WrittenAt(ctx, other)
+		if errors.Is(err, stream.ErrNotFound) || err == nil && time.Since(at) > 5*time.Minute {
+			continue
+		}
+		if err != nil {
+			return w.Outcome(ctx, err, id)
+		}
+		e, err := w.Bus.Extracted(ctx, id)
+		if errors.Is(err, stream.ErrNotFound) {
+			return nil // it is not complete
+		}
+		var missing []uint32
+		if err == nil {
+			missing, err = w.ledger.Missing(ctx, id, e.GetChunks())
+		}
+		if err != nil || len(missing) > 0 {
+			return w.Outcome(ctx, err, id)
+		}
+		why := fmt.Errorf("waiting for the report of run %s, which is written", other)
+		w.Bus.Waiting(ctx, id, why.Error())
+		return stream.Retry(why, time.Second/2)
+	}
+	return nil
+}
+
 // finish tells that a run is complete, if it is.
 func (w *writer) finish(ctx context.Context, id string) error {
 	// What the writer hears of ends may come too late to keep a run from showing.
 	if end, err := w.Bus.Over(ctx, id); err != nil || end != nil && end.GetReported() == nil {
 		return w.Outcome(ctx, err, id)
+	}
+	if err := w.turn(ctx, id); err != nil {
+		return err
 	}
 	s, err := w.ledger.Finish(ctx, id)
 	switch {

@@ -275,6 +275,30 @@ func TestLaterRevisionIsWrittenAgain(t *testing.T) {
 	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM attribution_customer_journey WHERE conv_id = 'a2'`))
 }
 
+// The proof of a run is of the tables as it left them: the next one is written
+// when it is reported.
+func TestRunsAreWrittenOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	b, db := setup(t)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "one"}})
+	extracted(b, "one", 2, 4)
+	publishResults(t, b, "one", 2)
+	b.Await("one", isWritten)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "two"}})
+	extracted(b, "two", 1, 2)
+	publishResults(t, b, "two", 1)
+	require.Eventually(t, func() bool {
+		p, err := b.Progress(b.Ctx, "two")
+		return err == nil && strings.Contains(p[stream.StageWriter].GetWaiting(), "waiting for the report of run one")
+	}, 50*time.Second, 5*time.Millisecond)
+	require.Equal(t, 4, count(t, db, `SELECT count(*) FROM attribution_customer_journey`))
+	_, err := b.WrittenAt(b.Ctx, "two")
+	require.ErrorIs(t, err, stream.ErrNotFound)
+	b.Event("one", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{}}})
+	b.Await("two", isWritten)
+	b.Idle(stream.Scored)
+}
+
 func TestUnusableResultsEndInTheDeadLetters(t *testing.T) {
 	t.Parallel()
 	b, _ := setup(t)

@@ -162,23 +162,23 @@ func named(results []*ihcv1.AttributionResult) string {
 }
 
 // number returns what the other tables call a run, which is entered if it is
-// not known, and its status.
-func (tx transaction) number(ctx context.Context, id string) (number int64, is status, err error) {
-	err = tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run, status`, id).Scan(&number, &is)
-	return number, is, err
+// not known.
+func (tx transaction) number(ctx context.Context, id string) (number int64, err error) {
+	err = tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run`, id).Scan(&number)
+	return number, err
 }
 
 // store puts results of one run into its books and the journal, and returns
 // about how many bytes that wrote. An ended run takes nothing.
 func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.AttributionResult) (bytes int, err error) {
-	if _, _, err := tx.number(ctx, id); err != nil {
+	number, err := tx.number(ctx, id)
+	if err != nil {
 		return 0, err
 	}
 	r, err := tx.run(ctx, id)
 	if err != nil || r.status.over() {
 		return 0, err
 	}
-	number := r.run
 	fresh, sums, err := tx.fresh(ctx, number, r.own(results))
 	if err != nil || len(fresh) == 0 {
 		return 0, err

@@ -208,6 +208,33 @@ func (s *stack) unacknowledged(t *testing.T) map[string]int {
 	return all
 }
 
+// nothingInHand holds that no message waits for a process that is gone. One that
+// was given back at the last moment counts as unacknowledged with the server, too,
+// until it is handed out again: which it is at once, and to anybody.
+func (s *stack) nothingInHand(t *testing.T) {
+	t.Helper()
+	js, err := jetstream.New(s.connect(t, "admin"))
+	require.NoError(t, err)
+	for _, c := range []stream.Consumer{stream.Requests, stream.Chunks, stream.Scored, stream.Milestones, stream.Written} {
+		consumer, err := js.Consumer(t.Context(), c.Stream, c.Durable)
+		require.NoError(t, err)
+		n := consumer.CachedInfo().NumAckPending
+		if n == 0 {
+			continue
+		}
+		got, err := consumer.FetchNoWait(n) // what was given back comes before what is new
+		require.NoError(t, err)
+		again := 0
+		for m := range got.Messages() {
+			if meta, err := m.Metadata(); err == nil && meta.NumDelivered > 1 {
+				again++
+			}
+			require.NoError(t, m.Nak())
+		}
+		require.Equal(t, n, again, "messages left in the hands of %s", c.Durable)
+	}
+}
+
 // stored returns how many messages a stream holds on a subject.
 func (s *stack) stored(t *testing.T, js jetstream.JetStream, name, subject string) int {
 	t.Helper()
