@@ -76,7 +76,9 @@ type Ledger interface {
 	// run that names a database has been entered, or is a replay, which this
 	// enters: the error wraps [ErrRefused] where this is not its database.
 	Accept(ctx context.Context, a *ihcv1.RunAccepted) error
-	// Expect records how many chunks and conversions a run has.
+	// Expect records how many chunks and conversions a run has. The first call
+	// counts; what is stored under higher numbers is dropped, and is dropped from
+	// then on: it comes from somebody who lost his work to another.
 	Expect(ctx context.Context, run string, e *ihcv1.RunExtracted) error
 	// End records that a run was ended before its time: status is [Failed],
 	// [Cancelled] or [Superseded]. What it had in the journal is dropped, or
@@ -92,6 +94,9 @@ type Ledger interface {
 	// What scores a run is what was settled when it was accepted or, where nothing
 	// was, what scored its first result.
 	Store(ctx context.Context, results []*ihcv1.AttributionResult) error
+	// Missing returns the numbers from 1 to chunks, in order, of which no result
+	// of the run is stored.
+	Missing(ctx context.Context, run string, chunks uint32) ([]uint32, error)
 	// Adopt makes what a superseded run has stored available to its successor,
 	// and ends the superseded one. Doing it twice is doing it once.
 	Adopt(ctx context.Context, superseded, successor string) (Stored, error)

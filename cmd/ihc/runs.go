@@ -127,6 +127,7 @@ type jsonRun struct {
 	MaxRequests  uint64          `json:"max_requests,omitempty"`
 	DeadLetters  int             `json:"dead_letters"`
 	Reason       string          `json:"reason,omitempty"`
+	Waiting      string          `json:"waiting,omitempty"` // for what, of a run that is not over
 
 	// Of status alone.
 	Chunks *jsonChunks             `json:"chunks,omitempty"`
@@ -149,6 +150,8 @@ func runJSON(s *run.State) jsonRun {
 		Requests: s.Done().Requests, MaxRequests: s.MaxRequests, DeadLetters: s.DeadLetters, Reason: s.Reason}
 	if !s.Ended.IsZero() {
 		j.Ended = &s.Ended
+	} else {
+		j.Waiting = waiting(s.Progress)
 	}
 	if c := s.Planned.GetCounts(); c != nil {
 		j.Planned = &jsonPlan{c.GetInRange(), c.GetAttributed(), c.GetTouchpoints(), s.Planned.GetChunks()}

@@ -143,6 +143,9 @@ func printStages(line func(name, format string, args ...any), s *run.State) {
 	if total := s.Planned.GetChunks(); total > 0 {
 		line("chunks", "%s of %s scored", human.Thousands(s.Progress.ScoredChunks), human.Thousands(total))
 	}
+	if s.Progress.Full != "" {
+		line("waiting", "%s", s.Progress.Full)
+	}
 	for name, p := range stagesOf(s.Progress) {
 		text := human.Count(p.GetConversions(), "conversion")
 		if p.GetRequests() > 0 || p.GetRetries() > 0 {

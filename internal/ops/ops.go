@@ -132,6 +132,11 @@ func (r *Runs) progress(ctx context.Context, s *run.State) (run.Progress, error)
 	}
 	p := run.Progress{Extractor: stages[stream.StageExtractor], Attributor: stages[stream.StageAttributor],
 		Writer: stages[stream.StageWriter], Reporter: stages[stream.StageReporter]}
+	if !s.Status().Ended() {
+		if err := r.client.Room(ctx); err != nil && ctx.Err() == nil {
+			p.Full = err.Error()
+		}
+	}
 	p.ScoredChunks, err = r.client.ScoredChunks(ctx, results)
 	if s.Planned != nil { // a chunk that was put back may have two results
 		p.ScoredChunks = min(p.ScoredChunks, uint64(s.Planned.GetChunks()))
@@ -152,7 +157,7 @@ func (r *Runs) Start(ctx context.Context, req *ihcv1.RunRequest) (id string, err
 		case err != nil:
 			return "", err
 		case !run.Answers(s.Request, req):
-			return "", &StateError{id, s.Status(), errkind.Inputf("run id %s is that of a run with other settings (%s): choose another, or leave it empty", id, run.Describe(s.Request))}
+			return "", &StateError{Run: id, Status: s.Status(), Err: errkind.Inputf("run id %s is that of a run with other settings (%s): choose another, or leave it empty", id, run.Describe(s.Request)), State: s}
 		default:
 			return id, nil
 		}

@@ -79,7 +79,6 @@ func TestRefundsAreCountedUnlessARequestSaysOtherwise(t *testing.T) {
 	require.True(t, Same(none, count))
 	require.False(t, Same(count, subtract))
 	require.Equal(t, []bool{false, false, true}, []bool{SubtractsRefunds(none), SubtractsRefunds(count), SubtractsRefunds(subtract)})
-	require.Equal(t, ScoringSettings(none), ScoringSettings(subtract), "shares do not depend on them")
 }
 
 func TestNewIDIsValidAndStable(t *testing.T) {

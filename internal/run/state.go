@@ -116,6 +116,8 @@ type Progress struct {
 	Extractor, Attributor, Writer, Reporter *ihcv1.Progress
 	// ScoredChunks is how many chunks have a stored result.
 	ScoredChunks uint64
+	// Full says what keeps NATS from taking messages of any run, "" for nothing.
+	Full string
 }
 
 // Entry is one message of the streams that says something of a run: exactly one

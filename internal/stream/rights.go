@@ -31,7 +31,7 @@ var users = map[string]does{
 		publishes: []string{"ihc.v1.journeys.extracted.*.*", SubjectScoring},
 		keys:      []string{"budget.*"},
 		reads:     []string{Runs, Journeys, Results, Dead},
-		looks:     []string{Runs},
+		looks:     []string{Runs, Journeys},
 	},
 	StageAttributor: {
 		events:    []Event{EventFailed, EventPaused},
@@ -54,7 +54,9 @@ var users = map[string]does{
 		// What was moved to the dead letters is put back where it was.
 		events: []Event{EventCancelled, EventResumed, EventAccepted, EventExtracted, EventWritten, EventFailed},
 		publishes: []string{SubjectRunRequested, "ihc.v1.journeys.extracted.*.*", "ihc.v1.journeys.attributed.*.*",
-			"$JS.API.STREAM.MSG.DELETE." + Dead},
+			"$JS.API.STREAM.MSG.DELETE." + Dead,
+			// A run's chunks and results are freed when it is over.
+			"$JS.API.STREAM.PURGE." + Journeys, "$JS.API.STREAM.PURGE." + Results},
 		reads: []string{Runs, Journeys, Results, Dead, bucketStream},
 		looks: []string{Runs, Journeys, Results, Dead},
 		more: []string{"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.MSG.GET.*",
@@ -106,6 +108,7 @@ func RightsOf(user string) Rights {
 		allow("$JS.API.DIRECT.GET.%s.>", s)
 	}
 	allow("$JS.API.DIRECT.GET.%s.>", bucketStream)
+	allow("$KV.%s.probe.%s", State, user)
 	if user == UserTools { // of any name, for the nats command makes its own
 		r.Subscribe = []string{"_INBOX.>", "ihc.v1.>"}
 	} else {

@@ -41,7 +41,8 @@ const (
 	Dead     = "IHC_DEAD"     // whatever could not be processed, as it came
 
 	// State is a key-value bucket of live state that no result depends on:
-	// `progress.<run>.<stage>.<instance>`, `crash.<consumer>.<sequence>`; and of
+	// `progress.<run>.<stage>.<instance>`, `crash.<consumer>.<sequence>`,
+	// `probe.<stage>` (whether there is room for a message); and of
 	// what has to do with money: how much of a run's budget of requests is spent,
 	// `budget.<run>`, and what the parts of divided chunks gave, so that it is
 	// not paid for again, `part.<run>.<chunk>.<revision>.<part>`; and what scores a

@@ -167,7 +167,7 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 		return stream.Poison(err)
 	}
 	id := chunk.GetRunId()
-	if a.ended.Has(id) {
+	if a.ended.Has(id) || a.ended.Over(id) && chunk.GetRevision() == 0 {
 		return a.Outcome(ctx, nil, id) // nor is anything waited for with it
 	}
 	s, err := a.settings(ctx, id)

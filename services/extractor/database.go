@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -18,21 +19,29 @@ import (
 // fromDatabase runs an ordinary request: check, announce, extract.
 func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest, asked string) (*ihcv1.Counts, error) {
 	b, err := e.begin(ctx, req, asked)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = e.readInto(ctx, b)
 	}
-	start, end := run.Range(req)
-	err = e.db.Journeys(ctx, journey.Options{
-		Start: start, End: end, LookbackDays: int(req.GetLookbackDays()),
-		IncludeSimultaneous: req.GetIncludeSimultaneous(), MaxSessions: int(req.GetMaxSessions()),
-	}, b.add)
-	if err != nil {
-		return nil, err
+	if errors.Is(err, stream.ErrSourceChanged) && !e.takenOver(ctx, req.GetRunId()) {
+		return nil, errkind.As(errkind.Run, &supersededError{by: successorOf(req.GetRunId())})
 	}
-	if err := b.flush(); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return b.counts, e.finish(ctx, req.GetRunId(), b.chunk, b.counts)
+}
+
+// readInto gives the builder the journeys of its run.
+func (e *extractor) readInto(ctx context.Context, b *builder) error {
+	start, end := run.Range(b.req)
+	err := e.db.Journeys(ctx, journey.Options{
+		Start: start, End: end, LookbackDays: int(b.req.GetLookbackDays()),
+		IncludeSimultaneous: b.req.GetIncludeSimultaneous(), MaxSessions: int(b.req.GetMaxSessions()),
+	}, b.add)
+	if err != nil {
+		return err
+	}
+	return b.flush()
 }
 
 // begin makes sure that the run may be extracted and returns what its journeys
@@ -43,7 +52,12 @@ func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest, asked stri
 	first := errors.Is(err, stream.ErrNotFound)
 	switch {
 	case first:
-		accepted, err = e.accept(ctx, req, asked)
+		if accepted, err = e.accept(ctx, req, asked); errors.Is(err, stream.ErrTaken) {
+			first = false // another was faster, perhaps with other data
+			if accepted, err = e.Bus.Accepted(ctx, req.GetRunId()); err == nil {
+				err = e.unchanged(ctx, accepted)
+			}
+		}
 	case err == nil:
 		err = e.unchanged(ctx, accepted)
 	}
@@ -205,7 +219,7 @@ func (b *builder) flush() error {
 
 // publish sends one chunk with the journeys and all outcomes at hand.
 func (b *builder) publish(journeys []journey.Journey) error {
-	if b.e.ended.Has(b.req.GetRunId()) {
+	if b.e.ended.Over(b.req.GetRunId()) {
 		return errEnded
 	}
 	b.chunk++

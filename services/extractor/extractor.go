@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -41,6 +42,7 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { e.watch(ctx); return nil })
 	group.Go(func() error { return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle) })
+	group.Go(func() error { return d.Look(ctx, e.ended, e.lookAfter) })
 	return group.Wait()
 }
 
@@ -67,6 +69,9 @@ type extractor struct {
 	service.Deps
 	ended *stream.Ended
 	under *underWay
+
+	noticing sync.Mutex
+	lost     map[string][]uint32 // what the last look at a run found to be lost
 }
 
 // handle takes one request to its end: chunks and the event extracted, or the
@@ -88,7 +93,7 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	if another, err := e.isAnother(ctx, id, m.Body); another || err != nil {
 		return e.Outcome(ctx, err)
 	}
-	if e.ended.Has(id) {
+	if e.ended.Over(id) {
 		return nil
 	}
 	switch _, err := e.Bus.Extracted(ctx, id); {
@@ -101,8 +106,11 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	start := time.Now()
 	counts, err := e.extract(ctx, id, m)
 	switch {
-	case errors.Is(err, errEnded):
+	case errors.Is(err, errEnded), errors.Is(err, stream.ErrOver):
 		err = nil // cancelled, or failed elsewhere
+	case err != nil && (m.Lost() || e.takenOver(ctx, id)):
+		log.Warn("another extractor took the run over; this one lets go of it", "error", err)
+		return err // not settled: see [stream.Delivery.Lost]
 	case err == nil:
 		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", counts.GetAttributed(),
 			"touchpoints", counts.GetTouchpoints(), "seconds", time.Since(start).Seconds())
@@ -114,6 +122,13 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 		return stream.Poison(m.Body.err) // keep the bytes for whoever wonders (invariant 5)
 	}
 	return nil
+}
+
+// takenOver says whether another extractor has taken the run to its end
+// meanwhile, so that whatever befell this one is nothing to the run.
+func (e *extractor) takenOver(ctx context.Context, id string) bool {
+	_, err := e.Bus.Extracted(ctx, id)
+	return err == nil
 }
 
 // resume gives a paused run its new budget and puts its chunks back. Both may
@@ -134,7 +149,8 @@ func (e *extractor) resume(ctx context.Context, id string, r *ihcv1.RunResumed, 
 		return fmt.Errorf("put back the chunks of run %s: %w", id, err)
 	}
 	e.Log.Info("run resumed", "run", id, "chunks", chunks)
-	return nil
+	// Some may have aged out of the stream while it was paused.
+	return e.Outcome(ctx, e.putBackLost(ctx, id, true), id)
 }
 
 // errEnded says that the run was cancelled or failed while it was extracted.

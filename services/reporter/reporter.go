@@ -59,6 +59,9 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 	id := m.Body.GetRunId()
 	written := m.Body.GetWritten()
 	accepted, err := r.Bus.Accepted(ctx, id)
+	if err == nil {
+		err = r.toReport(ctx, id, written)
+	}
 	if err != nil {
 		return r.Outcome(ctx, err, id)
 	}
@@ -106,9 +109,30 @@ func (r *reporter) own(ctx context.Context, accepted *ihcv1.RunAccepted, w *ihcv
 	return result, r.db.Confirm(ctx, accepted)
 }
 
+// toReport returns [stream.ErrOver] if a run is not to be reported: it was ended
+// before its time, or another reporter was faster. Later runs may have put their
+// files where this one's would go.
+func (r *reporter) toReport(ctx context.Context, id string, w *ihcv1.RunWritten) error {
+	end, err := r.Bus.Over(ctx, id)
+	if err != nil || end == nil {
+		return err
+	}
+	if is := end.GetReported(); is != nil {
+		last, err := r.Bus.Reported(ctx, id)
+		if err != nil || last.GetRevision() < w.GetRevision() {
+			return err
+		}
+	}
+	r.Log.Info("the run has ended; there is nothing to report", "run", id)
+	return stream.ErrOver
+}
+
 func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
 	totals, err := r.db.Rebuild(ctx, req)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.toReport(ctx, id, w); err != nil { // while this one was at it, or suspended
 		return nil, err
 	}
 	rows := totals.Told()

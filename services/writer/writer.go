@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -52,6 +53,7 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	group.Go(func() error {
 		return stream.Consume(ctx, d.Bus, stream.Milestones, 1, nil, stream.DecodeEvent, w.milestone)
 	})
+	group.Go(func() error { return d.Look(ctx, w.ended, w.lookAfter) })
 	return group.Wait()
 }
 
@@ -128,11 +130,33 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 		if err = w.extracted(ctx, id, e.Extracted); err == nil {
 			return w.finish(ctx, id)
 		}
+	case *ihcv1.RunEvent_Failed, *ihcv1.RunEvent_Cancelled:
+		return w.ending(ctx, id, m.Body)
+	}
+	return w.Outcome(ctx, err, id)
+}
+
+// ending records that a run was ended before its time, if that is its first end.
+func (w *writer) ending(ctx context.Context, id string, e *ihcv1.RunEvent) error {
+	first, err := w.Bus.Over(ctx, id)
+	if err != nil {
+		return w.Outcome(ctx, err, id)
+	}
+	if first.GetReported() != nil || first.GetFailed() == nil && e.GetFailed() != nil || first.GetCancelled() == nil && e.GetCancelled() != nil {
+		w.Log.Warn("the run had ended; what comes after that changes nothing", "run", id, "reason", e.GetFailed().GetReason()+e.GetCancelled().GetReason())
+		return w.Outcome(ctx, nil, id)
+	}
+	switch e := e.GetEvent().(type) {
 	case *ihcv1.RunEvent_Failed:
 		if err = w.end(ctx, id, endOf(e.Failed)); err == nil {
 			w.metrics.endedEarly.WithLabelValues("failed").Inc()
 		}
 	case *ihcv1.RunEvent_Cancelled:
+		if _, notFound := w.Bus.Accepted(ctx, id); errors.Is(notFound, stream.ErrNotFound) {
+			w.Log.Info("a run was cancelled that was not accepted", "run", id)
+			break
+		}
+		w.Log.Info("run cancelled", "run", id, "reason", e.Cancelled.GetReason())
 		if err = w.end(ctx, id, store.Cancelled); err == nil {
 			w.metrics.endedEarly.WithLabelValues("cancelled").Inc()
 		}
@@ -169,38 +193,136 @@ func (w *writer) extracted(ctx context.Context, id string, e *ihcv1.RunExtracted
 
 // replay stores the results of an earlier run again.
 func (w *writer) replay(ctx context.Context, id string, accepted *ihcv1.RunAccepted, e *ihcv1.RunExtracted) error {
-	chunks := map[uint32]bool{}
+	origin := accepted.GetResultsRun()
+	stored, err := w.Bus.Scored(ctx, origin)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for chunk := range stored {
+		if chunk >= 1 && chunk <= e.GetChunks() {
+			n++
+		}
+	}
+	// Before anything is stored, let alone shown.
+	if n != int(e.GetChunks()) {
+		return errkind.Inputf("only %d of the %d results of run %s are stored; replay it from its journeys", n, e.GetChunks(), origin)
+	}
+	return w.storeAgain(ctx, origin, id, func(uint32) bool { return true })
+}
+
+// storeAgain stores the wanted results that are in the stream of one run as those
+// of another, or of the same.
+func (w *writer) storeAgain(ctx context.Context, from, id string, wanted func(chunk uint32) bool) error {
 	var batch []*ihcv1.AttributionResult
-	err := w.Bus.EachResult(ctx, accepted.GetResultsRun(), func(r *ihcv1.AttributionResult) error {
-		if w.ended.Has(id) {
+	store := func() error {
+		all := batch
+		batch = nil
+		if len(all) == 0 || w.ended.Has(id) {
+			return nil
+		}
+		return w.ledger.Store(ctx, all)
+	}
+	err := w.Bus.EachResult(ctx, from, func(r *ihcv1.AttributionResult) error {
+		if !wanted(r.GetChunk()) {
 			return nil
 		}
 		r.RunId = id
-		chunks[r.GetChunk()] = true
 		if batch = append(batch, r); len(batch) < 64 {
 			return nil
 		}
-		store := batch
-		batch = nil
-		return w.ledger.Store(ctx, store)
+		return store()
 	})
 	if err != nil {
 		return err
 	}
-	if len(batch) > 0 {
-		if err := w.ledger.Store(ctx, batch); err != nil {
-			return err
+	return store()
+}
+
+// lookAfter sees to a run whose results were acknowledged and are not in the
+// ledger, as in a database that was restored from a backup.
+func (w *writer) lookAfter(ctx context.Context, id string) error {
+	e, err := w.Bus.Extracted(ctx, id)
+	if err != nil {
+		return err
+	}
+	done, err := w.Bus.Done(ctx, stream.Scored)
+	if err != nil {
+		return err
+	}
+	accepted, err := w.Bus.Accepted(ctx, id)
+	if err != nil || accepted.GetResultsRun() != "" {
+		return err // stored in one go: see replay
+	}
+	results, err := w.Bus.Scored(ctx, id)
+	if err != nil {
+		return err
+	}
+	missing, err := w.ledger.Missing(ctx, id, e.GetChunks())
+	if err != nil {
+		return err
+	}
+	lost := map[uint32]bool{}
+	for _, chunk := range missing {
+		if at := results[chunk]; at > 0 && at <= done {
+			lost[chunk] = true
 		}
 	}
-	if len(chunks) != int(e.GetChunks()) && !w.ended.Has(id) {
-		err := errkind.Inputf("only %d of the %d results of run %s are stored; replay it from its journeys", len(chunks), e.GetChunks(), accepted.GetResultsRun())
-		return w.Bus.PublishEvent(ctx, run.Failed(id, stream.StageWriter, err))
+	if len(lost) == 0 {
+		return nil
+	}
+	w.Log.Warn("results of the run were acknowledged and are not in the ledger; they are stored again", "run", id, "chunks", len(lost))
+	if err := w.extracted(ctx, id, e); err != nil {
+		return err
+	}
+	if err := w.storeAgain(ctx, id, id, func(chunk uint32) bool { return lost[chunk] }); err != nil {
+		return err
+	}
+	return w.finish(ctx, id)
+}
+
+// turn returns an error that has a run wait that is complete while another is
+// written and not reported: what the proof of that one is of, this one would
+// change. It waits for five minutes at the most, since a report may never come.
+func (w *writer) turn(ctx context.Context, id string) error {
+	for _, other := range w.ended.Open() {
+		if other == id {
+			continue
+		}
+		at, err := w.Bus.WrittenAt(ctx, other)
+		if errors.Is(err, stream.ErrNotFound) || err == nil && time.Since(at) > 5*time.Minute {
+			continue
+		}
+		if err != nil {
+			return w.Outcome(ctx, err, id)
+		}
+		e, err := w.Bus.Extracted(ctx, id)
+		if errors.Is(err, stream.ErrNotFound) {
+			return nil // it is not complete
+		}
+		var missing []uint32
+		if err == nil {
+			missing, err = w.ledger.Missing(ctx, id, e.GetChunks())
+		}
+		if err != nil || len(missing) > 0 {
+			return w.Outcome(ctx, err, id)
+		}
+		why := fmt.Errorf("waiting for the report of run %s, which is written", other)
+		w.Bus.Waiting(ctx, id, why.Error())
+		return stream.Retry(why, time.Second/2)
 	}
 	return nil
 }
 
 // finish tells that a run is complete, if it is.
 func (w *writer) finish(ctx context.Context, id string) error {
+	// What the writer hears of ends may come too late to keep a run from showing.
+	if end, err := w.Bus.Over(ctx, id); err != nil || end != nil && end.GetReported() == nil {
+		return w.Outcome(ctx, err, id)
+	}
+	if err := w.turn(ctx, id); err != nil {
+		return err
+	}
 	s, err := w.ledger.Finish(ctx, id)
 	switch {
 	case err != nil:

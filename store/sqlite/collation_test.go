@@ -318,7 +318,7 @@ func TestIDsOfAnySpellingAndOrderAreKeptApart(t *testing.T) {
 				return nil
 			}))
 			require.Empty(t, want)
-			require.NoError(t, d.Accept(t.Context(), req))
+			require.NoError(t, d.Accept(t.Context(), &ihcv1.RunAccepted{Request: req}))
 			require.NoError(t, d.Expect(t.Context(), id, &ihcv1.RunExtracted{Chunks: 1, Counts: counts}))
 			require.NoError(t, d.Store(t.Context(), []*ihcv1.AttributionResult{result}))
 			state, err := d.Finish(t.Context(), id)

@@ -40,7 +40,7 @@ func TestTriggerOnWhatIsWrittenIsRefusedAndDoesNotRun(t *testing.T) {
 			require.Contains(t, strings.Join(found.Lines(), ""), `DROP TRIGGER "a trap"`)
 			d := opened(t, path)
 			_, err := d.Rebuild(t.Context(), &ihcv1.RunRequest{})
-			for _, err := range []error{found.Err(), err, d.Rehearse(t.Context()), d.Accept(t.Context(), &ihcv1.RunRequest{RunId: "r"})} {
+			for _, err := range []error{found.Err(), err, d.Rehearse(t.Context()), d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r"}})} {
 				require.Equal(t, errkind.Input, errkind.KindOf(err), err)
 			}
 			require.ErrorContains(t, err, `DROP TRIGGER "a trap"`)
@@ -53,9 +53,9 @@ func TestTriggerOnThePipelinesOwnTablesIsRefused(t *testing.T) {
 	t.Parallel()
 	path := build(t, Schema+soundRows)
 	d := opened(t, path)
-	require.NoError(t, d.Accept(t.Context(), &ihcv1.RunRequest{RunId: "one"}))
+	require.NoError(t, d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "one"}}))
 	execute(t, path, "", `CREATE TRIGGER trap AFTER INSERT ON pipeline_runs BEGIN DELETE FROM conversions; END`)
-	err := d.Accept(t.Context(), &ihcv1.RunRequest{RunId: "two"})
+	err := d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "two"}})
 	require.Equal(t, errkind.Input, errkind.KindOf(err), err)
 	require.Len(t, tableRows(t, path, `SELECT conv_id FROM conversions`), 2)
 }

@@ -91,9 +91,16 @@ func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted)
 		if err := d.checkStill(ctx, tx, id); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, expected_chunks, expected_range) VALUES (?1, ?2, ?3)
-			ON CONFLICT (run_id) DO UPDATE SET expected_chunks = ?2, expected_range = ?3`, id, e.GetChunks(), e.GetCounts().GetInRange())
-		return err
+		told, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, expected_chunks, expected_range) VALUES (?1, ?2, ?3)
+			ON CONFLICT (run_id) DO UPDATE SET expected_chunks = ?2, expected_range = ?3 WHERE status = 'running' AND expected_chunks IS NULL`,
+			id, e.GetChunks(), e.GetCounts().GetInRange())
+		if err != nil {
+			return err
+		}
+		if n, err := told.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		return tx.dropBeyond(ctx, id, e.GetChunks())
 	})
 }
 
@@ -170,19 +177,24 @@ func named(results []*ihcv1.AttributionResult) string {
 }
 
 // number returns what the other tables call a run, which is entered if it is
-// not known, and its status.
-func (tx transaction) number(ctx context.Context, id string) (number int64, is status, err error) {
-	err = tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run, status`, id).Scan(&number, &is)
-	return number, is, err
+// not known.
+func (tx transaction) number(ctx context.Context, id string) (number int64, err error) {
+	err = tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run`, id).Scan(&number)
+	return number, err
 }
 
 // store puts results of one run into its books and the journal, and returns
 // about how many bytes that wrote. An ended run takes nothing.
 func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.AttributionResult) (bytes int, err error) {
-	number, status, err := tx.number(ctx, id)
-	if err != nil || status.over() {
+	number, err := tx.number(ctx, id)
+	if err != nil {
 		return 0, err
 	}
+	r, err := tx.run(ctx, id)
+	if err != nil || r.status.over() {
+		return 0, err
+	}
+	results = r.own(results)
 	if err := tx.checkScoring(ctx, number, id, results); err != nil {
 		return 0, err
 	}
@@ -383,6 +395,7 @@ func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 	s, err = d.finish(ctx, id, true)
 	d.use.Lock()
 	defer d.use.Unlock()
+	d.log = FileID{}
 	return s, errors.Join(err, d.writes.Close()) // the next to open it goes back to the log
 }
 
@@ -441,6 +454,15 @@ type runRow struct {
 	wantChunks, wantRange            sql.NullInt64
 	chunks, requests, revision, from int64
 	shown                            bool
+}
+
+// own returns the results that are of the run: once it is known how many chunks
+// it has, one with a higher number comes from somebody who lost his work.
+func (r runRow) own(results []*ihcv1.AttributionResult) []*ihcv1.AttributionResult {
+	if !r.wantChunks.Valid {
+		return results
+	}
+	return slices.DeleteFunc(slices.Clone(results), func(a *ihcv1.AttributionResult) bool { return int64(a.GetChunk()) > r.wantChunks.Int64 })
 }
 
 func (r runRow) complete() bool {
