@@ -55,7 +55,7 @@ type attributor struct {
 	cfg Config
 	service.Deps
 	ended   *stream.Ended
-	calls   *scoring.Calls  // nil without a key
+	calls   *scoring.Calls // nil without a key
 	metrics *metrics
 
 	mu   sync.Mutex
