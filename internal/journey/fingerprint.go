@@ -25,8 +25,9 @@ func NewFingerprints(settings []byte) *Fingerprints {
 const FingerprintBytes = 16
 
 // Of returns the digest of what decides a journey's shares: the sessions in
-// order with their times, channels and flags, the time of the conversion, and
-// the settings. Two journeys that differ in any of it have different ones.
+// order with their times, channels and flags, the time of the conversion, the
+// strategy where the journey is too long and how much of it is left out, and the
+// settings. Two journeys that differ in any of it have different ones.
 func (f *Fingerprints) Of(j Journey) []byte {
 	b := f.buffer[:0]
 	b = append(b, f.settings...)
@@ -39,6 +40,10 @@ func (f *Fingerprints) Of(j Journey) []byte {
 		b = append(b, s.Channel...)
 		b = binary.LittleEndian.AppendUint64(b, uint64(s.Time))
 		b = append(b, s.Flags)
+	}
+	if j.Strategy != "" {
+		b = append(b, j.Strategy...)
+		b = binary.AppendUvarint(b, uint64(j.LeftOut()))
 	}
 	f.buffer = b
 	f.hash.Reset()

@@ -92,6 +92,9 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	if m := r.GetModel(); m != "" && m != ModelAPI && m != ModelBuiltin {
 		return nil, errkind.Inputf("model %q: use %q or %q", m, ModelAPI, ModelBuiltin)
 	}
+	if err := CheckLongJourneys(r.GetLongJourneys()); err != nil {
+		return nil, err
+	}
 	if r.MaxSessions == 0 {
 		r.MaxSessions = DefaultMaxSessions
 	}

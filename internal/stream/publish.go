@@ -31,9 +31,21 @@ const (
 	headerSequence = "Ihc-Origin-Sequence"
 )
 
-// MaxMessage is the largest message the pipeline publishes, in bytes: NATS'
-// default limit of 1 MiB less room for headers.
-const MaxMessage = 1<<20 - 16<<10
+// headroom is what is left of a message for its headers; usualPayload is how
+// large a NATS server lets messages be that says nothing about it.
+const (
+	headroom     = 16 << 10
+	usualPayload = 1 << 20
+)
+
+// MaxMessage returns the largest message that the server takes, in bytes, without
+// its headers.
+func (c *Client) MaxMessage() int {
+	if most := c.nc.MaxPayload(); most > 0 {
+		return int(most) - headroom
+	}
+	return usualPayload - headroom
+}
 
 // inFlight and inFlightBytes are how many published chunks, and how many bytes
 // of them, may wait for JetStream's word at once.
@@ -269,7 +281,7 @@ func chunkMessage(chunk *ihcv1.JourneyChunk) (m *nats.Msg, id string, err error)
 	return m, fmt.Sprintf("chunk.%s.%d.%d", chunk.GetRunId(), chunk.GetChunk(), chunk.GetRevision()), nil
 }
 
-// Publish sends one chunk, which must be smaller than [MaxMessage]. It may
+// Publish sends one chunk, which must be smaller than [Client.MaxMessage]. It may
 // return before JetStream has it: see [ChunkPublisher.Flush]. A chunk that an
 // earlier attempt stored with other content gives [ErrSourceChanged].
 func (p *ChunkPublisher) Publish(ctx context.Context, chunk *ihcv1.JourneyChunk) error {

@@ -267,18 +267,12 @@ func (a *attributor) scorer(r *ihcv1.RunRequest) (scoring.Scorer, error) {
 	if model == "" {
 		model = cfg.DefaultModel()
 	}
+	builtin, err := a.builtin(cfg, r, redistribution)
+	if err != nil {
+		return nil, err
+	}
 	if model == run.ModelBuiltin {
-		m := a.model
-		if text := r.GetModelParams(); text != "" {
-			params, err := cfg.ModelParams(text)
-			if err != nil {
-				return nil, err
-			}
-			if m, err = ihcmodel.New(params); err != nil {
-				return nil, errkind.As(errkind.Input, err)
-			}
-		}
-		return scoring.NewBuiltin(m, redistribution), nil
+		return builtin, nil
 	}
 	api := &scoring.API{Calls: calls, ConvTypeID: r.GetConvTypeId(), Redistribution: redistribution, Spend: a.spend(r.GetMaxRequests())}
 	if api.ConvTypeID == "" {
@@ -290,5 +284,20 @@ func (a *attributor) scorer(r *ihcv1.RunRequest) (scoring.Scorer, error) {
 	case api.ConvTypeID == "":
 		return nil, errkind.Inputf("the IHC API needs a conversion type: set IHC_CONV_TYPE_ID or the request's conv_type_id")
 	}
-	return api, nil
+	return scoring.ByStrategy{Scorer: api, Builtin: builtin}, nil
+}
+
+// builtin returns the built-in model with a run's parameters.
+func (a *attributor) builtin(cfg Config, r *ihcv1.RunRequest, redistribution *ihcmodel.Redistribution) (*scoring.Builtin, error) {
+	m := a.model
+	if text := r.GetModelParams(); text != "" {
+		params, err := cfg.ModelParams(text)
+		if err != nil {
+			return nil, err
+		}
+		if m, err = ihcmodel.New(params); err != nil {
+			return nil, errkind.As(errkind.Input, err)
+		}
+	}
+	return scoring.NewBuiltin(m, redistribution), nil
 }

@@ -4,11 +4,13 @@
 package extractor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -21,6 +23,17 @@ import (
 type Config struct {
 	// Database is the path of the SQLite database with the source tables.
 	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
+	// LongJourneys is what becomes of journeys with more sessions than a request
+	// may hold, for runs that do not say.
+	LongJourneys string `envconfig:"IHC_LONG_JOURNEYS" default:"latest" desc:"what becomes of journeys longer than a request: latest, cut, builtin or exclude"`
+}
+
+// Validate returns an input fault that names the variable that is wrong.
+func (c Config) Validate() error {
+	if err := run.CheckLongJourneys(c.LongJourneys); err != nil {
+		return errkind.Inputf("IHC_LONG_JOURNEYS: %w", err)
+	}
+	return nil
 }
 
 // Run processes run requests, one at a time, until ctx ends.
@@ -28,7 +41,7 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	db := open.Database(cfg.Database)
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
 	d.Check(service.Database, db.Check)
-	e := &extractor{db: db, Deps: d, ended: d.Bus.WatchEnded(ctx)}
+	e := &extractor{db: db, longJourneys: cmp.Or(cfg.LongJourneys, run.DefaultLongJourneys), Deps: d, ended: d.Bus.WatchEnded(ctx)}
 	switch err := e.goOn(ctx); {
 	case ctx.Err() != nil:
 		return nil // told to stop, which is no failure
@@ -57,7 +70,8 @@ type request struct {
 }
 
 type extractor struct {
-	db store.Database
+	db           store.Database
+	longJourneys string // where a run does not say
 	service.Deps
 	ended *stream.Ended
 }
@@ -139,6 +153,7 @@ func (e *extractor) extract(ctx context.Context, id string, r request) (*ihcv1.C
 		return nil, err
 	}
 	req.RunId = id
+	req.LongJourneys = cmp.Or(req.GetLongJourneys(), e.longJourneys)
 	if req.GetReplayOf() != "" {
 		return e.replay(ctx, req)
 	}

@@ -5,6 +5,7 @@ package reconciliation
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/shopspring/decimal"
@@ -132,10 +133,26 @@ func Notes(t *store.Totals) []string {
 		notes = append(notes, fmt.Sprintf("%d rows of attribution_customer_journey hold no share of a conversion, 0 to 1; one is %s. What is a number was summed as it is; delete the rows of their conversions and run again",
 			t.NoShare, t.NoShareExample))
 	}
+	for _, a := range t.Approximations {
+		notes = append(notes, approximated(a))
+	}
 	if changed := changes(t.Changes); changed != "" {
 		notes = append(notes, changed)
 	}
 	return notes
+}
+
+// approximated tells how conversions were scored whose journeys are too long.
+func approximated(a *ihcv1.ApproximationCount) string {
+	many := strconv.FormatUint(a.GetConversions(), 10) + " conversions have journeys"
+	if a.GetConversions() == 1 {
+		many = "1 conversion has a journey"
+	}
+	by := fmt.Sprintf("approximated by what of it fits, %d sessions left out", a.GetSessionsLeftOut())
+	if a.GetModel() != "" {
+		by = "scored whole by model " + a.GetModel()
+	}
+	return fmt.Sprintf("%s longer than a request may hold: %s (--long-journeys %s)", many, by, a.GetStrategy())
 }
 
 // changes tells what came and went, "" where nothing did.

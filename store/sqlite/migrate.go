@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is what this release reads and writes.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // columns are those of a table.
 type columns struct{ table, names string }
@@ -37,7 +37,7 @@ var ownTables = []columns{
 	{"pipeline_chunks", "run, chunk, revision, requests, shown"},
 	{"pipeline_counts", "run, chunk, outcome, conversions, touchpoints"},
 	{"pipeline_outcomes", "run, chunk, conv_id, outcome, reason, sessions"},
-	{"pipeline_journeys", "journey, run, chunk, conv_id, fingerprint, sessions, shares"},
+	{"pipeline_journeys", "journey, run, chunk, conv_id, fingerprint, sessions, shares, strategy, left_out, model"},
 	{"pipeline_latest", "conv_id, journey"},
 	{"pipeline_adopted", "run, conv_id, fingerprint, journey"},
 }

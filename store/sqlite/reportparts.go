@@ -53,6 +53,7 @@ func (p *part) add(q *part) {
 		*sum.into = sum.into.Plus(*sum.of)
 	}
 	p.Reasons = append(p.Reasons, q.Reasons...) // only one part has any
+	p.Approximations = append(p.Approximations, q.Approximations...) // likewise
 	p.addNoShare(q.NoShare, q.NoShareExample)
 	for n := range q.groups {
 		g, of := p.at(uint32(n)), &q.groups[n]

@@ -135,7 +135,10 @@ type Attribution struct {
 	Holder      []uint32 `protobuf:"varint,5,rep,packed,name=holder,proto3" json:"holder,omitempty"`
 	Closer      []uint32 `protobuf:"varint,6,rep,packed,name=closer,proto3" json:"closer,omitempty"`
 	// `Journey.fingerprint` of what was scored.
-	Fingerprint   []byte `protobuf:"bytes,7,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	Fingerprint []byte `protobuf:"bytes,7,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// `Journey.approximation` of what was scored; not set for a whole journey
+	// that the run's model scored.
+	Approximation *Approximation `protobuf:"bytes,8,opt,name=approximation,proto3" json:"approximation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -219,6 +222,13 @@ func (x *Attribution) GetFingerprint() []byte {
 	return nil
 }
 
+func (x *Attribution) GetApproximation() *Approximation {
+	if x != nil {
+		return x.Approximation
+	}
+	return nil
+}
+
 var File_ihc_v1_attribution_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_attribution_proto_rawDesc = "" +
@@ -231,7 +241,7 @@ const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\boutcomes\x18\x04 \x03(\v2\x0f.ihc.v1.OutcomeR\boutcomes\x12\x14\n" +
 	"\x05model\x18\x05 \x01(\tR\x05model\x12\x1a\n" +
 	"\brequests\x18\x06 \x01(\rR\brequests\x12\x1a\n" +
-	"\brevision\x18\a \x01(\rR\brevision\"\xcd\x01\n" +
+	"\brevision\x18\a \x01(\rR\brevision\"\x8a\x02\n" +
 	"\vAttribution\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\tR\n" +
@@ -240,7 +250,8 @@ const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\vinitializer\x18\x04 \x03(\rR\vinitializer\x12\x16\n" +
 	"\x06holder\x18\x05 \x03(\rR\x06holder\x12\x16\n" +
 	"\x06closer\x18\x06 \x03(\rR\x06closer\x12 \n" +
-	"\vfingerprint\x18\a \x01(\fR\vfingerprintB0Z.github.com/ihc-pipeline/ihc/proto/ihc/v1;ihcv1b\x06proto3"
+	"\vfingerprint\x18\a \x01(\fR\vfingerprint\x12;\n" +
+	"\rapproximation\x18\b \x01(\v2\x15.ihc.v1.ApproximationR\rapproximationB0Z.github.com/ihc-pipeline/ihc/proto/ihc/v1;ihcv1b\x06proto3"
 
 var (
 	file_ihc_v1_attribution_proto_rawDescOnce sync.Once
@@ -259,15 +270,17 @@ var file_ihc_v1_attribution_proto_goTypes = []any{
 	(*AttributionResult)(nil), // 0: ihc.v1.AttributionResult
 	(*Attribution)(nil),       // 1: ihc.v1.Attribution
 	(*Outcome)(nil),           // 2: ihc.v1.Outcome
+	(*Approximation)(nil),     // 3: ihc.v1.Approximation
 }
 var file_ihc_v1_attribution_proto_depIdxs = []int32{
 	1, // 0: ihc.v1.AttributionResult.attributions:type_name -> ihc.v1.Attribution
 	2, // 1: ihc.v1.AttributionResult.outcomes:type_name -> ihc.v1.Outcome
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 2: ihc.v1.Attribution.approximation:type_name -> ihc.v1.Approximation
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_attribution_proto_init() }

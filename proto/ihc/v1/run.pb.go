@@ -166,7 +166,8 @@ type RunRequest struct {
 	// Moves attribution away from listed channels. Absent means none.
 	RedistributionParameter *RedistributionParameter `protobuf:"bytes,6,opt,name=redistribution_parameter,json=redistributionParameter,proto3" json:"redistribution_parameter,omitempty"`
 	// Most sessions in one request to the API, 1 to 10,000; 0 means 200, the
-	// free plan's limit. A journey with more sessions is excluded.
+	// free plan's limit. What becomes of a journey with more is said by
+	// long_journeys. Nothing is too long for the built-in model.
 	MaxSessions uint32 `protobuf:"varint,7,opt,name=max_sessions,json=maxSessions,proto3" json:"max_sessions,omitempty"`
 	// Most journeys in one request to the API, 1 to 1,000; 0 means 100.
 	MaxJourneys uint32 `protobuf:"varint,8,opt,name=max_journeys,json=maxJourneys,proto3" json:"max_journeys,omitempty"`
@@ -192,7 +193,14 @@ type RunRequest struct {
 	// The interrupted run in whose place this one is, since the source changed
 	// meanwhile: what it has stored of journeys that are the same is used.
 	// Empty for an ordinary run.
-	Supersedes    string `protobuf:"bytes,15,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
+	Supersedes string `protobuf:"bytes,15,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
+	// What becomes of a journey with more sessions than a request may hold:
+	// "latest" (its most recent sessions that fit are scored), "cut" (it begins
+	// where the built-in model begins anew, after the last gap at which the
+	// initializer curve is 1, and then as latest), "builtin" (the built-in model
+	// scores it, whole), "exclude" (it is not scored). Empty for the extractor's
+	// own setting.
+	LongJourneys  string `protobuf:"bytes,16,opt,name=long_journeys,json=longJourneys,proto3" json:"long_journeys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -328,6 +336,13 @@ func (x *RunRequest) GetReplayFrom() string {
 func (x *RunRequest) GetSupersedes() string {
 	if x != nil {
 		return x.Supersedes
+	}
+	return ""
+}
+
+func (x *RunRequest) GetLongJourneys() string {
+	if x != nil {
+		return x.LongJourneys
 	}
 	return ""
 }
@@ -1045,6 +1060,8 @@ type Report struct {
 	Total *ChannelTotal `protobuf:"bytes,15,opt,name=total,proto3" json:"total,omitempty"`
 	// How many channels there are, those that did not fit included.
 	ChannelCount uint64 `protobuf:"varint,16,opt,name=channel_count,json=channelCount,proto3" json:"channel_count,omitempty"`
+	// How conversions were scored otherwise than whole and by `model`.
+	Approximations []*ApproximationCount `protobuf:"bytes,21,rep,name=approximations,proto3" json:"approximations,omitempty"`
 	// First and last of the session dates it covers that have a row, empty where
 	// there is none.
 	FirstDate string `protobuf:"bytes,17,opt,name=first_date,json=firstDate,proto3" json:"first_date,omitempty"`
@@ -1198,6 +1215,13 @@ func (x *Report) GetChannelCount() uint64 {
 		return x.ChannelCount
 	}
 	return 0
+}
+
+func (x *Report) GetApproximations() []*ApproximationCount {
+	if x != nil {
+		return x.Approximations
+	}
+	return nil
 }
 
 func (x *Report) GetFirstDate() string {
@@ -1580,6 +1604,79 @@ func (x *ReasonCount) GetRevenue() string {
 	return ""
 }
 
+// ApproximationCount says how many conversions of a run were approximated in one
+// way.
+type ApproximationCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in RunRequest.long_journeys.
+	Strategy string `protobuf:"bytes,1,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// What scored them, empty where that is the run's model.
+	Model       string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	Conversions uint64 `protobuf:"varint,3,opt,name=conversions,proto3" json:"conversions,omitempty"`
+	// Sessions of their journeys, the oldest, that were not scored.
+	SessionsLeftOut uint64 `protobuf:"varint,4,opt,name=sessions_left_out,json=sessionsLeftOut,proto3" json:"sessions_left_out,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ApproximationCount) Reset() {
+	*x = ApproximationCount{}
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproximationCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproximationCount) ProtoMessage() {}
+
+func (x *ApproximationCount) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproximationCount.ProtoReflect.Descriptor instead.
+func (*ApproximationCount) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ApproximationCount) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *ApproximationCount) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ApproximationCount) GetConversions() uint64 {
+	if x != nil {
+		return x.Conversions
+	}
+	return 0
+}
+
+func (x *ApproximationCount) GetSessionsLeftOut() uint64 {
+	if x != nil {
+		return x.SessionsLeftOut
+	}
+	return 0
+}
+
 // Equation is one line of the reconciliation.
 type Equation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1597,7 +1694,7 @@ type Equation struct {
 
 func (x *Equation) Reset() {
 	*x = Equation{}
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1706,7 @@ func (x *Equation) String() string {
 func (*Equation) ProtoMessage() {}
 
 func (x *Equation) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1719,7 @@ func (x *Equation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Equation.ProtoReflect.Descriptor instead.
 func (*Equation) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Equation) GetName() string {
@@ -1679,7 +1776,7 @@ type RunFailed struct {
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[16]
+	mi := &file_ihc_v1_run_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1788,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[16]
+	mi := &file_ihc_v1_run_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1801,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RunFailed) GetStage() string {
@@ -1753,7 +1850,7 @@ type RunCancelled struct {
 
 func (x *RunCancelled) Reset() {
 	*x = RunCancelled{}
-	mi := &file_ihc_v1_run_proto_msgTypes[17]
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1862,7 @@ func (x *RunCancelled) String() string {
 func (*RunCancelled) ProtoMessage() {}
 
 func (x *RunCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[17]
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1875,7 @@ func (x *RunCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelled.ProtoReflect.Descriptor instead.
 func (*RunCancelled) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{17}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunCancelled) GetReason() string {
@@ -1803,7 +1900,7 @@ type RunPaused struct {
 
 func (x *RunPaused) Reset() {
 	*x = RunPaused{}
-	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1912,7 @@ func (x *RunPaused) String() string {
 func (*RunPaused) ProtoMessage() {}
 
 func (x *RunPaused) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1925,7 @@ func (x *RunPaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPaused.ProtoReflect.Descriptor instead.
 func (*RunPaused) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunPaused) GetSince() uint64 {
@@ -1857,7 +1954,7 @@ type RunResumed struct {
 
 func (x *RunResumed) Reset() {
 	*x = RunResumed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[19]
+	mi := &file_ihc_v1_run_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +1966,7 @@ func (x *RunResumed) String() string {
 func (*RunResumed) ProtoMessage() {}
 
 func (x *RunResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[19]
+	mi := &file_ihc_v1_run_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +1979,7 @@ func (x *RunResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResumed.ProtoReflect.Descriptor instead.
 func (*RunResumed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RunResumed) GetMaxRequests() uint64 {
@@ -1896,7 +1993,7 @@ var File_ihc_v1_run_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xb3\x04\n" +
+	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xd8\x04\n" +
 	"\n" +
 	"RunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1d\n" +
@@ -1919,7 +2016,8 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"replayFrom\x12\x1e\n" +
 	"\n" +
 	"supersedes\x18\x0f \x01(\tR\n" +
-	"supersedes\"\xbf\x01\n" +
+	"supersedes\x12#\n" +
+	"\rlong_journeys\x18\x10 \x01(\tR\flongJourneys\"\xbf\x01\n" +
 	"\x17RedistributionParameter\x12<\n" +
 	"\vinitializer\x18\x01 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\vinitializer\x122\n" +
 	"\x06holder\x18\x02 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\x06holder\x122\n" +
@@ -1966,7 +2064,7 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\rR\brevision\"Q\n" +
 	"\vRunReported\x12&\n" +
 	"\x06report\x18\x01 \x01(\v2\x0e.ihc.v1.ReportR\x06report\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\rR\brevision\"\xb2\x05\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"\xf6\x05\n" +
 	"\x06Report\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12,\n" +
 	"\arequest\x18\x02 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x14\n" +
@@ -1986,7 +2084,8 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\areasons\x18\r \x03(\v2\x13.ihc.v1.ReasonCountR\areasons\x120\n" +
 	"\bchannels\x18\x0e \x03(\v2\x14.ihc.v1.ChannelTotalR\bchannels\x12*\n" +
 	"\x05total\x18\x0f \x01(\v2\x14.ihc.v1.ChannelTotalR\x05total\x12#\n" +
-	"\rchannel_count\x18\x10 \x01(\x04R\fchannelCount\x12\x1d\n" +
+	"\rchannel_count\x18\x10 \x01(\x04R\fchannelCount\x12B\n" +
+	"\x0eapproximations\x18\x15 \x03(\v2\x1a.ihc.v1.ApproximationCountR\x0eapproximations\x12\x1d\n" +
 	"\n" +
 	"first_date\x18\x11 \x01(\tR\tfirstDate\x12\x1b\n" +
 	"\tlast_date\x18\x12 \x01(\tR\blastDate\x12)\n" +
@@ -2020,7 +2119,12 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n" +
 	"\vconversions\x18\x03 \x01(\x04R\vconversions\x12&\n" +
 	"\x0fexample_conv_id\x18\x04 \x01(\tR\rexampleConvId\x12\x18\n" +
-	"\arevenue\x18\x05 \x01(\tR\arevenue\"\x80\x01\n" +
+	"\arevenue\x18\x05 \x01(\tR\arevenue\"\x94\x01\n" +
+	"\x12ApproximationCount\x12\x1a\n" +
+	"\bstrategy\x18\x01 \x01(\tR\bstrategy\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12 \n" +
+	"\vconversions\x18\x03 \x01(\x04R\vconversions\x12*\n" +
+	"\x11sessions_left_out\x18\x04 \x01(\x04R\x0fsessionsLeftOut\"\x80\x01\n" +
 	"\bEquation\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x12\n" +
@@ -2067,7 +2171,7 @@ func file_ihc_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_ihc_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_ihc_v1_run_proto_goTypes = []any{
 	(Cause)(0),                      // 0: ihc.v1.Cause
 	(OutcomeKind)(0),                // 1: ihc.v1.OutcomeKind
@@ -2086,11 +2190,12 @@ var file_ihc_v1_run_proto_goTypes = []any{
 	(*Credit)(nil),                  // 14: ihc.v1.Credit
 	(*ChannelTotal)(nil),            // 15: ihc.v1.ChannelTotal
 	(*ReasonCount)(nil),             // 16: ihc.v1.ReasonCount
-	(*Equation)(nil),                // 17: ihc.v1.Equation
-	(*RunFailed)(nil),               // 18: ihc.v1.RunFailed
-	(*RunCancelled)(nil),            // 19: ihc.v1.RunCancelled
-	(*RunPaused)(nil),               // 20: ihc.v1.RunPaused
-	(*RunResumed)(nil),              // 21: ihc.v1.RunResumed
+	(*ApproximationCount)(nil),      // 17: ihc.v1.ApproximationCount
+	(*Equation)(nil),                // 18: ihc.v1.Equation
+	(*RunFailed)(nil),               // 19: ihc.v1.RunFailed
+	(*RunCancelled)(nil),            // 20: ihc.v1.RunCancelled
+	(*RunPaused)(nil),               // 21: ihc.v1.RunPaused
+	(*RunResumed)(nil),              // 22: ihc.v1.RunResumed
 }
 var file_ihc_v1_run_proto_depIdxs = []int32{
 	3,  // 0: ihc.v1.RunRequest.redistribution_parameter:type_name -> ihc.v1.RedistributionParameter
@@ -2101,31 +2206,32 @@ var file_ihc_v1_run_proto_depIdxs = []int32{
 	8,  // 5: ihc.v1.RunEvent.extracted:type_name -> ihc.v1.RunExtracted
 	9,  // 6: ihc.v1.RunEvent.written:type_name -> ihc.v1.RunWritten
 	10, // 7: ihc.v1.RunEvent.reported:type_name -> ihc.v1.RunReported
-	18, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
-	19, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
-	20, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
-	21, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
+	19, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
+	20, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
+	21, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
+	22, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
 	2,  // 12: ihc.v1.RunAccepted.request:type_name -> ihc.v1.RunRequest
 	7,  // 13: ihc.v1.RunExtracted.counts:type_name -> ihc.v1.Counts
 	7,  // 14: ihc.v1.RunWritten.counts:type_name -> ihc.v1.Counts
 	11, // 15: ihc.v1.RunReported.report:type_name -> ihc.v1.Report
 	2,  // 16: ihc.v1.Report.request:type_name -> ihc.v1.RunRequest
 	7,  // 17: ihc.v1.Report.counts:type_name -> ihc.v1.Counts
-	17, // 18: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
+	18, // 18: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
 	16, // 19: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
 	15, // 20: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
 	15, // 21: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
-	12, // 22: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
-	13, // 23: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
-	14, // 24: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
-	14, // 25: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
-	1,  // 26: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
-	0,  // 27: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	17, // 22: ihc.v1.Report.approximations:type_name -> ihc.v1.ApproximationCount
+	12, // 23: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
+	13, // 24: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
+	14, // 25: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
+	14, // 26: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
+	1,  // 27: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
+	0,  // 28: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_run_proto_init() }
@@ -2149,7 +2255,7 @@ func file_ihc_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ihc_v1_run_proto_rawDesc), len(file_ihc_v1_run_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
