@@ -8,10 +8,10 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/packing"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
-	"github.com/ihc-pipeline/ihc/internal/packing"
 	"github.com/ihc-pipeline/ihc/store"
 )
 

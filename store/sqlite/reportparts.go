@@ -52,7 +52,7 @@ func (p *part) add(q *part) {
 	} {
 		*sum.into = sum.into.Plus(*sum.of)
 	}
-	p.Reasons = append(p.Reasons, q.Reasons...) // only one part has any
+	p.Reasons = append(p.Reasons, q.Reasons...)                      // only one part has any
 	p.Approximations = append(p.Approximations, q.Approximations...) // likewise
 	p.addNoShare(q.NoShare, q.NoShareExample)
 	for n := range q.groups {
