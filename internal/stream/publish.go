@@ -31,20 +31,20 @@ const (
 	headerSequence = "Ihc-Origin-Sequence"
 )
 
-// headroom is what is left of a message for its headers; usualPayload is how
-// large a NATS server lets messages be that says nothing about it.
-const (
-	headroom     = 16 << 10
-	usualPayload = 1 << 20
-)
+// Headroom is what is left of a message for its headers, in bytes.
+const Headroom = 16 << 10
+
+// usualPayload is how large a NATS server lets messages be that says nothing
+// about it, in bytes.
+const usualPayload = 1 << 20
 
 // MaxMessage returns the largest message that the server takes, in bytes, without
 // its headers.
 func (c *Client) MaxMessage() int {
 	if most := c.nc.MaxPayload(); most > 0 {
-		return int(most) - headroom
+		return int(most) - Headroom
 	}
-	return usualPayload - headroom
+	return usualPayload - Headroom
 }
 
 // inFlight and inFlightBytes are how many published chunks, and how many bytes

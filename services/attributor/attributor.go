@@ -187,7 +187,7 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 	err = a.Bus.PublishResult(ctx, &ihcv1.AttributionResult{
 		RunId: id, Chunk: chunk.GetChunk(), Attributions: done.Attributions,
 		Outcomes: append(chunk.GetOutcomes(), done.Outcomes...),
-		Model:    s.scorer.Name(), Requests: done.Requests, Revision: chunk.GetRevision(),
+		Model:    s.scorer.Name(), Requests: done.Requests, RequestSeconds: done.Seconds, Revision: chunk.GetRevision(),
 	})
 	if err != nil {
 		return a.Outcome(ctx, err, id)

@@ -183,18 +183,23 @@ func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.Att
 	for _, r := range fresh {
 		sums.chunks++
 		sums.requests += int64(r.GetRequests())
+		sums.seconds += r.GetRequestSeconds()
 		if r.GetRevision() > 0 {
 			sums.revisions++
 		}
 		model = max(model, r.GetModel())
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE pipeline_runs SET chunks = chunks + ?2, requests = requests + ?3, revision = revision + ?4,
-		model = max(model, ?5), shown = 0 WHERE run = ?1`, number, sums.chunks, sums.requests, sums.revisions, model)
+		model = max(model, ?5), request_seconds = request_seconds + ?6, shown = 0 WHERE run = ?1`,
+		number, sums.chunks, sums.requests, sums.revisions, model, sums.seconds)
 	return bytes, err
 }
 
 // sums are what results add to their run.
-type sums struct{ chunks, requests, revisions int64 }
+type sums struct {
+	chunks, requests, revisions int64
+	seconds                     float64 // that requests took
+}
 
 // fresh returns those results that are not stored yet, in the order of their
 // chunks, the highest revision of each. Where an earlier revision of a chunk

@@ -33,7 +33,7 @@ var firstTables = []columns{
 
 // ownTables are the pipeline's tables at [schemaVersion] with their columns.
 var ownTables = []columns{
-	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown"},
+	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown, request_seconds"},
 	{"pipeline_chunks", "run, chunk, revision, requests, shown"},
 	{"pipeline_counts", "run, chunk, outcome, conversions, touchpoints"},
 	{"pipeline_outcomes", "run, chunk, conv_id, outcome, reason, sessions"},

@@ -37,9 +37,11 @@ type AttributionResult struct {
 	// to be divided, 0 for the built-in model and for a chunk without journeys.
 	Requests uint32 `protobuf:"varint,6,opt,name=requests,proto3" json:"requests,omitempty"`
 	// `JourneyChunk.revision` of the chunk it answers.
-	Revision      uint32 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Revision uint32 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	// How long these requests took, all together: what a plan reckons with.
+	RequestSeconds float64 `protobuf:"fixed64,8,opt,name=request_seconds,json=requestSeconds,proto3" json:"request_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *AttributionResult) Reset() {
@@ -117,6 +119,13 @@ func (x *AttributionResult) GetRequests() uint32 {
 func (x *AttributionResult) GetRevision() uint32 {
 	if x != nil {
 		return x.Revision
+	}
+	return 0
+}
+
+func (x *AttributionResult) GetRequestSeconds() float64 {
+	if x != nil {
+		return x.RequestSeconds
 	}
 	return 0
 }
@@ -233,7 +242,7 @@ var File_ihc_v1_attribution_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\n" +
-	"\x18ihc/v1/attribution.proto\x12\x06ihc.v1\x1a\x14ihc/v1/journey.proto\"\xf4\x01\n" +
+	"\x18ihc/v1/attribution.proto\x12\x06ihc.v1\x1a\x14ihc/v1/journey.proto\"\x9d\x02\n" +
 	"\x11AttributionResult\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05chunk\x18\x02 \x01(\rR\x05chunk\x127\n" +
@@ -241,7 +250,8 @@ const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\boutcomes\x18\x04 \x03(\v2\x0f.ihc.v1.OutcomeR\boutcomes\x12\x14\n" +
 	"\x05model\x18\x05 \x01(\tR\x05model\x12\x1a\n" +
 	"\brequests\x18\x06 \x01(\rR\brequests\x12\x1a\n" +
-	"\brevision\x18\a \x01(\rR\brevision\"\x8a\x02\n" +
+	"\brevision\x18\a \x01(\rR\brevision\x12'\n" +
+	"\x0frequest_seconds\x18\b \x01(\x01R\x0erequestSeconds\"\x8a\x02\n" +
 	"\vAttribution\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\tR\n" +

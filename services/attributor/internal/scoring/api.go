@@ -149,6 +149,7 @@ func (a *API) ask(ctx context.Context, chunk *ihcv1.JourneyChunk, part string, j
 		return nil, err
 	}
 	done, strangers := reconcile(journeys, reply)
+	done.Seconds = r.Seconds
 	if len(strangers) > 0 {
 		a.Log.Warn("the IHC API's reply has rows of conversions that were not asked about; they are left out",
 			"run", chunk.GetRunId(), "chunk", chunk.GetChunk(), "rows", len(strangers), "first", a.Client.Shown(strangers[0]))
