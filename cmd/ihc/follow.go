@@ -42,13 +42,13 @@ type progress struct {
 	w        io.Writer
 	terminal bool
 	every    time.Duration
-	start    time.Time
+	left     run.TimeLeft
 	shown    int // width of the changing line
 	last     string
 }
 
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, start: time.Now(), every: 5 * time.Second}
+	p := &progress{w: w, every: 5 * time.Second}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.terminal, p.every = true, 200*time.Millisecond
 	}
@@ -121,18 +121,20 @@ func (p *progress) show(s *run.State) {
 	}
 	text := fmt.Sprintf("conversions extracted %s, attributed %s, written %s",
 		human.Thousands(extracted.GetConversions()), of(attributed.GetConversions()), of(written.GetConversions()))
-	if done := written.GetConversions(); done > 0 {
-		seconds := time.Since(p.start).Seconds()
-		perSecond := float64(done) / seconds
-		text += fmt.Sprintf(", %s/s", human.Thousands(uint64(perSecond)))
-		if total > done {
-			text += fmt.Sprintf(", %s left", (time.Duration(float64(total-done)/perSecond) * time.Second).Round(time.Second))
-		}
+	pace := p.left.See(time.Now(), s)
+	if pace.PerSecond >= 1 {
+		text += fmt.Sprintf(", %s/s", human.Thousands(uint64(pace.PerSecond)))
 	}
-	for _, stage := range []*ihcv1.Progress{attributed, written, s.Progress.Reporter} {
-		if stage.GetWaiting() != "" {
-			text += "; waiting: " + human.Printable(stage.GetWaiting())
-		}
+	if pace.Known {
+		text += fmt.Sprintf(", about %s left", pace.Left.Round(time.Second))
+	}
+	for _, why := range s.Progress.Waiting() {
+		text += "; waiting: " + human.Printable(why)
+	}
+	if s.Phase() == run.PhaseReporting {
+		text += "; making the report"
+	} else if total > 0 && written.GetConversions() >= total && s.Progress.Waiting() == nil {
+		text += "; writing the tables"
 	}
 	if !p.terminal {
 		if text != p.last {

@@ -73,6 +73,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest) error {
 	if err != nil {
 		return err
 	}
+	e.Bus.MeterOf(req.GetRunId()).Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = uint64(found.ConversionsInRange) })
 	warnings := found.Warnings()
 	unknown, err := e.unknownLabels(ctx, req)
 	if err != nil {
@@ -111,7 +112,9 @@ type builder struct {
 // newBuilder returns one; stored is what an interrupted run has stored, nil for
 // none, which is not scored again (invariant 11).
 func newBuilder(ctx context.Context, e *extractor, req *ihcv1.RunRequest, publisher *stream.ChunkPublisher, stored store.Stored) (*builder, error) {
+	total := e.Bus.MeterOf(req.GetRunId()).Total() // as the check has it
 	b := &builder{ctx: ctx, e: e, run: req.GetRunId(), publisher: publisher, meter: e.Bus.Meter(req.GetRunId())}
+	b.meter.Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = total })
 	var known func(string, []byte) (bool, error)
 	if stored != nil {
 		known = func(conv string, fingerprint []byte) (bool, error) { return stored.Has(ctx, conv, fingerprint) }

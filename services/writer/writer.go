@@ -89,17 +89,24 @@ func (w *writer) results(ctx context.Context, batch []stream.Message[*ihcv1.Attr
 	if len(store) == 0 {
 		return w.Outcome(ctx, nil)
 	}
-	touched := map[string]uint64{}
+	touched := map[string]*ihcv1.Progress{}
 	for _, r := range store {
-		touched[r.GetRunId()] += uint64(len(r.GetAttributions()) + len(r.GetOutcomes()))
+		did := touched[r.GetRunId()]
+		if did == nil {
+			did = &ihcv1.Progress{}
+			touched[r.GetRunId()] = did
+		}
+		did.Conversions += uint64(len(r.GetAttributions()) + len(r.GetOutcomes()))
+		did.Chunks++
 	}
 	if err := w.ledger.Store(ctx, store); err != nil {
 		return w.Outcome(ctx, err, slices.Collect(maps.Keys(touched))...)
 	}
 	w.SetReady(nil)
-	for id, conversions := range touched {
+	for id, did := range touched {
 		w.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) {
-			p.Conversions += conversions
+			p.Conversions += did.GetConversions()
+			p.Chunks += did.GetChunks()
 			p.Waiting = ""
 		})
 		if err := w.finish(ctx, id); err != nil {
