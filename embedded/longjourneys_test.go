@@ -45,13 +45,12 @@ func (u *up) numbers(query string) (a, b int) {
 // Every way to score journeys longer than a request, over the API's contract.
 func TestJourneysLongerThanARequest(t *testing.T) {
 	for strategy, scores := range map[string]struct {
-		scored   string // sessions of a long journey that are scored, in SQL
-		requests bool   // whether the API has to do with it
-		model    string
+		scored string // sessions of a long journey that are scored, in SQL
+		model  string
 	}{
-		"":              {scored: "20", requests: true},
-		run.LongLatest:  {scored: "20", requests: true},
-		run.LongCut:     {scored: "-1", requests: true},
+		"":              {scored: "20"},
+		run.LongLatest:  {scored: "20"},
+		run.LongCut:     {scored: "-1"},
 		run.LongBuiltin: {scored: "n", model: "builtin published-shop"},
 		run.LongExclude: {scored: "0"},
 	} {
