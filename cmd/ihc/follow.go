@@ -94,7 +94,7 @@ func (p *progress) tell(u ops.Update) {
 		}
 	case *ihcv1.RunEvent_Extracted:
 		c := e.Extracted.GetCounts()
-		p.line("%s in range, %s with %s in %s", human.Count(c.GetInRange(), "conversion"), human.Count(c.GetAttributed(), "journey"),
+		p.line("%s in range, %s with %s in %s", human.Count(c.GetInRange(), "conversion"), human.Count(run.WithAttribution(c), "journey"),
 			human.Count(c.GetTouchpoints(), "touchpoint"), human.Count(e.Extracted.GetChunks(), "chunk"))
 	case *ihcv1.RunEvent_Failed:
 		p.end()

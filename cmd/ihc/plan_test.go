@@ -80,7 +80,7 @@ func TestPlanIsWhatTheRunDoes(t *testing.T) {
 		require.Equal(t, did.Conversions, plan.Conversions)
 		require.Equal(t, did.Touchpoints, plan.Touchpoints)
 		require.Equal(t, plan.Journeys, plan.ToSend)
-		require.Equal(t, len(did.Approximations), len(plan.Approximations))
+		require.Len(t, plan.Approximations, len(did.Approximations))
 		for i, a := range plan.Approximations {
 			require.Equal(t, did.Approximations[i].Conversions, a.Conversions)
 			require.Equal(t, did.Approximations[i].LeftOut, a.LeftOut)

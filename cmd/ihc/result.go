@@ -85,7 +85,8 @@ type jsonResult struct {
 }
 
 // jsonConversions are a run's conversions in range and by outcome, under the
-// names of [run.Outcomes]; nil while they are not known.
+// names of [run.Outcomes]; nil while they are not known. Those approximated are
+// among those attributed.
 type jsonConversions map[string]uint64
 
 const inRange = "in_range"
@@ -95,6 +96,7 @@ func conversionsJSON(c *ihcv1.Counts) jsonConversions {
 	for o, n := range run.Each(c) {
 		j[o.Name] = n
 	}
+	j[run.OutcomeOf(ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED).Name] = run.WithAttribution(c)
 	return j
 }
 

@@ -131,7 +131,7 @@ func (h *hand) fetch(ctx context.Context, n int) ([]jetstream.Msg, error) {
 		}
 		more, err := consumer.FetchNoWait(most)
 		if err != nil {
-			break // what is there is enough to go on with
+			break
 		}
 		before := len(got)
 		for m := range more.Messages() {
@@ -144,7 +144,7 @@ func (h *hand) fetch(ctx context.Context, n int) ([]jetstream.Msg, error) {
 		}
 	}
 	h.p.metrics.in.Add(float64(len(got)))
-	return got, nil
+	return got, nil //nolint:nilerr // what is there is enough to go on with
 }
 
 // next waits for a message. The iterator asks for one when Next is called, but

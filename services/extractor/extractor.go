@@ -108,7 +108,7 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	case errors.Is(err, errEnded):
 		err = nil // cancelled, or failed elsewhere
 	case err == nil:
-		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", counts.GetAttributed(),
+		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", run.WithAttribution(counts),
 			"touchpoints", counts.GetTouchpoints(), "seconds", time.Since(start).Seconds())
 	}
 	if err := e.Outcome(ctx, err, id); err != nil {

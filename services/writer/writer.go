@@ -220,6 +220,6 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	if err != nil {
 		return w.Outcome(ctx, err, id)
 	}
-	w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", s.Counts.GetAttributed(), "failed", s.Counts.GetFailed())
+	w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", run.WithAttribution(s.Counts), "failed", s.Counts.GetFailed())
 	return w.ledger.Close()
 }

@@ -60,7 +60,7 @@ func conversions(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 		byShare, byRevenue = none, none // every share is exact, so must be what follows from them
 	}
 	return []*ihcv1.Equation{
-		equation("conversions", "conversions in range"+came+strings.Replace(went, "less", "with", 1)+" = attributed + approximated + excluded + failed + without sessions",
+		equation("conversions", "conversions in range"+came+strings.Replace(went, "less", "with", 1)+" = attributed (those approximated among them) + excluded + failed + without sessions",
 			there.Add(integer(t.Changes.Went)), decimal.NewFromUint64(run.Accounted(counts)), none),
 		equation("attributed", "conversions the run attributed"+went+" = conversions in range with attributions in the table"+came, attributed, shown, none),
 		equation("touchpoints", "touchpoints the run wrote"+went+" = attributions of conversions in range in the table"+came,
