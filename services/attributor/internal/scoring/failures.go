@@ -72,12 +72,15 @@ func (t *FailureTracker) failed(id Node) (inRow int, othersAnswered bool) {
 }
 
 // failedAmidAnswers counts a failure if another request was answered since the
-// last one that was counted. It returns the count.
-func (t *FailureTracker) failedAmidAnswers(id Node) int {
+// last one that was counted, as so many. It returns the count.
+func (t *FailureTracker) failedAmidAnswers(id Node, weight int) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.of(id)
-	if f.amidAnswers == 0 || t.answers > f.answers {
+	switch {
+	case t.answers > f.answers:
+		f.amidAnswers += weight
+	case f.amidAnswers == 0:
 		f.amidAnswers++
 	}
 	f.answers = t.answers

@@ -20,9 +20,12 @@ import (
 //
 // Where nothing else is asked in between, a probe is: after probeAfter
 // failures, each further one is followed by one small request. Where that
-// fails too the API is down, and is waited for.
+// fails too the API is down, and is waited for. A probe that is answered right
+// after a failure tells more than an answer at some time in between: the
+// failure counts as probeWeight.
 const (
 	probeAfter  = 3
+	probeWeight = 4
 	divideAfter = 10
 	giveUpAfter = 20
 	// strangeAfter is how many replies in a row may be none of the API's, all
@@ -48,7 +51,7 @@ func (a *API) judge(ctx context.Context, chunk *ihcv1.JourneyChunk, id Node, jou
 		if times < divideAfter || times < giveUpAfter && len(journeys) == 1 {
 			return nil, &Repeated{e, a.patience(id, times)}
 		}
-		reason = fmt.Sprintf("%s (each of %d times, while other requests were answered)", reason, times)
+		reason = fmt.Sprintf("%s (each time, while other requests were answered)", reason)
 	}
 	if len(journeys) > 1 {
 		a.Failures.divided(id)
@@ -67,12 +70,14 @@ func (a *API) blame(ctx context.Context, chunk *ihcv1.JourneyChunk, id Node, e *
 	if e.Outage() && (!overloaded || !othersAnswered) {
 		return 0, nil
 	}
+	weight := 1
 	if !othersAnswered && inRow >= probeAfter {
-		if err := a.probe(ctx, chunk); err != nil {
+		if err := a.probe(ctx, chunk, fmt.Sprintf("%s-%d-%d-%d", probeID, id.Chunk, id.Number, inRow)); err != nil {
 			return 0, err
 		}
+		weight = probeWeight
 	}
-	return a.Failures.failedAmidAnswers(id), nil
+	return a.Failures.failedAmidAnswers(id, weight), nil
 }
 
 // patience is for how many tries the next one waits. While the API answers
@@ -88,9 +93,9 @@ func (a *API) patience(id Node, times int) uint64 {
 // probe asks the API for something that it can always answer: a journey of one
 // session. What comes of it is noted by ask; an error is one that does not come
 // from the API, or one that no request will do better than.
-func (a *API) probe(ctx context.Context, chunk *ihcv1.JourneyChunk) error {
+func (a *API) probe(ctx context.Context, chunk *ihcv1.JourneyChunk, id string) error {
 	first := chunk.GetJourneys()[0]
-	_, err := a.ask(ctx, chunk, "probe", []*ihcv1.Journey{{ConvId: probeID, SessionIds: []string{probeID},
+	_, err := a.ask(ctx, chunk, "probe", []*ihcv1.Journey{{ConvId: id, SessionIds: []string{id},
 		TimeDeltas: first.GetTimeDeltas()[:1], Channels: first.GetChannels()[:1], Flags: []byte{0}}})
 	var e *ihcapi.Error
 	if errors.As(err, &e) && (e.Kind == ihcapi.Transient || e.Kind == ihcapi.Refused) {
@@ -99,5 +104,5 @@ func (a *API) probe(ctx context.Context, chunk *ihcv1.JourneyChunk) error {
 	return err
 }
 
-// probeID names the conversion and the session of a probe.
+// probeID begins the name of the conversion and the session of a probe.
 const probeID = "ihc-pipeline-probe"

@@ -57,6 +57,8 @@ func TestConversionThatBreaksItsRequestFailsAlone(t *testing.T) {
 				require.Equal(t, journeys-1, attributed)
 				require.Equal(t, []string{culprit}, failed)
 				require.Contains(t, got.Outcomes[0].GetReason(), "while other requests were answered")
+				require.Zero(t, s.Stats().ConversionsScoredTwice)
+				require.Zero(t, s.Stats().ContractViolations)
 				// Failed ones, as many probes, and one for each division.
 				require.LessOrEqual(t, s.Stats().Requests, 2*most+6)
 			})
