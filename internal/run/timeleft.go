@@ -30,8 +30,11 @@ const (
 	window = 30 * time.Second
 	// mostSamples bounds those kept.
 	mostSamples = 512
-	// leastWatch is how long something must have been done to tell a rate.
+	// leastWatch is how long something must have been done to tell a rate, and
+	// leastDone how much, where it was seen twice alone: requests sent at once are
+	// answered at about the same time, and the first of them tells little.
 	leastWatch = 500 * time.Millisecond
+	leastDone  = 4
 )
 
 // What comes after the last result, the sweep and the report, takes about as long
@@ -71,7 +74,7 @@ func (l *TimeLeft) See(now time.Time, s *State) Pace {
 	l.add(one)
 	first, last := l.since(now), l.seen[len(l.seen)-1]
 	took := last.at.Sub(first.at)
-	if took < leastWatch || last.done <= first.done {
+	if took < leastWatch || len(l.seen) < 3 && last.done < first.done+leastDone {
 		return Pace{}
 	}
 	p := Pace{PerSecond: float64(last.conversions-first.conversions) / took.Seconds()}
