@@ -7,6 +7,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/journey"
@@ -53,6 +54,9 @@ type Source interface {
 	Rehearse(ctx context.Context) error
 	// UnknownChannels returns those of the channel names that no session has.
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
+	// RequestTime returns how long a request took on average, answered ones alone,
+	// in the last run that the API scored: 0 where there is none. It writes nothing.
+	RequestTime(ctx context.Context) (time.Duration, error)
 	// Journeys calls yield with the journey of every conversion in range,
 	// those without sessions too, ordered by user, in an order that is the
 	// database's own, by time and by conversion id, all from one state of the

@@ -48,6 +48,9 @@ type Totals struct {
 	// Reasons counts why conversions of the run have no attribution, by
 	// outcome and reason, the most frequent first, at most 100.
 	Reasons []*ihcv1.ReasonCount
+	// Approximations counts the run's conversions that were not scored whole and
+	// by its model, by strategy and model.
+	Approximations []*ihcv1.ApproximationCount
 
 	// Orphans counts attributions whose conversion or session is not there.
 	Orphans int64

@@ -43,7 +43,7 @@ type progress struct {
 	w        io.Writer
 	terminal bool
 	every    time.Duration
-	start    time.Time
+	left     run.TimeLeft
 	shown    int // width of the changing line
 
 	// What was last printed in lines, for what a run waited then, and when.
@@ -55,7 +55,7 @@ type progress struct {
 const pause = 5 * time.Second
 
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, start: time.Now(), printed: time.Now(), every: 500 * time.Millisecond}
+	p := &progress{w: w, printed: time.Now(), every: 500 * time.Millisecond}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.terminal, p.every = true, 200*time.Millisecond
 	}
@@ -101,7 +101,7 @@ func (p *progress) tell(u ops.Update) {
 		}
 	case *ihcv1.RunEvent_Extracted:
 		c := e.Extracted.GetCounts()
-		p.line("%s in range, %s with %s in %s", human.Count(c.GetInRange(), "conversion"), human.Count(c.GetAttributed(), "journey"),
+		p.line("%s in range, %s with %s in %s", human.Count(c.GetInRange(), "conversion"), human.Count(run.WithAttribution(c), "journey"),
 			human.Count(c.GetTouchpoints(), "touchpoint"), human.Count(e.Extracted.GetChunks(), "chunk"))
 	case *ihcv1.RunEvent_Failed:
 		p.end()
@@ -131,22 +131,24 @@ func (p *progress) show(s *run.State) {
 	}
 	text := fmt.Sprintf("conversions extracted %s, attributed %s, written %s",
 		human.Thousands(extracted.GetConversions()), of(attributed.GetConversions()), of(written.GetConversions()))
-	if done := written.GetConversions(); done > 0 {
-		seconds := time.Since(p.start).Seconds()
-		perSecond := float64(done) / seconds
-		text += fmt.Sprintf(", %s/s", human.Thousands(uint64(perSecond)))
-		if total > done {
-			text += fmt.Sprintf(", %s left", (time.Duration(float64(total-done)/perSecond) * time.Second).Round(time.Second))
-		}
+	pace := p.left.See(time.Now(), s)
+	if pace.PerSecond >= 1 {
+		text += fmt.Sprintf(", %s/s", human.Thousands(uint64(pace.PerSecond)))
+	}
+	if pace.Known {
+		text += fmt.Sprintf(", about %s left", pace.Left.Round(time.Second))
 	}
 	// First, since the line may be cut, and nothing else changes meanwhile.
 	why := waiting(s.Progress)
-	if why != "" {
-		if !strings.HasPrefix(why, "waiting") {
-			text = "waiting: " + human.Printable(why) + "; " + text
-		} else {
-			text = human.Printable(why) + "; " + text
-		}
+	switch {
+	case why != "" && !strings.HasPrefix(why, "waiting"):
+		text = "waiting: " + human.Printable(why) + "; " + text
+	case why != "":
+		text = human.Printable(why) + "; " + text
+	case s.Phase() == run.PhaseReporting:
+		text += "; making the report"
+	case total > 0 && written.GetConversions() >= total:
+		text += "; writing the tables"
 	}
 	p.put(text, why)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	if err != nil {
 		return "", nil, err
 	}
+	l.request.LongJourneys = cmp.Or(l.request.GetLongJourneys(), config.Extractor.LongJourneys)
 	dir, done, err := dataDir(l.dataDir)
 	if err != nil {
 		return "", nil, err

@@ -32,6 +32,7 @@ type runFlags struct {
 	concurrency      int
 	rate             float64
 	json, verbose    bool
+	dryRun           bool
 	profile          string
 
 	changed func(flag string) bool // whether a flag was given
@@ -70,6 +71,7 @@ and its run is followed to the end.`,
 	fs.StringVar(&f.payloads, "payloads", "", "`directory` to save each API request's body in, such as request_payloads")
 	fs.IntVar(&f.concurrency, "concurrency", 4, "chunks scored, and API requests sent, at once (IHC_CONCURRENCY)")
 	fs.Float64Var(&f.rate, "request-rate", 0, "most API requests a second (IHC_REQUEST_RATE; 0: no bound)")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "say what the run would do, as ihc plan does, and do nothing")
 	fs.BoolVar(&f.json, "json", false, "print the result as one JSON object on standard output")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "log what the services do")
 	fs.StringVar(&f.profile, "cpu-profile", "", "write a CPU profile to `file`, for go tool pprof")
@@ -78,6 +80,9 @@ and its run is followed to the end.`,
 }
 
 func (f *runFlags) run(ctx context.Context, out, say io.Writer) error {
+	if f.dryRun {
+		return f.plan(ctx, out)
+	}
 	start := time.Now()
 	if f.profile != "" {
 		file, err := os.Create(f.profile)

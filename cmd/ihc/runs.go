@@ -68,7 +68,7 @@ func printRuns(w io.Writer, runs []*run.State) error {
 	for _, s := range runs {
 		numbers := "\t\t"
 		if c, plan := s.Counts, s.Planned.GetCounts(); c != nil {
-			numbers = human.Thousands(c.GetInRange()) + "\t" + human.Thousands(c.GetAttributed()) + "\t" + human.Thousands(c.GetFailed())
+			numbers = human.Thousands(c.GetInRange()) + "\t" + human.Thousands(run.WithAttribution(c)) + "\t" + human.Thousands(c.GetFailed())
 		} else if plan != nil {
 			numbers = human.Thousands(plan.GetInRange()) + "\t\t"
 		}
@@ -154,7 +154,7 @@ func runJSON(s *run.State) jsonRun {
 		j.Waiting = waiting(s.Progress)
 	}
 	if c := s.Planned.GetCounts(); c != nil {
-		j.Planned = &jsonPlan{c.GetInRange(), c.GetAttributed(), c.GetTouchpoints(), s.Planned.GetChunks()}
+		j.Planned = &jsonPlan{c.GetInRange(), run.WithAttribution(c), c.GetTouchpoints(), s.Planned.GetChunks()}
 	}
 	if s.Counts != nil {
 		j.Conversions = conversionsJSON(s.Counts)

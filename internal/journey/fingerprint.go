@@ -18,8 +18,9 @@ func NewFingerprints() *Fingerprints { return &Fingerprints{hash: sha256.New()} 
 // FingerprintBytes is how long a fingerprint is.
 const FingerprintBytes = 16
 
-// Of returns the digest of what a journey is scored by: the sessions in order
-// with their times, channels and flags, and the time of the conversion. Two
+// Of returns the digest of what of a journey decides its shares: the sessions in
+// order with their times, channels and flags, the time of the conversion, and,
+// where the journey is too long, the strategy and how much of it is left out. Two
 // journeys that differ in any of it have different ones.
 func (f *Fingerprints) Of(j Journey) []byte {
 	b := f.buffer[:0]
@@ -32,6 +33,10 @@ func (f *Fingerprints) Of(j Journey) []byte {
 		b = append(b, s.Channel...)
 		b = binary.LittleEndian.AppendUint64(b, uint64(s.Time))
 		b = append(b, s.Flags)
+	}
+	if j.Strategy != "" {
+		b = append(b, j.Strategy...)
+		b = binary.AppendUvarint(b, uint64(j.LeftOut()))
 	}
 	f.buffer = b
 	f.hash.Reset()

@@ -30,14 +30,20 @@ type Journey struct {
 	ConvID string
 	// Time of the conversion, in microseconds since 1970-01-01 00:00:00 UTC.
 	Time int64
-	// Sessions is empty where there are more than [Options.MaxSessions].
-	// It may share memory with other journeys: do not change it.
+	// Sessions, where there are more than [Options.MaxSessions], is empty or the
+	// latest of them. It may share memory with other journeys: do not change it.
 	Sessions []Session
 	// Count is how many sessions the journey has.
 	Count int
+	// Strategy is how a journey is scored that is too long, "" for others.
+	Strategy string
 	// Fingerprint is what [Fingerprints.Of] gave, where somebody asked.
 	Fingerprint []byte
 }
+
+// LeftOut returns how many of the journey's sessions, its oldest, are not among
+// its Sessions.
+func (j *Journey) LeftOut() int { return j.Count - len(j.Sessions) }
 
 // Options say which conversions are read and which sessions belong to them.
 type Options struct {
@@ -49,8 +55,10 @@ type Options struct {
 	LookbackDays int
 	// IncludeSimultaneous admits sessions at the very time of the conversion.
 	IncludeSimultaneous bool
-	// MaxSessions is the length from which on a journey is only counted.
+	// MaxSessions is the length from which on a journey is only counted or, with
+	// Latest, given with its latest sessions, so many.
 	MaxSessions int
+	Latest      bool
 }
 
 const day = 24 * 3600 * 1_000_000 // microseconds
@@ -130,8 +138,11 @@ func (w *walker) journey(c Conversion) (Journey, error) {
 		w.forget(c.Time - int64(w.o.LookbackDays)*day)
 	}
 	j := Journey{ConvID: c.ID, Time: c.Time, Count: w.dropped + len(w.window)}
-	if j.Count <= w.o.MaxSessions {
+	switch n := len(w.window); {
+	case j.Count <= w.o.MaxSessions:
 		j.Sessions = w.window[:j.Count:j.Count]
+	case w.o.Latest:
+		j.Sessions = w.window[max(n-w.o.MaxSessions, 0):n:n]
 	}
 	return j, nil
 }

@@ -112,6 +112,9 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	if how := r.GetRefunds(); how != "" && how != RefundsCount && how != RefundsSubtract {
 		return nil, errkind.Inputf("refunds %q: use %q or %q", how, RefundsCount, RefundsSubtract)
 	}
+	if err := CheckLongJourneys(r.GetLongJourneys()); err != nil {
+		return nil, err
+	}
 	if r.MaxSessions == 0 {
 		r.MaxSessions = DefaultMaxSessions
 	}

@@ -128,6 +128,14 @@ func (m *Meter) Add(ctx context.Context, change func(*ihcv1.Progress)) {
 	}
 }
 
+// Total returns how many conversions there are to come to, 0 while that is not
+// known.
+func (m *Meter) Total() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now.GetConversionsTotal()
+}
+
 // Tell tells the progress as it is.
 func (m *Meter) Tell(ctx context.Context) {
 	m.mu.Lock()

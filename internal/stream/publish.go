@@ -30,9 +30,21 @@ const (
 	headerSequence = "Ihc-Origin-Sequence"
 )
 
-// MaxMessage is the largest message the pipeline publishes, in bytes: NATS'
-// default limit of 1 MiB less room for headers.
-const MaxMessage = 1<<20 - 16<<10
+// Headroom is what is left of a message for its headers, in bytes.
+const Headroom = 16 << 10
+
+// usualPayload is how large a NATS server lets messages be that says nothing
+// about it, in bytes.
+const usualPayload = 1 << 20
+
+// MaxMessage returns the largest message that the server takes, in bytes, without
+// its headers.
+func (c *Client) MaxMessage() int {
+	if most := c.nc.MaxPayload(); most > 0 {
+		return int(most) - Headroom
+	}
+	return usualPayload - Headroom
+}
 
 // inFlight and inFlightBytes are how many published chunks, and how many bytes
 // of them, may wait for JetStream's word at once.
@@ -245,7 +257,7 @@ func chunkMessage(chunk *ihcv1.JourneyChunk) (m *nats.Msg, id string, err error)
 	return m, fmt.Sprintf("chunk.%s.%d.%d.%x", chunk.GetRunId(), chunk.GetChunk(), chunk.GetRevision(), sum[:8]), nil
 }
 
-// Publish sends one chunk, which must be smaller than [MaxMessage]. It may
+// Publish sends one chunk, which must be smaller than [Client.MaxMessage]. It may
 // return before JetStream has it: see [ChunkPublisher.Flush]. A chunk that an
 // earlier attempt stored with other content gives [ErrSourceChanged].
 func (p *ChunkPublisher) Publish(ctx context.Context, chunk *ihcv1.JourneyChunk) error {

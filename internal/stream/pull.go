@@ -155,16 +155,29 @@ func (h *hand) fetch(ctx context.Context, n int) ([]jetstream.Msg, error) {
 	}
 	got := []jetstream.Msg{m}
 	// Messages of one time are of about one size: take so many more that a
-	// batch of large ones does not fill the memory (invariant 8).
-	if n = min(n, maxBatch/max(len(m.Data()), 1)); n > 1 {
-		if more, err := consumer.FetchNoWait(n - 1); err == nil { // one is enough to go on with
-			for m := range more.Messages() {
-				got = append(got, m)
-			}
+	// batch of large ones does not fill the memory (invariant 8), and no more at
+	// once than were seen.
+	for bytes, largest := len(m.Data()), len(m.Data()); ; {
+		most := min(n-len(got), 4*len(got), (maxBatch-bytes)/max(largest, 1))
+		if most <= 0 {
+			break
+		}
+		more, err := consumer.FetchNoWait(most)
+		if err != nil {
+			break
+		}
+		before := len(got)
+		for m := range more.Messages() {
+			got = append(got, m)
+			bytes += len(m.Data())
+			largest = max(largest, len(m.Data()))
+		}
+		if len(got)-before < most {
+			break
 		}
 	}
 	h.p.metrics.in.Add(float64(len(got)))
-	return got, nil
+	return got, nil //nolint:nilerr // what is there is enough to go on with
 }
 
 // next waits for a message. The iterator asks for one when Next is called, but

@@ -26,12 +26,14 @@ func (c Config) Settle(r *ihcv1.RunRequest) (*ihcv1.Scoring, error) {
 		model = c.DefaultModel()
 	}
 	s := &ihcv1.Scoring{Model: model, RedistributionParameter: r.GetRedistributionParameter()}
-	if model == run.ModelBuiltin {
+	if model == run.ModelBuiltin || r.GetLongJourneys() == run.LongBuiltin {
 		params, err := c.ModelParams(r.GetModelParams())
 		if err != nil {
 			return nil, err
 		}
 		s.ModelParams, s.Formulas = string(params.JSON()), ihcmodel.Formulas
+	}
+	if model == run.ModelBuiltin {
 		return s, nil
 	}
 	s.ApiUrl, s.ConvTypeId = run.Address(c.APIURL), r.GetConvTypeId()
@@ -85,19 +87,15 @@ func lack(s *ihcv1.Scoring, format string, args ...any) error {
 // [lackError].
 func (a *attributor) scorer(s *ihcv1.Scoring, r *ihcv1.RunRequest) (scoring.Scorer, error) {
 	redistribution := run.Redistribution(s.GetRedistributionParameter())
+	var builtin *scoring.Builtin
+	if s.GetModel() == run.ModelBuiltin || s.GetModelParams() != "" {
+		var err error
+		if builtin, err = builtinOf(s, redistribution); err != nil {
+			return nil, err
+		}
+	}
 	if s.GetModel() == run.ModelBuiltin {
-		if s.GetFormulas() != ihcmodel.Formulas {
-			return nil, lack(s, "has version %d of its formulas, not %d: let the run end with the release it was begun with, or cancel it", ihcmodel.Formulas, s.GetFormulas())
-		}
-		params, err := ihcmodel.ParseParams([]byte(s.GetModelParams()))
-		if err != nil {
-			return nil, errkind.Inputf("model parameters of the run: %w", err)
-		}
-		m, err := ihcmodel.New(params)
-		if err != nil {
-			return nil, errkind.As(errkind.Input, err)
-		}
-		return scoring.NewBuiltin(m, redistribution), nil
+		return builtin, nil
 	}
 	cfg, calls, err := a.api()
 	switch {
@@ -108,7 +106,28 @@ func (a *attributor) scorer(s *ihcv1.Scoring, r *ihcv1.RunRequest) (scoring.Scor
 	case run.Address(cfg.APIURL) != s.GetApiUrl():
 		return nil, lack(s, "asks the one at %s: set IHC_API_URL", run.Address(cfg.APIURL))
 	}
-	return &scoring.API{Calls: calls, ConvTypeID: s.GetConvTypeId(), Redistribution: redistribution, Spend: a.spend(r.GetMaxRequests())}, nil
+	api := &scoring.API{Calls: calls, ConvTypeID: s.GetConvTypeId(), Redistribution: redistribution, Spend: a.spend(r.GetMaxRequests())}
+	if builtin == nil {
+		return api, nil
+	}
+	return scoring.ByStrategy{Scorer: api, Builtin: builtin}, nil
+}
+
+// builtinOf returns the built-in model as it was settled: for all journeys, or
+// for those too long for the API.
+func builtinOf(s *ihcv1.Scoring, redistribution *ihcmodel.Redistribution) (*scoring.Builtin, error) {
+	if s.GetFormulas() != ihcmodel.Formulas {
+		return nil, lack(s, "has version %d of its formulas, not %d: let the run end with the release it was begun with, or cancel it", ihcmodel.Formulas, s.GetFormulas())
+	}
+	params, err := ihcmodel.ParseParams([]byte(s.GetModelParams()))
+	if err != nil {
+		return nil, errkind.Inputf("model parameters of the run: %w", err)
+	}
+	m, err := ihcmodel.New(params)
+	if err != nil {
+		return nil, errkind.As(errkind.Input, err)
+	}
+	return scoring.NewBuiltin(m, redistribution), nil
 }
 
 // checkSettled returns an error if a chunk is to be scored otherwise than its run.

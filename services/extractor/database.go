@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/packing"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
-	"github.com/ihc-pipeline/ihc/services/extractor/internal/packing"
 	"github.com/ihc-pipeline/ihc/store"
 )
 
@@ -28,17 +30,12 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest, ask
 	if err != nil {
 		return nil, err
 	}
-	return b.counts, e.finish(ctx, req.GetRunId(), b.chunk, b.counts)
+	return b.chunks.Counts, e.finish(ctx, req.GetRunId(), b.chunk, b.chunks.Counts)
 }
 
 // readInto gives the builder the journeys of its run.
 func (e *extractor) readInto(ctx context.Context, b *builder) error {
-	start, end := run.Range(b.req)
-	err := e.db.Journeys(ctx, journey.Options{
-		Start: start, End: end, LookbackDays: int(b.req.GetLookbackDays()),
-		IncludeSimultaneous: b.req.GetIncludeSimultaneous(), MaxSessions: int(b.req.GetMaxSessions()),
-	}, b.add)
-	if err != nil {
+	if err := e.db.Journeys(ctx, run.Journeys(b.req), b.chunks.Add); err != nil {
 		return err
 	}
 	return b.flush()
@@ -73,7 +70,7 @@ func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest, asked stri
 		return nil, err
 	}
 	e.under.add(accepted)
-	return newBuilder(ctx, e, accepted, chunks, stored), nil
+	return newBuilder(ctx, e, accepted, chunks, stored)
 }
 
 // accept checks the source data and, if they can give a true result, announces
@@ -93,6 +90,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 	if err != nil {
 		return nil, err
 	}
+	e.Bus.MeterOf(req.GetRunId()).Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = uint64(found.ConversionsInRange) })
 	warnings := found.Warnings()
 	unknown, err := e.unknownLabels(ctx, req)
 	if err != nil {
@@ -123,115 +121,64 @@ func (e *extractor) unknownLabels(ctx context.Context, req *ihcv1.RunRequest) ([
 	return e.db.UnknownChannels(ctx, rules.Labels())
 }
 
-// maxOutcomes bounds the conversions that ride on one chunk without a journey.
-const maxOutcomes = 1000
-
-// builder turns journeys into chunks: the packer decides which journeys travel
-// together, and conversions without one ride along.
+// builder publishes the chunks of a run.
 type builder struct {
-	ctx      context.Context //nolint:containedctx // the packer calls back without one
-	e        *extractor
-	req      *ihcv1.RunRequest
-	limits   packing.Limits
-	packer   *packing.Packer
-	chunks   *stream.ChunkPublisher
-	meter    *stream.Meter
-	chunk    uint32 // number of the last chunk
-	counts   *ihcv1.Counts
-	outcomes []*ihcv1.Outcome // not yet on a chunk
-	weight   int              // of outcomes
-	prints   *journey.Fingerprints
-	scoring  []byte       // digest of what scores the run, nil where that is not settled
-	stored   store.Stored // what an interrupted run has stored; nil for none
+	ctx       context.Context //nolint:containedctx // the packer calls back without one
+	e         *extractor
+	req       *ihcv1.RunRequest // with the model that was settled
+	chunks    *packing.Chunks
+	publisher *stream.ChunkPublisher
+	meter     *stream.Meter
+	chunk     uint32 // number of the last chunk
+	scoring   []byte // digest of what scores the run, nil where that is not settled
 }
 
-func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, chunks *stream.ChunkPublisher, stored store.Stored) *builder {
-	req := accepted.GetRequest()
-	b := &builder{ctx: ctx, e: e, req: req, chunks: chunks, counts: &ihcv1.Counts{}, meter: e.Bus.Meter(req.GetRunId()),
-		prints: journey.NewFingerprints(), scoring: run.ScoringDigest(accepted.GetScoring()), stored: stored}
-	b.limits = packing.Limits{Sessions: int(req.GetMaxSessions()), Journeys: int(req.GetMaxJourneys()), Bytes: stream.MaxMessage * 3 / 4}
-	b.packer = packing.New(b.limits, b.publish)
-	return b
-}
-
-// add takes the next conversion in the order of reading.
-func (b *builder) add(j journey.Journey) error {
-	o := &ihcv1.Outcome{ConvId: j.ConvID, Sessions: uint64(j.Count)}
-	switch {
-	case j.Count == 0:
-		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS
-		o.Reason = "no session of the user comes before the conversion"
-		if b.req.GetLookbackDays() > 0 {
-			o.Reason = fmt.Sprintf("no session of the user comes within %d days before the conversion", b.req.GetLookbackDays())
-		}
-	case j.Count > b.limits.Sessions:
-		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_EXCLUDED
-		o.Reason = fmt.Sprintf("the journey has more than %d sessions, the most one request may hold", b.limits.Sessions)
-	case !b.limits.Fits(j):
-		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_EXCLUDED
-		o.Reason = fmt.Sprintf("the journey takes more than %d bytes, the most one message may hold", b.limits.Bytes)
-	default:
-		j.Fingerprint = b.prints.Of(j)
-		there, err := b.isStored(j)
-		if err != nil {
-			return err
-		}
-		if !there {
-			run.Add(b.counts, ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED, 1, uint64(j.Count))
-			return b.packer.Add(j)
-		}
-		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED
+// newBuilder returns one; stored is what an interrupted run has stored, nil for
+// none, which is not scored again (invariant 11).
+func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, publisher *stream.ChunkPublisher, stored store.Stored) (*builder, error) {
+	req := proto.CloneOf(accepted.GetRequest())
+	if settled := accepted.GetScoring(); settled != nil {
+		req.Model, req.ModelParams = settled.GetModel(), settled.GetModelParams()
 	}
-	run.Add(b.counts, o.GetKind(), 1, o.GetSessions())
-	b.outcomes = append(b.outcomes, o)
-	b.weight += len(o.GetConvId()) + len(o.GetReason()) + 24
-	if len(b.outcomes) >= maxOutcomes || b.weight > b.limits.Bytes/4 {
-		return b.publish(nil)
+	total := e.Bus.MeterOf(req.GetRunId()).Total() // as the check has it
+	b := &builder{ctx: ctx, e: e, req: req, publisher: publisher, meter: e.Bus.Meter(req.GetRunId()), scoring: run.ScoringDigest(accepted.GetScoring())}
+	b.meter.Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = total })
+	var known func(string, []byte) (bool, error)
+	if stored != nil && b.scoring != nil {
+		known = func(conv string, fingerprint []byte) (bool, error) {
+			return stored.Has(ctx, conv, journey.ScoredBy(fingerprint, b.scoring))
+		}
 	}
-	return nil
-}
-
-// isStored says whether a journey was scored by the run that was interrupted
-// (invariant 11).
-func (b *builder) isStored(j journey.Journey) (bool, error) {
-	if b.stored == nil || b.scoring == nil {
-		return false, nil
-	}
-	return b.stored.Has(b.ctx, j.ConvID, journey.ScoredBy(j.Fingerprint, b.scoring))
+	var err error
+	b.chunks, err = packing.NewChunks(req, e.Bus.MaxMessage(), known, b.publish)
+	return b, err
 }
 
 func (b *builder) flush() error {
-	if err := b.packer.Flush(); err != nil {
+	if err := b.chunks.Flush(); err != nil {
 		return err
 	}
-	if len(b.outcomes) > 0 {
-		if err := b.publish(nil); err != nil {
-			return err
-		}
-	}
-	if err := b.chunks.Flush(b.ctx); err != nil {
+	if err := b.publisher.Flush(b.ctx); err != nil {
 		return err
 	}
-	b.meter.Add(b.ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = b.counts.GetInRange() })
+	b.meter.Add(b.ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = b.chunks.Counts.GetInRange() })
 	b.meter.Tell(b.ctx)
 	return nil
 }
 
-// publish sends one chunk with the journeys and all outcomes at hand.
-func (b *builder) publish(journeys []journey.Journey) error {
+// publish sends one chunk.
+func (b *builder) publish(c packing.Chunk) error {
 	if b.e.ended.Over(b.req.GetRunId()) {
 		return errEnded
 	}
 	b.chunk++
-	chunk := encode(journeys)
-	chunk.RunId, chunk.Chunk, chunk.Outcomes, chunk.Scoring = b.req.GetRunId(), b.chunk, b.outcomes, b.scoring
-	conversions := uint64(len(journeys) + len(b.outcomes))
-	b.outcomes, b.weight = nil, 0
-	if err := b.chunks.Publish(b.ctx, chunk); err != nil {
+	chunk := encode(c.Journeys)
+	chunk.RunId, chunk.Chunk, chunk.Outcomes, chunk.Scoring = b.req.GetRunId(), b.chunk, c.Outcomes, b.scoring
+	if err := b.publisher.Publish(b.ctx, chunk); err != nil {
 		return err
 	}
 	b.meter.Add(b.ctx, func(p *ihcv1.Progress) {
-		p.Conversions += conversions
+		p.Conversions += uint64(len(c.Journeys) + len(c.Outcomes))
 		p.Chunks++
 	})
 	return nil
@@ -254,6 +201,9 @@ func encode(journeys []journey.Journey) *ihcv1.JourneyChunk {
 			}
 			m.SessionIds[k], m.TimeDeltas[k], m.Channels[k], m.Flags[k] = s.ID, s.Time-before, channel, s.Flags
 			before = s.Time
+		}
+		if j.Strategy != "" {
+			m.Approximation = &ihcv1.Approximation{Strategy: j.Strategy, LeftOut: uint64(j.LeftOut())}
 		}
 		c.Journeys[i] = m
 	}

@@ -4,12 +4,14 @@
 package extractor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -24,6 +26,17 @@ import (
 type Config struct {
 	// Database is the path of the SQLite database with the source tables.
 	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
+	// LongJourneys is what becomes of journeys with more sessions than a request
+	// may hold, for runs that do not say.
+	LongJourneys string `envconfig:"IHC_LONG_JOURNEYS" default:"latest" desc:"what becomes of journeys longer than a request: latest, cut, builtin or exclude"`
+}
+
+// Validate returns an input fault that names the variable that is wrong.
+func (c Config) Validate() error {
+	if err := run.CheckLongJourneys(c.LongJourneys); err != nil {
+		return errkind.Inputf("IHC_LONG_JOURNEYS: %w", err)
+	}
+	return nil
 }
 
 // Run processes run requests, one at a time, until ctx ends.
@@ -32,7 +45,7 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
 	d.Check(service.Database, db.Check)
 	under := &underWay{runs: map[string]*ihcv1.RunAccepted{}}
-	e := &extractor{db: db, Deps: d, under: under, ended: d.Bus.WatchEnded(ctx, under.hear)}
+	e := &extractor{db: db, longJourneys: cmp.Or(cfg.LongJourneys, run.DefaultLongJourneys), Deps: d, under: under, ended: d.Bus.WatchEnded(ctx, under.hear)}
 	switch err := e.goOn(ctx); {
 	case ctx.Err() != nil:
 		return nil // told to stop, which is no failure
@@ -65,7 +78,8 @@ type request struct {
 }
 
 type extractor struct {
-	db store.Database
+	db           store.Database
+	longJourneys string // where a run does not say
 	service.Deps
 	ended *stream.Ended
 	under *underWay
@@ -112,7 +126,7 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 		log.Warn("another extractor took the run over; this one lets go of it", "error", err)
 		return err // not settled: see [stream.Delivery.Lost]
 	case err == nil:
-		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", counts.GetAttributed(),
+		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", run.WithAttribution(counts),
 			"touchpoints", counts.GetTouchpoints(), "seconds", time.Since(start).Seconds())
 	}
 	if err := e.Outcome(ctx, err, id); err != nil {
@@ -166,6 +180,7 @@ func (e *extractor) extract(ctx context.Context, id string, m stream.Message[req
 		return nil, err
 	}
 	req.RunId = id
+	req.LongJourneys = cmp.Or(req.GetLongJourneys(), e.longJourneys)
 	if req.GetReplayOf() != "" {
 		return e.replay(ctx, req, asked)
 	}

@@ -138,8 +138,10 @@ func (e *extractor) extractAgain(ctx context.Context, s *run.State, gone []uint3
 		return err
 	}
 	publisher.Restore(done)
-	b := newBuilder(ctx, e, accepted, publisher, stored)
-	err = e.readInto(ctx, b)
+	b, err := newBuilder(ctx, e, accepted, publisher, stored)
+	if err == nil {
+		err = e.readInto(ctx, b)
+	}
 	if errors.Is(err, stream.ErrSourceChanged) || err == nil && b.chunk != chunks {
 		return errkind.As(errkind.Run, &supersededError{by: successorOf(s.ID)})
 	}

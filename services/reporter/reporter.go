@@ -142,7 +142,8 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	}
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: w.GetRequests(),
 		ReportRows: uint64(len(rows)), Csv: csv,
-		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: totals.Reasons}
+		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: totals.Reasons,
+		Approximations: totals.Approximations}
 	reconciliation.Fill(result, totals)
 	report.SumChannels(result, rows)
 	proof, err := run.JSON(result, "  ")

@@ -88,11 +88,17 @@ type writer struct {
 // (invariant 1).
 func (w *writer) results(ctx context.Context, batch []stream.Message[*ihcv1.AttributionResult]) error {
 	var results []*ihcv1.AttributionResult
-	touched := map[string]uint64{}
+	touched := map[string]*ihcv1.Progress{}
 	for _, m := range batch {
 		if !w.ended.Has(m.Run) {
 			results = append(results, m.Body)
-			touched[m.Run] += uint64(len(m.Body.GetAttributions()) + len(m.Body.GetOutcomes()))
+			did := touched[m.Run]
+			if did == nil {
+				did = &ihcv1.Progress{}
+				touched[m.Run] = did
+			}
+			did.Conversions += uint64(len(m.Body.GetAttributions()) + len(m.Body.GetOutcomes()))
+			did.Chunks++
 		}
 	}
 	if len(results) == 0 {
@@ -107,9 +113,10 @@ func (w *writer) results(ctx context.Context, batch []stream.Message[*ihcv1.Attr
 		return w.trouble(ctx, err, runs...)
 	}
 	w.SetReady(nil)
-	for id, conversions := range touched {
+	for id, did := range touched {
 		w.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) {
-			p.Conversions += conversions
+			p.Conversions += did.GetConversions()
+			p.Chunks += did.GetChunks()
 			p.Waiting = ""
 		})
 		if err := w.finish(ctx, id); err != nil {
@@ -338,6 +345,6 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	if err != nil {
 		return w.Outcome(ctx, err, id)
 	}
-	w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", s.Counts.GetAttributed(), "failed", s.Counts.GetFailed())
+	w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", run.WithAttribution(s.Counts), "failed", s.Counts.GetFailed())
 	return w.ledger.Close()
 }

@@ -5,6 +5,7 @@ package reconciliation
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/shopspring/decimal"
@@ -64,7 +65,7 @@ func conversions(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 		byShare, byRevenue = none, none // every share is exact, so must be what follows from them
 	}
 	return []*ihcv1.Equation{
-		equation("conversions", "conversions in range"+came+strings.Replace(went, "less", "with", 1)+" = attributed + approximated + excluded + failed + without sessions",
+		equation("conversions", "conversions in range"+came+strings.Replace(went, "less", "with", 1)+" = attributed (those approximated among them) + excluded + failed + without sessions",
 			there.Add(integer(t.Changes.Went)), decimal.NewFromUint64(run.Accounted(counts)), none),
 		equation("attributed", "conversions the run attributed"+went+" = conversions in range with attributions in the table"+came, attributed, shown, none),
 		equation("touchpoints", "touchpoints the run wrote"+went+" = attributions of conversions in range in the table"+came,
@@ -179,10 +180,26 @@ func Notes(t *store.Totals) []string {
 		}
 		notes = append(notes, fmt.Sprintf("%s in range with a negative revenue, %s together: each such refund %s", human.Count(uint64(n), "conversion"), money(t.Range.RefundRevenue), does))
 	}
+	for _, a := range t.Approximations {
+		notes = append(notes, approximated(a))
+	}
 	if changed := changes(t.Changes); changed != "" {
 		notes = append(notes, changed)
 	}
 	return notes
+}
+
+// approximated tells how conversions were scored whose journeys are too long.
+func approximated(a *ihcv1.ApproximationCount) string {
+	many := strconv.FormatUint(a.GetConversions(), 10) + " conversions have journeys"
+	if a.GetConversions() == 1 {
+		many = "1 conversion has a journey"
+	}
+	by := fmt.Sprintf("approximated by what of it fits, %d sessions left out", a.GetSessionsLeftOut())
+	if a.GetModel() != "" {
+		by = "scored whole by model " + a.GetModel()
+	}
+	return fmt.Sprintf("%s longer than a request may hold: %s (--long-journeys %s)", many, by, a.GetStrategy())
 }
 
 // changes tells what came and went, "" where nothing did.

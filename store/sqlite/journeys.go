@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -137,6 +138,28 @@ func text(v driver.Value) string {
 	default:
 		return fmt.Sprint(v)
 	}
+}
+
+// RequestTime implements [store.Source]. The tables may not be there, or be of an
+// earlier version.
+func (d *Database) RequestTime(ctx context.Context) (time.Duration, error) {
+	d.use.RLock()
+	defer d.use.RUnlock()
+	db, _, err := d.reads.DB(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var known bool
+	err = db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pragma_table_info('pipeline_runs') WHERE name = 'request_seconds')`).Scan(&known)
+	if err != nil || !known {
+		return 0, Explain(d.path, err)
+	}
+	var seconds float64
+	err = db.QueryRowContext(ctx, `SELECT request_seconds / requests FROM pipeline_runs WHERE requests > 0 AND request_seconds > 0 ORDER BY run DESC LIMIT 1`).Scan(&seconds)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return time.Duration(seconds * float64(time.Second)), Explain(d.path, err)
 }
 
 // UnknownChannels implements [store.Source].

@@ -213,18 +213,23 @@ func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.Att
 	for _, r := range fresh {
 		sums.chunks++
 		sums.requests += int64(r.GetRequests())
+		sums.seconds += r.GetRequestSeconds()
 		if r.GetRevision() > 0 {
 			sums.revisions++
 		}
 		model = max(model, r.GetModel())
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE pipeline_runs SET chunks = chunks + ?2, requests = requests + ?3, revision = revision + ?4,
-		model = max(model, ?5), shown = 0 WHERE run = ?1`, number, sums.chunks, sums.requests, sums.revisions, model)
+		model = max(model, ?5), request_seconds = request_seconds + ?6, shown = 0 WHERE run = ?1`,
+		number, sums.chunks, sums.requests, sums.revisions, model, sums.seconds)
 	return bytes, err
 }
 
 // sums are what results add to their run.
-type sums struct{ chunks, requests, revisions int64 }
+type sums struct {
+	chunks, requests, revisions int64
+	seconds                     float64 // that requests took
+}
 
 // fresh returns those results that are not stored yet, in the order of their
 // chunks, the highest revision of each. Where an earlier revision of a chunk
@@ -286,7 +291,7 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 	chunks := newRows(c, `INSERT INTO pipeline_chunks (run, chunk, revision, requests) VALUES `, "(?,?,?,?)", ``, 4, 128)
 	counts := newRows(c, `INSERT INTO pipeline_counts (run, chunk, outcome, conversions, touchpoints) VALUES `, "(?,?,?,?,?)", ``, 5, 128)
 	outcomes := newRows(c, `INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions) VALUES `, "(?,?,?,?,?,?)", ``, 6, 128)
-	journeys := newRows(c, `INSERT INTO pipeline_journeys (run, chunk, conv_id, fingerprint, sessions, shares) VALUES `, "(?,?,?,?,?,?)", ``, 6, 64)
+	journeys := newRows(c, `INSERT INTO pipeline_journeys (run, chunk, conv_id, fingerprint, sessions, shares, strategy, left_out, model) VALUES `, "(?,?,?,?,?,?,?,?,?)", ``, 9, 64)
 	all := []*rows{chunks, counts, outcomes, journeys}
 	defer func() {
 		for _, table := range all {
@@ -304,7 +309,7 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 			}
 		}
 		for _, o := range r.GetOutcomes() {
-			if o.GetKind() == ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED {
+			if run.OutcomeOf(o.GetKind()).Attributed {
 				if err := useAdopted(c, number, chunk, o.GetConvId()); err != nil {
 					return 0, err
 				}
@@ -324,7 +329,8 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 			}
 			shares := encodeShares(a)
 			bytes += len(a.GetConvId()) + len(sessions) + len(shares) + 16
-			if err := journeys.add(number, chunk, a.GetConvId(), a.GetFingerprint(), sessions, shares); err != nil {
+			if err := journeys.add(number, chunk, a.GetConvId(), a.GetFingerprint(), sessions, shares,
+				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel())); err != nil {
 				return 0, err
 			}
 		}
@@ -335,6 +341,14 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 		}
 	}
 	return bytes, nil
+}
+
+// textOrNull returns NULL for no text.
+func textOrNull(text string) driver.Value {
+	if text == "" {
+		return nil
+	}
+	return text
 }
 
 // useAdopted makes a conversion's adopted attribution one of the chunk's.
@@ -366,14 +380,18 @@ func countsOf(r *ihcv1.AttributionResult) []kindCount {
 		return by[kind]
 	}
 	for _, a := range r.GetAttributions() {
-		k := at(ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED)
+		kind := ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED
+		if a.GetApproximation() != nil {
+			kind = ihcv1.OutcomeKind_OUTCOME_KIND_APPROXIMATED
+		}
+		k := at(kind)
 		k.conversions++
 		k.touchpoints += int64(len(a.GetSessionIds()))
 	}
 	for _, o := range r.GetOutcomes() {
 		k := at(o.GetKind())
 		k.conversions++
-		if o.GetKind() == ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED {
+		if run.OutcomeOf(o.GetKind()).Attributed {
 			k.touchpoints += int64(o.GetSessions())
 		}
 	}

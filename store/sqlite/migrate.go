@@ -33,12 +33,12 @@ var firstTables = []columns{
 
 // ownTables are the pipeline's tables at [schemaVersion] with their columns.
 var ownTables = []columns{
-	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown, asked, scoring, scored_by"},
+	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown, asked, scoring, scored_by, request_seconds"},
 	{"pipeline_database", "id"},
 	{"pipeline_chunks", "run, chunk, revision, requests, shown"},
 	{"pipeline_counts", "run, chunk, outcome, conversions, touchpoints"},
 	{"pipeline_outcomes", "run, chunk, conv_id, outcome, reason, sessions"},
-	{"pipeline_journeys", "journey, run, chunk, conv_id, fingerprint, sessions, shares"},
+	{"pipeline_journeys", "journey, run, chunk, conv_id, fingerprint, sessions, shares, strategy, left_out, model"},
 	{"pipeline_latest", "conv_id, journey"},
 	{"pipeline_adopted", "run, conv_id, fingerprint, journey"},
 }

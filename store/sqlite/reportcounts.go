@@ -19,6 +19,9 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 	if err := s.readOutcomes(ctx, conn, p); err != nil {
 		return fmt.Errorf("read the outcomes of the run: %w", err)
 	}
+	if err := s.readApproximations(ctx, conn, p); err != nil {
+		return fmt.Errorf("read the journal of the run: %w", err)
+	}
 	if err := s.readKnownCosts(ctx, conn, p); err != nil {
 		return fmt.Errorf("read session_costs: %w", err)
 	}
@@ -166,6 +169,29 @@ func (s *summing) readOutcomes(ctx context.Context, conn *sql.Conn, p *part) err
 		if len(p.Reasons) < mostReasons {
 			p.Reasons = append(p.Reasons, c)
 		}
+	}
+	return rows.Err()
+}
+
+// readApproximations counts the run's conversions that were not scored whole and
+// by its model.
+func (s *summing) readApproximations(ctx context.Context, conn *sql.Conn, p *part) error {
+	l, err := s.findLedger(ctx, conn)
+	if err != nil || l.run == 0 {
+		return err
+	}
+	rows, err := conn.QueryContext(ctx, `SELECT strategy, coalesce(model, ''), count(*), sum(left_out) FROM pipeline_journeys
+		WHERE run = ? AND chunk > 0 AND strategy IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2`, l.run)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		a := &ihcv1.ApproximationCount{}
+		if err := rows.Scan(&a.Strategy, &a.Model, &a.Conversions, &a.SessionsLeftOut); err != nil {
+			return err
+		}
+		p.Approximations = append(p.Approximations, a)
 	}
 	return rows.Err()
 }

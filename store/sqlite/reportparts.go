@@ -54,7 +54,8 @@ func (p *part) add(q *part) {
 	} {
 		*sum.into = sum.into.Plus(*sum.of)
 	}
-	p.Reasons = append(p.Reasons, q.Reasons...) // only one part has any
+	p.Reasons = append(p.Reasons, q.Reasons...)                      // only one part has any
+	p.Approximations = append(p.Approximations, q.Approximations...) // likewise
 	p.addNoShare(q.NoShare, q.NoShareExample)
 	p.addUneven(q.Uneven, q.UnevenExample)
 	p.uneven.add(q.uneven)

@@ -92,7 +92,10 @@ func oracle(t require.TestingT, visits []visit, orders []order, o journey.Option
 		}
 		slices.SortFunc(j.Sessions, func(a, b journey.Session) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.ID, b.ID)) })
 		j.Count = len(j.Sessions)
-		if j.Count > o.MaxSessions {
+		switch long := j.Count > o.MaxSessions; {
+		case long && o.Latest:
+			j.Sessions = j.Sessions[j.Count-o.MaxSessions:]
+		case long:
 			j.Sessions = nil
 		}
 		all = append(all, j)
@@ -128,6 +131,7 @@ func journeysAreThoseOfTheOracle(t *testing.T, b Backend) {
 			LookbackDays:        rapid.SampledFrom([]int{0, 0, 1, 7, 30, 36500}).Draw(t, "lookback"),
 			IncludeSimultaneous: rapid.Bool().Draw(t, "simultaneous"),
 			MaxSessions:         rapid.SampledFrom([]int{1, 2, 3, 10, 200}).Draw(t, "most"),
+			Latest:              rapid.Bool().Draw(t, "latest"),
 		}
 		f := b.visited(t, visits, orders)
 		require.Equal(t, normal(oracle(t, visits, orders, o)), normal(byUser(t, orders, f.journeys(o))))
@@ -183,8 +187,10 @@ func longHistoriesAreDroppedAndCounted(t *testing.T, b Backend) {
 	f := b.visited(t, visits, orders)
 	for _, lookback := range []int{0, 1, 10, 100} {
 		for _, most := range []int{1, 3, 24, 240, 5000} {
-			o := journey.Options{Start: "0000-01-01", End: "9999-12-31", LookbackDays: lookback, MaxSessions: most}
-			require.Equal(t, normal(oracle(t, visits, orders, o)), normal(f.journeys(o)), "%+v", o)
+			for _, latest := range []bool{false, true} {
+				o := journey.Options{Start: "0000-01-01", End: "9999-12-31", LookbackDays: lookback, MaxSessions: most, Latest: latest}
+				require.Equal(t, normal(oracle(t, visits, orders, o)), normal(f.journeys(o)), "%+v", o)
+			}
 		}
 	}
 }

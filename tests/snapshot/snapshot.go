@@ -100,7 +100,7 @@ var arrival = map[string]string{
 	"pipeline_chunks":   `SELECT run_id, chunk, c.revision, c.requests, c.shown FROM pipeline_chunks c JOIN pipeline_runs USING (run)`,
 	"pipeline_counts":   `SELECT run_id, chunk, outcome, conversions, touchpoints FROM pipeline_counts JOIN pipeline_runs USING (run)`,
 	"pipeline_outcomes": `SELECT run_id, chunk, conv_id, outcome, reason, sessions FROM pipeline_outcomes JOIN pipeline_runs USING (run)`,
-	"pipeline_journeys": `SELECT run_id, chunk, conv_id, length(fingerprint), sessions, shares FROM pipeline_journeys JOIN pipeline_runs USING (run)`,
+	"pipeline_journeys": `SELECT run_id, chunk, conv_id, length(fingerprint), sessions, shares, strategy, left_out, j.model FROM pipeline_journeys j JOIN pipeline_runs USING (run)`,
 	"pipeline_latest":   `SELECT l.conv_id, run_id, chunk, length(fingerprint) FROM pipeline_latest l LEFT JOIN pipeline_journeys USING (journey) LEFT JOIN pipeline_runs USING (run)`,
 	"pipeline_adopted":  `SELECT run_id, conv_id, length(fingerprint) FROM pipeline_adopted JOIN pipeline_runs USING (run)`,
 }

@@ -166,7 +166,8 @@ type RunRequest struct {
 	// Moves attribution away from listed channels. Absent means none.
 	RedistributionParameter *RedistributionParameter `protobuf:"bytes,6,opt,name=redistribution_parameter,json=redistributionParameter,proto3" json:"redistribution_parameter,omitempty"`
 	// Most sessions in one request to the API, 1 to 10,000; 0 means 200, the
-	// free plan's limit. A journey with more sessions is excluded.
+	// free plan's limit. What becomes of a journey with more is said by
+	// long_journeys. Nothing is too long for the built-in model.
 	MaxSessions uint32 `protobuf:"varint,7,opt,name=max_sessions,json=maxSessions,proto3" json:"max_sessions,omitempty"`
 	// Most journeys in one request to the API, 1 to 1,000; 0 means 100.
 	MaxJourneys uint32 `protobuf:"varint,8,opt,name=max_journeys,json=maxJourneys,proto3" json:"max_journeys,omitempty"`
@@ -193,6 +194,13 @@ type RunRequest struct {
 	// meanwhile: what it has stored of journeys that are the same is used.
 	// Empty for an ordinary run.
 	Supersedes string `protobuf:"bytes,15,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
+	// What becomes of a journey with more sessions than a request may hold:
+	// "latest" (its most recent sessions that fit are scored), "cut" (it begins
+	// where the built-in model begins anew, after the last gap at which the
+	// initializer curve is 1, and then as latest), "builtin" (the built-in model
+	// scores it, whole), "exclude" (it is not scored). Empty for the extractor's
+	// own setting.
+	LongJourneys string `protobuf:"bytes,16,opt,name=long_journeys,json=longJourneys,proto3" json:"long_journeys,omitempty"`
 	// How the report counts a refund, a conversion with a negative revenue, in
 	// ihc and CPO: "count" (one conversion more, also where this is empty) or
 	// "subtract" (one conversion less: an order refunded is no order). Decides
@@ -333,6 +341,13 @@ func (x *RunRequest) GetReplayFrom() string {
 func (x *RunRequest) GetSupersedes() string {
 	if x != nil {
 		return x.Supersedes
+	}
+	return ""
+}
+
+func (x *RunRequest) GetLongJourneys() string {
+	if x != nil {
+		return x.LongJourneys
 	}
 	return ""
 }
@@ -789,7 +804,8 @@ type Scoring struct {
 	ApiUrl     string `protobuf:"bytes,2,opt,name=api_url,json=apiUrl,proto3" json:"api_url,omitempty"`
 	ConvTypeId string `protobuf:"bytes,3,opt,name=conv_type_id,json=convTypeId,proto3" json:"conv_type_id,omitempty"`
 	// The built-in model's parameters as a JSON text, and the version of its
-	// formulas. Empty for the API.
+	// formulas. Empty for the API, unless journeys too long for it are scored by
+	// the built-in model.
 	ModelParams string `protobuf:"bytes,4,opt,name=model_params,json=modelParams,proto3" json:"model_params,omitempty"`
 	Formulas    uint32 `protobuf:"varint,5,opt,name=formulas,proto3" json:"formulas,omitempty"`
 	// As in the request.
@@ -1237,6 +1253,8 @@ type Report struct {
 	Total *ChannelTotal `protobuf:"bytes,15,opt,name=total,proto3" json:"total,omitempty"`
 	// How many channels there are, those that did not fit included.
 	ChannelCount uint64 `protobuf:"varint,16,opt,name=channel_count,json=channelCount,proto3" json:"channel_count,omitempty"`
+	// How conversions were scored otherwise than whole and by `model`.
+	Approximations []*ApproximationCount `protobuf:"bytes,21,rep,name=approximations,proto3" json:"approximations,omitempty"`
 	// First and last of the session dates it covers that have a row, empty where
 	// there is none.
 	FirstDate string `protobuf:"bytes,17,opt,name=first_date,json=firstDate,proto3" json:"first_date,omitempty"`
@@ -1392,6 +1410,13 @@ func (x *Report) GetChannelCount() uint64 {
 		return x.ChannelCount
 	}
 	return 0
+}
+
+func (x *Report) GetApproximations() []*ApproximationCount {
+	if x != nil {
+		return x.Approximations
+	}
+	return nil
 }
 
 func (x *Report) GetFirstDate() string {
@@ -1844,6 +1869,79 @@ func (x *ReasonCount) GetRevenue() string {
 	return ""
 }
 
+// ApproximationCount says how many conversions of a run were approximated in one
+// way.
+type ApproximationCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in RunRequest.long_journeys.
+	Strategy string `protobuf:"bytes,1,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// What scored them, empty where that is the run's model.
+	Model       string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	Conversions uint64 `protobuf:"varint,3,opt,name=conversions,proto3" json:"conversions,omitempty"`
+	// Sessions of their journeys, the oldest, that were not scored.
+	SessionsLeftOut uint64 `protobuf:"varint,4,opt,name=sessions_left_out,json=sessionsLeftOut,proto3" json:"sessions_left_out,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ApproximationCount) Reset() {
+	*x = ApproximationCount{}
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproximationCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproximationCount) ProtoMessage() {}
+
+func (x *ApproximationCount) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproximationCount.ProtoReflect.Descriptor instead.
+func (*ApproximationCount) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ApproximationCount) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *ApproximationCount) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ApproximationCount) GetConversions() uint64 {
+	if x != nil {
+		return x.Conversions
+	}
+	return 0
+}
+
+func (x *ApproximationCount) GetSessionsLeftOut() uint64 {
+	if x != nil {
+		return x.SessionsLeftOut
+	}
+	return 0
+}
+
 // Equation is one line of the reconciliation.
 type Equation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1861,7 +1959,7 @@ type Equation struct {
 
 func (x *Equation) Reset() {
 	*x = Equation{}
-	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +1971,7 @@ func (x *Equation) String() string {
 func (*Equation) ProtoMessage() {}
 
 func (x *Equation) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +1984,7 @@ func (x *Equation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Equation.ProtoReflect.Descriptor instead.
 func (*Equation) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Equation) GetName() string {
@@ -1943,7 +2041,7 @@ type RunFailed struct {
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[19]
+	mi := &file_ihc_v1_run_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2053,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[19]
+	mi := &file_ihc_v1_run_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2066,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RunFailed) GetStage() string {
@@ -2017,7 +2115,7 @@ type RunCancelled struct {
 
 func (x *RunCancelled) Reset() {
 	*x = RunCancelled{}
-	mi := &file_ihc_v1_run_proto_msgTypes[20]
+	mi := &file_ihc_v1_run_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2127,7 @@ func (x *RunCancelled) String() string {
 func (*RunCancelled) ProtoMessage() {}
 
 func (x *RunCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[20]
+	mi := &file_ihc_v1_run_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2140,7 @@ func (x *RunCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelled.ProtoReflect.Descriptor instead.
 func (*RunCancelled) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{20}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RunCancelled) GetReason() string {
@@ -2067,7 +2165,7 @@ type RunPaused struct {
 
 func (x *RunPaused) Reset() {
 	*x = RunPaused{}
-	mi := &file_ihc_v1_run_proto_msgTypes[21]
+	mi := &file_ihc_v1_run_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2177,7 @@ func (x *RunPaused) String() string {
 func (*RunPaused) ProtoMessage() {}
 
 func (x *RunPaused) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[21]
+	mi := &file_ihc_v1_run_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2190,7 @@ func (x *RunPaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPaused.ProtoReflect.Descriptor instead.
 func (*RunPaused) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{21}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RunPaused) GetSince() uint64 {
@@ -2121,7 +2219,7 @@ type RunResumed struct {
 
 func (x *RunResumed) Reset() {
 	*x = RunResumed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[22]
+	mi := &file_ihc_v1_run_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2231,7 @@ func (x *RunResumed) String() string {
 func (*RunResumed) ProtoMessage() {}
 
 func (x *RunResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[22]
+	mi := &file_ihc_v1_run_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2244,7 @@ func (x *RunResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResumed.ProtoReflect.Descriptor instead.
 func (*RunResumed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{22}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RunResumed) GetMaxRequests() uint64 {
@@ -2160,7 +2258,7 @@ var File_ihc_v1_run_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xcd\x04\n" +
+	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xf2\x04\n" +
 	"\n" +
 	"RunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1d\n" +
@@ -2183,7 +2281,8 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"replayFrom\x12\x1e\n" +
 	"\n" +
 	"supersedes\x18\x0f \x01(\tR\n" +
-	"supersedes\x12\x18\n" +
+	"supersedes\x12#\n" +
+	"\rlong_journeys\x18\x10 \x01(\tR\flongJourneys\x12\x18\n" +
 	"\arefunds\x18\x14 \x01(\tR\arefunds\"\xbf\x01\n" +
 	"\x17RedistributionParameter\x12<\n" +
 	"\vinitializer\x18\x01 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\vinitializer\x122\n" +
@@ -2245,7 +2344,7 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\rR\brevision\"Q\n" +
 	"\vRunReported\x12&\n" +
 	"\x06report\x18\x01 \x01(\v2\x0e.ihc.v1.ReportR\x06report\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\rR\brevision\"\xdd\x05\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"\xa1\x06\n" +
 	"\x06Report\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12,\n" +
 	"\arequest\x18\x02 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x14\n" +
@@ -2265,7 +2364,8 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\areasons\x18\r \x03(\v2\x13.ihc.v1.ReasonCountR\areasons\x120\n" +
 	"\bchannels\x18\x0e \x03(\v2\x14.ihc.v1.ChannelTotalR\bchannels\x12*\n" +
 	"\x05total\x18\x0f \x01(\v2\x14.ihc.v1.ChannelTotalR\x05total\x12#\n" +
-	"\rchannel_count\x18\x10 \x01(\x04R\fchannelCount\x12\x1d\n" +
+	"\rchannel_count\x18\x10 \x01(\x04R\fchannelCount\x12B\n" +
+	"\x0eapproximations\x18\x15 \x03(\v2\x1a.ihc.v1.ApproximationCountR\x0eapproximations\x12\x1d\n" +
 	"\n" +
 	"first_date\x18\x11 \x01(\tR\tfirstDate\x12\x1b\n" +
 	"\tlast_date\x18\x12 \x01(\tR\blastDate\x12)\n" +
@@ -2306,7 +2406,12 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n" +
 	"\vconversions\x18\x03 \x01(\x04R\vconversions\x12&\n" +
 	"\x0fexample_conv_id\x18\x04 \x01(\tR\rexampleConvId\x12\x18\n" +
-	"\arevenue\x18\x05 \x01(\tR\arevenue\"\x80\x01\n" +
+	"\arevenue\x18\x05 \x01(\tR\arevenue\"\x94\x01\n" +
+	"\x12ApproximationCount\x12\x1a\n" +
+	"\bstrategy\x18\x01 \x01(\tR\bstrategy\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12 \n" +
+	"\vconversions\x18\x03 \x01(\x04R\vconversions\x12*\n" +
+	"\x11sessions_left_out\x18\x04 \x01(\x04R\x0fsessionsLeftOut\"\x80\x01\n" +
 	"\bEquation\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x12\n" +
@@ -2353,7 +2458,7 @@ func file_ihc_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_ihc_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_ihc_v1_run_proto_goTypes = []any{
 	(Cause)(0),                      // 0: ihc.v1.Cause
 	(OutcomeKind)(0),                // 1: ihc.v1.OutcomeKind
@@ -2375,11 +2480,12 @@ var file_ihc_v1_run_proto_goTypes = []any{
 	(*Credit)(nil),                  // 17: ihc.v1.Credit
 	(*ChannelTotal)(nil),            // 18: ihc.v1.ChannelTotal
 	(*ReasonCount)(nil),             // 19: ihc.v1.ReasonCount
-	(*Equation)(nil),                // 20: ihc.v1.Equation
-	(*RunFailed)(nil),               // 21: ihc.v1.RunFailed
-	(*RunCancelled)(nil),            // 22: ihc.v1.RunCancelled
-	(*RunPaused)(nil),               // 23: ihc.v1.RunPaused
-	(*RunResumed)(nil),              // 24: ihc.v1.RunResumed
+	(*ApproximationCount)(nil),      // 20: ihc.v1.ApproximationCount
+	(*Equation)(nil),                // 21: ihc.v1.Equation
+	(*RunFailed)(nil),               // 22: ihc.v1.RunFailed
+	(*RunCancelled)(nil),            // 23: ihc.v1.RunCancelled
+	(*RunPaused)(nil),               // 24: ihc.v1.RunPaused
+	(*RunResumed)(nil),              // 25: ihc.v1.RunResumed
 }
 var file_ihc_v1_run_proto_depIdxs = []int32{
 	3,  // 0: ihc.v1.RunRequest.redistribution_parameter:type_name -> ihc.v1.RedistributionParameter
@@ -2390,36 +2496,37 @@ var file_ihc_v1_run_proto_depIdxs = []int32{
 	10, // 5: ihc.v1.RunEvent.extracted:type_name -> ihc.v1.RunExtracted
 	11, // 6: ihc.v1.RunEvent.written:type_name -> ihc.v1.RunWritten
 	12, // 7: ihc.v1.RunEvent.reported:type_name -> ihc.v1.RunReported
-	21, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
-	22, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
-	23, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
-	24, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
+	22, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
+	23, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
+	24, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
+	25, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
 	2,  // 12: ihc.v1.RunAccepted.request:type_name -> ihc.v1.RunRequest
 	7,  // 13: ihc.v1.RunAccepted.scoring:type_name -> ihc.v1.Scoring
 	3,  // 14: ihc.v1.Scoring.redistribution_parameter:type_name -> ihc.v1.RedistributionParameter
 	7,  // 15: ihc.v1.ScoringAnswer.scoring:type_name -> ihc.v1.Scoring
-	21, // 16: ihc.v1.ScoringAnswer.refused:type_name -> ihc.v1.RunFailed
+	22, // 16: ihc.v1.ScoringAnswer.refused:type_name -> ihc.v1.RunFailed
 	9,  // 17: ihc.v1.RunExtracted.counts:type_name -> ihc.v1.Counts
 	9,  // 18: ihc.v1.RunWritten.counts:type_name -> ihc.v1.Counts
 	13, // 19: ihc.v1.RunReported.report:type_name -> ihc.v1.Report
 	2,  // 20: ihc.v1.Report.request:type_name -> ihc.v1.RunRequest
 	9,  // 21: ihc.v1.Report.counts:type_name -> ihc.v1.Counts
-	20, // 22: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
+	21, // 22: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
 	19, // 23: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
 	18, // 24: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
 	18, // 25: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
-	15, // 26: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
-	16, // 27: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
-	14, // 28: ihc.v1.Report.refunds:type_name -> ihc.v1.Refunds
-	17, // 29: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
-	17, // 30: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
-	1,  // 31: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
-	0,  // 32: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	20, // 26: ihc.v1.Report.approximations:type_name -> ihc.v1.ApproximationCount
+	15, // 27: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
+	16, // 28: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
+	14, // 29: ihc.v1.Report.refunds:type_name -> ihc.v1.Refunds
+	17, // 30: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
+	17, // 31: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
+	1,  // 32: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
+	0,  // 33: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_run_proto_init() }
@@ -2443,7 +2550,7 @@ func file_ihc_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ihc_v1_run_proto_rawDesc), len(file_ihc_v1_run_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
