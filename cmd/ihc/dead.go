@@ -96,7 +96,7 @@ func newDeadLsCmd() *cobra.Command {
 				return err
 			}
 			defer done()
-			letters, err := ops.New(client).DeadLetters(cmd.Context(), f.run)
+			letters, err := f.runs(client).DeadLetters(cmd.Context(), f.run)
 			if err != nil {
 				return err
 			}
@@ -171,7 +171,7 @@ func newDeadShowCmd() *cobra.Command {
 				return err
 			}
 			defer done()
-			d, err := deadLetter(cmd.Context(), ops.New(client), args[0])
+			d, err := deadLetter(cmd.Context(), f.runs(client), args[0])
 			if err != nil {
 				return err
 			}
@@ -204,7 +204,7 @@ nothing would be done about them: start a new run, or replay the old one.`,
 				return err
 			}
 			defer done()
-			runs := ops.New(client)
+			runs := f.runs(client)
 			letters, err := f.chosen(ctx, runs, args)
 			if err != nil {
 				return err
@@ -250,7 +250,7 @@ func newDeadPurgeCmd() *cobra.Command {
 				return err
 			}
 			defer done()
-			runs := ops.New(client)
+			runs := f.runs(client)
 			letters, err := f.chosen(ctx, runs, args)
 			if err != nil {
 				return err

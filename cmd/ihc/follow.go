@@ -18,10 +18,11 @@ import (
 )
 
 // watch follows a run of a running stack to its end.
-func watch(ctx context.Context, runs *ops.Runs, id string, p *progress) (*ihcv1.Report, error) {
-	report, err := follow(ctx, runs, id, p)
+func (f following) watch(ctx context.Context, runs *ops.Runs, id string, p *progress) (*ihcv1.Report, error) {
+	report, err := f.follow(ctx, runs, id, p)
 	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("no longer watching; run %s goes on: see it with `ihc status %s --watch`, end it with `ihc cancel %s`", id, id, id)
+		err := fmt.Errorf("no longer watching; run %s goes on: see it with `ihc status %s --watch`, end it with `ihc cancel %s`", id, id, id)
+		return nil, &ops.StateError{Run: id, Status: run.StatusRunning, Err: err}
 	}
 	return report, err
 }

@@ -18,11 +18,10 @@ import (
 
 func main() { os.Exit(execute(os.Args[1:])) }
 
-// execute runs one command and returns its exit code: 0 done, 1 the run or
-// some conversions failed, 2 bad usage or bad input, 3 the environment.
+// execute runs one command and returns its exit code: see exitCodes.
 func execute(args []string) int {
 	service.LimitMemory(160<<20, true)
-	ctx, cancel := service.Signals(context.Background())
+	ctx, cancel := service.Signals(context.Background(), sayLast)
 	defer cancel()
 	root, begun := newRootCmd()
 	root.SetArgs(args)
@@ -38,8 +37,22 @@ func execute(args []string) int {
 		err = errkind.As(errkind.Input, err)
 	}
 	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(err.Error()))
+	if i := service.Interrupted(ctx); i != nil {
+		return i.ExitCode()
+	}
 	return errkind.ExitCode(err)
 }
+
+// exitCodes explains them; docs/runs.md has the same table, and a test holds
+// the two together.
+const exitCodes = `Exit codes:
+  0    every conversion in range has an outcome, and none failed
+  1    the run failed, or some conversions did, or its proof does not hold
+  2    bad usage or bad input: a flag, a file, a row
+  3    the environment: no database, no NATS, no API, a refused key, a full disk
+  4    the run is paused: its budget of requests is used up, and it can go on
+  130  interrupted by Ctrl-C (SIGINT)
+  143  interrupted by SIGTERM`
 
 func newRootCmd() (root *cobra.Command, begun *bool) {
 	begun = new(bool)
@@ -52,9 +65,7 @@ channel cost and earned: CPO and ROAS by channel and day.
 
 Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 
-Exit codes: 0 every conversion in range has an outcome and none failed;
-1 the run or some conversions failed; 2 bad usage or bad input;
-3 the environment is at fault (no database, no NATS, no API).`,
+` + exitCodes,
 		Version: version.This().String(), SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRun: func(*cobra.Command, []string) { *begun = true },
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

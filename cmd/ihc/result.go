@@ -12,9 +12,11 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/service"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -25,22 +27,26 @@ type ending struct {
 	report *ihcv1.Report
 	err    error
 	took   time.Duration
+	// interrupt is the signal that ended the command, nil for none; file is
+	// where the JSON result goes, "" for nowhere.
+	interrupt *service.Interrupt
+	file      string
 }
 
 // conclude prints how a run ended, for people or as JSON, and returns what the
 // exit code follows from.
 func conclude(out io.Writer, e ending, asJSON bool) error {
-	if e.err != nil && !asJSON {
-		return e.err
-	}
 	if e.err == nil {
 		e.err = verdict(e.report)
 	}
-	if !asJSON {
+	written := writeResult(e.file, summary(e))
+	switch {
+	case asJSON:
+		return errors.Join(e.err, printJSON(out, summary(e)), written)
+	case e.report != nil:
 		printReport(out, e.report, e.took)
-		return e.err
 	}
-	return errors.Join(e.err, printJSON(out, summary(e)))
+	return errors.Join(e.err, written)
 }
 
 // verdict returns nil for a run without fault, or what is wrong with it.
@@ -62,6 +68,7 @@ func verdict(r *ihcv1.Report) error {
 type jsonResult struct {
 	RunID           string          `json:"run_id"`
 	Status          run.Status      `json:"status"`
+	ExitCode        int             `json:"exit_code"`
 	Error           string          `json:"error,omitempty"`
 	Model           string          `json:"model"`
 	ModelParameters string          `json:"model_parameters,omitempty"`
@@ -174,8 +181,12 @@ func summary(e ending) jsonResult {
 	for _, x := range r.GetReasons() {
 		s.Reasons = append(s.Reasons, jsonReason{run.OutcomeName(x.GetKind()), x.GetReason(), x.GetConversions(), jsonNumber(x.GetRevenue()), x.GetExampleConvId()})
 	}
+	s.ExitCode = errkind.ExitCode(e.err)
 	if e.err != nil {
 		s.Error = e.err.Error()
+		if e.interrupt != nil {
+			s.ExitCode = e.interrupt.ExitCode()
+		}
 	}
 	if r == nil {
 		s.RunID, s.Status = e.id, run.StatusFailed

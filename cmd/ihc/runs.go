@@ -39,7 +39,7 @@ It is "paused" when its budget of requests is used up (see "ihc resume"), and
 				return err
 			}
 			defer done()
-			runs, err := ops.New(client).List(cmd.Context())
+			runs, err := f.runs(client).List(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -32,7 +32,7 @@ func newStatusCmd() *cobra.Command {
 as "ihc run --nats" does, to its end and with its exit code. With --failed it
 lists every conversion that failed, with the reason; they are read from the
 stored results, so the database is not needed.`,
-		Example: "  ihc status 20230901-120128-abc --watch\n  ihc status 20230901-120128-abc --failed",
+		Example: "  ihc status last\n  ihc status 20230901-120128-abc --watch\n  ihc status 20230901-120128-abc --failed",
 		Args:    oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0])
@@ -48,7 +48,7 @@ stored results, so the database is not needed.`,
 
 func oneRun(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return errkind.Inputf("%s takes the id of one run; `ihc runs` lists them", cmd.CommandPath())
+		return errkind.Inputf("%s takes the id of one run; `ihc runs` lists them, and \"last\" is the last", cmd.CommandPath())
 	}
 	return nil
 }
@@ -62,7 +62,10 @@ func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) er
 		return err
 	}
 	defer done()
-	runs := ops.New(client)
+	runs := f.runs(client)
+	if id, err = runs.Find(ctx, id); err != nil {
+		return err
+	}
 	s, err := runs.Get(ctx, id)
 	if err != nil {
 		return err
@@ -70,7 +73,7 @@ func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) er
 	var end error // what the exit code of a watch follows from
 	if f.watch {
 		var report *ihcv1.Report
-		if report, end = watch(ctx, runs, id, newProgress(say)); end == nil {
+		if report, end = forever.watch(ctx, runs, id, newProgress(say)); end == nil {
 			end = verdict(report)
 		}
 		if ctx.Err() != nil {

@@ -106,7 +106,7 @@ func (f *follower) event(ctx context.Context, e stream.StoredEvent) (stopped boo
 		if still, err := f.still(ctx, status); !still {
 			return false, err
 		}
-		return true, &StateError{s.ID, status, fmt.Errorf("%w; `ihc resume %s` lets the run go on", ErrSpent, s.ID)}
+		return true, &StateError{s.ID, status, errkind.As(errkind.Paused, fmt.Errorf("%w; `ihc resume %s` lets the run go on", ErrSpent, s.ID))}
 	default:
 		return status.Ended(), nil
 	}
