@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ type lifeFlags struct {
 	timeout time.Duration
 	json    bool
 	result  string
+	failed  string // where the conversions that failed can be seen, if not on a stack
 }
 
 func (f *lifeFlags) add(cmd *cobra.Command) {
@@ -80,7 +82,8 @@ func (f following) follow(ctx context.Context, runs *ops.Runs, id string, p *pro
 
 // conclude does so for a run that was followed: see [conclude].
 func (f *lifeFlags) conclude(ctx context.Context, out io.Writer, since time.Time, id string, report *ihcv1.Report, err error) error {
-	return conclude(out, ending{id: id, report: report, err: err, took: time.Since(since), interrupt: service.Interrupted(ctx), file: f.result}, f.json)
+	return conclude(out, ending{id: id, report: report, err: err, took: time.Since(since), interrupt: service.Interrupted(ctx), file: f.result,
+		failed: cmp.Or(f.failed, fmt.Sprintf("`ihc status %s --failed` lists them", id))}, f.json)
 }
 
 // writeResult writes the JSON result to a file, whole or not at all.

@@ -83,6 +83,11 @@ func (l localRun) explain(ctx context.Context, id string, err error) error {
 			stop.Err = errkind.As(errkind.Paused, fmt.Errorf("%w; the same command goes on with run %s", ops.ErrSpent, id))
 		}
 		return stop
+	case errors.As(err, &stop) && stop.Status == run.StatusStuck:
+		if kept {
+			stop.Err = fmt.Errorf("%w; see `ihc dead ls --data-dir %s`", stop.Err, l.dataDir)
+		}
+		return stop
 	case err == nil || ctx.Err() == nil:
 		return err
 	case kept:

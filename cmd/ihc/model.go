@@ -12,7 +12,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
@@ -120,12 +119,6 @@ input). On a terminal that is a page to read, elsewhere the parameter file itsel
 	cmd.Flags().BoolVar(&asText, "text", false, "the page, also elsewhere")
 	cmd.Flags().StringVar(&plots, "plots", "", "also draw both curves as SVG into this `DIR`")
 	return cmd
-}
-
-// isTerminal tells whether w is one: somebody reads it, and no program.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(interface{ Fd() uintptr })
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // showParams prints the parameters for people.

@@ -410,7 +410,7 @@ func TestDeadLetters(t *testing.T) {
 	s := newStack(t, dir, sandbox.Faults{})
 
 	// A run that cannot end says so at once, and why.
-	s.refusedWatch("run", "run run cannot end: a message of the attributor is among the dead letters: out of order; see `ihc dead ls`")
+	s.refusedWatch("run", "run run cannot end: a message of the attributor is among the dead letters: out of order; see `ihc dead ls --run run`")
 	require.Equal(t, []any{run.StatusStuck, n}, []any{s.state("run").Status, s.state("run").DeadLetters})
 	require.Contains(t, s.ok(newStatusCmd(), "run"), "ihc dead ls --run run")
 

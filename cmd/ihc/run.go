@@ -147,6 +147,10 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer, now following) (i
 	if f.request.GetRunId() != "" {
 		f.dataDir = cmp.Or(f.dataDir, defaultDataDir)
 	}
+	f.failed = "the table pipeline_outcomes of the database has each with its reason"
+	if f.dataDir != "" {
+		f.failed = fmt.Sprintf("`ihc status last --failed --data-dir %s` lists them", f.dataDir)
+	}
 	config, err := f.attributor()
 	if err != nil {
 		return "", nil, err

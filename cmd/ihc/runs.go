@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,18 +62,19 @@ func printRuns(w io.Writer, runs []*run.State) error {
 		_, err := fmt.Fprintln(w, "no runs yet")
 		return err
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "RUN\tSTATE\tIN RANGE\tATTRIBUTED\tFAILED\tSTARTED\tTOOK\tABOUT")
+	rows := [][]string{{"RUN", "STATE", "IN RANGE", "ATTRIBUTED", "FAILED", "STARTED", "TOOK", "ABOUT"}}
 	for _, s := range runs {
-		numbers := "\t\t"
+		var inRange, attributed, failed string
 		if c, plan := s.Counts, s.Planned.GetCounts(); c != nil {
-			numbers = human.Thousands(c.GetInRange()) + "\t" + human.Thousands(c.GetAttributed()) + "\t" + human.Thousands(c.GetFailed())
+			inRange, attributed, failed = human.Thousands(c.GetInRange()), human.Thousands(c.GetAttributed()), human.Thousands(c.GetFailed())
 		} else if plan != nil {
-			numbers = human.Thousands(plan.GetInRange()) + "\t\t"
+			inRange = human.Thousands(plan.GetInRange())
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", human.Printable(s.ID), s.Status(), numbers, s.Started.Format(time.DateTime), human.Duration(s.Took(time.Now())), human.Printable(about(s)))
+		rows = append(rows, []string{human.Printable(s.ID), string(s.Status()), inRange, attributed, failed,
+			s.Started.Format(time.DateTime), human.Duration(s.Took(time.Now())), human.Printable(about(s))})
 	}
-	return t.Flush()
+	const failed, inRange, started, took = 4, 2, 5, 6
+	return human.Columns{Rows: rows, Drop: []int{started, inRange, failed, took}}.List(w, window(w))
 }
 
 // what says in a few words what the run is.

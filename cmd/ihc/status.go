@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -105,9 +104,9 @@ func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) er
 }
 
 func printStatus(w io.Writer, s *run.State) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	const names = 14 // cells of the longest
 	line := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(t, "%s\t%s\n", name, human.Printable(fmt.Sprintf(format, args...)))
+		_, _ = fmt.Fprintln(w, human.Wrap(human.Pad(name, names)+human.Printable(fmt.Sprintf(format, args...)), window(w), names))
 	}
 	line("run", "%s", s.ID)
 	state := string(s.Status())
@@ -138,7 +137,6 @@ func printStatus(w io.Writer, s *run.State) {
 	if next := nextStep(s); next != "" {
 		line("next", "%s", next)
 	}
-	_ = t.Flush()
 }
 
 // printStages prints how far each stage is with a run that has not ended.
@@ -163,6 +161,9 @@ func printStages(line func(name, format string, args ...any), s *run.State) {
 
 // nextStep says what somebody may want to do about a run, "" for nothing.
 func nextStep(s *run.State) string {
+	if s.Idle && !s.Status().Ended() {
+		return "the `ihc run --data-dir` or `ihc up --data-dir` that it was begun with lets it go on"
+	}
 	switch s.Status() {
 	case run.StatusPaused:
 		return fmt.Sprintf("`ihc resume %s` lets it go on", s.ID)
@@ -185,10 +186,13 @@ func printFailed(w io.Writer, failed []ops.FailedConversion) {
 		return
 	}
 	_, _ = fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "CONVERSION\tSESSIONS\tREASON")
-	for _, f := range failed {
-		_, _ = fmt.Fprintf(t, "%s\t%d\t%s\n", human.Cut(human.Printable(f.Conversion), maxName), f.Sessions, human.Printable(f.Reason))
+	names := make([]string, len(failed))
+	for i, f := range failed {
+		names[i] = f.Conversion
 	}
-	_ = t.Flush()
+	rows := [][]string{{"CONVERSION", "SESSIONS", "REASON"}}
+	for i, name := range human.Names(names, maxName) {
+		rows = append(rows, []string{name, human.Thousands(failed[i].Sessions), human.Printable(failed[i].Reason)})
+	}
+	_ = human.Columns{Rows: rows, Drop: []int{1}}.List(w, window(w))
 }

@@ -116,17 +116,17 @@ func printValidation(w io.Writer, title string, r *findings.Findings, opts findi
 		_, _ = fmt.Fprintf(t, "%s\t %s\n", human.Thousands(max(n, 0)), fmt.Sprintf(format, args...))
 	}
 	_, _ = fmt.Fprintln(w, human.Printable(title))
-	row(r.Sessions, "sessions%s, %s", between(r.FirstSession, r.LastSession), human.Count(r.Channels, "channel"))
+	row(r.Sessions, "%s%s, %s", human.Plural(max(r.Sessions, 0), "session"), between(r.FirstSession, r.LastSession), human.Count(r.Channels, "channel"))
 	if opts.StartDate == "" && opts.EndDate == "" {
-		row(r.Conversions, "conversions%s", between(r.FirstConversion, r.LastConversion))
+		row(r.Conversions, "%s%s", human.Plural(max(r.Conversions, 0), "conversion"), between(r.FirstConversion, r.LastConversion))
 	} else {
-		row(r.Conversions, "conversions%s, %s of them in range", between(r.FirstConversion, r.LastConversion), human.Thousands(max(r.ConversionsInRange, 0)))
+		row(r.Conversions, "%s%s, %s of them in range", human.Plural(max(r.Conversions, 0), "conversion"), between(r.FirstConversion, r.LastConversion), human.Thousands(max(r.ConversionsInRange, 0)))
 	}
-	row(r.Costs, "costs")
+	row(r.Costs, "%s", human.Plural(max(r.Costs, 0), "cost"))
 	_ = t.Flush()
 	_, _ = fmt.Fprintln(w)
 	for _, line := range r.Lines() {
-		_, _ = fmt.Fprintln(w, human.Printable(line))
+		_, _ = fmt.Fprintln(w, human.Wrap(human.Printable(line), window(w), 2))
 	}
 	verdict := "sound"
 	if judge(r, strict) != nil {

@@ -138,7 +138,7 @@ func (f *follower) letter(ctx context.Context, d stream.DeadLetter) error {
 	}
 	f.state.Apply(deadEntry(d))
 	return &StateError{f.state.ID, run.StatusStuck,
-		fmt.Errorf("run %s cannot end: a message of the %s is among the dead letters: %s; see `ihc dead ls`", f.state.ID, d.Stage, d.Reason)}
+		fmt.Errorf("run %s cannot end: a message of the %s is among the dead letters: %s", f.state.ID, d.Stage, d.Reason)}
 }
 
 // progress tells how far the run is. Where that is out of reach for a moment,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -120,18 +121,18 @@ func sums(rows []store.Row) (s rowSums) {
 // Notes tells what a reader of the numbers should know, one line each.
 func Notes(t *store.Totals) []string {
 	var notes []string
-	note := func(n int64, format string) {
+	note := func(n int64, one, many string) {
 		if n > 0 {
-			notes = append(notes, fmt.Sprintf(format, n))
+			notes = append(notes, human.Say(n, one, many))
 		}
 	}
-	note(t.WithoutCost, "%d sessions have no row in session_costs; their cost counts as 0")
-	note(t.WithoutSession, "%d rows of session_costs belong to no session of session_sources; their cost is in no channel")
-	note(t.Orphans, "%d rows of attribution_customer_journey name a conversion or session that is not in the database any more; they are in no channel")
-	if t.NoShare > 0 {
-		notes = append(notes, fmt.Sprintf("%d rows of attribution_customer_journey hold no share of a conversion, 0 to 1; one is %s. What is a number was summed as it is; delete the rows of their conversions and run again",
-			t.NoShare, t.NoShareExample))
-	}
+	note(t.WithoutCost, "session has no row in session_costs; its cost counts as 0", "sessions have no row in session_costs; their cost counts as 0")
+	note(t.WithoutSession, "row of session_costs belongs to no session of session_sources; its cost is in no channel",
+		"rows of session_costs belong to no session of session_sources; their cost is in no channel")
+	note(t.Orphans, "row of attribution_customer_journey names a conversion or session that is not in the database any more; it is in no channel",
+		"rows of attribution_customer_journey name a conversion or session that is not in the database any more; they are in no channel")
+	share := fmt.Sprintf("no share of a conversion, 0 to 1; one is %s. What is a number was summed as it is; delete the rows of their conversions and run again", t.NoShareExample)
+	note(t.NoShare, "row of attribution_customer_journey holds "+share, "rows of attribution_customer_journey hold "+share)
 	if changed := changes(t.Changes); changed != "" {
 		notes = append(notes, changed)
 	}
@@ -148,11 +149,9 @@ func changes(c store.Changes) string {
 		switch {
 		case p.n == 0:
 		case len(parts) > 0:
-			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.word))
-		case p.n == 1:
-			parts = append(parts, "1 conversion "+p.word)
+			parts = append(parts, human.Thousands(p.n)+" "+p.word)
 		default:
-			parts = append(parts, fmt.Sprintf("%d conversions %s", p.n, p.word))
+			parts = append(parts, human.Count(p.n, "conversion")+" "+p.word)
 		}
 	}
 	if parts == nil {
