@@ -27,7 +27,7 @@ func newDeadCmd() *cobra.Command {
 service after service dies is moved to the dead letters, and its run waits.
 See what it is with "dead ls" and "dead show"; once the cause is mended, put it
 back with "dead requeue" and its run goes on, or remove it with "dead purge".`,
-		Args: cobra.NoArgs,
+		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newDeadLsCmd(), newDeadShowCmd(), newDeadRequeueCmd(), newDeadPurgeCmd())

@@ -67,13 +67,20 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 
 ` + exitCodes,
 		Version: version.This().String(), SilenceUsage: true, SilenceErrors: true,
-		PersistentPreRun: func(*cobra.Command, []string) { *begun = true },
-		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		Args:             cobra.NoArgs,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			*begun = true
+			if cmd.Name() == "config" { // shows what others would do
+				return nil
+			}
+			return configure(cmd)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: noSuchCommand,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return errkind.Inputf("%w; see %q", err, cmd.CommandPath()+" --help")
 	})
+	root.PersistentFlags().String("config", "", "`file` with settings (IHC_CONFIG; default: "+configName+" beside the database)")
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Running:"}, &cobra.Group{ID: "ops", Title: "Runs of a stack:"}, &cobra.Group{ID: "data", Title: "Data:"}, &cobra.Group{ID: "model", Title: "Model:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -85,5 +92,7 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newDeadCmd())
 	add("data", newImportCmd(), newValidateCmd())
 	add("model", newModelCmd(), newScoreCmd(), newSandboxCmd())
+	root.AddCommand(newConfigCmd(), newDoctorCmd(), newVersionCmd())
+	complete(root)
 	return root, begun
 }

@@ -38,7 +38,7 @@ shop, called published-shop: your numbers will be nearer the truth with your own
   ihc model train --db shop.db --out params.json --plots plots
   ihc model validate params.json
   ihc run --db shop.db --model builtin --model-params params.json`,
-		Args: cobra.NoArgs,
+		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newModelShowCmd(), newModelValidateCmd(), newModelTrainCmd())

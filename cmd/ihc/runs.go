@@ -17,6 +17,7 @@ import (
 
 func newRunsCmd() *cobra.Command {
 	f := &stackFlags{}
+	choose := chosenRuns{}
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "runs",
@@ -29,10 +30,14 @@ and ends as "completed", "completed_with_failures", "completed_unreconciled"
 (an equation of the proof does not hold), "failed", "cancelled" or "superseded"
 (its source changed while it was interrupted, and another run took its place).
 It is "paused" when its budget of requests is used up (see "ihc resume"), and
-"stuck" when a message of it is among the dead letters (see "ihc dead").`,
-		Example: "  ihc runs\n  ihc runs --json | jq '.[-1].status'",
+"stuck" when a message of it is among the dead letters (see "ihc dead"). In a
+--data-dir, on which nothing runs, a run that has not ended is "interrupted".`,
+		Example: "  ihc runs --limit 10\n  ihc runs --state failed,stuck --since -7d\n  ihc runs --json | jq '.[-1].status'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := choose.begin(time.Now()); err != nil {
+				return err
+			}
 			client, done, err := f.open(cmd.Context())
 			if err != nil {
 				return err
@@ -41,6 +46,11 @@ It is "paused" when its budget of requests is used up (see "ihc resume"), and
 			runs, err := f.runs(client).List(cmd.Context())
 			if err != nil {
 				return err
+			}
+			known := len(runs)
+			if runs = choose.of(runs); known > 0 && len(runs) == 0 && !asJSON {
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "no such runs")
+				return nil
 			}
 			if asJSON {
 				all := make([]jsonRun, len(runs))
@@ -53,6 +63,7 @@ It is "paused" when its budget of requests is used up (see "ihc resume"), and
 		},
 	}
 	f.add(cmd)
+	choose.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array on standard output")
 	return cmd
 }

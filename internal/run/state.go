@@ -40,6 +40,12 @@ const (
 	StatusSuperseded Status = "superseded"
 )
 
+// Statuses returns all of them, in the order of a run's life.
+func Statuses() []Status {
+	return []Status{StatusRequested, StatusRunning, StatusInterrupted, StatusPaused, StatusStuck, StatusCompleted,
+		StatusPartly, StatusUnreconciled, StatusFailed, StatusCancelled, StatusSuperseded}
+}
+
 // Ended says whether nothing more will happen to a run with this status.
 func (s Status) Ended() bool {
 	switch s {
