@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
@@ -88,4 +90,42 @@ func distance(a, b string) int {
 		}
 	}
 	return rows[len(a)][len(b)]
+}
+
+// flagError says of a flag's value what it should be, in place of the words of
+// the function that read it.
+func flagError(err error) error {
+	var in *pflag.InvalidValueError
+	if !errors.As(err, &in) {
+		return err
+	}
+	return fmt.Errorf("--%s %q: %s", in.GetFlag().Name, in.GetValue(), takes(in.GetFlag(), err))
+}
+
+// takes says what the value of a flag is, or what is wrong with one of a kind
+// that has words of its own.
+func takes(f *pflag.Flag, err error) string {
+	switch f.Value.Type() {
+	case "uint", "uint32", "uint64":
+		return "use a whole number, 0 or more" + most(f.Value.Type())
+	case "int", "int64":
+		return "use a whole number"
+	case "float64":
+		return "use a number"
+	case "duration":
+		return "use a duration such as 90s, 5m or 1h30m"
+	case "bool":
+		return "use true or false"
+	}
+	if in := errors.Unwrap(err); in != nil {
+		return in.Error()
+	}
+	return err.Error()
+}
+
+func most(kind string) string {
+	if kind == "uint32" {
+		return ", at most 4294967295"
+	}
+	return ""
 }

@@ -181,7 +181,7 @@ const fromAnnotation = "from"
 
 func set(cmd *cobra.Command, f *pflag.Flag, value, from string) error {
 	if err := cmd.Flags().Set(f.Name, value); err != nil {
-		return errkind.Inputf("%s: %s %q: %w", from, f.Name, value, bareFlagError(err))
+		return errkind.Inputf("%s: %s %q: %s", from, f.Name, value, takes(f, err))
 	}
 	if f.Annotations == nil {
 		f.Annotations = map[string][]string{}
@@ -193,15 +193,6 @@ func set(cmd *cobra.Command, f *pflag.Flag, value, from string) error {
 func isTyped(cmd *cobra.Command, flag string) bool {
 	f := cmd.Flag(flag)
 	return f != nil && f.Changed
-}
-
-// bareFlagError takes what the flag library says around an error off.
-func bareFlagError(err error) error {
-	var inValue *pflag.InvalidValueError
-	if errors.As(err, &inValue) && inValue.Unwrap() != nil {
-		return inValue.Unwrap()
-	}
-	return err
 }
 
 // flagNames returns the flags of all commands.

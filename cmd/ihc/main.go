@@ -78,7 +78,7 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 		Args: noSuchCommand,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return errkind.Inputf("%w; see %q", err, cmd.CommandPath()+" --help")
+		return errkind.Inputf("%w; see %q", flagError(err), cmd.CommandPath()+" --help")
 	})
 	root.PersistentFlags().String("config", "", "`file` with settings (IHC_CONFIG; default: "+configName+" beside the database)")
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Running:"}, &cobra.Group{ID: "ops", Title: "Runs of a stack:"}, &cobra.Group{ID: "data", Title: "Data:"}, &cobra.Group{ID: "model", Title: "Model:"})

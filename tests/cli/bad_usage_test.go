@@ -52,7 +52,7 @@ var badUsages = []badUsage{
 	{name: "date in another order", args: []string{"run", "--db", "shop.db", "--end-date", "01-09-2023"}, exit: 2, says: `--end-date "01-09-2023" is no date`},
 	{name: "date of no calendar", args: []string{"run", "--db", "shop.db", "--start-date", "2023-02-30"}, exit: 2, says: `--start-date "2023-02-30" is no date`},
 	{name: "the end before the start", args: []string{"run", "--db", "shop.db", "--start-date", "2023-09-02", "--end-date", "2023-09-01"}, exit: 2, says: "--start-date 2023-09-02 is after --end-date 2023-09-01"},
-	{name: "sessions below 0", args: []string{"run", "--db", "shop.db", "--max-sessions", "-1"}, exit: 2, says: `invalid argument "-1" for "--max-sessions"`},
+	{name: "sessions below 0", args: []string{"run", "--db", "shop.db", "--max-sessions", "-1"}, exit: 2, says: `--max-sessions "-1": use a whole number, 0 or more`},
 	{name: "too many sessions", args: []string{"run", "--db", "shop.db", "--max-sessions", "10001"}, exit: 2, says: "max_sessions 10001: the most is 10000"},
 	{name: "more sessions than there are numbers", args: []string{"run", "--db", "shop.db", "--max-sessions", "99999999999"}, exit: 2, says: "--max-sessions"},
 	{name: "too many journeys", args: []string{"run", "--db", "shop.db", "--max-journeys", "1001"}, exit: 2, says: "max_journeys 1001: the most is 1000"},

@@ -57,7 +57,7 @@ func TestFilesOfSettingsThatAreWrong(t *testing.T) {
 	for content, says := range map[string]string{
 		"max-sesions: 3":       `ihc.yaml: line 1: max-sesions: no command has the flag --max-sesions (did you mean "max-sessions"?)`,
 		"run:\n  timout: 3s":   `ihc.yaml: line 2: run.timout: no command has the flag --timout (did you mean "timeout"?)`,
-		"timeout: soon":        `ihc.yaml: timeout "soon": time: invalid duration "soon"`,
+		"timeout: soon":        `ihc.yaml: timeout "soon": use a duration such as 90s, 5m or 1h30m`,
 		"db: [a, b]":           "ihc.yaml: line 1: db takes one value",
 		"max-sessions: 3\n\t-": "ihc.yaml: this is no YAML",
 	} {
