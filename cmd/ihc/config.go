@@ -22,7 +22,7 @@ const configName = "ihc.yaml"
 
 // variables are the environment's names of flags, where they are no IHC_ and
 // the flag's name.
-var variables = map[string]string{
+var variables = map[string]string{ //nolint:gosec // names, and no secrets
 	"concurrency": "IHC_CONCURRENCY", "nats": "NATS_URL", "nats-user": "NATS_USER", "nats-creds": "NATS_CREDS", "key": sandboxKeyEnv,
 }
 

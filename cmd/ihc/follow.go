@@ -64,7 +64,7 @@ func newProgress(w io.Writer) *progress {
 // line prints a line that stays.
 func (p *progress) line(format string, args ...any) {
 	p.end()
-	_, _ = fmt.Fprintln(p.w, human.PrintableLines(fmt.Sprintf(format, args...)))
+	_, _ = fmt.Fprintln(p.w, human.Wrap(human.PrintableLines(fmt.Sprintf(format, args...)), window(p.w), 2))
 }
 
 // end wipes the line that changes.

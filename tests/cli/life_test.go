@@ -35,7 +35,7 @@ func statusInDatabase(t *testing.T, path, id string) (status string) {
 	t.Helper()
 	db, err := sql.Open("sqlite3", "file:"+path)
 	require.NoError(t, err)
-	defer db.Close() //nolint:errcheck // only read
+	defer db.Close()
 	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT status FROM pipeline_runs WHERE run_id = ?`, id).Scan(&status))
 	return status
 }
@@ -63,7 +63,7 @@ func interrupted(h *house, asked func() bool, args []string, signals ...syscall.
 	cmd := h.command(h.t.Context(), args...)
 	errs, err := os.Create(h.path("said"))
 	require.NoError(h.t, err)
-	defer errs.Close() //nolint:errcheck // is read by its name
+	defer errs.Close()
 	cmd.Stderr = errs
 	said := func() string { return read(h.t, errs.Name()) }
 	require.NoError(h.t, cmd.Start())
@@ -236,7 +236,7 @@ func TestPlacesOfFilesAreLookedAtFirst(t *testing.T) {
 	r = h.run("run", db, "--out", h.path("other"), "--result", h.path("result.json"))
 	requireRefused(t, r, 3, "result.json: something that is no file has this name", before, stateOf(t, db, h.path("out")))
 	if full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0); err == nil {
-		defer full.Close() //nolint:errcheck // nothing can be written to it
+		defer full.Close()
 		cmd := h.command(t.Context(), "run", db, "--out", h.path("other"))
 		cmd.Stdout = full
 		_ = cmd.Run()

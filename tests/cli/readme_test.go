@@ -17,7 +17,7 @@ import (
 // block shows of it, "" for none.
 type pasted struct{ commands, shows string }
 
-var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```")
+var fence = regexp.MustCompile("(?s)\n```([a-z]*)\n(.*?\n)```\n")
 
 // pastedOf returns the blocks of commands in a document, in their order.
 func pastedOf(t *testing.T, path string) []pasted {
@@ -72,7 +72,7 @@ func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer l.Close() //nolint:errcheck // to be used by another
+	defer l.Close()
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
@@ -122,7 +122,7 @@ func TestDailyRunsDoWhatTheyShow(t *testing.T) {
 
 	// What may pass is tried again, and told in the end.
 	tried := exec.CommandContext(t.Context(), "./daily.sh", "2023-08-29")
-	tried.Dir, tried.Env = h.dir, append(h.env, "SHOP=none.db", "PAUSE=0")
+	tried.Dir, tried.Env = h.dir, h.with("SHOP=none.db", "PAUSE=0").env
 	out, err := tried.CombinedOutput()
 	require.Error(t, err)
 	require.Equal(t, 3, tried.ProcessState.ExitCode(), "%s", out)
