@@ -158,6 +158,9 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer, now following) (i
 	if err := chooseModel(ctx, say, &config, req); err != nil {
 		return "", nil, typed(err, f.changed)
 	}
+	if req.GetModel() == run.ModelBuiltin && (req.GetMaxRequests() > 0 || config.Payloads != "") {
+		_, _ = fmt.Fprintln(say, "note: the built-in model sends no requests: --max-requests and --payloads do nothing")
+	}
 	return localRun{request: req, config: config, db: f.db, out: f.out, dataDir: f.dataDir,
 		log: quietLog(f.verbose), say: say, progress: newProgress(say), life: now}.do(ctx)
 }

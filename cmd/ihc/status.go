@@ -128,6 +128,10 @@ func printStatus(w io.Writer, s *run.State) {
 		line("result", "%s", conversionsText(s.Counts))
 		line("touchpoints", "%s", human.Thousands(s.Counts.GetTouchpoints()))
 		line("requests", "%s", human.Thousands(s.Done().Requests))
+	case s.Status().Ended():
+		if done := s.Done(); done.Requests > 0 || done.Conversions > 0 {
+			line("done", "%s answered, %s written", human.Count(done.Requests, "request"), human.Count(done.Conversions, "conversion"))
+		}
 	case plan != nil:
 		line("planned", "%s in range, %s of them to be scored, with %s", human.Count(plan.GetInRange(), "conversion"), human.Thousands(plan.GetAttributed()), human.Count(plan.GetTouchpoints(), "touchpoint"))
 	}

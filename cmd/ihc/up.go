@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -38,6 +40,9 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 				return err
 			}
 			c.Keep, c.Listen, c.HTTP = true, listen, cmp.Or(http, os.Getenv("IHC_HTTP"))
+			if err := canListen(cmd.Context(), c.HTTP); err != nil {
+				return err
+			}
 			p, running, err := embedded.Start(cmd.Context(), c)
 			if err != nil {
 				return err
@@ -55,6 +60,18 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 	fs.StringVar(&listen, "listen", "127.0.0.1:4222", "`address` of the NATS server")
 	fs.StringVar(&http, "http", "", "`address` to serve /healthz, /readyz and /metrics on (IHC_HTTP; default: nowhere)")
 	return cmd
+}
+
+// canListen finds out before anything is begun that an address is taken.
+func canListen(ctx context.Context, address string) error {
+	if address == "" {
+		return nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return errkind.Environmentf("cannot serve health and metrics on %s (--http): %w", address, bareNetwork(err))
+	}
+	return listener.Close()
 }
 
 // upConfig returns the settings of the environment for a database, a directory

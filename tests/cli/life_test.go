@@ -3,6 +3,7 @@ package cli
 import (
 	"database/sql"
 	"encoding/json"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -242,4 +243,35 @@ func TestPlacesOfFilesAreLookedAtFirst(t *testing.T) {
 		_ = cmd.Run()
 		require.Equal(t, 3, cmd.ProcessState.ExitCode())
 	}
+}
+
+// A trigger of the user's that never ends does not hold a run for ever.
+func TestEndlessStatementEndsWithCtrlC(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	db := smallShop(h)
+	script(t, db, `CREATE TABLE attribution_customer_journey (conv_id text NOT NULL, session_id text NOT NULL, ihc real NOT NULL, PRIMARY KEY (conv_id, session_id))`,
+		`CREATE TRIGGER endless BEFORE INSERT ON attribution_customer_journey BEGIN
+			SELECT (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c); END`)
+	args := []string{"run", db, "--out", h.path("out"), "--model", "builtin"}
+	r := h.run(append(args, "--timeout", "500ms")...)
+	require.NotZero(t, r.code)
+	code, said := interrupted(h, func() bool { return strings.Contains(read(t, h.path("said")), "scoring with") }, args, syscall.SIGINT)
+	require.Equal(t, 130, code, said)
+	require.NotContains(t, said, "goroutine")
+}
+
+func TestWhatDoesNothingIsSaid(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	db := smallShop(h)
+	r := h.must("run", db, "--out", h.path("out"), "--model", "builtin", "--max-requests", "3")
+	require.Contains(t, r.stderr, "note: the built-in model sends no requests: --max-requests and --payloads do nothing\n")
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	r = h.run("up", db, "--data-dir", h.path("streams"), "--listen", "127.0.0.1:0", "--http", taken.Addr().String())
+	require.Equal(t, 3, r.code)
+	require.Empty(t, r.stdout, "it is not ready")
+	require.Contains(t, r.complaint(t), "(--http): ")
 }
