@@ -151,8 +151,9 @@ func putValue(into map[string]string, shown, name string, node yaml.Node, wanted
 // apply sets the flags of a command that were not typed.
 func (c configFile) apply(cmd *cobra.Command) error {
 	var failed error
-	onStack := isTyped(cmd, "nats") || os.Getenv("NATS_URL") != "" && databaseOf(cmd) == ""
 	here := isTyped(cmd, "db")
+	stack := os.Getenv("NATS_URL") != "" || c.values["nats"] != "" && c.values["db"] == ""
+	onStack := isTyped(cmd, "nats") || stack && !here
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Changed || failed != nil || f.Name == "help" || f.Name == "config" || f.Name == "version" {
 			return
