@@ -7,7 +7,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -120,16 +119,16 @@ func printDead(w io.Writer, letters []stream.DeadLetter) error {
 		_, err := fmt.Fprintln(w, "no dead letters")
 		return err
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "NUMBER\tSINCE\tSTAGE\tRUN\tCHUNK\tTRIES\tREASON")
+	rows := [][]string{{"NUMBER", "SINCE", "STAGE", "RUN", "CHUNK", "TRIES", "REASON"}}
 	for _, d := range letters {
 		chunk := ""
 		if d.Chunk > 0 {
 			chunk = strconv.FormatUint(uint64(d.Chunk), 10)
 		}
-		_, _ = fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Sequence, d.Time.Format(time.DateTime), human.Printable(d.Stage), human.Printable(d.Run), chunk, human.Printable(d.Tries), human.Printable(d.Reason))
+		rows = append(rows, []string{strconv.FormatUint(d.Sequence, 10), d.Time.Format(time.DateTime), human.Printable(d.Stage), human.Printable(d.Run), chunk, human.Printable(d.Tries), human.Printable(d.Reason)})
 	}
-	return t.Flush()
+	const since, chunk, tries = 1, 4, 5
+	return human.Columns{Rows: rows, Drop: []int{since, tries, chunk}}.List(w, window(w))
 }
 
 // jsonDead is a dead letter in JSON.
