@@ -85,7 +85,7 @@ type Ledger interface {
 	// then on: it comes from somebody who lost his work to another.
 	Expect(ctx context.Context, run string, e *ihcv1.RunExtracted) error
 	// End records that a run was ended before its time: status is [Failed],
-	// [Cancelled] or [Superseded]. What it had in the journal is dropped, or
+	// [Cancelled], [Interrupted] or [Superseded]. What it had in the journal is dropped, or
 	// kept for the run that takes its place; the users' tables stay as they were
 	// (invariant 9). A run that is written stays so.
 	End(ctx context.Context, run string, status Status) error
@@ -136,6 +136,8 @@ const (
 	Written   Status = "written"
 	Failed    Status = "failed"
 	Cancelled Status = "cancelled"
+	// Interrupted: whoever worked on it stopped, and nobody can go on.
+	Interrupted Status = "interrupted"
 	// Superseded: the source changed while the run was interrupted, and another
 	// run takes its place.
 	Superseded Status = "superseded"

@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"github.com/ihc-pipeline/ihc/internal/ops"
 )
 
 func newCancelCmd() *cobra.Command {
@@ -26,7 +24,12 @@ run that is cancelled already does nothing.`,
 				return err
 			}
 			defer done()
-			did, err := ops.New(client).Cancel(cmd.Context(), args[0], reason)
+			runs := f.runs(client)
+			id, err := runs.Find(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			did, err := runs.Cancel(cmd.Context(), id, reason)
 			if err != nil {
 				return err
 			}
@@ -34,7 +37,7 @@ run that is cancelled already does nothing.`,
 			if !did {
 				already = " already"
 			}
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "run %s is cancelled%s\n", args[0], already)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "run %s is cancelled%s\n", id, already)
 			return nil
 		},
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,7 +26,7 @@ func newDeadCmd() *cobra.Command {
 service after service dies is moved to the dead letters, and its run waits.
 See what it is with "dead ls" and "dead show"; once the cause is mended, put it
 back with "dead requeue" and its run goes on, or remove it with "dead purge".`,
-		Args: cobra.NoArgs,
+		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newDeadLsCmd(), newDeadShowCmd(), newDeadRequeueCmd(), newDeadPurgeCmd())
@@ -96,7 +95,7 @@ func newDeadLsCmd() *cobra.Command {
 				return err
 			}
 			defer done()
-			letters, err := ops.New(client).DeadLetters(cmd.Context(), f.run)
+			letters, err := f.runs(client).DeadLetters(cmd.Context(), f.run)
 			if err != nil {
 				return err
 			}
@@ -120,16 +119,16 @@ func printDead(w io.Writer, letters []stream.DeadLetter) error {
 		_, err := fmt.Fprintln(w, "no dead letters")
 		return err
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "NUMBER\tSINCE\tSTAGE\tRUN\tCHUNK\tTRIES\tREASON")
+	rows := [][]string{{"NUMBER", "SINCE", "STAGE", "RUN", "CHUNK", "TRIES", "REASON"}}
 	for _, d := range letters {
 		chunk := ""
 		if d.Chunk > 0 {
 			chunk = strconv.FormatUint(uint64(d.Chunk), 10)
 		}
-		_, _ = fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Sequence, d.Time.Format(time.DateTime), human.Printable(d.Stage), human.Printable(d.Run), chunk, human.Printable(d.Tries), human.Printable(d.Reason))
+		rows = append(rows, []string{strconv.FormatUint(d.Sequence, 10), d.Time.Format(time.DateTime), human.Printable(d.Stage), human.Printable(d.Run), chunk, human.Printable(d.Tries), human.Printable(d.Reason)})
 	}
-	return t.Flush()
+	const since, chunk, tries = 1, 4, 5
+	return human.Columns{Rows: rows, Drop: []int{since, tries, chunk}}.List(w, window(w))
 }
 
 // jsonDead is a dead letter in JSON.
@@ -171,7 +170,7 @@ func newDeadShowCmd() *cobra.Command {
 				return err
 			}
 			defer done()
-			d, err := deadLetter(cmd.Context(), ops.New(client), args[0])
+			d, err := deadLetter(cmd.Context(), f.runs(client), args[0])
 			if err != nil {
 				return err
 			}
@@ -204,7 +203,7 @@ nothing would be done about them: start a new run, or replay the old one.`,
 				return err
 			}
 			defer done()
-			runs := ops.New(client)
+			runs := f.runs(client)
 			letters, err := f.chosen(ctx, runs, args)
 			if err != nil {
 				return err
@@ -250,7 +249,7 @@ func newDeadPurgeCmd() *cobra.Command {
 				return err
 			}
 			defer done()
-			runs := ops.New(client)
+			runs := f.runs(client)
 			letters, err := f.chosen(ctx, runs, args)
 			if err != nil {
 				return err

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -19,10 +20,15 @@ import (
 )
 
 // watch follows a run of a running stack to its end.
-func watch(ctx context.Context, runs *ops.Runs, id string, p *progress) (*ihcv1.Report, error) {
-	report, err := follow(ctx, runs, id, p)
+func (f following) watch(ctx context.Context, runs *ops.Runs, id string, p *progress) (*ihcv1.Report, error) {
+	report, err := f.follow(ctx, runs, id, p)
 	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("no longer watching; run %s goes on: see it with `ihc status %s --watch`, end it with `ihc cancel %s`", id, id, id)
+		err := fmt.Errorf("no longer watching; run %s goes on: see it with `ihc status %s --watch`, end it with `ihc cancel %s`", id, id, id)
+		return nil, &ops.StateError{Run: id, Status: run.StatusRunning, Err: err}
+	}
+	var stop *ops.StateError
+	if errors.As(err, &stop) && stop.Status == run.StatusStuck {
+		stop.Err = fmt.Errorf("%w; see `ihc dead ls --run %s`", stop.Err, stop.Run)
 	}
 	return report, err
 }
@@ -65,15 +71,28 @@ func newProgress(w io.Writer) *progress {
 // line prints a line that stays.
 func (p *progress) line(format string, args ...any) {
 	p.end()
-	_, _ = fmt.Fprintln(p.w, human.PrintableLines(fmt.Sprintf(format, args...)))
+	_, _ = fmt.Fprintln(p.w, human.Wrap(human.PrintableLines(fmt.Sprintf(format, args...)), window(p.w), 2))
 }
 
 // end wipes the line that changes.
 func (p *progress) end() {
 	if p.shown > 0 {
-		_, _ = fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", min(p.shown, p.room())))
+		room := p.room()
+		p.unfold(room)
+		_, _ = fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", min(p.shown, room)))
 		p.shown = 0
 	}
+}
+
+// unfold wipes the rows into which a terminal has broken the changing line when
+// it was made narrower.
+func (p *progress) unfold(room int) {
+	if p.shown <= room {
+		return
+	}
+	rows := (p.shown - 1) / (room + 1)
+	_, _ = fmt.Fprintf(p.w, "\x1b[%dA\r\x1b[J", rows)
+	p.shown = 0
 }
 
 // room returns how many cells the changing line may take now: the window may
@@ -81,7 +100,7 @@ func (p *progress) end() {
 func (p *progress) room() int {
 	if f, ok := p.w.(*os.File); ok {
 		if columns, _, err := term.GetSize(int(f.Fd())); err == nil {
-			return max(columns-1, 0)
+			return max(columns-1, 1)
 		}
 	}
 	return math.MaxInt
@@ -174,7 +193,13 @@ func (p *progress) put(text, why string) {
 		return
 	}
 	room := p.room()
+	if human.Width(text) > room { // what was extracted is told when that is over
+		if _, after, found := strings.Cut(text, ", "); found {
+			text = after
+		}
+	}
 	text = human.Cut(text, room)
+	p.unfold(room)
 	_, _ = fmt.Fprintf(p.w, "\r%s", human.Pad(text, min(p.shown, room)))
 	p.shown = human.Width(text)
 }

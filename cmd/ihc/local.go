@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/ihc-pipeline/ihc/embedded"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
@@ -15,6 +16,9 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
+	"github.com/ihc-pipeline/ihc/services/reporter"
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // localRun is one run on an embedded server.
@@ -25,6 +29,7 @@ type localRun struct {
 	log              *slog.Logger
 	say              io.Writer // for people
 	progress         *progress
+	life             following
 }
 
 // do runs everything and returns the run's id as soon as there is one, its
@@ -35,7 +40,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		err = config.At(l.db, l.out)
 	}
 	if err == nil {
-		err = makeWritable(config.Reporter.Out)
+		err = makeWritable(config.Reporter.Out, reporter.CSVFile, reporter.ReconciliationFile)
 	}
 	if err != nil {
 		return "", nil, err
@@ -46,6 +51,8 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		return "", nil, err
 	}
 	defer done()
+	begun := false // the run, which then has a place in the database
+	defer func() { l.record(id, begun, err) }()
 	config.Dir, config.Keep, config.Log = dir, l.dataDir != "", l.log
 	p, running, err := embedded.Start(ctx, config)
 	if err != nil {
@@ -59,7 +66,8 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	if err != nil {
 		return id, nil, err
 	}
-	report, err = follow(running, runs, id, l.progress)
+	report, err = l.life.follow(running, runs, id, l.progress)
+	begun = l.stopping(ctx, runs, id, config.Base.Grace, done)
 	if cause := embedded.Cause(running); err != nil && cause != nil {
 		return id, nil, cause // a service gave up
 	}
@@ -72,17 +80,61 @@ func (l localRun) explain(ctx context.Context, id string, err error) error {
 	kept := l.dataDir != ""
 	switch {
 	case errors.As(err, &stop) && stop.Status == run.StatusPaused:
-		stop.Err = fmt.Errorf("%w; with --data-dir a run can go on later", ops.ErrSpent)
+		stop.Err = errkind.As(errkind.Paused, fmt.Errorf("%w; with --data-dir a run can go on later", ops.ErrSpent))
 		if kept {
-			stop.Err = fmt.Errorf("%w; the same command goes on with run %s", ops.ErrSpent, id)
+			stop.Err = errkind.As(errkind.Paused, fmt.Errorf("%w; the same command goes on with run %s", ops.ErrSpent, id))
+		}
+		return stop
+	case errors.As(err, &stop) && stop.Status == run.StatusStuck:
+		if kept {
+			stop.Err = fmt.Errorf("%w; see `ihc dead ls --data-dir %s`", stop.Err, l.dataDir)
 		}
 		return stop
 	case err == nil || ctx.Err() == nil:
 		return err
 	case kept:
-		return fmt.Errorf("interrupted; the same command goes on with run %s", id)
+		err = fmt.Errorf("interrupted; the same command goes on with run %s", id)
 	default:
-		return errors.New("interrupted; with --data-dir a run can go on later")
+		err = errors.New("interrupted; with --data-dir a run can go on later")
+	}
+	return &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: err}
+}
+
+// stopping says of a run that was interrupted what is waited for, and returns
+// whether the run had begun.
+func (l localRun) stopping(ctx context.Context, runs *ops.Runs, id string, grace time.Duration, done func()) bool {
+	s, err := runs.Get(context.WithoutCancel(ctx), id)
+	if ctx.Err() != nil {
+		next := "it cannot go on, since it has no --data-dir"
+		if l.dataDir != "" {
+			next = "the same command goes on with it"
+		}
+		words := func() {
+			_, _ = fmt.Fprintf(l.say, "ihc: run %s was stopped at once; %s\n", human.Printable(id), next)
+			done()
+		}
+		lastWords.Store(&words)
+		_, _ = fmt.Fprintf(l.say, "stopping: waiting for what is under way, requests to the API too, for up to %s; Ctrl-C again stops at once\n", human.Duration(grace))
+	}
+	return err == nil && s.Accepted()
+}
+
+// record makes the database say how a run ended that will not go on, where
+// nobody was left to do so.
+func (l localRun) record(id string, begun bool, err error) {
+	var stop *ops.StateError
+	if !begun || !errors.As(err, &stop) {
+		return
+	}
+	status := map[run.Status]store.Status{run.StatusFailed: store.Failed, run.StatusInterrupted: store.Interrupted, run.StatusPaused: store.Interrupted}[stop.Status]
+	if status == "" || status == store.Interrupted && l.dataDir != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	db := open.Database(l.db)
+	if err := errors.Join(db.End(ctx, id, status), db.Close()); err != nil {
+		_, _ = fmt.Fprintf(l.say, "note: the database still calls run %s running: %s\n", human.Printable(id), human.Printable(err.Error()))
 	}
 }
 
@@ -100,6 +152,9 @@ func (l localRun) resume(ctx context.Context, runs *ops.Runs) (string, error) {
 	for _, s := range all {
 		if s.Status().Ended() || s.Request == nil {
 			continue
+		}
+		if id := l.request.GetRunId(); id != "" && id != s.ID {
+			return "", errkind.Inputf("data directory %s holds run %s, unfinished: finish it with --run-id %s, or use another --data-dir", l.dataDir, s.ID, s.ID)
 		}
 		if !run.Same(s.Request, l.request) {
 			return "", errkind.Inputf("data directory %s holds run %s, unfinished and with other settings (%s): finish it with those, or use another --data-dir",

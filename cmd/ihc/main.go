@@ -18,11 +18,10 @@ import (
 
 func main() { os.Exit(execute(os.Args[1:])) }
 
-// execute runs one command and returns its exit code: 0 done, 1 the run or
-// some conversions failed, 2 bad usage or bad input, 3 the environment.
+// execute runs one command and returns its exit code: see exitCodes.
 func execute(args []string) int {
 	service.LimitMemory(160<<20, true)
-	ctx, cancel := service.Signals(context.Background())
+	ctx, cancel := service.Signals(context.Background(), sayLast)
 	defer cancel()
 	root, begun := newRootCmd()
 	root.SetArgs(args)
@@ -38,8 +37,22 @@ func execute(args []string) int {
 		err = errkind.As(errkind.Input, err)
 	}
 	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(err.Error()))
+	if i := service.Interrupted(ctx); i != nil {
+		return i.ExitCode()
+	}
 	return errkind.ExitCode(err)
 }
+
+// exitCodes explains them; docs/runs.md has the same table, and a test holds
+// the two together.
+const exitCodes = `Exit codes:
+  0    every conversion in range has an outcome, and none failed
+  1    the run failed, or some conversions did, or its proof does not hold
+  2    bad usage or bad input: a flag, a file, a row
+  3    the environment: no database, no NATS, no API, a refused key, a full disk
+  4    the run is paused: its budget of requests is used up, and it can go on
+  130  interrupted by Ctrl-C (SIGINT)
+  143  interrupted by SIGTERM`
 
 func newRootCmd() (root *cobra.Command, begun *bool) {
 	begun = new(bool)
@@ -52,17 +65,22 @@ channel cost and earned: CPO and ROAS by channel and day.
 
 Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 
-Exit codes: 0 every conversion in range has an outcome and none failed;
-1 the run or some conversions failed; 2 bad usage or bad input;
-3 the environment is at fault (no database, no NATS, no API).`,
+` + exitCodes,
 		Version: version.This().String(), SilenceUsage: true, SilenceErrors: true,
-		PersistentPreRun: func(*cobra.Command, []string) { *begun = true },
-		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		Args:             cobra.NoArgs,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			*begun = true
+			if cmd.Name() == "config" { // shows what others would do
+				return nil
+			}
+			return configure(cmd)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: noSuchCommand,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return errkind.Inputf("%w; see %q", err, cmd.CommandPath()+" --help")
+		return errkind.Inputf("%w; see %q", flagError(err), cmd.CommandPath()+" --help")
 	})
+	root.PersistentFlags().String("config", "", "`file` with settings (IHC_CONFIG; default: "+configName+" beside the database)")
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Running:"}, &cobra.Group{ID: "ops", Title: "Runs of a stack:"}, &cobra.Group{ID: "data", Title: "Data:"}, &cobra.Group{ID: "model", Title: "Model:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -74,5 +92,7 @@ Exit codes: 0 every conversion in range has an outcome and none failed;
 	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newForgetCmd(), newDeadCmd())
 	add("data", newImportCmd(), newValidateCmd())
 	add("model", newModelCmd(), newScoreCmd(), newSandboxCmd())
+	root.AddCommand(newConfigCmd(), newDoctorCmd(), newVersionCmd())
+	complete(root)
 	return root, begun
 }

@@ -12,7 +12,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
@@ -39,7 +38,7 @@ shop, called published-shop: your numbers will be nearer the truth with your own
   ihc model train --db shop.db --out params.json --plots plots
   ihc model validate params.json
   ihc run --db shop.db --model builtin --model-params params.json`,
-		Args: cobra.NoArgs,
+		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newModelShowCmd(), newModelValidateCmd(), newModelTrainCmd())
@@ -120,12 +119,6 @@ input). On a terminal that is a page to read, elsewhere the parameter file itsel
 	cmd.Flags().BoolVar(&asText, "text", false, "the page, also elsewhere")
 	cmd.Flags().StringVar(&plots, "plots", "", "also draw both curves as SVG into this `DIR`")
 	return cmd
-}
-
-// isTerminal tells whether w is one: somebody reads it, and no program.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(interface{ Fd() uintptr })
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // showParams prints the parameters for people.

@@ -297,7 +297,7 @@ func TestBudgetOfAStack(t *testing.T) {
 	s.scoredByAPI.ResetStats()
 
 	out, _, err := s.run(newRunCmd(), "--json", "--max-sessions", "50", "--max-journeys", "10", "--max-requests", "2")
-	requireOneLine(t, err, 1, "paused: the run's budget of requests (--max-requests) is used up; `ihc resume ")
+	requireOneLine(t, err, 4, "paused: the run's budget of requests (--max-requests) is used up; `ihc resume ")
 	r := decoded[jsonResult](t, out)
 	require.Equal(t, run.StatusPaused, r.Status)
 	require.Equal(t, budget, s.scoredByAPI.Stats().Requests)
@@ -308,7 +308,7 @@ func TestBudgetOfAStack(t *testing.T) {
 	require.Contains(t, s.ok(newStatusCmd(), r.RunID), "ihc resume "+r.RunID)
 
 	_, _, err = s.run(newResumeCmd(), r.RunID, "--max-requests", "2")
-	requireOneLine(t, err, 1, "paused: ")
+	requireOneLine(t, err, 4, "paused: ")
 	require.Equal(t, 2*budget, s.scoredByAPI.Stats().Requests)
 	require.Equal(t, run.StatusPaused, s.state(r.RunID).Status)
 
@@ -357,7 +357,7 @@ func TestBudgetOfAKeptDirectory(t *testing.T) {
 			require.Greater(t, n, 2)
 			break
 		}
-		requireOneLine(t, err, 1, "the same command goes on with run "+id)
+		requireOneLine(t, err, 4, "the same command goes on with run "+id)
 		require.Equal(t, run.StatusPaused, r.Status)
 		require.Equal(t, 3*n, api.Stats().Requests)
 	}
@@ -415,7 +415,7 @@ func TestDeadLetters(t *testing.T) {
 	s := newStackOn(t, db, dir, sandbox.Faults{})
 
 	// A run that cannot end says so at once, and why.
-	s.refusedWatch("run", "run run cannot end: a message of the attributor is among the dead letters: out of order; see `ihc dead ls`")
+	s.refusedWatch("run", "run run cannot end: a message of the attributor is among the dead letters: out of order; see `ihc dead ls --run run`")
 	require.Equal(t, []any{run.StatusStuck, n}, []any{s.state("run").Status, s.state("run").DeadLetters})
 	require.Contains(t, s.ok(newStatusCmd(), "run"), "ihc dead ls --run run")
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +17,8 @@ import (
 type replayFlags struct {
 	natsFlags
 	requestFlags
+	lifeFlags
 	from string
-	json bool
 
 	changed func(flag string) bool // whether a flag was given
 }
@@ -41,24 +40,27 @@ Range, limits and lookback are those of the run that is replayed.`,
   ihc replay 20230901-120128-abc --from journeys --model builtin`,
 		Args: oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			start := time.Now()
-			id, report, err := f.execute(cmd.Context(), cmd.ErrOrStderr(), args[0])
-			return conclude(cmd.OutOrStdout(), ending{id, report, err, time.Since(start)}, f.json)
+			now, err := f.begin()
+			if err != nil {
+				return err
+			}
+			id, report, err := f.execute(cmd.Context(), cmd.ErrOrStderr(), args[0], now)
+			return f.conclude(cmd.Context(), cmd.OutOrStdout(), now.since, id, report, err)
 		},
 	}
 	f.natsFlags.add(cmd)
 	f.addScoring(cmd)
 	f.addReport(cmd)
+	f.lifeFlags.add(cmd)
 	fs := cmd.Flags()
 	f.changed = fs.Changed
 	fs.StringVar(&f.from, "from", "", "which stored messages to start from: journeys or results")
-	fs.BoolVar(&f.json, "json", false, "print the result as one JSON object on standard output")
 	return cmd
 }
 
 // execute asks for the replay of a run and follows it, and returns the id of the
 // replay, if it came that far, and its report or what kept it from having one.
-func (f *replayFlags) execute(ctx context.Context, say io.Writer, origin string) (id string, report *ihcv1.Report, err error) {
+func (f *replayFlags) execute(ctx context.Context, say io.Writer, origin string, now following) (id string, report *ihcv1.Report, err error) {
 	switch f.from {
 	case run.FromJourneys:
 	case run.FromResults:
@@ -83,10 +85,14 @@ func (f *replayFlags) execute(ctx context.Context, say io.Writer, origin string)
 	}
 	defer done()
 	runs := ops.New(client)
+	if origin, err = runs.Find(ctx, origin); err != nil {
+		return "", nil, err
+	}
+	req.ReplayOf = origin
 	if id, err = runs.Replay(ctx, req); err != nil {
 		return id, nil, err
 	}
 	_, _ = fmt.Fprintf(say, "run %s replays run %s from its %s\n", id, origin, f.from)
-	report, err = watch(ctx, runs, id, newProgress(say))
+	report, err = now.watch(ctx, runs, id, newProgress(say))
 	return id, report, err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -16,14 +17,14 @@ import (
 
 // requestFlags are the flags that become fields of a run request.
 type requestFlags struct {
+	dates                       dateFlags
 	request                     ihcv1.RunRequest
 	redistribution, modelParams string
 }
 
 func (f *requestFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.request.StartDate, "start-date", "", "first `date` of the conversions, YYYY-MM-DD, UTC")
-	fs.StringVar(&f.request.EndDate, "end-date", "", "last `date` of the conversions, included")
+	f.dates.add(cmd, "the conversions")
 	f.addScoring(cmd)
 	f.addReport(cmd)
 	fs.Uint32Var(&f.request.MaxSessions, "max-sessions", run.DefaultMaxSessions, "most sessions in a request to the API")
@@ -49,7 +50,12 @@ func (f *requestFlags) addScoring(cmd *cobra.Command) {
 }
 
 // complete reads the files and returns the request as it is to be published.
-func (f *requestFlags) complete() (*ihcv1.RunRequest, error) {
+func (f *requestFlags) complete() (_ *ihcv1.RunRequest, err error) {
+	if f.dates.zone != "" { // of a command that has them
+		if f.request.StartDate, f.request.EndDate, err = f.dates.resolve(time.Now()); err != nil {
+			return nil, err
+		}
+	}
 	if f.redistribution != "" {
 		data, err := readFile("--redistribution", f.redistribution)
 		if err != nil {
@@ -87,7 +93,7 @@ func readFile(flag, path string) ([]byte, error) {
 // flags are those that set a field of a request or stand for a variable, by what
 // errors call it.
 var flags = []struct{ name, sets string }{
-	{"start-date", "start_date"}, {"end-date", "end_date"}, {"max-sessions", "max_sessions"}, {"max-journeys", "max_journeys"},
+	{"run-id", "run_id"}, {"max-sessions", "max_sessions"}, {"max-journeys", "max_journeys"},
 	{"lookback-days", "lookback_days"}, {"model", "model "}, {"refunds", "refunds "}, {"long-journeys", "long_journeys"}, {"concurrency", "IHC_CONCURRENCY"}, {"request-rate", "IHC_REQUEST_RATE"},
 	{"api-url", "IHC_API_URL"},
 }

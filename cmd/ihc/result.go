@@ -7,14 +7,15 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/shopspring/decimal"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/service"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -25,22 +26,31 @@ type ending struct {
 	report *ihcv1.Report
 	err    error
 	took   time.Duration
+	// interrupt is the signal that ended the command, nil for none; file is
+	// where the JSON result goes, "" for nowhere.
+	interrupt *service.Interrupt
+	file      string
+	// failed says where the conversions that failed can be seen.
+	failed string
 }
 
 // conclude prints how a run ended, for people or as JSON, and returns what the
 // exit code follows from.
 func conclude(out io.Writer, e ending, asJSON bool) error {
-	if e.err != nil && !asJSON {
-		return e.err
-	}
 	if e.err == nil {
 		e.err = verdict(e.report)
+		if e.report.GetCounts().GetFailed() > 0 && e.failed != "" {
+			e.err = fmt.Errorf("%w; %s", e.err, e.failed)
+		}
 	}
-	if !asJSON {
+	written := writeResult(e.file, summary(e))
+	switch {
+	case asJSON:
+		return errors.Join(e.err, printJSON(out, summary(e)), written)
+	case e.report != nil:
 		printReport(out, e.report, e.took)
-		return e.err
 	}
-	return errors.Join(e.err, printJSON(out, summary(e)))
+	return errors.Join(e.err, written)
 }
 
 // verdict returns nil for a run without fault, or what is wrong with it.
@@ -51,8 +61,7 @@ func verdict(r *ihcv1.Report) error {
 		e := r.GetReconciliation()[i]
 		return fmt.Errorf("the reconciliation does not hold: %s: %s ≠ %s", e.GetDescription(), e.GetLeft(), e.GetRight())
 	case run.StatusPartly:
-		return fmt.Errorf("%s of %s conversions failed; `ihc status %s --failed` lists them on a running stack",
-			human.Thousands(r.GetCounts().GetFailed()), human.Thousands(r.GetCounts().GetInRange()), r.GetRunId())
+		return fmt.Errorf("%s of %s failed", human.Thousands(r.GetCounts().GetFailed()), human.Count(r.GetCounts().GetInRange(), "conversion"))
 	default:
 		return nil
 	}
@@ -62,6 +71,7 @@ func verdict(r *ihcv1.Report) error {
 type jsonResult struct {
 	RunID           string          `json:"run_id"`
 	Status          run.Status      `json:"status"`
+	ExitCode        int             `json:"exit_code"`
 	Error           string          `json:"error,omitempty"`
 	Model           string          `json:"model"`
 	ModelParameters string          `json:"model_parameters,omitempty"`
@@ -204,8 +214,12 @@ func summary(e ending) jsonResult {
 	for _, a := range r.GetApproximations() {
 		s.Approximations = append(s.Approximations, jsonShortened{a.GetStrategy(), a.GetModel(), a.GetConversions(), a.GetSessionsLeftOut()})
 	}
+	s.ExitCode = errkind.ExitCode(e.err)
 	if e.err != nil {
 		s.Error = e.err.Error()
+		if e.interrupt != nil {
+			s.ExitCode = e.interrupt.ExitCode()
+		}
 	}
 	if r == nil {
 		s.RunID, s.Status = e.id, run.StatusFailed
@@ -231,7 +245,13 @@ func jsonNumber(text string) json.Number {
 // printReport prints a run's result for people: the channels, what became of
 // the conversions, and the proof.
 func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
-	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+	cells := window(w)
+	out := func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		for line := range strings.Lines(text) {
+			_, _ = fmt.Fprintln(w, human.Wrap(strings.TrimSuffix(line, "\n"), cells, 2))
+		}
+	}
 	c := r.GetCounts()
 	if r.GetBridge() != nil && c.GetInRange() == 0 {
 		out("no %s: there is nothing to report\n", run.Describe(r.GetRequest()))
@@ -244,15 +264,18 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 	if b := r.GetBridge(); b != nil {
 		printBridge(w, b)
 	}
-	out("%s", conversionsText(c))
+	out("%s\n", conversionsText(c))
 	if r.GetRevenue() != nil {
-		out("\n%s", revenueText(r))
+		out("%s\n", revenueText(r))
 	}
-	out("\n%s, model %s", human.Count(c.GetTouchpoints(), "touchpoint"), human.Printable(r.GetModel()))
+	work := []string{human.Count(c.GetTouchpoints(), "touchpoint")}
+	if r.GetModel() != "" {
+		work = append(work, "model "+human.Printable(r.GetModel()))
+	}
 	if r.GetRequests() > 0 {
-		out(", %s", human.Count(r.GetRequests(), "request"))
+		work = append(work, human.Count(r.GetRequests(), "request"))
 	}
-	out(", %.1f s\n", took.Seconds())
+	out("%s, %.1f s\n", strings.Join(work, ", "), took.Seconds())
 	for _, x := range r.GetReasons() {
 		if x.GetKind() != ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS {
 			out("%s %s: %s (one is %q)\n", human.Thousands(x.GetConversions()), run.OutcomeName(x.GetKind()), human.Printable(x.GetReason()), x.GetExampleConvId())
@@ -261,32 +284,52 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 	for _, n := range r.GetNotes() {
 		out("note: %s\n", human.Printable(n))
 	}
-	out("\nReconciliation\n")
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, e := range r.GetReconciliation() {
-		mark := "ok"
-		if !e.GetHolds() {
-			mark = "DOES NOT HOLD"
-		}
-		_, _ = fmt.Fprintf(t, "  %s\t%s\t= %s\t%s\n", human.Printable(e.GetDescription()), human.Printable(e.GetLeft()), human.Printable(e.GetRight()), mark)
-	}
-	_ = t.Flush()
+	printProof(w, r.GetReconciliation())
 	if r.GetCsv() != "" {
-		out("\nreport: %s\n", human.Printable(r.GetCsv()))
+		_, _ = fmt.Fprintf(w, "\nreport: %s\n", human.Printable(r.GetCsv()))
+	}
+}
+
+// printProof prints the equations, each in a line, or in two where the terminal
+// is too narrow.
+func printProof(w io.Writer, equations []*ihcv1.Equation) {
+	_, _ = fmt.Fprint(w, "\nReconciliation\n")
+	cells, words, left, right := window(w), 0, 0, 0
+	for _, e := range equations {
+		words = max(words, human.Width(human.Printable(e.GetDescription())))
+		left, right = max(left, human.Width(human.Printable(e.GetLeft()))), max(right, human.Width(human.Printable(e.GetRight())))
+	}
+	after := "  " // what is between an equation in words and in numbers
+	if cells > 0 && words+left+right+len("  ")*4+len("= ok") > cells {
+		after, words = "\n    ", 0
+	}
+	for _, e := range equations {
+		mark := paint(w, green, "ok")
+		if !e.GetHolds() {
+			mark = paint(w, red, "DOES NOT HOLD")
+		}
+		said := human.Pad(human.Printable(e.GetDescription()), words)
+		if words == 0 {
+			said = human.Wrap(said, cells-2, 2)
+		}
+		_, _ = fmt.Fprintf(w, "  %s%s%s  = %s  %s\n", said, after, human.Pad(human.Printable(e.GetLeft()), left),
+			human.Pad(human.Printable(e.GetRight()), right), mark)
 	}
 }
 
 // printBridge says what leads from the table, which is of session dates, to the
 // conversions of the same dates.
 func printBridge(w io.Writer, b *ihcv1.Bridge) {
-	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
-	to, from := b.GetElsewhere(), b.GetFromOthers()
-	out("not in the table: conversions of these dates gave %s conversions (ihc), %s revenue (ihc) to earlier sessions\n", cents(to.GetIhc()), cents(to.GetIhcRevenue()))
-	out("in the table: conversions of other dates gave %s conversions (ihc), %s revenue (ihc) to these sessions\n", cents(from.GetIhc()), cents(from.GetIhcRevenue()))
-	if n := b.GetNeverAttributed(); n > 0 {
-		out("in no number: later conversions that have sessions of these dates and were never attributed: %s\n", human.Thousands(n))
+	out := func(format string, args ...any) {
+		_, _ = fmt.Fprintln(w, human.Wrap(fmt.Sprintf(format, args...), window(w), 2))
 	}
-	out("\n")
+	to, from := b.GetElsewhere(), b.GetFromOthers()
+	out("not in the table: conversions of these dates gave %s conversions (ihc), %s revenue (ihc) to earlier sessions", cents(to.GetIhc()), cents(to.GetIhcRevenue()))
+	out("in the table: conversions of other dates gave %s conversions (ihc), %s revenue (ihc) to these sessions", cents(from.GetIhc()), cents(from.GetIhcRevenue()))
+	if n := b.GetNeverAttributed(); n > 0 {
+		out("in no number: later conversions that have sessions of these dates and were never attributed: %s", human.Thousands(n))
+	}
+	_, _ = fmt.Fprintln(w)
 }
 
 // revenueText says what became of the revenue, as [conversionsText] of the
@@ -303,11 +346,11 @@ func revenueText(r *ihcv1.Report) string {
 		}
 		if found {
 			left = left.Sub(sum)
-			text += fmt.Sprintf(", %s %s", sum.StringFixed(2), o.Words)
+			text += fmt.Sprintf(", %s %s", human.Grouped(sum.StringFixed(2)), o.Words)
 		}
 	}
 	if !left.IsZero() { // of reasons that the report has no room for
-		text += fmt.Sprintf(", %s not attributed for other reasons", left.StringFixed(2))
+		text += fmt.Sprintf(", %s not attributed for other reasons", human.Grouped(left.StringFixed(2)))
 	}
 	return text
 }
@@ -349,18 +392,53 @@ func printChannels(w io.Writer, r *ihcv1.Report) {
 	}
 	_, _ = fmt.Fprintf(w, "Channels, %s\n\n", human.Printable(sessions))
 	table := [][]string{{"channel", "cost", "conversions (ihc)", "revenue (ihc)", "CPO", "ROAS"}}
+	room, gap := maxName, tableGap
+	if cells := window(w); cells > 0 {
+		if cells < wide {
+			table[0], gap = []string{"channel", "cost", "conv.", "revenue", "CPO", "ROAS"}, 1
+		}
+		room = min(room, cells-numbersWidth(table[0], r)-gap)
+	}
 	line := func(name string, c *ihcv1.ChannelTotal) {
 		table = append(table, []string{name, cents(c.GetCost()), cents(c.GetIhc()), cents(c.GetIhcRevenue()), cents(c.GetCpo()), cents(c.GetRoas())})
 	}
 	shown := r.GetChannels()[:min(len(r.GetChannels()), mostShown)]
-	for _, c := range shown {
-		line(human.Cut(human.Printable(c.GetChannel()), maxName), c)
+	names := make([]string, len(shown))
+	for i, c := range shown {
+		names[i] = c.GetChannel()
+	}
+	for i, name := range human.Names(names, max(room, leastName)) {
+		line(name, shown[i])
 	}
 	if more := r.GetChannelCount() - uint64(len(shown)); more > 0 {
 		table = append(table, []string{fmt.Sprintf("(%d more)", more)})
 	}
 	line("total", r.GetTotal())
-	_ = human.Table(w, table)
+	_ = human.TableIn(w, table, gap)
+}
+
+const (
+	wide      = 80 // cells: a narrower table has shorter titles
+	tableGap  = 3  // cells before each column
+	leastName = 8  // cells that a name takes at least
+)
+
+// numbersWidth returns how many cells the table takes beside the names.
+func numbersWidth(titles []string, r *ihcv1.Report) int {
+	gap := tableGap
+	if titles[2] == "conv." {
+		gap = 1
+	}
+	sum := 0
+	for i, title := range titles[1:] {
+		width := human.Width(title)
+		for _, c := range append(slices.Clone(r.GetChannels()), r.GetTotal()) {
+			value := []string{c.GetCost(), c.GetIhc(), c.GetIhcRevenue(), c.GetCpo(), c.GetRoas()}[i]
+			width = max(width, human.Width(cents(value)))
+		}
+		sum += width + gap
+	}
+	return sum
 }
 
 // cents writes an exact decimal with two places, and a dash for none.
@@ -369,5 +447,5 @@ func cents(exact string) string {
 	if err != nil {
 		return "–"
 	}
-	return d.StringFixed(2)
+	return human.Grouped(d.StringFixed(2))
 }

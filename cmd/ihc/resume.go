@@ -1,8 +1,6 @@
 package main
 
 import (
-	"time"
-
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/ops"
@@ -11,8 +9,8 @@ import (
 
 func newResumeCmd() *cobra.Command {
 	f := &natsFlags{}
+	life := &lifeFlags{}
 	var more uint64
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "resume RUN",
 		Short: "Let a run go on that has used its budget of requests up",
@@ -24,7 +22,11 @@ A run of "ihc run --data-dir" that is paused goes on with the same command.`,
 		Example: "  ihc resume 20230901-120128-abc --max-requests 500",
 		Args:    oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			start, ctx, id := time.Now(), cmd.Context(), args[0]
+			now, err := life.begin()
+			if err != nil {
+				return err
+			}
+			ctx, id := cmd.Context(), args[0]
 			report, err := func() (*ihcv1.Report, error) {
 				client, done, err := f.connect(ctx, false)
 				if err != nil {
@@ -32,17 +34,20 @@ A run of "ihc run --data-dir" that is paused goes on with the same command.`,
 				}
 				defer done()
 				runs := ops.New(client)
+				if id, err = runs.Find(ctx, id); err != nil {
+					return nil, err
+				}
 				if err := runs.Resume(ctx, id, more); err != nil {
 					return nil, err
 				}
-				return watch(ctx, runs, id, newProgress(cmd.ErrOrStderr()))
+				return now.watch(ctx, runs, id, newProgress(cmd.ErrOrStderr()))
 			}()
-			return conclude(cmd.OutOrStdout(), ending{id, report, err, time.Since(start)}, asJSON)
+			return life.conclude(ctx, cmd.OutOrStdout(), now.since, id, report, err)
 		},
 	}
 	f.add(cmd)
+	life.add(cmd)
 	fs := cmd.Flags()
 	fs.Uint64Var(&more, "max-requests", 0, "most requests to send to the API from here on (0: as many as it takes)")
-	fs.BoolVar(&asJSON, "json", false, "print the result as one JSON object on standard output")
 	return cmd
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,11 +28,13 @@ import (
 type runFlags struct {
 	requestFlags
 	natsFlags
+	lifeFlags
+	detach           bool
 	db, out, dataDir string
 	apiURL, payloads string
 	concurrency      int
 	rate             float64
-	json, verbose    bool
+	verbose          bool
 	dryRun           bool
 	profile          string
 
@@ -41,7 +44,7 @@ type runFlags struct {
 func newRunCmd() *cobra.Command {
 	f := &runFlags{}
 	cmd := &cobra.Command{
-		Use:   "run --db FILE",
+		Use:   "run [FILE]",
 		Short: "Attribute a database's conversions and report by channel",
 		Long: `run takes a SQLite database with the tables session_sources, conversions and
 session_costs through the whole pipeline, once: it fills the tables
@@ -50,20 +53,30 @@ channel_reporting.csv and reconciliation.json to --out.
 
 Everything runs in this process, on an embedded NATS server. With --nats (or
 NATS_URL and no --db) the request is published to a running stack instead,
-and its run is followed to the end.`,
+and its run is followed to the end.
+
+Where --run-id names a run that there is already, in --data-dir or on the
+stack, that run is followed, or its result given, and no other is begun: a
+scheduler that tries again need not know how far the first try came.
+
+` + exitCodes,
 		Example: `  ihc run --db shop.db
-  ihc run --db shop.db --start-date 2023-09-01 --end-date 2023-09-30 --out september
+  ihc run --db shop.db --start-date 2023-09 --end-date 2023-09 --out september
+  ihc run --db shop.db --start-date -7d --end-date yesterday --timezone Europe/Berlin
   IHC_API_KEY=… ihc run --db shop.db --conv-type-id my_type --max-sessions 3000
   ihc run --nats nats://127.0.0.1:4222 --start-date 2023-09-01`,
-		Args: cobra.NoArgs,
+		Args: databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f.requestFlags.add(cmd)
 	f.natsFlags.add(cmd)
+	f.lifeFlags.add(cmd)
 	fs := cmd.Flags()
 	f.changed = fs.Changed
+	fs.StringVar(&f.request.RunId, "run-id", "", "`name` of the run: a run that has it already is followed instead (default: one made of the time); keeps the streams, in "+defaultDataDir+" where --data-dir names no other directory")
+	fs.BoolVar(&f.detach, "detach", false, "with --nats: print the run's id and do not follow it")
 	fs.StringVar(&f.db, "db", "", "SQLite database `file` (IHC_DB)")
 	fs.StringVar(&f.out, "out", ".", "`directory` for the report's files (IHC_OUT)")
 	fs.StringVar(&f.dataDir, "data-dir", "", "`directory` to keep the streams in, so that an interrupted run goes on (default: a temporary one)")
@@ -72,7 +85,6 @@ and its run is followed to the end.`,
 	fs.IntVar(&f.concurrency, "concurrency", 4, "chunks scored, and API requests sent, at once (IHC_CONCURRENCY)")
 	fs.Float64Var(&f.rate, "request-rate", 0, "most API requests a second (IHC_REQUEST_RATE; 0: no bound)")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "say what the run would do, as ihc plan does, and do nothing")
-	fs.BoolVar(&f.json, "json", false, "print the result as one JSON object on standard output")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "log what the services do")
 	fs.StringVar(&f.profile, "cpu-profile", "", "write a CPU profile to `file`, for go tool pprof")
 	_ = fs.MarkHidden("cpu-profile")
@@ -83,7 +95,10 @@ func (f *runFlags) run(ctx context.Context, out, say io.Writer) error {
 	if f.dryRun {
 		return f.plan(ctx, out)
 	}
-	start := time.Now()
+	now, err := f.begin()
+	if err != nil {
+		return err
+	}
 	if f.profile != "" {
 		file, err := os.Create(f.profile)
 		if err != nil {
@@ -95,13 +110,16 @@ func (f *runFlags) run(ctx context.Context, out, say io.Writer) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	id, report, err := f.execute(ctx, say)
-	return conclude(out, ending{id, report, err, time.Since(start)}, f.json)
+	id, report, err := f.execute(ctx, say, now)
+	if err == nil && f.detach {
+		return f.detached(out, id)
+	}
+	return f.conclude(ctx, out, now.since, id, report, err)
 }
 
 // execute runs here or on a running stack, and returns the run's id, if it came
 // that far, and its report or what kept it from having one.
-func (f *runFlags) execute(ctx context.Context, say io.Writer) (id string, report *ihcv1.Report, err error) {
+func (f *runFlags) execute(ctx context.Context, say io.Writer, now following) (id string, report *ihcv1.Report, err error) {
 	req, err := f.complete()
 	if err != nil {
 		return "", nil, typed(err, f.changed)
@@ -122,12 +140,21 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer) (id string, repor
 				return "", nil, errkind.Inputf("--%s is a setting of the stack that --nats names, not of one run", local)
 			}
 		}
-		return f.remote(ctx, say, req)
+		return f.remote(ctx, say, req, now)
 	case f.db == "":
 		return "", nil, errkind.Inputf("name a database with --db FILE, or a running stack with --nats URL")
+	case f.detach:
+		return "", nil, errkind.Inputf("--detach leaves a run to a running stack: name that with --nats URL")
 	}
 	if err := open.Database(f.db).Check(ctx); err != nil {
 		return "", nil, err // told before anything else is said or begun
+	}
+	if f.request.GetRunId() != "" {
+		f.dataDir = cmp.Or(f.dataDir, defaultDataDir)
+	}
+	f.failed = "the table pipeline_outcomes of the database has each with its reason"
+	if f.dataDir != "" {
+		f.failed = fmt.Sprintf("`ihc status last --failed --data-dir %s` lists them", f.dataDir)
 	}
 	config, err := f.attributor()
 	if err != nil {
@@ -136,8 +163,11 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer) (id string, repor
 	if err := chooseModel(ctx, say, &config, req); err != nil {
 		return "", nil, typed(err, f.changed)
 	}
+	if req.GetModel() == run.ModelBuiltin && (req.GetMaxRequests() > 0 || config.Payloads != "") {
+		_, _ = fmt.Fprintln(say, "note: the built-in model sends no requests: --max-requests and --payloads do nothing")
+	}
 	return localRun{request: req, config: config, db: f.db, out: f.out, dataDir: f.dataDir,
-		log: quietLog(f.verbose), say: say, progress: newProgress(say)}.do(ctx)
+		log: quietLog(f.verbose), say: say, progress: newProgress(say), life: now}.do(ctx)
 }
 
 // attributor returns the scoring settings: flags before the environment.
@@ -162,7 +192,7 @@ func (f *runFlags) attributor() (attributor.Config, error) {
 }
 
 // remote publishes the request to a running stack and follows its run.
-func (f *runFlags) remote(ctx context.Context, say io.Writer, req *ihcv1.RunRequest) (id string, report *ihcv1.Report, err error) {
+func (f *runFlags) remote(ctx context.Context, say io.Writer, req *ihcv1.RunRequest, now following) (id string, report *ihcv1.Report, err error) {
 	client, done, err := f.connect(ctx, f.verbose)
 	if err != nil {
 		return "", nil, err
@@ -172,8 +202,22 @@ func (f *runFlags) remote(ctx context.Context, say io.Writer, req *ihcv1.RunRequ
 	if id, err = runs.Start(ctx, req); err != nil {
 		return id, nil, err
 	}
-	report, err = watch(ctx, runs, id, newProgress(say))
+	if f.detach {
+		return id, nil, nil
+	}
+	report, err = now.watch(ctx, runs, id, newProgress(say))
 	return id, report, err
+}
+
+// detached prints a run that was asked for and is not followed.
+func (f *runFlags) detached(out io.Writer, id string) error {
+	asked := jsonResult{RunID: id, Status: run.StatusRequested}
+	err := writeResult(f.result, asked)
+	if f.json {
+		return errors.Join(err, printJSON(out, asked))
+	}
+	_, _ = fmt.Fprintln(out, id)
+	return err
 }
 
 // chooseModel settles what scores the run, says so in one line, and finds out

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +17,7 @@ import (
 
 func newRunsCmd() *cobra.Command {
 	f := &stackFlags{}
+	choose := chosenRuns{}
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "runs",
@@ -30,18 +30,27 @@ and ends as "completed", "completed_with_failures", "completed_unreconciled"
 (an equation of the proof does not hold), "failed", "cancelled" or "superseded"
 (its source changed while it was interrupted, and another run took its place).
 It is "paused" when its budget of requests is used up (see "ihc resume"), and
-"stuck" when a message of it is among the dead letters (see "ihc dead").`,
-		Example: "  ihc runs\n  ihc runs --json | jq '.[-1].status'",
+"stuck" when a message of it is among the dead letters (see "ihc dead"). In a
+--data-dir, on which nothing runs, a run that has not ended is "interrupted".`,
+		Example: "  ihc runs --limit 10\n  ihc runs --state failed,stuck --since -7d\n  ihc runs --json | jq '.[-1].status'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := choose.begin(time.Now()); err != nil {
+				return err
+			}
 			client, done, err := f.open(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer done()
-			runs, err := ops.New(client).List(cmd.Context())
+			runs, err := f.runs(client).List(cmd.Context())
 			if err != nil {
 				return err
+			}
+			known := len(runs)
+			if runs = choose.of(runs); known > 0 && len(runs) == 0 && !asJSON {
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "no such runs")
+				return nil
 			}
 			if asJSON {
 				all := make([]jsonRun, len(runs))
@@ -54,6 +63,7 @@ It is "paused" when its budget of requests is used up (see "ihc resume"), and
 		},
 	}
 	f.add(cmd)
+	choose.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array on standard output")
 	return cmd
 }
@@ -63,18 +73,19 @@ func printRuns(w io.Writer, runs []*run.State) error {
 		_, err := fmt.Fprintln(w, "no runs yet")
 		return err
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "RUN\tSTATE\tIN RANGE\tATTRIBUTED\tFAILED\tSTARTED\tTOOK\tABOUT")
+	rows := [][]string{{"RUN", "STATE", "IN RANGE", "ATTRIBUTED", "FAILED", "STARTED", "TOOK", "ABOUT"}}
 	for _, s := range runs {
-		numbers := "\t\t"
+		var inRange, attributed, failed string
 		if c, plan := s.Counts, s.Planned.GetCounts(); c != nil {
-			numbers = human.Thousands(c.GetInRange()) + "\t" + human.Thousands(run.WithAttribution(c)) + "\t" + human.Thousands(c.GetFailed())
+			inRange, attributed, failed = human.Thousands(c.GetInRange()), human.Thousands(run.WithAttribution(c)), human.Thousands(c.GetFailed())
 		} else if plan != nil {
-			numbers = human.Thousands(plan.GetInRange()) + "\t\t"
+			inRange = human.Thousands(plan.GetInRange())
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", human.Printable(s.ID), s.Status(), numbers, s.Started.Format(time.DateTime), human.Duration(s.Took(time.Now())), human.Printable(about(s)))
+		rows = append(rows, []string{human.Printable(s.ID), string(s.Status()), inRange, attributed, failed,
+			s.Started.Format(time.DateTime), human.Duration(s.Took(time.Now())), human.Printable(about(s))})
 	}
-	return t.Flush()
+	const failed, inRange, started, took = 4, 2, 5, 6
+	return human.Columns{Rows: rows, Drop: []int{started, inRange, failed, took}}.List(w, window(w))
 }
 
 // what says in a few words what the run is.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/sandbox"
 )
@@ -164,8 +165,8 @@ func serveSandbox(cmd *cobra.Command, f sandboxFlags) error {
 	cancelCalls() // ends the calls that wait out a latency longer than the drain
 	_ = server.Close()
 	stats := s.Stats()
-	_, err = fmt.Fprintf(cmd.ErrOrStderr(), "sandbox stopped: %d requests, %d conversions scored (%d more than once), %d contract violations\n",
-		stats.Requests, stats.ConversionsScored, stats.ConversionsScoredTwice, stats.ContractViolations)
+	_, err = fmt.Fprintf(cmd.ErrOrStderr(), "sandbox stopped: %s, %s scored (%s more than once), %s\n",
+		human.Count(stats.Requests, "request"), human.Count(stats.ConversionsScored, "conversion"), human.Thousands(stats.ConversionsScoredTwice), human.Count(stats.ContractViolations, "contract violation"))
 	return err
 }
 

@@ -79,7 +79,7 @@ func TestSandboxServesUntilStopped(t *testing.T) {
 	require.Equal(t, ihcapi.Denied, e.Kind)
 	log, err := stop()
 	require.NoError(t, err)
-	require.Equal(t, "sandbox stopped: 2 requests, 1 conversions scored (0 more than once), 0 contract violations\n", log)
+	require.Equal(t, "sandbox stopped: 2 requests, 1 conversion scored (0 more than once), 0 contract violations\n", log)
 }
 
 func TestSandboxKeyFromTheEnvironment(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/sandbox"
 )
@@ -53,10 +54,10 @@ journeys with a row that cannot be read; these make the exit code 1.`,
 			}
 			if n := len(request.Failures); n > 0 {
 				f := request.Failures[0]
-				return fmt.Errorf("%s: %d rows cannot be read, and their journeys are not scored; the first is of conversion %q: %s", name, n, f.ConversionID, f.Reason)
+				return fmt.Errorf("%s: %s; the first is of conversion %q: %s", name, human.Say(n, "row cannot be read, and its journey is not scored", "rows cannot be read, and their journeys are not scored"), f.ConversionID, f.Reason)
 			}
 			if n := len(reply.Failures); n > 0 {
-				_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d sessions are later than their conversion and were left out\n", name, n)
+				_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", name, human.Say(n, "session is later than its conversion and was left out", "sessions are later than their conversion and were left out"))
 			}
 			return err
 		},

@@ -56,11 +56,11 @@ func TestScoreOfSome(t *testing.T) {
 	out, log, err := called(t, newScoreCmd(), early, "-")
 	require.NoError(t, err)
 	require.Contains(t, out, `"statusCode":206`)
-	require.Equal(t, "standard input: 1 sessions are later than their conversion and were left out\n", log)
+	require.Equal(t, "standard input: 1 session is later than its conversion and was left out\n", log)
 	// A row that cannot be read: the reply says so, and so does the exit code.
 	out, _, err = called(t, newScoreCmd(), strings.Replace(twoSessions, "2023-09-04", "4 September", 1), "-")
 	require.Contains(t, out, `"statusCode":406`)
-	requireFault(t, errkind.Run, `1 rows cannot be read, and their journeys are not scored; the first is of conversion "c": timestamp "4 September 21:50:11"`, err)
+	requireFault(t, errkind.Run, `1 row cannot be read, and its journey is not scored; the first is of conversion "c": timestamp "4 September 21:50:11"`, err)
 }
 
 func TestScoreSaysWhatIsWrong(t *testing.T) {

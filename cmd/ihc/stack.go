@@ -10,6 +10,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
@@ -58,4 +59,12 @@ func (f *stackFlags) open(ctx context.Context) (*stream.Client, func(), error) {
 		_ = client.Close(stop)
 		server.Stop(stop)
 	}, nil
+}
+
+// runs returns the runs of a client that open returned.
+func (f *stackFlags) runs(client *stream.Client) *ops.Runs {
+	if f.dir != "" {
+		return ops.Idle(client)
+	}
+	return ops.New(client)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,7 +31,7 @@ func newStatusCmd() *cobra.Command {
 as "ihc run --nats" does, to its end and with its exit code. With --failed it
 lists every conversion that failed, with the reason; they are read from the
 stored results, so the database is not needed.`,
-		Example: "  ihc status 20230901-120128-abc --watch\n  ihc status 20230901-120128-abc --failed",
+		Example: "  ihc status last\n  ihc status 20230901-120128-abc --watch\n  ihc status 20230901-120128-abc --failed",
 		Args:    oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0])
@@ -48,7 +47,7 @@ stored results, so the database is not needed.`,
 
 func oneRun(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return errkind.Inputf("%s takes the id of one run; `ihc runs` lists them", cmd.CommandPath())
+		return errkind.Inputf("%s takes the id of one run; `ihc runs` lists them, and \"last\" is the last", cmd.CommandPath())
 	}
 	return nil
 }
@@ -62,7 +61,10 @@ func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) er
 		return err
 	}
 	defer done()
-	runs := ops.New(client)
+	runs := f.runs(client)
+	if id, err = runs.Find(ctx, id); err != nil {
+		return err
+	}
 	s, err := runs.Get(ctx, id)
 	if err != nil {
 		return err
@@ -70,7 +72,7 @@ func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) er
 	var end error // what the exit code of a watch follows from
 	if f.watch {
 		var report *ihcv1.Report
-		if report, end = watch(ctx, runs, id, newProgress(say)); end == nil {
+		if report, end = forever.watch(ctx, runs, id, newProgress(say)); end == nil {
 			end = verdict(report)
 		}
 		if ctx.Err() != nil {
@@ -102,9 +104,9 @@ func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) er
 }
 
 func printStatus(w io.Writer, s *run.State) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	const names = 14 // cells of the longest
 	line := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(t, "%s\t%s\n", name, human.Printable(fmt.Sprintf(format, args...)))
+		_, _ = fmt.Fprintln(w, human.Wrap(human.Pad(name, names)+human.Printable(fmt.Sprintf(format, args...)), window(w), names))
 	}
 	line("run", "%s", s.ID)
 	state := string(s.Status())
@@ -126,6 +128,10 @@ func printStatus(w io.Writer, s *run.State) {
 		line("result", "%s", conversionsText(s.Counts))
 		line("touchpoints", "%s", human.Thousands(s.Counts.GetTouchpoints()))
 		line("requests", "%s", human.Thousands(s.Done().Requests))
+	case s.Status().Ended():
+		if done := s.Done(); done.Requests > 0 || done.Conversions > 0 {
+			line("done", "%s answered, %s written", human.Count(done.Requests, "request"), human.Count(done.Conversions, "conversion"))
+		}
 	case plan != nil:
 		line("planned", "%s in range, %s of them to be scored, with %s", human.Count(plan.GetInRange(), "conversion"), human.Thousands(run.WithAttribution(plan)), human.Count(plan.GetTouchpoints(), "touchpoint"))
 	}
@@ -135,7 +141,6 @@ func printStatus(w io.Writer, s *run.State) {
 	if next := nextStep(s); next != "" {
 		line("next", "%s", next)
 	}
-	_ = t.Flush()
 }
 
 // printStages prints how far each stage is with a run that has not ended.
@@ -163,6 +168,9 @@ func printStages(line func(name, format string, args ...any), s *run.State) {
 
 // nextStep says what somebody may want to do about a run, "" for nothing.
 func nextStep(s *run.State) string {
+	if s.Idle && !s.Status().Ended() {
+		return "the `ihc run --data-dir` or `ihc up --data-dir` that it was begun with lets it go on"
+	}
 	switch s.Status() {
 	case run.StatusPaused:
 		return fmt.Sprintf("`ihc resume %s` lets it go on", s.ID)
@@ -185,10 +193,13 @@ func printFailed(w io.Writer, failed []ops.FailedConversion) {
 		return
 	}
 	_, _ = fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "CONVERSION\tSESSIONS\tREASON")
-	for _, f := range failed {
-		_, _ = fmt.Fprintf(t, "%s\t%d\t%s\n", human.Cut(human.Printable(f.Conversion), maxName), f.Sessions, human.Printable(f.Reason))
+	names := make([]string, len(failed))
+	for i, f := range failed {
+		names[i] = f.Conversion
 	}
-	_ = t.Flush()
+	rows := [][]string{{"CONVERSION", "SESSIONS", "REASON"}}
+	for i, name := range human.Names(names, maxName) {
+		rows = append(rows, []string{name, human.Thousands(failed[i].Sessions), human.Printable(failed[i].Reason)})
+	}
+	_ = human.Columns{Rows: rows, Drop: []int{1}}.List(w, window(w))
 }

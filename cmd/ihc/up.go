@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -17,7 +19,7 @@ import (
 func newUpCmd() *cobra.Command {
 	var db, out, dir, listen, http string
 	cmd := &cobra.Command{
-		Use:   "up --db FILE",
+		Use:   "up [FILE]",
 		Short: "Keep the whole stack running in this process, for many runs",
 		Long: `up runs the four services and a NATS server until it is interrupted. Runs are
 asked for with "ihc run --nats", or by publishing a run request:
@@ -28,7 +30,7 @@ The streams are kept in --data-dir: runs that were interrupted go on, and old
 ones can be replayed. Everything else is set by the environment variables of the
 services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 		Example: "  ihc up --db shop.db --out report &\n  ihc run --nats nats://127.0.0.1:4222",
-		Args:    cobra.NoArgs,
+		Args:    databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if db = cmp.Or(db, os.Getenv("IHC_DB")); db == "" {
 				return errkind.Inputf("name a database with --db FILE")
@@ -38,6 +40,9 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 				return err
 			}
 			c.Keep, c.Listen, c.HTTP = true, listen, cmp.Or(http, os.Getenv("IHC_HTTP"))
+			if err := canListen(cmd.Context(), c.HTTP); err != nil {
+				return err
+			}
 			p, running, err := embedded.Start(cmd.Context(), c)
 			if err != nil {
 				return err
@@ -51,10 +56,22 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 	fs := cmd.Flags()
 	fs.StringVar(&db, "db", "", "SQLite database `file` (IHC_DB); it may be put there later")
 	fs.StringVar(&out, "out", "", "`directory` for the report's files (IHC_OUT; default: here)")
-	fs.StringVar(&dir, "data-dir", "ihc-data", "`directory` for the streams")
+	fs.StringVar(&dir, "data-dir", defaultDataDir, "`directory` for the streams")
 	fs.StringVar(&listen, "listen", "127.0.0.1:4222", "`address` of the NATS server")
 	fs.StringVar(&http, "http", "", "`address` to serve /healthz, /readyz and /metrics on (IHC_HTTP; default: nowhere)")
 	return cmd
+}
+
+// canListen finds out before anything is begun that an address is taken.
+func canListen(ctx context.Context, address string) error {
+	if address == "" {
+		return nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return errkind.Environmentf("cannot serve health and metrics on %s (--http): %w", address, bareNetwork(err))
+	}
+	return listener.Close()
 }
 
 // upConfig returns the settings of the environment for a database, a directory

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
@@ -19,9 +20,10 @@ import (
 func newValidateCmd() *cobra.Command {
 	var db string
 	var opts findings.Options
+	var dates dateFlags
 	var asJSON, strict bool
 	cmd := &cobra.Command{
-		Use:   "validate --db FILE",
+		Use:   "validate [FILE]",
 		Short: "Check whether a database can give a true result",
 		Long: `validate reads the tables session_sources, conversions and session_costs whole
 and says what is odd about them: each finding in one line, with how many rows
@@ -39,8 +41,11 @@ Exit codes: 0 sound; 2 there are errors (with --strict: or warnings);
 		Example: `  ihc validate --db shop.db
   ihc validate --db shop.db --start-date 2023-09-01 --end-date 2023-09-30
   ihc validate --db shop.db --strict --json | jq '.findings[] | select(.severity != "note")'`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: databaseArgument(),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if opts.StartDate, opts.EndDate, err = dates.resolve(time.Now()); err != nil {
+				return err
+			}
 			report, err := validateFile(cmd, db, opts)
 			if err != nil {
 				return err
@@ -54,18 +59,14 @@ Exit codes: 0 sound; 2 there are errors (with --strict: or warnings);
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", "", "SQLite database `file`")
-	fs.StringVar(&opts.StartDate, "start-date", "", "first UTC `date` (YYYY-MM-DD) of the conversions to count")
-	fs.StringVar(&opts.EndDate, "end-date", "", "last UTC `date` (YYYY-MM-DD) of the conversions to count")
+	fs.StringVar(&db, "db", os.Getenv("IHC_DB"), "SQLite database `file` (IHC_DB)")
+	dates.add(cmd, "the conversions to count")
 	fs.BoolVar(&asJSON, "json", false, "print the findings as one JSON object on standard output")
 	fs.BoolVar(&strict, "strict", false, "take warnings for errors")
 	return cmd
 }
 
 func validateFile(cmd *cobra.Command, path string, opts findings.Options) (*findings.Findings, error) {
-	if err := civil.CheckRange("--start-date", opts.StartDate, "--end-date", opts.EndDate); err != nil {
-		return nil, err
-	}
 	db := open.Database(path)
 	defer db.Close() //nolint:errcheck // only read
 	return db.Validate(cmd.Context(), opts)
@@ -115,17 +116,17 @@ func printValidation(w io.Writer, title string, r *findings.Findings, opts findi
 		_, _ = fmt.Fprintf(t, "%s\t %s\n", human.Thousands(max(n, 0)), fmt.Sprintf(format, args...))
 	}
 	_, _ = fmt.Fprintln(w, human.Printable(title))
-	row(r.Sessions, "sessions%s, %s", between(r.FirstSession, r.LastSession), human.Count(r.Channels, "channel"))
+	row(r.Sessions, "%s%s, %s", human.Plural(max(r.Sessions, 0), "session"), between(r.FirstSession, r.LastSession), human.Count(r.Channels, "channel"))
 	if opts.StartDate == "" && opts.EndDate == "" {
-		row(r.Conversions, "conversions%s", between(r.FirstConversion, r.LastConversion))
+		row(r.Conversions, "%s%s", human.Plural(max(r.Conversions, 0), "conversion"), between(r.FirstConversion, r.LastConversion))
 	} else {
-		row(r.Conversions, "conversions%s, %s of them in range", between(r.FirstConversion, r.LastConversion), human.Thousands(max(r.ConversionsInRange, 0)))
+		row(r.Conversions, "%s%s, %s of them in range", human.Plural(max(r.Conversions, 0), "conversion"), between(r.FirstConversion, r.LastConversion), human.Thousands(max(r.ConversionsInRange, 0)))
 	}
-	row(r.Costs, "costs")
+	row(r.Costs, "%s", human.Plural(max(r.Costs, 0), "cost"))
 	_ = t.Flush()
 	_, _ = fmt.Fprintln(w)
 	for _, line := range r.Lines() {
-		_, _ = fmt.Fprintln(w, human.Printable(line))
+		_, _ = fmt.Fprintln(w, human.Wrap(human.Printable(line), window(w), 2))
 	}
 	verdict := "sound"
 	if judge(r, strict) != nil {

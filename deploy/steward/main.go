@@ -32,7 +32,7 @@ func main() {
 	log := service.Log(slog.LevelInfo).With("stage", "steward")
 	err := credentials.Ready(*passwords)
 	if !*check {
-		ctx, cancel := service.Signals(context.Background())
+		ctx, cancel := service.Signals(context.Background(), nil)
 		defer cancel()
 		err = prepare(ctx, *passwords, *data, *streams, owner, log)
 	}

@@ -22,6 +22,9 @@ const (
 	// Environment means something outside is missing or unwell: no database
 	// file, no NATS server, no API, a full disk, a refused key.
 	Environment Kind = 3
+	// Paused means that nothing went wrong, but the run waits for somebody to
+	// let it go on.
+	Paused Kind = 4
 )
 
 // String returns the kind's name in lower case.
@@ -33,6 +36,8 @@ func (k Kind) String() string {
 		return "input"
 	case Environment:
 		return "environment"
+	case Paused:
+		return "paused"
 	default:
 		return "run"
 	}
@@ -77,6 +82,6 @@ func KindOf(err error) Kind {
 	return Run
 }
 
-// ExitCode returns the process exit code for err: 0 for nil, otherwise 1, 2 or
-// 3 as the constants of [Kind] say.
+// ExitCode returns the process exit code for err: 0 for nil, otherwise 1 to
+// 4 as the constants of [Kind] say.
 func ExitCode(err error) int { return int(KindOf(err)) }

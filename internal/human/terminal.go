@@ -103,8 +103,11 @@ func Pad(s string, cells int) string { return s + strings.Repeat(" ", max(cells-
 func PadLeft(s string, cells int) string { return strings.Repeat(" ", max(cells-Width(s), 0)) + s }
 
 // Table writes rows as columns that end below one another, three spaces
-// between them. Rows may differ in length.
-func Table(w io.Writer, rows [][]string) error {
+// before each. Rows may differ in length.
+func Table(w io.Writer, rows [][]string) error { return TableIn(w, rows, 3) }
+
+// TableIn is [Table] with so many spaces before each column.
+func TableIn(w io.Writer, rows [][]string, gap int) error {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
@@ -117,7 +120,7 @@ func Table(w io.Writer, rows [][]string) error {
 	var b strings.Builder
 	for _, row := range rows {
 		for i, cell := range row {
-			b.WriteString("   ")
+			b.WriteString(strings.Repeat(" ", gap))
 			b.WriteString(PadLeft(cell, widths[i]))
 		}
 		b.WriteByte('\n')

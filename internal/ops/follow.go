@@ -106,7 +106,7 @@ func (f *follower) event(ctx context.Context, e stream.StoredEvent) (stopped boo
 		if still, err := f.still(ctx, status); !still {
 			return false, err
 		}
-		return true, &StateError{s.ID, status, fmt.Errorf("%w; `ihc resume %s` lets the run go on", ErrSpent, s.ID), s}
+		return true, &StateError{s.ID, status, errkind.As(errkind.Paused, fmt.Errorf("%w; `ihc resume %s` lets the run go on", ErrSpent, s.ID)), s}
 	default:
 		return status.Ended(), nil
 	}
@@ -139,7 +139,7 @@ func (f *follower) letter(ctx context.Context, d stream.DeadLetter) error {
 	}
 	f.state.Apply(deadEntry(d))
 	return &StateError{f.state.ID, run.StatusStuck,
-		fmt.Errorf("run %s cannot end: a message of the %s is among the dead letters: %s; see `ihc dead ls`", f.state.ID, d.Stage, d.Reason), f.state}
+		fmt.Errorf("run %s cannot end: a message of the %s is among the dead letters: %s", f.state.ID, d.Stage, d.Reason), f.state}
 }
 
 // progress tells how far the run is. Where that is out of reach for a moment,

@@ -22,11 +22,18 @@ import (
 )
 
 // Runs are the runs of one stack. It is for any number of goroutines.
-type Runs struct{ client *stream.Client }
+type Runs struct {
+	client *stream.Client
+	idle   bool
+}
 
 // New returns the runs that the client's streams know. The client stays the
 // caller's to close.
-func New(client *stream.Client) *Runs { return &Runs{client} }
+func New(client *stream.Client) *Runs { return &Runs{client: client} }
+
+// Idle returns the runs of streams on which no service works: those that have
+// not ended are interrupted.
+func Idle(client *stream.Client) *Runs { return &Runs{client: client, idle: true} }
 
 // ErrUnknown is in the chain of every error that says that there is no run, or
 // no dead letter, by that name.
@@ -57,6 +64,7 @@ func (r *Runs) List(ctx context.Context) ([]*run.State, error) {
 	}
 	states := run.Fold(entries)
 	for _, s := range states {
+		s.Idle = r.idle
 		if s.Report != nil {
 			continue
 		}
@@ -82,6 +90,7 @@ func (r *Runs) Get(ctx context.Context, id string) (*run.State, error) {
 		return nil, errkind.Inputf("run %s is %w; `ihc runs` lists those that are", id, ErrUnknown)
 	}
 	s := states[0]
+	s.Idle = r.idle
 	var err error
 	s.Progress, err = r.progress(ctx, s)
 	return s, err
@@ -198,6 +207,19 @@ func (r *Runs) Cancel(ctx context.Context, id, reason string) (did bool, err err
 		return false, errkind.Environmentf("cancel run %s: %w", id, err)
 	}
 	return true, nil
+}
+
+// Fail ends a run as failed, for the reason that is given. It does nothing to a
+// run that has ended.
+func (r *Runs) Fail(ctx context.Context, id string, reason error) error {
+	s, err := r.Get(ctx, id)
+	if err != nil || s.Status().Ended() {
+		return err
+	}
+	if err := r.client.PublishEvent(ctx, run.Failed(id, "ihc", reason)); err != nil {
+		return errkind.Environmentf("end run %s: %w", id, err)
+	}
+	return nil
 }
 
 // Resume lets a paused run go on with so many requests more, or as many as it

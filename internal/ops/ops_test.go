@@ -228,7 +228,7 @@ func TestFollowerIsToldOfAPauseThatHolds(t *testing.T) {
 	s.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Paused{Paused: &ihcv1.RunPaused{}}})
 	_, err := s.follow("run")
 	require.ErrorIs(t, err, ErrSpent)
-	stopped(t, err, run.StatusPaused, errkind.Run)
+	stopped(t, err, run.StatusPaused, errkind.Paused)
 	require.NoError(t, s.Resume(s.Ctx, "run", 5))
 	state, err := s.Get(s.Ctx, "run")
 	require.NoError(t, err)

@@ -13,6 +13,15 @@ const (
 	FromResults  = "results"
 )
 
+// RequestsOf returns how many requests a run has sent whose results came of so
+// many: none, where it writes again what another run has.
+func RequestsOf(r *ihcv1.RunRequest, requests uint64) uint64 {
+	if r.GetReplayFrom() == FromResults {
+		return 0
+	}
+	return requests
+}
+
 // checkReplay says what is wrong with a request as that of a replay.
 func checkReplay(r *ihcv1.RunRequest) error {
 	of, from := r.GetReplayOf(), r.GetReplayFrom()

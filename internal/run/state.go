@@ -10,7 +10,7 @@ import (
 // leads to another.
 type Status string
 
-// The statuses of a run. The first four may still change; the others are ends.
+// The statuses of a run. The first five may still change; the others are ends.
 const (
 	// StatusRequested: the extractor has not accepted the request yet.
 	StatusRequested Status = "requested"
@@ -18,6 +18,9 @@ const (
 	StatusRunning Status = "running"
 	// StatusPaused: its budget of requests is used up.
 	StatusPaused Status = "paused"
+	// StatusInterrupted: nobody works on it at the moment; it goes on when
+	// somebody does.
+	StatusInterrupted Status = "interrupted"
 	// StatusStuck: a message of it is among the dead letters, so it cannot end.
 	StatusStuck Status = "stuck"
 
@@ -37,10 +40,16 @@ const (
 	StatusSuperseded Status = "superseded"
 )
 
+// Statuses returns all of them, in the order of a run's life.
+func Statuses() []Status {
+	return []Status{StatusRequested, StatusRunning, StatusInterrupted, StatusPaused, StatusStuck, StatusCompleted,
+		StatusPartly, StatusUnreconciled, StatusFailed, StatusCancelled, StatusSuperseded}
+}
+
 // Ended says whether nothing more will happen to a run with this status.
 func (s Status) Ended() bool {
 	switch s {
-	case StatusRequested, StatusRunning, StatusPaused, StatusStuck:
+	case StatusRequested, StatusRunning, StatusInterrupted, StatusPaused, StatusStuck:
 		return false
 	default:
 		return true
@@ -66,6 +75,9 @@ type State struct {
 	// Request is the request as accepted, before that as published; nil for
 	// one that cannot be read.
 	Request *ihcv1.RunRequest
+	// Asked is the request as it was published first, with defaults; nil where
+	// that is not in the stream any more or cannot be read.
+	Asked *ihcv1.RunRequest
 	// Warnings tell what is odd about the request or the source.
 	Warnings []string
 	// ResultsRun is the run under whose name the results are stored, where it
@@ -97,6 +109,10 @@ type State struct {
 	DeadLetters int
 	// Progress is what the services last told; no entry of a stream holds it.
 	Progress Progress
+	// Idle says that no service works on the streams, and Last is when they
+	// last told something of the run.
+	Idle bool
+	Last time.Time
 
 	end              Status // "" for a run that has not ended
 	asked, accepted  bool
@@ -166,6 +182,7 @@ func RequestEntry(data []byte, t time.Time, sequence uint64) Entry {
 // ends the run counts: whatever comes later changes nothing, but for a report
 // that was made anew after a dead letter was put back.
 func (s *State) Apply(e Entry) {
+	s.Last = e.Time
 	switch {
 	case e.Requested != nil:
 		s.request(e)
@@ -186,6 +203,7 @@ func (s *State) request(e Entry) {
 		return
 	}
 	s.asked, s.Started = true, e.Time
+	s.Asked = e.Requested.Request
 	s.Request, s.MaxRequests = e.Requested.Request, e.Requested.Request.GetMaxRequests()
 }
 
@@ -263,6 +281,8 @@ func (s *State) Status() Status {
 		return StatusStuck
 	case s.paused && s.pausedSince >= s.resumed:
 		return StatusPaused
+	case s.Idle:
+		return StatusInterrupted
 	case s.accepted:
 		return StatusRunning
 	default:
@@ -290,12 +310,20 @@ func (s *State) Phase() Phase {
 // SupersededBy returns the id of the run that took this one's place, "" for none.
 func (s *State) SupersededBy() string { return s.Failure.GetSupersededBy() }
 
-// Took returns how long the run took or, before its end, has taken by now.
+// Accepted says whether the extractor has begun with the run.
+func (s *State) Accepted() bool { return s.accepted }
+
+// Took returns how long the run took or, before its end, has taken by now, or
+// by the last that was heard of it where nobody works on it.
 func (s *State) Took(now time.Time) time.Duration {
-	if s.Ended.IsZero() {
+	switch {
+	case !s.Ended.IsZero():
+		return s.Ended.Sub(s.Started)
+	case s.Idle:
+		return s.Last.Sub(s.Started)
+	default:
 		return now.Sub(s.Started)
 	}
-	return s.Ended.Sub(s.Started)
 }
 
 // Model returns what scored the run or, before that is known, what it asks for.

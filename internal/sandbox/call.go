@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 )
 
@@ -94,7 +95,7 @@ func (c *call) judge(body []byte) (*ihcapi.Request, *ihcapi.Response) {
 	}
 	if limits := c.config.Limits; req.Journeys > limits.Journeys || req.Rows > limits.Sessions {
 		return violate("request over the plan's limits", fmt.Sprintf(
-			"the request has %d journeys and %d sessions; the plan allows %d and %d", req.Journeys, req.Rows, limits.Journeys, limits.Sessions))
+			"the request has %s and %s; the plan allows %d and %d", human.Count(req.Journeys, "journey"), human.Count(req.Rows, "session"), limits.Journeys, limits.Sessions))
 	}
 	for range req.Failures {
 		c.violation("row that cannot be parsed")

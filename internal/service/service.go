@@ -4,6 +4,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -45,23 +46,53 @@ func LimitMemory(bytes int64, seldom bool) {
 	}
 }
 
-// Signals returns a context that ends at the first SIGINT or SIGTERM. The
-// second one ends the process on the spot, with code 1.
-func Signals(parent context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(parent)
+// Interrupt is the cause of a context that a signal has ended. It is a
+// [context.Canceled] to errors.Is.
+type Interrupt struct{ Signal syscall.Signal }
+
+func (i *Interrupt) Error() string { return "interrupted: " + i.Signal.String() }
+
+// Is says whether target is [context.Canceled].
+func (i *Interrupt) Is(target error) bool { return target == context.Canceled }
+
+// ExitCode is that of a process that a signal has ended, as shells have it: 130
+// for SIGINT, 143 for SIGTERM.
+func (i *Interrupt) ExitCode() int { return 128 + int(i.Signal) }
+
+// Interrupted returns what interrupted ctx, nil if no signal has.
+func Interrupted(ctx context.Context) *Interrupt {
+	var i *Interrupt
+	if errors.As(context.Cause(ctx), &i) {
+		return i
+	}
+	return nil
+}
+
+// Signals returns a context that ends at the first SIGINT or SIGTERM, with an
+// [Interrupt] as its cause. The second one ends the process on the spot, with
+// the exit code of its signal, after a call of last, which may be nil.
+func Signals(parent context.Context, last func()) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
 	ch := make(chan os.Signal, 2)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
+	interrupt := func(s os.Signal) *Interrupt {
+		number, _ := s.(syscall.Signal)
+		return &Interrupt{number}
+	}
 	go func() {
 		select {
-		case <-ch:
-			cancel()
+		case s := <-ch:
+			cancel(interrupt(s))
 		case <-ctx.Done():
 			return
 		}
-		<-ch
-		os.Exit(1)
+		s := <-ch
+		if last != nil {
+			last()
+		}
+		os.Exit(interrupt(s).ExitCode())
 	}()
-	return ctx, func() { signal.Stop(ch); cancel() }
+	return ctx, func() { signal.Stop(ch); cancel(nil) }
 }
 
 // Main is the whole life of a service process: it reads the environment into
@@ -98,7 +129,7 @@ func MainOf[C any](stage string, service func(C) Service) int {
 		log.Error("cannot start", "error", err)
 		return errkind.ExitCode(err)
 	}
-	ctx, cancel := Signals(context.Background())
+	ctx, cancel := Signals(context.Background(), nil)
 	defer cancel()
 	host, _ := os.Hostname()
 	p := &Process{Log: Log(base.LogLevel), HTTP: base.HTTP, Grace: base.Grace, Instance: host,

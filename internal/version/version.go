@@ -22,6 +22,9 @@ type Build struct {
 	// Commit is the revision of the source, with -dirty behind it where files
 	// had changed; unknown where nobody recorded it.
 	Commit string
+	// Date is when the commit was made, RFC 3339; unknown where nobody recorded
+	// it. It is what two builds of the same source have in common.
+	Date string
 	// Go is the toolchain's version.
 	Go string
 }
@@ -37,7 +40,7 @@ func This() Build {
 
 // build prefers what the linker set to what the Go command recorded.
 func build(number, commit string, info *debug.BuildInfo) Build {
-	b := Build{Version: "dev", Commit: unknown, Go: runtime.Version()}
+	b := Build{Version: "dev", Commit: unknown, Date: unknown, Go: runtime.Version()}
 	// Without a tag the Go command makes a version up of the commit.
 	if v := info.Main.Version; v != "" && v != "(devel)" && !strings.HasPrefix(v, "v0.0.0-") {
 		b.Version = v
@@ -51,6 +54,9 @@ func build(number, commit string, info *debug.BuildInfo) Build {
 		if settings["vcs.modified"] == "true" {
 			b.Commit += "-dirty"
 		}
+	}
+	if at := settings["vcs.time"]; at != "" {
+		b.Date = at
 	}
 	if number != "" {
 		b.Version = number

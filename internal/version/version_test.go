@@ -29,9 +29,15 @@ func TestTheLinkersWordComesBeforeTheGoCommands(t *testing.T) {
 		"files were changed":   {info: recorded("", revision, modified), want: Build{Version: "dev", Commit: "0123abc-dirty"}},
 		"only a number is set": {number: "v2", info: recorded("", revision), want: Build{Version: "v2", Commit: "0123abc"}},
 	} {
-		c.want.Go = runtime.Version()
+		c.want.Go, c.want.Date = runtime.Version(), "unknown"
 		require.Equal(t, c.want, build(c.number, c.commit, c.info), name)
 	}
+}
+
+func TestDateIsThatOfTheCommit(t *testing.T) {
+	t.Parallel()
+	info := &debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs.time", Value: "2026-11-25T20:46:15Z"}}}
+	require.Equal(t, "2026-11-25T20:46:15Z", build("", "", info).Date)
 }
 
 func TestBuildIsOneWord(t *testing.T) {

@@ -140,7 +140,7 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.Write(f, rows) }); err != nil {
 		return nil, err
 	}
-	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: w.GetRequests(),
+	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: run.RequestsOf(req, w.GetRequests()),
 		ReportRows: uint64(len(rows)), Csv: csv,
 		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: totals.Reasons,
 		Approximations: totals.Approximations}

@@ -2,8 +2,9 @@ package importer
 
 import "syscall"
 
-// freeBytes returns how much can be written to the file system of dir.
-func freeBytes(dir string) (int64, bool) {
+// Free returns how many bytes can be written to the file system of dir; it is not
+// known where that cannot be asked.
+func Free(dir string) (int64, bool) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, false

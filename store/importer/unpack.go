@@ -37,7 +37,7 @@ func unpack(ctx context.Context, in input, opts Options) (Result, error) {
 	}
 	result := Result{Path: filepath.Join(opts.Dir, name)}
 	err = sqlite.Place(result.Path, opts.Replace, func(temp string) error {
-		if free, ok := freeBytes(filepath.Dir(temp)); ok && in.size > free {
+		if free, ok := Free(filepath.Dir(temp)); ok && in.size > free {
 			return errkind.Environmentf("no space left in %q: %q needs %s and %s are free; free some, or choose another directory with --data",
 				opts.Dir, in.shown, megabytes(in.size), megabytes(free))
 		}

@@ -158,21 +158,20 @@ func sums(rows []store.Row) (s rowSums) {
 // Notes tells what a reader of the numbers should know, one line each.
 func Notes(t *store.Totals) []string {
 	var notes []string
-	note := func(n int64, format string) {
+	note := func(n int64, one, many string) {
 		if n > 0 {
-			notes = append(notes, fmt.Sprintf(format, n))
+			notes = append(notes, human.Say(n, one, many))
 		}
 	}
-	note(t.WithoutCost, "%d sessions have no row in session_costs; their cost counts as 0")
-	note(t.WithoutSession, "%d rows of session_costs belong to no session of session_sources; their cost is in no channel")
-	note(t.Orphans, "%d rows of attribution_customer_journey name a conversion or session that is not in the database any more; they are in no channel")
-	if t.NoShare > 0 {
-		notes = append(notes, fmt.Sprintf("%d rows of attribution_customer_journey hold no share of a conversion, 0 to 1; one is %s. What is a number was summed as it is; delete the rows of their conversions and run again",
-			t.NoShare, t.NoShareExample))
-	}
-	if t.Uneven > 0 {
-		notes = append(notes, fmt.Sprintf("the shares of %d conversions in attribution_customer_journey do not sum to 1; one is %s. Run again over their dates, or delete their rows", t.Uneven, t.UnevenExample))
-	}
+	note(t.WithoutCost, "session has no row in session_costs; its cost counts as 0", "sessions have no row in session_costs; their cost counts as 0")
+	note(t.WithoutSession, "row of session_costs belongs to no session of session_sources; its cost is in no channel",
+		"rows of session_costs belong to no session of session_sources; their cost is in no channel")
+	note(t.Orphans, "row of attribution_customer_journey names a conversion or session that is not in the database any more; it is in no channel",
+		"rows of attribution_customer_journey name a conversion or session that is not in the database any more; they are in no channel")
+	share := fmt.Sprintf("no share of a conversion, 0 to 1; one is %s. What is a number was summed as it is; delete the rows of their conversions and run again", t.NoShareExample)
+	note(t.NoShare, "row of attribution_customer_journey holds "+share, "rows of attribution_customer_journey hold "+share)
+	note(t.Uneven, "conversion has shares in attribution_customer_journey that do not sum to 1: "+t.UnevenExample+". Run again over its date, or delete its rows",
+		"conversions have shares in attribution_customer_journey that do not sum to 1; one is "+t.UnevenExample+". Run again over their dates, or delete their rows")
 	if n := t.Range.Refunds; n > 0 {
 		does := "is a conversion more (ihc)"
 		if t.Subtract {
@@ -212,11 +211,9 @@ func changes(c store.Changes) string {
 		switch {
 		case p.n == 0:
 		case len(parts) > 0:
-			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.word))
-		case p.n == 1:
-			parts = append(parts, "1 conversion "+p.word)
+			parts = append(parts, human.Thousands(p.n)+" "+p.word)
 		default:
-			parts = append(parts, fmt.Sprintf("%d conversions %s", p.n, p.word))
+			parts = append(parts, human.Count(p.n, "conversion")+" "+p.word)
 		}
 	}
 	if parts == nil {

@@ -149,9 +149,9 @@ func totalsAndNotes(t *testing.T, b Backend) {
 		{Channel: "Direct", Date: "2023-01-02", IHC: 0.75, IHCRevenue: 75.075},
 		{Channel: "Idle", Date: "2023-01-02"}}, totals.Rows)
 	require.Equal(t, []string{
-		"1 sessions have no row in session_costs; their cost counts as 0",
-		"1 rows of session_costs belong to no session of session_sources; their cost is in no channel",
-		"1 rows of attribution_customer_journey name a conversion or session that is not in the database any more; they are in no channel",
+		"1 session has no row in session_costs; its cost counts as 0",
+		"1 row of session_costs belongs to no session of session_sources; its cost is in no channel",
+		"1 row of attribution_customer_journey names a conversion or session that is not in the database any more; it is in no channel",
 	}, reconciliation.Notes(totals))
 }
 

@@ -195,7 +195,7 @@ var badDatabases = []badDatabase{
 	{name: "negative cost", sql: sound + ";" + setting("session_costs", "cost", "s1", "-1"), says: "negative cost"},
 	{name: "infinite cost", sql: sound + ";" + setting("session_costs", "cost", "s1", "-9e999"), exit: 2, says: "the number is infinite"},
 	{name: "cost in words", sql: sound + ";" + setting("session_costs", "cost", "s1", "'free'"), exit: 2, says: "session_costs.cost: 1 row"},
-	{name: "cost of an unknown session", sql: sound + "; INSERT INTO session_costs VALUES ('s99', 1)", says: "1 rows of session_costs belong to no session of session_sources; their cost is in no channel"},
+	{name: "cost of an unknown session", sql: sound + "; INSERT INTO session_costs VALUES ('s99', 1)", says: "1 row of session_costs belongs to no session of session_sources; its cost is in no channel"},
 
 	// Ids.
 	{name: "duplicate conversion", sql: loose + "; INSERT INTO conversions SELECT * FROM conversions WHERE conv_id = 'c1'", exit: 2, says: `conversions.conv_id: 1 row: the id occurs more than once; keep one row of each (first: "c1")`},

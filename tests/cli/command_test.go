@@ -126,7 +126,7 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	require.Eventually(t, func() bool { getJSON(t, root+"/stats", &stats); return stats.Requests >= 8 }, patience, poll)
 	require.NoError(t, run.Process.Signal(syscall.SIGINT))
 	require.Error(t, run.Wait())
-	require.Equal(t, 1, run.ProcessState.ExitCode(), errs.String())
+	require.Equal(t, 130, run.ProcessState.ExitCode(), errs.String())
 	require.Regexp(t, `(?m)^ihc: interrupted; the same command goes on with run \S+$`, errs.String())
 	getJSON(t, root+"/stats", &stats)
 	require.Less(t, stats.ConversionsScored, 600, "it was interrupted in the middle")

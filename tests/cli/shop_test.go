@@ -212,10 +212,10 @@ func TestDatedRunOfAFreshShopGivesTheRatiosOfItsDates(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	r := h.must("run", "--db", importShop(h), "--out", h.path("out"), "--model", "builtin", "--start-date", "2021-07-01", "--end-date", "2021-07-31")
-	require.Contains(t, strings.Join(strings.Fields(r.stdout), " "), "total 5619.76 1553.52 84064.40 3.62 14.96 ")
+	require.Contains(t, strings.Join(strings.Fields(r.stdout), " "), "total 5,619.76 1,553.52 84,064.40 3.62 14.96 ")
 	require.Contains(t, r.stdout, "conversions of these dates gave 11.48 conversions (ihc), 539.16 revenue (ihc) to earlier sessions")
 	require.Contains(t, r.stdout, "later conversions that have sessions of these dates and were never attributed: 121")
-	require.Contains(t, r.stdout, "85674.31 revenue in range: 84603.56 attributed, 1070.75 without sessions")
+	require.Contains(t, r.stdout, "85,674.31 revenue in range: 84,603.56 attributed, 1,070.75 without sessions")
 }
 
 const secret = "k3y-that-nobody-may-see-9f2c"

@@ -65,8 +65,9 @@ func (s *stack) firstUse(t *testing.T) {
 	s.must(t, dc+"up -d --build --wait")
 	require.Empty(t, s.must(t, dc+"ps --status exited -q"))
 	// The database comes when everything is up.
-	s.must(t, "cp shop.db deploy/data/ihc.db")
-	out := s.must(t, dc+"run --rm ihc run --start-date 2023-09-01 --end-date 2023-09-30")
+	s.must(t, "mkdir -p out/demo && cp shop.db out/demo/shop.db") // as `make demo` does
+	s.must(t, "cp out/demo/shop.db deploy/data/ihc.db")
+	out := s.must(t, dc+"run --rm ihc run --start-date 2023-08 --end-date 2023-08")
 	require.Contains(t, out, "report: /data/channel_reporting.csv")
 	csv, err := os.ReadFile(filepath.Join(s.data, "channel_reporting.csv"))
 	require.NoError(t, err)

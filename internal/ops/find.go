@@ -1,0 +1,45 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+)
+
+// Last is what people call the run that was asked for last.
+const Last = "last"
+
+// Find returns the id of the run that a person names: by its id, by the
+// beginning of it where that is of no other run, or as [Last]. That there is no
+// such run is an input fault with [ErrUnknown], and so is one of several.
+func (r *Runs) Find(ctx context.Context, name string) (id string, err error) {
+	if _, err := r.Get(ctx, name); !errors.Is(err, ErrUnknown) {
+		return name, err
+	}
+	all, err := r.List(ctx)
+	if err != nil {
+		return "", err
+	}
+	if name == Last {
+		if len(all) == 0 {
+			return "", errkind.Inputf("the last run is %w: there are no runs yet", ErrUnknown)
+		}
+		return all[len(all)-1].ID, nil
+	}
+	var found []string
+	for _, s := range all {
+		if name != "" && strings.HasPrefix(s.ID, name) {
+			found = append(found, s.ID)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", errkind.Inputf("run %s is %w; `ihc runs` lists those that are", name, ErrUnknown)
+	case 1:
+		return found[0], nil
+	default:
+		return "", errkind.Inputf("several runs begin with %s, %s and %s among them: name one with more of its id", name, found[0], found[1])
+	}
+}

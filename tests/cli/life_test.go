@@ -1,0 +1,279 @@
+package cli
+
+import (
+	"database/sql"
+	"encoding/json"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// ending is how a run ended by its JSON.
+type ending struct {
+	RunID     string `json:"run_id"`
+	Status    string `json:"status"`
+	ExitCode  int    `json:"exit_code"`
+	Error     string `json:"error"`
+	StartDate string `json:"start_date"`
+	EndDate   string `json:"end_date"`
+	Requests  int    `json:"requests"`
+}
+
+func endingIn(t *testing.T, text string) ending {
+	t.Helper()
+	var e ending
+	require.NoError(t, json.Unmarshal([]byte(text), &e), text)
+	return e
+}
+
+// statusInDatabase is what the ledger calls a run.
+func statusInDatabase(t *testing.T, path, id string) (status string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+path)
+	require.NoError(t, err)
+	defer db.Close()
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT status FROM pipeline_runs WHERE run_id = ?`, id).Scan(&status))
+	return status
+}
+
+// slow is a house with a shop and an API that takes longer than any test waits.
+func slow(t *testing.T) (h *house, args []string, asked func() bool) {
+	t.Helper()
+	h = newHouse(t).with("IHC_API_KEY=" + secret)
+	db := smallShop(h)
+	api, root := startSandbox(h, "--latency", "1h")
+	asked = func() bool {
+		var stats struct {
+			InFlight int `json:"in_flight"`
+			Requests int
+		}
+		getJSON(t, root+"/stats", &stats)
+		return stats.Requests+stats.InFlight > 0
+	}
+	return h, []string{"run", db, "--out", h.path("out"), "--api-url", api, "--conv-type-id", "any", "--result", h.path("result.json")}, asked
+}
+
+// interrupted runs a command and sends it signals once the API is asked.
+func interrupted(h *house, asked func() bool, args []string, signals ...syscall.Signal) (code int, stderr string) {
+	h.t.Helper()
+	cmd := h.command(h.t.Context(), args...)
+	errs, err := os.Create(h.path("said"))
+	require.NoError(h.t, err)
+	defer errs.Close()
+	cmd.Stderr = errs
+	said := func() string { return read(h.t, errs.Name()) }
+	require.NoError(h.t, cmd.Start())
+	if !assertEventually(asked) {
+		_ = cmd.Process.Kill()
+		h.t.Fatalf("nothing was asked\n%s", said())
+	}
+	for i, s := range signals {
+		require.NoError(h.t, cmd.Process.Signal(s))
+		if i < len(signals)-1 {
+			require.True(h.t, assertEventually(func() bool { return strings.Contains(said(), "again stops at once") }), said())
+		}
+	}
+	_ = cmd.Wait()
+	return cmd.ProcessState.ExitCode(), said()
+}
+
+func assertEventually(is func() bool) bool {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(poll) {
+		if is() {
+			return true
+		}
+	}
+	return false
+}
+
+func TestSignalsHaveTheirExitCodesAndSayWhatIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		signals []syscall.Signal
+		code    int
+		says    string
+	}{
+		"one interrupt":  {[]syscall.Signal{syscall.SIGINT}, 130, "ihc: interrupted; with --data-dir a run can go on later\n"},
+		"one terminate":  {[]syscall.Signal{syscall.SIGTERM}, 143, "ihc: interrupted; with --data-dir a run can go on later\n"},
+		"two interrupts": {[]syscall.Signal{syscall.SIGINT, syscall.SIGINT}, 130, "was stopped at once; it cannot go on, since it has no --data-dir\n"},
+		"two of a kind":  {[]syscall.Signal{syscall.SIGINT, syscall.SIGTERM}, 143, "was stopped at once"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, args, asked := slow(t)
+			h = h.with("IHC_GRACE=200ms")
+			if len(c.signals) > 1 {
+				h = h.with("IHC_GRACE=1h")
+			}
+			code, said := interrupted(h, asked, args, c.signals...)
+			require.Equal(t, c.code, code, said)
+			require.Contains(t, said, "stopping: waiting for what is under way, requests to the API too, for up to ")
+			require.True(t, strings.HasSuffix(said, c.says) || strings.Contains(said, c.says), said)
+			left, err := os.ReadDir(h.path("tmp"))
+			require.NoError(t, err)
+			require.Empty(t, left)
+			if len(c.signals) == 1 {
+				e := endingIn(t, read(t, h.path("result.json")))
+				require.Equal(t, []any{"interrupted", c.code}, []any{e.Status, e.ExitCode})
+				require.Equal(t, "interrupted", statusInDatabase(t, h.path("shop.db"), e.RunID))
+			}
+		})
+	}
+}
+
+func TestInterruptedRunIsCalledSo(t *testing.T) {
+	t.Parallel()
+	h, args, asked := slow(t)
+	_, said := interrupted(h.with("IHC_GRACE=100ms"), asked, append(args, "--data-dir", h.path("streams")), syscall.SIGINT)
+	require.Contains(t, said, "the same command goes on with run ")
+	var runs []ending
+	require.NoError(t, json.Unmarshal([]byte(h.must("runs", "--data-dir", h.path("streams"), "--json").stdout), &runs))
+	require.Len(t, runs, 1)
+	require.Equal(t, "interrupted", runs[0].Status)
+	require.Contains(t, h.must("status", "last", "--data-dir", h.path("streams")).stdout, "interrupted, scoring")
+}
+
+func TestRunThatTakesTooLongFails(t *testing.T) {
+	t.Parallel()
+	h, args, _ := slow(t)
+	before := stateOf(t, h.path("shop.db"), h.path("out"))
+	r := h.with("IHC_GRACE=100ms").run(append(args, "--timeout", "500ms")...)
+	require.Equal(t, 1, r.code)
+	require.Equal(t, "ihc: not done within 500ms (--timeout)", r.complaint(t))
+	e := endingIn(t, read(t, h.path("result.json")))
+	require.Equal(t, []any{"failed", 1}, []any{e.Status, e.ExitCode})
+	require.Equal(t, "failed", statusInDatabase(t, h.path("shop.db"), e.RunID))
+	require.Equal(t, before.reports, stateOf(t, h.path("shop.db"), h.path("out")).reports)
+}
+
+// A scheduler that tries again gets the run that there is.
+func TestSameRunIdIsTheSameRun(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).with("IHC_API_KEY=" + secret)
+	db := smallShop(h)
+	api, root := startSandbox(h)
+	args := []string{"run", db, "--out", h.path("out"), "--api-url", api, "--conv-type-id", "any", "--run-id", "nightly-1", "--json"}
+	first := endingIn(t, h.must(args...).stdout)
+	second := endingIn(t, h.must(args...).stdout)
+	require.Equal(t, first, second)
+	require.Equal(t, "nightly-1", first.RunID)
+	var stats struct{ Requests int }
+	getJSON(t, root+"/stats", &stats)
+	require.Equal(t, first.Requests, stats.Requests, "the second asked nothing")
+
+	other := h.run(append(args, "--lookback-days", "3")...)
+	require.Equal(t, 2, other.code)
+	require.Contains(t, other.complaint(t), "run nightly-1 is there already, and was asked for with other settings")
+}
+
+func TestDetachedRunIsLeftToTheStack(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	db := smallShop(h)
+	up := h.serve("up", db, "--out", h.path("out"), "--data-dir", h.path("streams"), "--listen", "127.0.0.1:0")
+	on := h.with("NATS_URL=" + natsURL(t, up))
+	// What the file says of a run in this process does not keep one on a stack.
+	text(t, h.path("ihc.yaml"), "db: shop.db\nout: elsewhere\nconcurrency: 2\n")
+	require.Equal(t, "daily\n", on.must("run", "--detach", "--run-id", "daily").stdout)
+	require.Equal(t, "daily", endingIn(t, on.must("run", "--run-id", "daily", "--json").stdout).RunID)
+	require.Contains(t, on.must("status", "dai").stdout, "completed")
+	require.Equal(t, 2, on.run("status", "x").code)
+}
+
+// The codes are explained in one table, which the command and docs/runs.md share.
+func TestExitCodesAreDocumented(t *testing.T) {
+	t.Parallel()
+	page := read(t, "../../docs/runs.md")
+	help := newHouse(t).must("--help").stdout
+	_, table, found := strings.Cut(help, "Exit codes:\n")
+	require.True(t, found)
+	for line := range strings.Lines(table) {
+		code, what, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if code == "" {
+			break
+		}
+		require.Contains(t, page, "| "+code+" | "+strings.TrimSpace(what)+" |")
+	}
+}
+
+func TestPausedRunIsExitCode4(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).with("IHC_API_KEY=" + secret)
+	db := smallShop(h)
+	api, _ := startSandbox(h)
+	args := []string{"run", db, "--out", h.path("out"), "--api-url", api, "--conv-type-id", "any", "--max-journeys", "1",
+		"--max-requests", "1", "--data-dir", h.path("streams"), "--json"}
+	r := h.run(args...)
+	require.Equal(t, 4, r.code, r.stderr)
+	e := endingIn(t, r.stdout)
+	require.Equal(t, []any{"paused", 4}, []any{e.Status, e.ExitCode})
+}
+
+func TestRelativeDatesAreShownResolved(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	db := smallShop(h)
+	r := h.must("run", db, "--out", h.path("out"), "--start-date", "2023-W35", "--end-date", "2023-09", "--json")
+	e := endingIn(t, r.stdout)
+	require.Equal(t, []string{"2023-08-28", "2023-09-30"}, []string{e.StartDate, e.EndDate})
+	require.Contains(t, r.stderr, "conversions from 2023-08-28 to 2023-09-30")
+	e = endingIn(t, h.must("run", db, "--out", h.path("out"), "--end-date", "-1y", "--timezone", "Pacific/Kiritimati", "--json").stdout)
+	require.Len(t, e.EndDate, len("2023-09-30"))
+}
+
+// Where a file cannot be put is found before anything is sent.
+func TestPlacesOfFilesAreLookedAtFirst(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	db := smallShop(h)
+	require.NoError(t, os.MkdirAll(h.path("out", "channel_reporting.csv"), 0o700))
+	before := stateOf(t, db, h.path("out"))
+	r := h.run("run", db, "--out", h.path("out"))
+	requireRefused(t, r, 3, "channel_reporting.csv: something that is no file has this name", before, stateOf(t, db, h.path("out")))
+	require.NoError(t, os.Mkdir(h.path("result.json"), 0o700))
+	r = h.run("run", db, "--out", h.path("other"), "--result", h.path("result.json"))
+	requireRefused(t, r, 3, "result.json: something that is no file has this name", before, stateOf(t, db, h.path("out")))
+	if full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0); err == nil {
+		defer full.Close()
+		cmd := h.command(t.Context(), "run", db, "--out", h.path("other"))
+		cmd.Stdout = full
+		_ = cmd.Run()
+		require.Equal(t, 3, cmd.ProcessState.ExitCode())
+	}
+}
+
+// A trigger of the user's that never ends does not hold a run for ever.
+func TestEndlessStatementEndsWithCtrlC(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	db := smallShop(h)
+	script(t, db, `CREATE TABLE attribution_customer_journey (conv_id text NOT NULL, session_id text NOT NULL, ihc real NOT NULL, PRIMARY KEY (conv_id, session_id))`,
+		`CREATE TRIGGER endless BEFORE INSERT ON attribution_customer_journey BEGIN
+			SELECT (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c); END`)
+	args := []string{"run", db, "--out", h.path("out"), "--model", "builtin"}
+	r := h.run(append(args, "--timeout", "500ms")...)
+	require.NotZero(t, r.code)
+	code, said := interrupted(h, func() bool { return strings.Contains(read(t, h.path("said")), "scoring with") }, args, syscall.SIGINT)
+	require.Equal(t, 130, code, said)
+	require.NotContains(t, said, "goroutine")
+}
+
+func TestWhatDoesNothingIsSaid(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	db := smallShop(h)
+	r := h.must("run", db, "--out", h.path("out"), "--model", "builtin", "--max-requests", "3")
+	require.Contains(t, r.stderr, "note: the built-in model sends no requests: --max-requests and --payloads do nothing\n")
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	r = h.run("up", db, "--data-dir", h.path("streams"), "--listen", "127.0.0.1:0", "--http", taken.Addr().String())
+	require.Equal(t, 3, r.code)
+	require.Empty(t, r.stdout, "it is not ready")
+	require.Contains(t, r.complaint(t), "(--http): ")
+}
