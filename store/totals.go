@@ -38,6 +38,14 @@ type Totals struct {
 	// Reasons counts why conversions of the run have no attribution, by
 	// outcome and reason, the most frequent first, at most 100.
 	Reasons []*ihcv1.ReasonCount
+	// Unattributed counts the conversions in range that have no attribution by
+	// what the ledger last recorded of them, whichever run it was: its outcome
+	// and reason, the unspecified kind where no run has come to them. The most
+	// frequent first, at most 100; UnattributedRest is those left out.
+	Unattributed     []*ihcv1.ReasonCount
+	UnattributedRest int64
+	// Journeys is what the journal tells; nil where it is not there or empty.
+	Journeys *Journeys
 
 	// Orphans counts attributions whose conversion or session is not there.
 	Orphans int64

@@ -77,7 +77,7 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 		return nil, err
 	}
 	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // after a commit there is nothing to undo
-	t, x, groups, err := sumTables(ctx, conn, readers, req, size)
+	t, x, groups, err := sumTables(ctx, &summing{conn: conn, readers: readers, req: req, size: size})
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +95,7 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 // sizes are how much is read and held at a time.
 type sizes struct {
 	rows      int64 // of a table in a part
+	paths     int   // counted at a time, 0 for [pathsHeld]
 	few, most int   // slots of the session index
 	hash      func() func(session string) uint64
 }
@@ -104,13 +105,14 @@ var usual = sizes{rows: RangeRows, few: fewSlots, most: mostSlots, hash: newHash
 // sumTables makes sums of the four tables, in parts that do not depend on one
 // another: sums of integers come to the same in any order. Where two sessions
 // are not told apart it begins anew, with other hashes.
-func sumTables(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (t *store.Totals, x *sessionIndex, groups []group, err error) {
+func sumTables(ctx context.Context, of *summing) (t *store.Totals, x *sessionIndex, groups []group, err error) {
 	var sessions int64
-	if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM session_sources`).Scan(&sessions); err != nil {
+	if err := of.conn.QueryRowContext(ctx, `SELECT count(*) FROM session_sources`).Scan(&sessions); err != nil {
 		return nil, nil, nil, err
 	}
 	for tries := range 8 {
-		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(sessions, size.few, size.most, tries, size.hash()), whole: &part{}}
+		s := *of
+		s.x, s.whole = newSessionIndex(sessions, s.size.few, s.size.most, tries, s.size.hash()), &part{}
 		if err = s.passes(ctx); err == nil {
 			s.sumDates()
 			return &s.whole.Totals, s.x, s.whole.groups, nil
@@ -128,6 +130,8 @@ type summing struct {
 	readers *sql.DB
 	req     *ihcv1.RunRequest
 	size    sizes
+	// What sessions are summed by; empty for channels. See [store.Reports].
+	column, channel string
 	x       *sessionIndex
 	whole   *part
 	// inDates says of each group, by number, whether its date is in range; nil
@@ -151,7 +155,7 @@ func (s *summing) passes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	once := []task{s.readCounts, s.readDates}
+	once := []task{s.readJourneys, s.readCounts, s.readDates}
 	for again := true; again; again = s.x.next() {
 		if err := sideBySide(ctx, s.conn, s.readers, s.whole, sessions); err != nil {
 			return err

@@ -19,6 +19,9 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 	if err := s.readOutcomes(ctx, conn, p); err != nil {
 		return fmt.Errorf("read the outcomes of the run: %w", err)
 	}
+	if err := s.readUnattributed(ctx, conn, p); err != nil {
+		return fmt.Errorf("read the outcomes of conversions: %w", err)
+	}
 	if err := s.readKnownCosts(ctx, conn, p); err != nil {
 		return fmt.Errorf("read session_costs: %w", err)
 	}

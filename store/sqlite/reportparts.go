@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,7 +53,12 @@ func (p *part) add(q *part) {
 	} {
 		*sum.into = sum.into.Plus(*sum.of)
 	}
-	p.Reasons = append(p.Reasons, q.Reasons...) // only one part has any
+	p.Reasons = append(p.Reasons, q.Reasons...) // only one part has any, as of what follows
+	p.Unattributed = append(p.Unattributed, q.Unattributed...)
+	p.UnattributedRest += q.UnattributedRest
+	if q.Journeys != nil {
+		p.Journeys = q.Journeys
+	}
 	p.addNoShare(q.NoShare, q.NoShareExample)
 	for n := range q.groups {
 		g, of := p.at(uint32(n)), &q.groups[n]
@@ -63,10 +69,11 @@ func (p *part) add(q *part) {
 // readSessions enters the sessions into the index. A channel and date that has
 // any has a group, whatever they cost or earned.
 func (s *summing) readSessions(ctx context.Context, conn *sql.Conn, p *part, in condition) error {
-	query := `SELECT channel_name||'', event_date||'', session_id||'' FROM session_sources` + in.where
+	name, args := s.dimension()
+	query := `SELECT ` + name + `, event_date||'', session_id||'' FROM session_sources` + in.where
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
 		writer := s.x.writer()
-		err := each(ctx, c, query, in.args, 3, func(row []driver.Value) error {
+		err := each(ctx, c, query, slices.Concat(args, in.args), 3, func(row []driver.Value) error {
 			channel, _ := row[0].(string)
 			date, _ := row[1].(string)
 			session, _ := row[2].(string)
