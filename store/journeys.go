@@ -53,7 +53,7 @@ const (
 // ChannelPhases is what the sessions of a channel earned, as a whole and in
 // each phase, of journeys whose phases are known.
 type ChannelPhases struct {
-	Channel                         string
+	Channel                          string
 	IHC, Initializer, Holder, Closer int64
 }
 
@@ -80,8 +80,8 @@ type Path struct {
 // Step is the visits of one channel in a row, summed over the path's
 // conversions.
 type Step struct {
-	Channel                         string
-	Visits                          int64
+	Channel                          string
+	Visits                           int64
 	IHC, Initializer, Holder, Closer int64
 }
 

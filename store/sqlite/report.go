@@ -132,8 +132,8 @@ type summing struct {
 	size    sizes
 	// What sessions are summed by; empty for channels. See [store.Reports].
 	column, channel string
-	x       *sessionIndex
-	whole   *part
+	x               *sessionIndex
+	whole           *part
 	// inDates says of each group, by number, whether its date is in range; nil
 	// where all are.
 	inDates []bool
