@@ -71,6 +71,8 @@ type Proof struct {
 // ProofLine is source = attributed + unattributed, of one thing that is counted.
 type ProofLine struct {
 	Name, Source, Attributed, Unattributed, Difference string
+	// As says what the second term is: attributed.
+	As string
 	// Reasons say of what the unattributed part consists.
 	Reasons []string
 	Holds   bool

@@ -147,12 +147,11 @@ func (l Line) SVG() template.HTML {
 		top = bottom + 1
 	}
 	n := max(len(l.Values)-1, 1)
+	if l.Hatched < len(l.Values) {
+		veil(d, (float64(l.Hatched)-0.5)/float64(n), lineHeight)
+	}
 	fmt.Fprintf(d, `<svg viewBox="0 0 %d 100" preserveAspectRatio="none" width="100%%" height="%d">`, 10*n, lineHeight)
 	y := func(v float64) string { return number(3+94*(1-(v-bottom)/(top-bottom)), 1) }
-	if l.Hatched < len(l.Values) {
-		from := max(10*l.Hatched-5, 0)
-		fmt.Fprintf(d, `<rect class="unsure" x="%d" width="%d" height="100"/>`, from, 10*n-from)
-	}
 	fmt.Fprintf(d, `<path class="axis" d="M0 %sH%d"/>`, y(0), 10*n)
 	for _, m := range l.Marks {
 		fmt.Fprintf(d, `<path class="mark" d="M%s 0V100"/>`, number(10*m, 1))
@@ -189,8 +188,9 @@ func (l Line) path(y func(float64) string) string {
 // HeatLevels is how many shades a heat grid has, beside none at all.
 const HeatLevels = 6
 
-// HeatRow draws one row of a heat grid: values from 0 to 1 in shades, NaN and 0
-// as an empty cell. Cells from hatched on are not final yet. Column is as in
+// HeatRow draws one row of a heat grid: values from 0 to 1 in shades, which go
+// by the square root so that small ones can be told apart; NaN and 0 are empty
+// cells. Cells from hatched on are not final yet. Column is as in
 // [Line].
 func HeatRow(values []float64, hatched, column int, class, alt string) template.HTML {
 	d := begin("heat", alt, barHeight, fmt.Sprintf(` data-column="%d" data-points="%d" data-cells=""`, column, len(values)))
@@ -212,11 +212,18 @@ func HeatRow(values []float64, hatched, column int, class, alt string) template.
 			fmt.Fprintf(d, `<path class="%s l%d" d="%s"/>`, class, level, levels[level].String())
 		}
 	}
-	if hatched < len(values) {
-		fmt.Fprintf(d, `<path class="veil" d="M%d 0H%dV1H%dz"/>`, hatched, len(values), hatched)
-	}
 	d.WriteString("</svg>")
+	if hatched < len(values) {
+		veil(d, float64(hatched)/float64(len(values)), barHeight)
+	}
 	return d.end()
+}
+
+// veil hatches what is right of a part of the width, where a page has a pattern
+// of that name. It is drawn outside of the box that stretches, or its lines
+// would be stretched, too.
+func veil(d *drawing, from float64, height int) {
+	fmt.Fprintf(d, `<rect class="veil" x="%s" width="%s" height="%d"/>`, percent(from), percent(1-within(from)), height)
 }
 
 // HeatLevel returns the shade, 0 to [HeatLevels], in which a heat grid shows a
@@ -225,5 +232,5 @@ func HeatLevel(v float64) int {
 	if math.IsNaN(v) || v <= 0 {
 		return 0
 	}
-	return min(int(v*HeatLevels)+1, HeatLevels)
+	return min(int(math.Sqrt(v)*HeatLevels)+1, HeatLevels)
 }

@@ -47,7 +47,7 @@ func (r *Report) phaseSection() (page.Section, bool) {
 	figures := []page.Figure{
 		{ID: "phases", Title: "Each phase sums to 100 %", Rows: bars, Note: more(len(phases.Rows)), Sheet: shortened(phases), Colours: r.colourMap()},
 		{ID: "position", Title: "Position", Finding: "Right of the line: the channel does more of this than its share of all credit.", Rows: index,
-			Legend: []page.Key{{Class: "key-mark", Text: "1: as much as its share"}}, Sheet: shortened(phases), Colours: r.colourMap()}}
+			Legend: []page.Key{{Class: "key-mark", Text: "1: as much as its share; 2 and beyond are at the right end"}}, Sheet: shortened(phases), Colours: r.colourMap()}}
 	if f, there := r.pairFigure(); there {
 		figures = append(figures, f)
 	}
@@ -91,7 +91,7 @@ func (r *Report) pairFigure() (page.Figure, bool) {
 		s.Rows = append(s.Rows, line)
 		rows.Rows = append(rows.Rows, page.Row{Name: opener, Class: r.colour(opener), Cells: []page.Picture{{Picture: plot.HeatRow(shades, len(shades), 0, "c0", "")}}})
 	}
-	return page.Figure{ID: "pairs", Title: "Who opens what others close", Finding: "Rows open, columns close, in the same order; the darker, the more orders.", Rows: rows, Sheet: s, Colours: r.colourMap()}, true
+	return page.Figure{ID: "pairs", Title: "Who opens what others close", Finding: "Rows open, columns close, in the same order; the fuller the shade, the more orders.", Rows: rows, Sheet: s, Colours: r.colourMap()}, true
 }
 
 // mostDates is how many dates are shown one by one; of more, weeks and then

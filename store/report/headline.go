@@ -182,18 +182,10 @@ func (r *Report) channelSection() (page.Section, bool) {
 			{Picture: plot.Dumbbell(float(cost.Number, decimal.NewFromInt(1)), float(revenue.Number, decimal.NewFromInt(1)), r.colour(row[0].Text), ""), Text: text}, roas}})
 	}
 	return page.Section{ID: "channels", Title: "Channels", Lead: "What each cost and what it brought, by the date of the session. " + note, Figures: []page.Figure{
-		{ID: "channel-table", Title: "Cost, credit and their ratios", Sheet: shortened(channels), Open: true, Colours: r.colourMap(), Note: r.unfinished()},
+		{ID: "channel-table", Title: "Cost, credit and their ratios", Sheet: shortened(channels), Open: true, Colours: r.colourMap()},
 		{ID: "shares", Title: "Spend share against credit share", Finding: "A dot to the right of its ring: the channel brings more than its part of the budget.", Rows: rows,
 			Legend: []page.Key{{Class: "key-ring", Text: "share of cost"}, {Class: "key-dot", Text: "share of revenue"}, {Class: "key-mark", Text: "ROAS 1: as much as was spent"}},
 			Note:   more(len(channels.Rows)), Sheet: r.shares(channels)}}}, true
-}
-
-// unfinished says how many of the dates are not final.
-func (r *Report) unfinished() string {
-	if r.Last == "" || r.Maturity.IsMature(r.Last) {
-		return ""
-	}
-	return "Sessions after " + r.Maturity.Until + " are in the sums and will still earn: " + r.whyImmature()
 }
 
 func more(n int) string {

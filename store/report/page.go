@@ -20,6 +20,7 @@ import (
 func (r *Report) Page() *page.Page {
 	p := &page.Page{Title: "Attribution report", Lead: upper(r.covers()) + ", UTC.", Findings: r.findings(), Facts: r.facts(),
 		Footer: "Made by ihc " + r.Version + ". Every table is what `ihc report` prints, to the digit."}
+	// Models side by side stand before the last section, once there are several.
 	for _, s := range []func() (page.Section, bool){r.proofSection, r.headlineSection, r.channelSection, r.phaseSection, r.timeSection, r.pathSection, r.readSection} {
 		if section, there := s(); there {
 			p.Sections = append(p.Sections, section)
@@ -196,17 +197,17 @@ func (r *Report) proofSection() (page.Section, bool) {
 	}
 	all, credited := t.Range.All.Decimal(unit.MoneyDecimals), t.Range.Credit.Decimal(store.CreditDecimals)
 	p := &page.Proof{Holds: true}
-	add := func(name string, places int32, source, attributed, rest, tolerance decimal.Decimal, why []string) {
+	add := func(name, as string, places int32, source, attributed, rest, tolerance decimal.Decimal, why []string) {
 		d := source.Sub(attributed).Sub(rest)
 		holds := d.Abs().LessThanOrEqual(tolerance)
 		p.Holds = p.Holds && holds
-		p.Lines = append(p.Lines, page.ProofLine{Name: name, Source: human.Decimal(source, places), Attributed: human.Decimal(attributed, places),
+		p.Lines = append(p.Lines, page.ProofLine{Name: name, As: as, Source: human.Decimal(source, places), Attributed: human.Decimal(attributed, places),
 			Unattributed: human.Decimal(rest, places), Difference: human.Decimal(d, places), Reasons: why, Holds: holds})
 	}
-	add("Orders", 0, number(t.Range.Conversions), number(t.Range.Attributed), number(conversions+t.UnattributedRest), decimal.Zero, reasons)
+	add("Orders", "attributed", 0, number(t.Range.Conversions), number(t.Range.Attributed), number(conversions+t.UnattributedRest), decimal.Zero, reasons)
 	gross := t.Range.Gross.Decimal(unit.MoneyDecimals)
-	add("Revenue", 2, all, credited, revenue, gross.Shift(-3), amounts)
-	add("Cost", 2, known.Decimal(unit.CostDecimals), cost.Decimal(unit.CostDecimals), decimal.Zero, decimal.Zero, nil)
+	add("Revenue", "attributed", 2, all, credited, revenue, gross.Shift(-3), amounts)
+	add("Cost", "in the report", 2, known.Decimal(unit.CostDecimals), cost.Decimal(unit.CostDecimals), decimal.Zero, decimal.Zero, nil)
 	p.Verdict = "Nothing is lost: every order, all revenue and all cost is accounted for."
 	if !p.Holds {
 		p.Verdict = "Something does not add up: do not use these numbers before you know why (reconciliation.json has each equation)."
