@@ -136,4 +136,10 @@ type Reports interface {
 	// Dimensions returns the columns of session_sources, beside those that it
 	// always has, by which a report can be made: campaigns, countries.
 	Dimensions(ctx context.Context) ([]string, error)
+	// Conversion returns what is known of a conversion: an input error where
+	// there is none of that id.
+	Conversion(ctx context.Context, id string) (*Conversion, error)
+	// Cell returns what the row of channel_reporting for a channel and date is
+	// made from: an input error where there are no such sessions.
+	Cell(ctx context.Context, channel, date string) (*Cell, error)
 }

@@ -72,7 +72,7 @@ Exit codes: 0 every conversion in range has an outcome and none failed;
 	}
 	add("run", newDemoCmd(), newRunCmd(), newUpCmd())
 	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newDeadCmd())
-	add("data", newImportCmd(), newValidateCmd(), newReportCmd())
+	add("data", newImportCmd(), newValidateCmd(), newReportCmd(), newExplainCmd())
 	add("model", newModelCmd(), newScoreCmd(), newSandboxCmd())
 	return root, begun
 }

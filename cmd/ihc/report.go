@@ -193,4 +193,3 @@ func (q *reportRequest) comparison(t *store.Totals) (p report.Period, err error)
 	}
 	return p, err
 }
-

@@ -21,44 +21,21 @@ import (
 // Survey implements [store.Reports]. One connection reads all of it, so that it
 // is from one state of the database (invariant 10).
 func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, column, channel string) (*store.Totals, error) {
-	d.use.RLock()
-	defer d.use.RUnlock()
-	reads, _, err := d.reads.DB(ctx)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := reads.Conn(ctx)
-	if err != nil {
-		return nil, Explain(d.path, err)
-	}
-	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, `BEGIN`); err != nil {
-		return nil, Explain(d.path, err)
-	}
-	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // nothing was written
-	t, err := d.survey(ctx, conn, &summing{conn: conn, req: req, size: usual, column: column, channel: channel})
-	if err != nil {
-		return nil, Explain(d.path, fmt.Errorf("sum up the tables: %w", err))
-	}
-	return t, nil
+	var t *store.Totals
+	err := d.inSnapshot(ctx, func(conn *sql.Conn) (err error) {
+		if t, err = d.survey(ctx, conn, &summing{conn: conn, req: req, size: usual, column: column, channel: channel}); err != nil {
+			err = fmt.Errorf("sum up the tables: %w", err)
+		}
+		return err
+	})
+	return t, err
 }
 
 func (d *Database) survey(ctx context.Context, conn *sql.Conn, s *summing) (*store.Totals, error) {
-	there := map[string]bool{}
-	rows, err := conn.QueryContext(ctx, `SELECT lower(name) FROM sqlite_schema`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		there[name] = true
-	}
 	for _, table := range tables.All[:4] {
-		if !there[table] {
+		if there, err := hasTables(ctx, conn, table); err != nil {
+			return nil, err
+		} else if !there {
 			return nil, errkind.Inputf("there is no table %s: `ihc run --db %s` makes the results that a report is of", table, d.path)
 		}
 	}
@@ -118,19 +95,12 @@ func (s *summing) dimension() (term string, args []driver.Value) {
 
 // Dimensions implements [store.Reports].
 func (d *Database) Dimensions(ctx context.Context) ([]string, error) {
-	d.use.RLock()
-	defer d.use.RUnlock()
-	reads, _, err := d.reads.DB(ctx)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := reads.Conn(ctx)
-	if err != nil {
-		return nil, Explain(d.path, err)
-	}
-	defer conn.Close()
-	found, err := dimensions(ctx, conn)
-	return found, Explain(d.path, err)
+	var found []string
+	err := d.inSnapshot(ctx, func(conn *sql.Conn) (err error) {
+		found, err = dimensions(ctx, conn)
+		return err
+	})
+	return found, err
 }
 
 func dimensions(ctx context.Context, conn *sql.Conn) (names []string, err error) {
