@@ -103,12 +103,5 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	if err := atomicfile.Write(filepath.Join(r.cfg.Out, PageFile), 0o644, page.Write); err != nil {
 		return nil, err
 	}
-	proof, err := run.JSON(result, "  ")
-	if err != nil {
-		return nil, err
-	}
-	return result, atomicfile.Write(filepath.Join(r.cfg.Out, ReconciliationFile), 0o644, func(f io.Writer) error {
-		_, err := f.Write(append(proof, '\n'))
-		return err
-	})
+	return result, atomicfile.Write(filepath.Join(r.cfg.Out, ReconciliationFile), 0o644, run.ResultOf(result).Write)
 }
