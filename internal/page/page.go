@@ -169,13 +169,21 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"class":    func(f Figure, row []sheet.Cell) string { return f.Colours[row[0].Text] },
 	"immature": func(f Figure, row []sheet.Cell) bool { return f.Immature[row[0].Text] },
 	"name":     Name,
+	"wide":     func(s *sheet.Sheet) bool { return len(s.Columns) > paperColumns },
 }).Parse(pageHTML))
+
+// paperColumns is how many columns of a table fit on paper.
+const paperColumns = 10
 
 // longestName is how many characters of a name are shown at once.
 const longestName = 120
 
-// Name returns a name in a length that can be shown, with what is in the way of
-// reading (line ends, turned directions) isolated by the page's markup.
+// Isolated returns a name to be put into a sentence, which it does not turn to
+// its own direction of writing.
+func Isolated(s string) string { return "\u2068" + Name(s) + "\u2069" }
+
+// Name returns a name in a length that can be shown. Markup or [Isolated] keeps
+// it from turning the direction of what is beside it.
 func Name(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if s == "" {

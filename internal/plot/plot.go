@@ -193,7 +193,11 @@ const HeatLevels = 6
 // cells. Cells from hatched on are not final yet. Column is as in
 // [Line].
 func HeatRow(values []float64, hatched, column int, class, alt string) template.HTML {
-	d := begin("heat", alt, barHeight, fmt.Sprintf(` data-column="%d" data-points="%d" data-cells=""`, column, len(values)))
+	more := ""
+	if column > 0 {
+		more = fmt.Sprintf(` data-column="%d" data-points="%d" data-cells=""`, column, len(values))
+	}
+	d := begin("heat", alt, barHeight, more)
 	fmt.Fprintf(d, `<svg viewBox="0 0 %d 1" preserveAspectRatio="none" width="100%%" height="%d">`, max(len(values), 1), barHeight)
 	fmt.Fprintf(d, `<path class="ground" d="M0 0H%dV1H0z"/>`, len(values))
 	var levels [HeatLevels + 1]strings.Builder

@@ -78,7 +78,7 @@ func (r *Report) pairFigure() (page.Figure, bool) {
 	slices.SortFunc(names, func(a, b string) int { return cmp.Or(r.rank[a]-r.rank[b], cmp.Compare(a, b)) })
 	names = names[:min(len(names), mostPairs)]
 	s := &sheet.Sheet{Name: "pairs", Title: "Conversions by who opened (rows) and who closed (columns)", Columns: []sheet.Column{{Name: "initializer", Title: "opened by"}}, Notes: pairs.Notes}
-	rows := &page.Rows{Head: []string{""}, Ends: [2]string{"closed by " + page.Name(names[0]), "closed by " + page.Name(names[len(names)-1])}}
+	rows := &page.Rows{Head: []string{""}, Ends: [2]string{"closed by " + page.Isolated(names[0]), "closed by " + page.Isolated(names[len(names)-1])}}
 	for _, closer := range names {
 		s.Columns = append(s.Columns, sheet.Column{Name: closer, Title: closer, Kind: sheet.Amount})
 	}

@@ -137,7 +137,7 @@ func (r *Report) Waits() *sheet.Sheet {
 		s.Rows = append(s.Rows, []sheet.Cell{sheet.I(int64(days)), part(sum, j.Conversions), credit})
 	}
 	s.Rows = thin(s.Rows)
-	s.Notes = []string{fmt.Sprintf("half of the conversions come within %s of the first session, nine in ten within %s", r.within(50), r.within(90))}
+	s.Notes = []string{fmt.Sprintf("Half of the conversions come within %s of the first session, nine in ten within %s", r.within(50), r.within(90))}
 	return s
 }
 

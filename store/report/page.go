@@ -76,7 +76,7 @@ func (r *Report) facts() []page.Fact {
 	}
 	facts := []page.Fact{{Name: "Session dates", Text: dates}, {Name: "Mature until", Text: mature}, {Name: "Time zone", Text: "UTC"}, {Name: "Currency", Text: currency}}
 	if r.Channel != "" {
-		facts = append(facts, page.Fact{Name: "Channel", Text: page.Name(r.Channel)})
+		facts = append(facts, page.Fact{Name: "Channel", Text: page.Isolated(r.Channel)})
 	}
 	facts = append(facts, r.modelFacts()...)
 	if r.Run != "" {
@@ -140,7 +140,7 @@ func (r *Report) findings() []string {
 	dear := slices.MaxFunc(sums, func(a, b *channelSum) int { return gap(a).Cmp(gap(b)) })
 	paid := slices.DeleteFunc(slices.Clone(sums), func(s *channelSum) bool { return !s.cost.IsPositive() })
 	say := func(s *channelSum) string {
-		return fmt.Sprintf("%s has %s of cost and %s of revenue.", page.Name(s.channel), whole(s.cost, total.cost), whole(s.revenue, total.revenue))
+		return fmt.Sprintf("%s has %s of cost and %s of revenue.", page.Isolated(s.channel), whole(s.cost, total.cost), whole(s.revenue, total.revenue))
 	}
 	var all []string
 	if gap(dear).IsPositive() {
@@ -171,7 +171,7 @@ func (r *Report) opener() string {
 	for _, row := range phases.Rows {
 		if d := row[3].Number.Sub(row[5].Number); row[3].Is && row[5].Is && d.GreaterThan(most) {
 			most = d
-			best = fmt.Sprintf("%s starts more than it closes: %s of all starts, %s of all closes.", page.Name(row[0].Text), sheet.Percent.People(row[3]), sheet.Percent.People(row[5]))
+			best = fmt.Sprintf("%s starts more than it closes: %s of all starts, %s of all closes.", page.Isolated(row[0].Text), sheet.Percent.People(row[3]), sheet.Percent.People(row[5]))
 		}
 	}
 	return best

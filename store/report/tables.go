@@ -147,11 +147,11 @@ func (r *Report) covers() string {
 func (r *Report) notes() []string {
 	var notes []string
 	if r.Last != "" && !r.Maturity.IsMature(r.Last) {
-		notes = append(notes, fmt.Sprintf("sessions after %s do not have %s %% of their final credit yet: conversions are known until %s",
+		notes = append(notes, fmt.Sprintf("Sessions after %s do not have %s %% of their final credit yet: conversions are known until %s",
 			r.Maturity.Until, Mature.Shift(2), r.Maturity.Through))
 	}
 	if r.Compare != (Period{}) {
-		notes = append(notes, fmt.Sprintf("before: sessions from %s to %s", r.Compare.Start, r.Compare.End))
+		notes = append(notes, fmt.Sprintf("Before: sessions from %s to %s", r.Compare.Start, r.Compare.End))
 	}
 	return notes
 }

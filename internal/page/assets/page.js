@@ -21,8 +21,8 @@
     const body = table.tBodies[0], rows = [...body.rows];
     if (rows.length < 2) continue;
     [...table.tHead.rows[0].cells].forEach((th, i) => {
-      const button = make("button", th.textContent, { type: "button" });
-      th.textContent = "";
+      const button = make("button", "", { type: "button" });
+      button.append(...th.childNodes);
       th.append(button);
       button.addEventListener("click", () => {
         const down = th.getAttribute("aria-sort") !== "descending" && i > 0 || th.getAttribute("aria-sort") === "ascending";
@@ -98,6 +98,9 @@
     });
     if ("cells" in plot.dataset && plot !== figure.querySelector("svg[data-column]")) continue; // one stop for the keyboard
     plot.setAttribute("tabindex", "0");
+    plot.removeAttribute("aria-hidden");
+    plot.setAttribute("role", "img");
+    if (!plot.hasAttribute("aria-label")) plot.setAttribute("aria-label", figure.querySelector("h3").textContent + "; arrow keys read the values out");
     plot.addEventListener("keydown", (e) => {
       const step = { ArrowLeft: -1, ArrowRight: 1, Home: -points, End: points }[e.key];
       if (step === undefined) return;
