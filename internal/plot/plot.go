@@ -198,8 +198,8 @@ func HeatRow(values []float64, hatched, column int, class, alt string) template.
 		more = fmt.Sprintf(` data-column="%d" data-points="%d" data-cells=""`, column, len(values))
 	}
 	d := begin("heat", alt, barHeight, more)
-	fmt.Fprintf(d, `<svg viewBox="0 0 %d 1" preserveAspectRatio="none" width="100%%" height="%d">`, max(len(values), 1), barHeight)
-	fmt.Fprintf(d, `<path class="ground" d="M0 0H%dV1H0z"/>`, len(values))
+	fmt.Fprintf(d, `<svg viewBox="0 -.5 %d 1" preserveAspectRatio="none" width="100%%" height="%d">`, max(len(values), 1), barHeight)
+	fmt.Fprintf(d, `<path class="ground" d="M0 0H%d"/>`, len(values))
 	var levels [HeatLevels + 1]strings.Builder
 	for i := 0; i < len(values); {
 		level := HeatLevel(values[i])
@@ -208,7 +208,7 @@ func HeatRow(values []float64, hatched, column int, class, alt string) template.
 			i++
 		}
 		if level > 0 {
-			fmt.Fprintf(&levels[level], "M%d 0h%dv1h-%dz", from, i-from, i-from)
+			fmt.Fprintf(&levels[level], "M%d 0h%d", from, i-from) // a stroke as high as the row
 		}
 	}
 	for level := 1; level <= HeatLevels; level++ {

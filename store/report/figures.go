@@ -47,11 +47,21 @@ func (r *Report) phaseSection() (page.Section, bool) {
 	figures := []page.Figure{
 		{ID: "phases", Title: "Each phase sums to 100 %", Rows: bars, Note: more(len(phases.Rows)), Sheet: shortened(phases), Colours: r.colourMap()},
 		{ID: "position", Title: "Position", Finding: "Right of the line: the channel does more of this than its share of all credit.", Rows: index,
-			Legend: []page.Key{{Class: "key-mark", Text: "1: as much as its share; 2 and beyond are at the right end"}}, Sheet: shortened(phases), Colours: r.colourMap()}}
+			Legend: []page.Key{{Class: "key-mark", Text: "1: as much as its share; 2 and beyond are at the right end"}}, Sheet: shortened(position(phases)), Colours: r.colourMap()}}
 	if f, there := r.pairFigure(); there {
 		figures = append(figures, f)
 	}
 	return page.Section{ID: "phases-section", Title: "Who starts, holds, closes", Lead: "The model shares out every order for starting the journey, for holding it, and for closing it.", Figures: figures}, true
+}
+
+// position returns the columns of a sheet of phases that say where a channel
+// stands.
+func position(phases *sheet.Sheet) *sheet.Sheet {
+	s := &sheet.Sheet{Name: "position", Title: phases.Title, Columns: slices.Concat(phases.Columns[:1], phases.Columns[6:]), Notes: phases.Notes}
+	for _, row := range phases.Rows {
+		s.Rows = append(s.Rows, slices.Concat(row[:1], row[6:]))
+	}
+	return s
 }
 
 // mostPairs is how many channels the grid of pairs shows.

@@ -4,7 +4,6 @@ package browser
 
 import (
 	"bytes"
-	"context"
 	"encoding/csv"
 	"encoding/json"
 	"os"
@@ -72,21 +71,7 @@ func TestCheckerOfAccessibilityFindsNothingSerious(t *testing.T) {
 func TestPageIsCompleteWithoutItsScript(t *testing.T) {
 	with := open(t, demo.page(), wide)
 	without := open(t, demo.page(), view{width: 1200, height: 900, withoutScript: true})
-	var doc struct {
-		Root struct {
-			ID int64 `json:"backendNodeId"`
-		}
-	}
-	var outer struct {
-		HTML string `json:"outerHTML"`
-	}
-	without.run(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		if err := t.Call(ctx, "DOM.getDocument", nil, &doc); err != nil {
-			return err
-		}
-		return t.Call(ctx, "DOM.getOuterHTML", map[string]any{"backendNodeId": doc.Root.ID}, &outer)
-	}))
-	html := outer.HTML
+	html := eval[string](without, `document.documentElement.outerHTML`) // which is not of the page
 	require.NotContains(t, html, "<button")
 	require.Equal(t, eval[int](with, `document.querySelectorAll("td").length`), strings.Count(html, "<td"))
 	require.Positive(t, strings.Count(html, "<details"))
@@ -114,6 +99,7 @@ func TestTabGoesThroughThePageInItsOrder(t *testing.T) {
 	}
 	require.Equal(t, "Skip to the content", eval[string](b, `seen[0].textContent`))
 	require.Greater(t, eval[int](b, `seen.length`), 40)
+	b.do(`window.end = seen.findIndex((e, i) => i > 0 && e === seen[0]); if (end > 0) seen.length = end`) // and so on from the beginning
 	require.Empty(t, eval[[]string](b, `seen.filter((e, i) => i > 0 && !(seen[i - 1].compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING)).map((e) => e.outerHTML.slice(0, 200))`))
 	require.NotEqual(t, "none", eval[string](b, `getComputedStyle(document.activeElement).outlineStyle`))
 }
