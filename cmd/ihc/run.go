@@ -45,7 +45,7 @@ func newRunCmd() *cobra.Command {
 		Long: `run takes a SQLite database with the tables session_sources, conversions and
 session_costs through the whole pipeline, once: it fills the tables
 attribution_customer_journey and channel_reporting and writes
-channel_reporting.csv and reconciliation.json to --out.
+report.html, channel_reporting.csv and reconciliation.json to --out.
 
 Everything runs in this process, on an embedded NATS server. With --nats (or
 NATS_URL and no --db) the request is published to a running stack instead,
