@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/services/reporter"
 )
 
 // ending is how a run that was followed ended: with a report or an error. Took
@@ -118,7 +120,7 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 	}
 	_ = t.Flush()
 	if r.GetCsv() != "" {
-		out("\nreport: %s\n", human.Printable(r.GetCsv()))
+		out("\npage:   %s\nreport: %s\n", human.Printable(filepath.Join(filepath.Dir(r.GetCsv()), reporter.PageFile)), human.Printable(r.GetCsv()))
 	}
 }
 

@@ -30,9 +30,11 @@ func begin(class, alt string, height int, more string) *drawing {
 	if alt != "" {
 		role = ` role="img" aria-label="` + escape(alt) + `"`
 	}
-	fmt.Fprintf(d, `<svg class="plot %s" width="100%%" height="%d"%s%s>`, class, height, role, more)
+	d.draw(`<svg class="plot %s" width="100%%" height="%d"%s%s>`, class, height, role, more)
 	return d
 }
+
+func (d *drawing) draw(format string, args ...any) { _, _ = fmt.Fprintf(d, format, args...) }
 
 func (d *drawing) end() template.HTML {
 	d.WriteString("</svg>")
@@ -78,9 +80,9 @@ const barHeight = 14
 // it is negative.
 func Bar(length, mark float64, class, alt string) template.HTML {
 	d := begin("bar", alt, barHeight, "")
-	fmt.Fprintf(d, `<rect class="rail" y="6" width="100%%" height="2"/><rect class="%s" width="%s" height="%d" rx="2"/>`, class, percent(length), barHeight)
+	d.draw(`<rect class="rail" y="6" width="100%%" height="2"/><rect class="%s" width="%s" height="%d" rx="2"/>`, class, percent(length), barHeight)
 	if mark >= 0 {
-		fmt.Fprintf(d, `<line class="mark" x1="%[1]s" x2="%[1]s" y2="%[2]d"/>`, percent(mark), barHeight)
+		d.draw(`<line class="mark" x1="%[1]s" x2="%[1]s" y2="%[2]d"/>`, percent(mark), barHeight)
 	}
 	return d.end()
 }
@@ -89,9 +91,9 @@ func Bar(length, mark float64, class, alt string) template.HTML {
 // mark is: where things stand around what they are compared with.
 func Dots(at []float64, mark float64, class, alt string) template.HTML {
 	d := begin("dots", alt, barHeight, "")
-	fmt.Fprintf(d, `<rect class="rail" y="6" width="100%%" height="2"/><line class="mark" x1="%[1]s" x2="%[1]s" y2="%[2]d"/>`, percent(mark), barHeight)
+	d.draw(`<rect class="rail" y="6" width="100%%" height="2"/><line class="mark" x1="%[1]s" x2="%[1]s" y2="%[2]d"/>`, percent(mark), barHeight)
 	for _, x := range at {
-		fmt.Fprintf(d, `<circle class="%s" cx="%s" cy="7" r="5"/>`, class, percent(0.02+0.96*within(x)))
+		d.draw(`<circle class="%s" cx="%s" cy="7" r="5"/>`, class, percent(0.02+0.96*within(x)))
 	}
 	return d.end()
 }
@@ -101,7 +103,7 @@ func Dots(at []float64, mark float64, class, alt string) template.HTML {
 func Dumbbell(from, to float64, class, alt string) template.HTML {
 	d := begin("dumbbell", alt, 16, "")
 	x := func(v float64) string { return percent(0.02 + 0.96*within(v)) } // so that no dot is cut at the edge
-	fmt.Fprintf(d, `<rect class="rail" y="7" width="100%%" height="2"/><line class="%[3]s" x1="%[1]s" x2="%[2]s" y1="8" y2="8"/>`+
+	d.draw(`<rect class="rail" y="7" width="100%%" height="2"/><line class="%[3]s" x1="%[1]s" x2="%[2]s" y1="8" y2="8"/>`+
 		`<circle class="%[3]s" cx="%[2]s" cy="8" r="5"/><circle class="%[3]s ring" cx="%[1]s" cy="8" r="5"/>`, x(from), x(to), class)
 	return d.end()
 }
@@ -150,13 +152,13 @@ func (l Line) SVG() template.HTML {
 	if l.Hatched < len(l.Values) {
 		veil(d, (float64(l.Hatched)-0.5)/float64(n), lineHeight)
 	}
-	fmt.Fprintf(d, `<svg viewBox="0 0 %d 100" preserveAspectRatio="none" width="100%%" height="%d">`, 10*n, lineHeight)
+	d.draw(`<svg viewBox="0 0 %d 100" preserveAspectRatio="none" width="100%%" height="%d">`, 10*n, lineHeight)
 	y := func(v float64) string { return number(3+94*(1-(v-bottom)/(top-bottom)), 1) }
-	fmt.Fprintf(d, `<path class="axis" d="M0 %sH%d"/>`, y(0), 10*n)
+	d.draw(`<path class="axis" d="M0 %sH%d"/>`, y(0), 10*n)
 	for _, m := range l.Marks {
-		fmt.Fprintf(d, `<path class="mark" d="M%s 0V100"/>`, number(10*m, 1))
+		d.draw(`<path class="mark" d="M%s 0V100"/>`, number(10*m, 1))
 	}
-	fmt.Fprintf(d, `<path class="%s" d="%s"/></svg>`, l.Class, l.path(y))
+	d.draw(`<path class="%s" d="%s"/></svg>`, l.Class, l.path(y))
 	return d.end()
 }
 
@@ -198,8 +200,8 @@ func HeatRow(values []float64, hatched, column int, class, alt string) template.
 		more = fmt.Sprintf(` data-column="%d" data-points="%d" data-cells=""`, column, len(values))
 	}
 	d := begin("heat", alt, barHeight, more)
-	fmt.Fprintf(d, `<svg viewBox="0 -.5 %d 1" preserveAspectRatio="none" width="100%%" height="%d">`, max(len(values), 1), barHeight)
-	fmt.Fprintf(d, `<path class="ground" d="M0 0H%d"/>`, len(values))
+	d.draw(`<svg viewBox="0 -.5 %d 1" preserveAspectRatio="none" width="100%%" height="%d">`, max(len(values), 1), barHeight)
+	d.draw(`<path class="ground" d="M0 0H%d"/>`, len(values))
 	var levels [HeatLevels + 1]strings.Builder
 	for i := 0; i < len(values); {
 		level := HeatLevel(values[i])
@@ -213,7 +215,7 @@ func HeatRow(values []float64, hatched, column int, class, alt string) template.
 	}
 	for level := 1; level <= HeatLevels; level++ {
 		if levels[level].Len() > 0 {
-			fmt.Fprintf(d, `<path class="%s l%d" d="%s"/>`, class, level, levels[level].String())
+			d.draw(`<path class="%s l%d" d="%s"/>`, class, level, levels[level].String())
 		}
 	}
 	d.WriteString("</svg>")
@@ -227,7 +229,7 @@ func HeatRow(values []float64, hatched, column int, class, alt string) template.
 // of that name. It is drawn outside of the box that stretches, or its lines
 // would be stretched, too.
 func veil(d *drawing, from float64, height int) {
-	fmt.Fprintf(d, `<rect class="veil" x="%s" width="%s" height="%d"/>`, percent(from), percent(1-within(from)), height)
+	d.draw(`<rect class="veil" x="%s" width="%s" height="%d"/>`, percent(from), percent(1-within(from)), height)
 }
 
 // HeatLevel returns the shade, 0 to [HeatLevels], in which a heat grid shows a

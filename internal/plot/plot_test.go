@@ -70,7 +70,7 @@ func wellFormed(t require.TestingT, picture template.HTML) {
 func TestWhateverIsDrawnIsWellFormed(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		number := rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{none, math.Inf(1), math.Inf(-1), 0, -0.0, 1e-300}))
+		number := rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{none, math.Inf(1), math.Inf(-1), 0, 1e-300}))
 		text := rapid.String()
 		values := rapid.SliceOfN(number, 0, 20).Draw(t, "values")
 		finite := make([]float64, len(values))

@@ -69,7 +69,7 @@ func ConversionsOf(c *ihcv1.Counts) Conversions {
 }
 
 // MarshalJSON writes them in the order of the outcomes.
-func (j Conversions) MarshalJSON() ([]byte, error) { //nolint:unparam // json.Marshaler has an error
+func (j Conversions) MarshalJSON() ([]byte, error) {
 	if j == nil {
 		return []byte("null"), nil
 	}

@@ -102,13 +102,15 @@ func (r *Report) headlineSection() (page.Section, bool) {
 	}
 	for _, i := range []int{2, 0, 1, 3, 4} {
 		c := page.Card{Name: upper(measures[i].Title), Value: measures[i].Kind.People(all[i])}
-		if !all[i].Is {
+		switch {
+		case !all[i].Is:
 			c.Against = all[i].Why
-		} else if before != nil && now[i].Is && before[i].Is && !before[i].Number.IsZero() {
+		case before == nil:
+		case now[i].Is && before[i].Is && !before[i].Number.IsZero():
 			change := now[i].Number.Sub(before[i].Number).Div(before[i].Number.Abs())
 			c.Direction = change.Sign()
 			c.Change, c.Against = signed(change), h.against
-		} else if before != nil {
+		default:
 			c.Against = "no change: " + h.against + " there is nothing to compare with"
 		}
 		s.Cards = append(s.Cards, c)

@@ -190,7 +190,7 @@ func (r *Report) proofSection() (page.Section, bool) {
 		reasons = append(reasons, human.Thousands(g.conversions)+" "+g.words)
 		amounts = append(amounts, human.Decimal(g.revenue, 2)+" "+g.words)
 	}
-	number := func(n int64) decimal.Decimal { return decimal.NewFromInt(n) }
+	number := decimal.NewFromInt
 	cost, known := t.Cost, t.KnownCosts
 	if t.Ranged {
 		cost, known = t.Dates.Cost, t.Dates.KnownCosts
