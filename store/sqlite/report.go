@@ -155,7 +155,10 @@ func (s *summing) passes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	once := []task{s.readJourneys, s.readCounts, s.readDates}
+	once := []task{s.readCounts, s.readDates}
+	if s.x.passes == 1 {
+		once = append([]task{s.readJourneys}, once...) // first, since nothing takes longer
+	}
 	for again := true; again; again = s.x.next() {
 		if err := sideBySide(ctx, s.conn, s.readers, s.whole, sessions); err != nil {
 			return err
@@ -165,6 +168,11 @@ func (s *summing) passes(ctx context.Context) error {
 			return err
 		}
 		once = nil
+	}
+	if s.x.passes > 1 { // in the memory of the index, which is done with
+		if err := s.readJourneys(ctx, s.conn, s.whole); err != nil {
+			return err
+		}
 	}
 	if err := s.readChanges(ctx, s.conn, s.whole); err != nil {
 		return fmt.Errorf("find what came and went: %w", err)

@@ -4,31 +4,31 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"hash/maphash"
 
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
-	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
 )
 
 // readJourneys reads the journal in the order it lies, by one connection: the
 // channel and date of each session are in the session index. Where that has no
-// room for all sessions at once, it is read by users, see readByUsers.
+// room for all sessions at once, see [summing.readInPasses].
 func (s *summing) readJourneys(ctx context.Context, conn *sql.Conn, p *part) error {
-	there, err := hasJournal(ctx, conn)
+	there, err := hasTables(ctx, conn, "pipeline_journeys", "pipeline_latest", "pipeline_runs")
 	if err != nil || !there {
 		return err
 	}
 	sums := newJourneySums(s)
 	if s.x.passes == 1 {
 		sums.see(s.x)
-		err = sums.read(ctx, conn, nil)
+		err = sums.read(ctx, conn, everyOne)
 	} else {
-		err = s.readByUsers(ctx, conn, sums)
+		sums, err = s.readInPasses(ctx, conn)
 	}
 	if err != nil {
 		return fmt.Errorf("read pipeline_journeys: %w", err)
@@ -37,71 +37,103 @@ func (s *summing) readJourneys(ctx context.Context, conn *sql.Conn, p *part) err
 	return err
 }
 
-func hasJournal(ctx context.Context, conn *sql.Conn) (there bool, err error) {
-	err = conn.QueryRowContext(ctx, `SELECT count(*) = 2 FROM sqlite_schema WHERE name IN ('pipeline_journeys', 'pipeline_latest')`).Scan(&there)
-	return there, err
-}
-
-// readByUsers reads the journal in as many passes as it takes to hold the
-// sessions of some users at a time: all of a journey are of one user.
-func (s *summing) readByUsers(ctx context.Context, conn *sql.Conn, sums *journeySums) error {
+// readInPasses reads the journal in as many passes as it takes to hold the
+// sessions of some conversions at a time, in the memory of the index of the
+// sums, which are made: those that the journal names are noted first, then
+// found in the source, and then added up.
+func (s *summing) readInPasses(ctx context.Context, conn *sql.Conn) (sums *journeySums, err error) {
 	seed := maphash.MakeSeed()
-	passes := s.x.passes
-	for pass := range passes {
-		mine := func(user string) bool { return maphash.String(seed, user)%passes == pass }
-		x := &sessionIndex{hash: s.x.hash, passes: 1, number: map[key]uint32{}, slots: make([]slot, len(s.x.slots)), free: len(s.x.slots)}
-		parts, err := partition(ctx, conn, tables.SessionSources, s.size.rows)
-		if err != nil {
-			return err
-		}
-		for _, in := range parts {
-			if err := enterUsers(ctx, conn, x, in, mine); err != nil {
-				return err
+	for passes := s.x.passes; ; passes *= 2 {
+		sums = newJourneySums(s)
+		for pass := range passes {
+			mine := func(conv string) bool { return maphash.String(seed, conv)%passes == pass }
+			if err = s.readPass(ctx, conn, sums, mine); err != nil {
+				break
 			}
 		}
-		sums.see(x)
-		if err := sums.read(ctx, conn, mine); err != nil {
-			return err
+		if !errors.Is(err, errCrowded) || passes > mostPasses {
+			return sums, err
 		}
 	}
-	return nil
 }
 
-// enterUsers enters the sessions of some users into an index.
-func enterUsers(ctx context.Context, conn *sql.Conn, x *sessionIndex, in condition, mine func(user string) bool) error {
-	query := `SELECT channel_name||'', event_date||'', session_id||'', user_id||'' FROM session_sources` + in.where
-	return raw(conn, func(c *sqlite3.SQLiteConn) error {
+// mostPasses is more than any journal takes.
+const mostPasses = 1 << 20
+
+func (s *summing) readPass(ctx context.Context, conn *sql.Conn, sums *journeySums, mine func(conv string) bool) error {
+	clear(s.x.slots)
+	x := &sessionIndex{hash: s.x.hash, passes: 1, number: map[key]uint32{}, slots: s.x.slots, free: len(s.x.slots)}
+	sums.x = x
+	if err := sums.note(ctx, conn, mine); err != nil {
+		return err
+	}
+	query := `SELECT channel_name||'', event_date||'', session_id||'' FROM session_sources`
+	err := raw(conn, func(c *sqlite3.SQLiteConn) error {
 		writer := x.writer()
-		err := each(ctx, c, query, in.args, 4, func(row []driver.Value) error {
-			if !mine(text(row[3])) {
-				return nil
-			}
+		return each(ctx, c, query, nil, 3, func(row []driver.Value) error {
 			mark, _ := x.mark(text(row[2]))
-			return writer.enter(mark, writer.group(key{text(row[0]), text(row[1])}))
+			if slot := x.slot(mark); slot.mark() == mark {
+				slot.group = writer.group(key{text(row[0]), text(row[1])})
+			}
+			return nil
 		})
+	})
+	if err != nil {
+		return err
+	}
+	sums.see(x)
+	return sums.read(ctx, conn, mine)
+}
+
+// note enters the sessions that the journal names into the index, without their
+// groups.
+func (a *journeySums) note(ctx context.Context, conn *sql.Conn, mine func(conv string) bool) error {
+	return a.each(ctx, conn, mine, func(row []driver.Value) error {
+		packed, _ := row[4].([]byte)
+		sessions, err := decodeSessions(packed)
 		if err != nil {
 			return err
 		}
-		return writer.flush()
+		for _, id := range sessions {
+			mark, _ := a.x.mark(id)
+			s := a.x.slot(mark)
+			if s.mark() != 0 {
+				continue
+			}
+			if a.x.free == 1 {
+				return errCrowded
+			}
+			a.x.free--
+			*s = slot{high: uint32(mark >> 32), low: uint32(mark), group: noGroup}
+		}
+		return nil
 	})
 }
+
+// everyOne is every conversion.
+func everyOne(string) bool { return true }
 
 // journeysQuery goes through the journal in its own order; what it looks up in
 // the other tables it finds by their keys.
-const journeysQuery = `SELECT j.run, v.conv_date||'', v.revenue, v.user_id||'', j.sessions, j.shares
+const journeysQuery = `SELECT j.run, v.conv_date||'', v.revenue, v.conv_id||'', j.sessions, j.shares
 	FROM pipeline_journeys j CROSS JOIN pipeline_latest l CROSS JOIN conversions v
 	WHERE l.conv_id = j.conv_id AND l.journey = j.journey AND v.conv_id = j.conv_id ORDER BY j.journey`
 
-// read adds the journeys of some users, nil for all.
-func (a *journeySums) read(ctx context.Context, conn *sql.Conn, mine func(user string) bool) error {
+// each calls do with the rows of journeysQuery of some conversions.
+func (a *journeySums) each(ctx context.Context, conn *sql.Conn, mine func(conv string) bool, do func([]driver.Value) error) error {
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
 		return each(ctx, c, journeysQuery, nil, 6, func(row []driver.Value) error {
-			if mine != nil && !mine(text(row[3])) {
+			if !mine(text(row[3])) {
 				return nil
 			}
-			return a.add(row)
+			return do(row)
 		})
 	})
+}
+
+// read adds the journeys of some conversions.
+func (a *journeySums) read(ctx context.Context, conn *sql.Conn, mine func(conv string) bool) error {
+	return a.each(ctx, conn, mine, a.add)
 }
 
 // add adds one row of journeysQuery.

@@ -123,12 +123,12 @@ func dimensions(ctx context.Context, conn *sql.Conn) (names []string, err error)
 // readUnattributed counts the conversions in range without an attribution by
 // what the ledger last recorded of them.
 func (s *summing) readUnattributed(ctx context.Context, conn *sql.Conn, p *part) error {
-	var ledger int
-	if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_outcomes'`).Scan(&ledger); err != nil {
+	ledger, err := hasTables(ctx, conn, "pipeline_outcomes")
+	if err != nil {
 		return err
 	}
 	last := `(SELECT '' AS conv_id, '' AS outcome, '' AS reason WHERE false)`
-	if ledger > 0 {
+	if ledger {
 		last = `(SELECT conv_id, outcome, reason, max(run) FROM pipeline_outcomes WHERE outcome <> '` + gone + `' GROUP BY conv_id)`
 	}
 	start, end := run.Range(s.req)
