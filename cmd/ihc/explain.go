@@ -94,7 +94,7 @@ func payloadOf(dir string, e *report.Explanation) string {
 
 func printExplanation(w io.Writer, e *report.Explanation) {
 	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
-	out("conversion %s, %s, revenue %s, user %s\n", human.Printable(e.ConvID), human.Printable(e.Time), human.Decimal(e.Revenue, 2), human.Printable(e.UserID))
+	out("conversion %s, %s, revenue %s, user %s\n", human.Printable(e.ConvID), human.Printable(e.Time), human.Decimal(e.Revenue.Decimal, 2), human.Printable(e.UserID))
 	out("%s", strings.ReplaceAll(e.Outcome, "_", " "))
 	if e.Reason != "" {
 		out(": %s", human.Printable(e.Reason))
@@ -119,9 +119,9 @@ func printExplanation(w io.Writer, e *report.Explanation) {
 		if len(s.Engagement) > 0 {
 			out("  (%s)", strings.Join(s.Engagement, ", "))
 		}
-		out("\n     ihc %s = %s of the revenue", s.IHC.StringFixed(4), human.Decimal(s.IHCRevenue, 2))
+		out("\n     ihc %s = %s of the revenue", s.IHC.StringFixed(4), human.Decimal(s.IHCRevenue.Decimal, 2))
 		if s.Phases != nil {
-			out("; starts %s, holds %s, closes %s", s.Phases.Initializer, s.Phases.Holder, s.Phases.Closer)
+			out("; starts %s, holds %s, closes %s", s.Phases.Initializer.StringFixed(4), s.Phases.Holder.StringFixed(4), s.Phases.Closer.StringFixed(4))
 		}
 		if !s.Cost.IsZero() {
 			out("; cost %s", s.Cost)

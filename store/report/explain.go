@@ -10,17 +10,16 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	"github.com/ihc-pipeline/ihc/internal/run"
-	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 )
 
 // Explanation says of one conversion who earned what of it, and why.
 type Explanation struct {
-	ConvID  string          `json:"conv_id"`
-	UserID  string          `json:"user_id"`
-	Time    string          `json:"time"`
-	Revenue decimal.Decimal `json:"revenue"`
+	ConvID  string `json:"conv_id"`
+	UserID  string `json:"user_id"`
+	Time    string `json:"time"`
+	Revenue Exact  `json:"revenue"`
 	// Outcome is attributed, one of the ways to end without, or not_run.
 	Outcome string `json:"outcome"`
 	Reason  string `json:"reason,omitempty"`
@@ -40,23 +39,29 @@ type ExplainedSession struct {
 	Time       string          `json:"time"`
 	Channel    string          `json:"channel"`
 	Engagement []string        `json:"engagement"`
-	Cost       decimal.Decimal `json:"cost"`
-	IHC        decimal.Decimal `json:"ihc"`
-	IHCRevenue decimal.Decimal `json:"ihc_revenue"`
+	Cost       Exact           `json:"cost"`
+	IHC        Exact           `json:"ihc"`
+	IHCRevenue Exact           `json:"ihc_revenue"`
 	Phases     *ExplainedPhase `json:"phases,omitempty"`
 	Why        []string        `json:"why"`
 }
 
 // ExplainedPhase is a session's share of each phase.
 type ExplainedPhase struct {
-	Initializer unit.Share `json:"initializer"`
-	Holder      unit.Share `json:"holder"`
-	Closer      unit.Share `json:"closer"`
+	Initializer Exact `json:"initializer"`
+	Holder      Exact `json:"holder"`
+	Closer      Exact `json:"closer"`
 }
+
+// Exact is an exact decimal that is a number in JSON, with all of its digits.
+type Exact struct{ decimal.Decimal }
+
+// MarshalJSON implements json.Marshaler.
+func (e Exact) MarshalJSON() ([]byte, error) { return []byte(e.String()), nil }
 
 // Explain explains a conversion.
 func Explain(c *store.Conversion) *Explanation {
-	e := &Explanation{ConvID: c.ID, UserID: c.User, Time: c.Time, Revenue: c.Revenue.Decimal(), Outcome: run.OutcomeName(ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED),
+	e := &Explanation{ConvID: c.ID, UserID: c.User, Time: c.Time, Revenue: Exact{c.Revenue.Decimal()}, Outcome: run.OutcomeName(ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED),
 		Reason: c.Reason, Chunk: c.Chunk, Sessions: []ExplainedSession{}, Notes: []string{}}
 	if c.Outcome != "" {
 		e.Outcome = c.Outcome
@@ -78,7 +83,7 @@ func Explain(c *store.Conversion) *Explanation {
 
 func explainSession(c *store.Conversion, t store.Touchpoint) ExplainedSession {
 	ihc := decimal.New(t.IHC, -store.ShareDecimals)
-	s := ExplainedSession{SessionID: t.Session, Time: t.Time, Channel: t.Channel, Cost: t.Cost.Decimal(), IHC: ihc, IHCRevenue: ihc.Mul(c.Revenue.Decimal()), Engagement: []string{}, Why: []string{}}
+	s := ExplainedSession{SessionID: t.Session, Time: t.Time, Channel: t.Channel, Cost: Exact{t.Cost.Decimal()}, IHC: Exact{ihc}, IHCRevenue: Exact{ihc.Mul(c.Revenue.Decimal())}, Engagement: []string{}, Why: []string{}}
 	if t.Engagement.Holder() {
 		s.Engagement = append(s.Engagement, "holder")
 	}
@@ -89,7 +94,7 @@ func explainSession(c *store.Conversion, t store.Touchpoint) ExplainedSession {
 		s.Engagement = append(s.Engagement, "impression")
 	}
 	if t.Phased {
-		s.Phases = &ExplainedPhase{unit.Share(t.Initializer), unit.Share(t.Holder), unit.Share(t.Closer)}
+		s.Phases = &ExplainedPhase{Exact{share(t.Initializer)}, Exact{share(t.Holder)}, Exact{share(t.Closer)}}
 	}
 	return s
 }
