@@ -27,7 +27,7 @@ func scored(t *testing.T, touches ...store.Touchpoint) *store.Conversion {
 		t := &touches[i]
 		t.Known, t.Scored, t.Phased = true, true, true
 		t.Share, t.Initializer, t.Holder, t.Closer = int64(s.IHC), int64(s.Initializer), int64(s.Holder), int64(s.Closer)
-		t.IHC = t.Share * 1e8
+		t.IHC = share(t.Share).Shift(store.ShareDecimals).IntPart()
 	}
 	return &store.Conversion{ID: "c", User: "u", Time: "2023-09-10 12:00:00", Revenue: 1_000_000, Sessions: touches, Chunk: 3,
 		Run: &store.RunJourneys{RunID: "run", Model: "builtin " + model.Name(), Request: "{}"}}

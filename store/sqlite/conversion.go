@@ -59,7 +59,7 @@ func (d *Database) Conversion(ctx context.Context, id string) (c *store.Conversi
 func readConversion(ctx context.Context, conn *sql.Conn, id string) (*store.Conversion, error) {
 	c := &store.Conversion{}
 	var revenue any
-	err := conn.QueryRowContext(ctx, `SELECT conv_id||'', user_id||'', conv_date||' '||conv_time, revenue FROM conversions WHERE conv_id = ?`, id).Scan(&c.ID, &c.User, &c.Time, &revenue)
+	err := conn.QueryRowContext(ctx, `SELECT conv_id||'', user_id||'', conv_date||' '||conv_time, revenue FROM conversions WHERE conv_id = ?1 AND conv_id = ?1 COLLATE BINARY`, id).Scan(&c.ID, &c.User, &c.Time, &revenue)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, errkind.Inputf("there is no conversion %s in conversions", human.QuoteText(id))
 	}
@@ -157,7 +157,7 @@ func readVisits(ctx context.Context, conn *sql.Conn, c *store.Conversion) error 
 		var flags int64
 		var cost any
 		err := conn.QueryRowContext(ctx, `SELECT s.channel_name||'', s.event_date||' '||s.event_time, holder_engagement + 2*closer_engagement + 4*impression_interaction,
-			(SELECT cost FROM session_costs c WHERE c.session_id = s.session_id) FROM session_sources s WHERE s.session_id = ?`, t.Session).
+			(SELECT cost FROM session_costs c WHERE c.session_id = s.session_id) FROM session_sources s WHERE s.session_id = ?1 AND s.session_id = ?1 COLLATE BINARY`, t.Session).
 			Scan(&t.Channel, &t.Time, &flags, &cost)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
@@ -239,7 +239,7 @@ func readCell(ctx context.Context, conn *sql.Conn, channel, date string) (*store
 func readCredits(ctx context.Context, conn *sql.Conn, c *store.Cell, sessions map[string]string) error {
 	rows, err := conn.QueryContext(ctx, `SELECT a.conv_id||'', a.session_id||'', `+shareText+`||'', v.conv_date||' '||v.conv_time, v.revenue
 		FROM attribution_customer_journey a CROSS JOIN conversions v
-		WHERE +a.session_id IN (SELECT session_id FROM session_sources WHERE event_date = ? AND channel_name = ? COLLATE BINARY) AND v.conv_id = a.conv_id`, c.Date, c.Channel)
+		WHERE +a.session_id IN (SELECT session_id FROM session_sources WHERE event_date = ? AND channel_name = ? COLLATE BINARY) AND v.conv_id = a.conv_id AND v.conv_id = a.conv_id COLLATE BINARY`, c.Date, c.Channel)
 	if err != nil {
 		return fmt.Errorf("read attribution_customer_journey: %w", err)
 	}

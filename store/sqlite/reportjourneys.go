@@ -114,10 +114,10 @@ func (a *journeySums) note(ctx context.Context, conn *sql.Conn, mine func(conv s
 func everyOne(string) bool { return true }
 
 // journeysQuery goes through the journal in its own order; what it looks up in
-// the other tables it finds by their keys.
+// the other tables it finds by their keys, and then by their bytes.
 const journeysQuery = `SELECT j.run, v.conv_date||'', v.revenue, v.conv_id||'', j.sessions, j.shares
 	FROM pipeline_journeys j CROSS JOIN pipeline_latest l CROSS JOIN conversions v
-	WHERE l.conv_id = j.conv_id AND l.journey = j.journey AND v.conv_id = j.conv_id ORDER BY j.journey`
+	WHERE l.conv_id = j.conv_id AND l.journey = j.journey AND v.conv_id = j.conv_id AND v.conv_id = j.conv_id COLLATE BINARY ORDER BY j.journey`
 
 // each calls do with the rows of journeysQuery of some conversions.
 func (a *journeySums) each(ctx context.Context, conn *sql.Conn, mine func(conv string) bool, do func([]driver.Value) error) error {

@@ -28,6 +28,10 @@ var surveyTests = map[string]func(*testing.T, Backend){
 	"SurveyOfADatabaseWithoutResultsIsRefused":   surveyOfADatabaseWithoutResultsIsRefused,
 }
 
+// tenThousandth is the unit of shares that the pipeline writes, in
+// [store.ShareDecimals].
+var tenThousandth = decimal.New(1, store.ShareDecimals-4).IntPart()
+
 // drawRange draws a range of dates, often without one of the ends.
 func drawRange(t *rapid.T) *ihcv1.RunRequest {
 	req := &ihcv1.RunRequest{RunId: "run", StartDate: rapid.SampledFrom([]string{"", "2023-01-02", "2025-01-01"}).Draw(t, "start"),
@@ -266,7 +270,7 @@ func conversionIsExplainedAsItIsShown(t *testing.T, b Backend) {
 			require.Len(t, c.Sessions, len(j.sessions))
 			for i, s := range c.Sessions {
 				want := j.sessions[i]
-				require.Equal(t, []any{want.id, want.channel, want.date + " 12:00:00", true, true, true, int64(j.shares.GetIhc()[i]) * 1e8, int64(j.shares.GetIhc()[i]),
+				require.Equal(t, []any{want.id, want.channel, want.date + " 12:00:00", true, true, true, int64(j.shares.GetIhc()[i]) * tenThousandth, int64(j.shares.GetIhc()[i]),
 					int64(j.shares.GetInitializer()[i]), int64(j.shares.GetHolder()[i]), int64(j.shares.GetCloser()[i]), dec(d.costs[want.id]).String()},
 					[]any{s.Session, s.Channel, s.Time, s.Known, s.Scored, s.Phased, s.IHC, s.Share, s.Initializer, s.Holder, s.Closer, s.Cost.Decimal().String()})
 			}

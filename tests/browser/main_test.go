@@ -44,7 +44,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "ihc")
 	for _, command := range [][]string{
-		{"go", "build", "-o", program, "../../cmd/ihc"},
+		{"go", "build", "-C", "../../cmd/ihc", "-o", program, "."},
 		{program, "demo", "--out", filepath.Join(dir, "demo")},
 	} {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
