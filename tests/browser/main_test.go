@@ -5,6 +5,7 @@ package browser
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -34,79 +35,83 @@ type shop struct{ db, out string }
 
 func (s shop) page() string { return "file://" + filepath.Join(s.out, "report.html") }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "browser")
+func TestMain(m *testing.M) {
+	code, err := run(m)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "browser")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // what stays is the system's to clean
 	program = filepath.Join(dir, "ihc")
+	demo = shop{filepath.Join(dir, "demo", "shop.db"), filepath.Join(dir, "demo")}
+	hostile = shop{filepath.Join(dir, "hostile", "shop.db"), filepath.Join(dir, "hostile")}
+	empty = shop{filepath.Join(dir, "empty", "shop.db"), filepath.Join(dir, "empty")}
+	if err := errors.Join(fill(hostile, hostileRows), fill(empty, func(*sql.Tx) error { return nil })); err != nil {
+		return 0, err
+	}
 	for _, command := range [][]string{
 		{"go", "build", "-C", "../../cmd/ihc", "-o", program, "."},
-		{program, "demo", "--out", filepath.Join(dir, "demo")},
+		{program, "demo", "--out", demo.out},
+		{program, "run", "--db", hostile.db, "--out", hostile.out, "--model", "builtin"},
+		{program, "run", "--db", empty.db, "--out", empty.out, "--model", "builtin"},
 	} {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			log.Fatalf("%s: %v\n%s", strings.Join(command, " "), err, out)
+			return 0, fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
 		}
 	}
-	demo = shop{filepath.Join(dir, "demo", "shop.db"), filepath.Join(dir, "demo")}
-	hostile = made(filepath.Join(dir, "hostile"), hostileRows)
-	empty = made(filepath.Join(dir, "empty"), func(*sql.Tx) error { return nil })
-
-	chromium := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil && chromium == "" {
-			chromium = path
-		}
-	}
-	if chromium == "" {
-		log.Fatal("the browser tests need Chromium: apt-get install chromium")
+	chromium, err := findChromium()
+	if err != nil {
+		return 0, err
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.DisableGPU)
 	all, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	defer stop()
-	ctx, close := chromedp.NewContext(all)
-	defer close()
+	ctx, end := chromedp.NewContext(all)
+	defer end()
 	if err := chromedp.Do(ctx); err != nil {
-		log.Fatalf("start %s: %v", chromium, err)
+		return 0, fmt.Errorf("start %s: %w", chromium, err)
 	}
 	browser = ctx
-	return m.Run()
+	return m.Run(), nil
 }
 
-// made makes a shop with these rows, and a run on it.
-func made(dir string, fill func(*sql.Tx) error) shop {
-	s := shop{filepath.Join(dir, "shop.db"), dir}
-	err := func() error {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
+func findChromium() (string, error) {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
 		}
-		db, err := sql.Open("sqlite3", s.db)
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		if _, err := db.Exec(sqlite.InputSchema); err != nil {
-			return err
-		}
-		tx, err := db.Begin()
-		if err != nil {
-			return err
-		}
-		if err := fill(tx); err != nil {
-			return err
-		}
-		return tx.Commit()
-	}()
+	}
+	return "", errors.New("the browser tests need Chromium: apt-get install chromium")
+}
+
+// fill makes a shop with these rows.
+func fill(s shop, rows func(*sql.Tx) error) error {
+	if err := os.MkdirAll(s.out, 0o755); err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite3", s.db)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	if out, err := exec.Command(program, "run", "--db", s.db, "--out", s.out, "--model", "builtin").CombinedOutput(); err != nil {
-		log.Fatalf("run: %v\n%s", err, out)
+	defer db.Close()
+	if _, err := db.Exec(sqlite.InputSchema); err != nil {
+		return err
 	}
-	return s
+	tx, err := db.Begin()
+	if err != nil {
+		return err
+	}
+	if err := rows(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // hostileNames are channels that a page, a spreadsheet or a terminal might obey.
