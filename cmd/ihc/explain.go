@@ -44,6 +44,9 @@ channel_reporting is made from.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if db == "" {
+				return errNoDatabase
+			}
 			store := open.Database(db)
 			defer store.Close() //nolint:errcheck // only read
 			if cell {

@@ -115,6 +115,8 @@ func (q *reportRequest) write(cmd *cobra.Command, w io.Writer) error {
 	return nil
 }
 
+var errNoDatabase = errkind.Inputf("name the database: --db FILE")
+
 // sheets are the tables asked for.
 func (q *reportRequest) sheets(r *report.Report) []*sheet.Sheet {
 	sheets := []*sheet.Sheet{r.By(q.by)}
@@ -132,6 +134,9 @@ func (q *reportRequest) sheets(r *report.Report) []*sheet.Sheet {
 
 // read reads what the report is of.
 func (q *reportRequest) read(cmd *cobra.Command) (*report.Report, error) {
+	if q.db == "" {
+		return nil, errNoDatabase
+	}
 	if err := civil.CheckRange("--start-date", q.start, "--end-date", q.end); err != nil {
 		return nil, err
 	}

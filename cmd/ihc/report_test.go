@@ -106,6 +106,7 @@ func TestReportSaysWhatIsWrongWithWhatItIsAsked(t *testing.T) {
 		{[]string{"--db", db, "--start-date", "2023-13-01"}, "no date"},
 		{[]string{"--db", db, "--phases", "--format", "csv"}, "one table"},
 		{[]string{"--db", sampleShop(t, "SELECT 1")}, "ihc run --db"},
+		{nil, "--db FILE"},
 	} {
 		_, err := command(t, newReportCmd(), c.args...)
 		require.Equal(t, errkind.Input, errkind.KindOf(err), c.args)

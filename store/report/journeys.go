@@ -1,9 +1,11 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/shopspring/decimal"
@@ -24,7 +26,7 @@ func (r *Report) Pairs() *sheet.Sheet {
 	}
 	s := &sheet.Sheet{Name: "pairs", Title: "Who opens what others close: conversions of the same dates", Columns: []sheet.Column{{Name: "initializer", Title: "opened by"},
 		{Name: "closer", Title: "closed by"}, {Name: "conversions", Title: "conversions", Kind: sheet.Amount}}}
-	for _, p := range j.Pairs {
+	for _, p := range slices.SortedStableFunc(slices.Values(j.Pairs), func(a, b store.Pair) int { return cmp.Compare(b.Weight, a.Weight) }) {
 		s.Rows = append(s.Rows, []sheet.Cell{sheet.T(p.Initializer), sheet.T(p.Closer), sheet.N(decimal.New(p.Weight, -store.PairDecimals))})
 	}
 	return s

@@ -112,3 +112,21 @@ func TestSharesAreReadAsTheyWereWritten(t *testing.T) {
 		}
 	})
 }
+
+// Whatever is in the blob of a journal, it is shares or an error.
+func FuzzDecodeShares(f *testing.F) {
+	f.Add(encodeShares(&ihcv1.Attribution{Ihc: []uint32{1, 10_000}}))
+	f.Add(encodeShares(&ihcv1.Attribution{Ihc: []uint32{5}, Initializer: []uint32{6}, Holder: []uint32{0}, Closer: []uint32{1 << 31}}))
+	f.Add([]byte{withPhases, 1, 2})
+	f.Add([]byte{ihcAlone, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, blob []byte) {
+		shares, _, err := decodeShares(blob, nil)
+		ihc, same := decodeIHC(blob, nil)
+		require.Equal(t, same == nil, err == nil)
+		for i := range ihc {
+			if err == nil {
+				require.EqualValues(t, ihc[i], shares[i].ihc)
+			}
+		}
+	})
+}
