@@ -48,7 +48,7 @@ func (r *Report) phaseSection() (page.Section, bool) {
 		{ID: "phases", Title: "Each phase sums to 100 %", Rows: bars, Note: more(len(phases.Rows)), Sheet: shortened(phases), Colours: r.colourMap()},
 		{ID: "position", Title: "Position", Finding: "Right of the line: the channel does more of this than its share of all credit.", Rows: index,
 			Legend: []page.Key{{Class: "key-mark", Text: "1: as much as its share; 2 and beyond are at the right end"}}, Sheet: shortened(position(phases)), Colours: r.colourMap()}}
-	if f, there := r.pairFigure(); there {
+	if f, there := r.pairFigure(); there && r.Channel == "" {
 		figures = append(figures, f)
 	}
 	return page.Section{ID: "phases-section", Title: "Who starts, holds, closes", Lead: "The model shares out every order for starting the journey, for holding it, and for closing it.", Figures: figures}, true
@@ -202,8 +202,12 @@ func (r *Report) pathSection() (page.Section, bool) {
 	if j == nil || j.Conversions == 0 || r.Dimension != "" {
 		return page.Section{}, false
 	}
+	of := ""
+	if r.Channel != "" {
+		of = ", by way of whatever channels"
+	}
 	figures := []page.Figure{r.pathFigure(j), r.lengthFigure(), r.waitFigure()}
-	return page.Section{ID: "paths-section", Title: "Paths", Lead: "The journeys of the " + human.Count(j.Conversions, "conversion") + " of these dates that were attributed.", Figures: figures}, true
+	return page.Section{ID: "paths-section", Title: "Paths", Lead: "The journeys of the " + human.Count(j.Conversions, "conversion") + " of these dates that were attributed" + of + ".", Figures: figures}, true
 }
 
 // pathsShown is how many paths are drawn; the table has more.

@@ -7,6 +7,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/page"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/sheet"
 	"github.com/ihc-pipeline/ihc/internal/unit"
@@ -86,6 +87,7 @@ func (r *Report) byChannel(by string) *sheet.Sheet {
 		}
 		s.Rows = append(s.Rows, row)
 	}
+	s.Notes = append(s.Notes, whyEmpty(s)...)
 	total := sumOf(r.rows)
 	s.Total = append([]sheet.Cell{sheet.T("total")}, total.cells()...)
 	if comparing {
@@ -96,6 +98,17 @@ func (r *Report) byChannel(by string) *sheet.Sheet {
 		s.Total = append(s.Total, comparedCells(total, all)...)
 	}
 	return s
+}
+
+// whyEmpty says why cells of a sheet are empty, each column once.
+func whyEmpty(s *sheet.Sheet) (notes []string) {
+	for i, c := range s.Columns {
+		empty := slices.IndexFunc(s.Rows, func(row []sheet.Cell) bool { return row[i].Why != "" })
+		if empty >= 0 {
+			notes = append(notes, fmt.Sprintf("“–” in %s: %s", c.Title, s.Rows[empty][i].Why))
+		}
+	}
+	return notes
 }
 
 // start returns the first date of the day, week (from Monday) or month that a
@@ -127,6 +140,7 @@ func (r *Report) overTime(by string) *sheet.Sheet {
 		}
 		s.Rows = append(s.Rows, append(append([]sheet.Cell{sheet.T(date)}, sums[date].cells()...), final))
 	}
+	s.Notes = append(s.Notes, whyEmpty(s)...)
 	s.Total = append(append([]sheet.Cell{sheet.T("total")}, sumOf(r.rows).cells()...), sheet.None(""))
 	return s
 }
@@ -135,7 +149,7 @@ func (r *Report) overTime(by string) *sheet.Sheet {
 func (r *Report) covers() string {
 	what := "sessions"
 	if r.Channel != "" {
-		what = "sessions of " + r.Channel
+		what = "sessions of " + page.Name(r.Channel)
 	}
 	if r.First == "" {
 		return "no " + what

@@ -178,7 +178,7 @@ func readVisits(ctx context.Context, conn *sql.Conn, c *store.Conversion) error 
 
 // readOutcome reads why the conversion has no attribution.
 func readOutcome(ctx context.Context, conn *sql.Conn, c *store.Conversion) error {
-	if there, err := hasTables(ctx, conn, "pipeline_outcomes", "pipeline_runs"); err != nil || !there {
+	if there, err := hasTables(ctx, conn, "pipeline_outcomes", "pipeline_runs", "pipeline_journeys"); err != nil || !there {
 		return err
 	}
 	r := &store.RunJourneys{Conversions: 1}

@@ -130,3 +130,23 @@ func FuzzDecodeShares(f *testing.F) {
 		}
 	})
 }
+
+// A database that an earlier release has written last is reported as well.
+func TestDatabaseOfTheFirstReleaseIsReported(t *testing.T) {
+	t.Parallel()
+	first, err := migrations.ReadFile("migrations/1.sql")
+	require.NoError(t, err)
+	db := New(build(t, Schema+soundRows+string(first)+`INSERT INTO attribution_customer_journey VALUES ('c1', 's1', 0.25), ('c1', 's2', 0.75);
+		INSERT INTO pipeline_outcomes VALUES ('run', 'c2', 1, 'failed', 'why', 1);`))
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	totals, err := db.Survey(t.Context(), &ihcv1.RunRequest{}, "", "")
+	require.NoError(t, err)
+	require.Nil(t, totals.Journeys)
+	require.EqualValues(t, 1, totals.Unattributed[0].GetConversions())
+	c, err := db.Conversion(t.Context(), "c2")
+	require.NoError(t, err)
+	require.Empty(t, c.Outcome)
+	c, err = db.Conversion(t.Context(), "c1")
+	require.NoError(t, err)
+	require.Len(t, c.Sessions, 2)
+}

@@ -123,7 +123,7 @@ func dimensions(ctx context.Context, conn *sql.Conn) (names []string, err error)
 // readUnattributed counts the conversions in range without an attribution by
 // what the ledger last recorded of them.
 func (s *summing) readUnattributed(ctx context.Context, conn *sql.Conn, p *part) error {
-	ledger, err := hasTables(ctx, conn, "pipeline_outcomes")
+	ledger, err := hasTables(ctx, conn, "pipeline_outcomes", "pipeline_journeys") // the first release kept other outcomes
 	if err != nil {
 		return err
 	}
