@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/shopspring/decimal"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/page"
 	"github.com/ihc-pipeline/ihc/internal/plot"
 	"github.com/ihc-pipeline/ihc/internal/sheet"
+	"github.com/ihc-pipeline/ihc/store"
 )
 
 // Previous returns the range before another, as long as it. Both have dates.
@@ -154,40 +156,64 @@ func shortened(s *sheet.Sheet) *sheet.Sheet {
 
 // channelSection is what each channel cost and brought.
 func (r *Report) channelSection() (page.Section, bool) {
-	compare := *r
-	note := ""
-	if h, ok := r.headline(); ok && r.Compare == (Period{}) && h.mature == h.now && h.before != (Period{}) {
-		compare.Compare = h.before
-		compare.before = r.between(h.before.Start, h.before.End)
-		note = "The change is against " + h.before.Start + " to " + h.before.End + "."
-	}
-	channels := compare.By(r.Dimension)
+	channels := r.By(r.Dimension)
 	if len(channels.Rows) == 0 {
 		return page.Section{ID: "channels", Title: "Channels", Lead: "There are no sessions of these dates."}, true
 	}
-	total := channels.Total
-	rows := &page.Rows{Head: []string{"share of cost → share of revenue", "ROAS"}}
+	shares := r.shares(channels)
+	rows := &page.Rows{Head: []string{"share of cost → share of revenue", "ROAS", "revenue ±"}}
 	best := decimal.Zero
-	for _, row := range channels.Rows[:min(len(channels.Rows), mostShown)] {
-		best = decimal.Max(best, row[5].Number)
+	for _, row := range shares.Rows[:min(len(shares.Rows), mostShown)] {
+		best = decimal.Max(best, row[3].Number)
 	}
-	for _, row := range channels.Rows[:min(len(channels.Rows), mostShown)] {
-		cost, revenue := partOf(row[1], total[1]), partOf(row[3], total[3])
-		text := sheet.Percent.People(cost) + " → " + sheet.Percent.People(revenue)
-		roas := page.Picture{Text: sheet.Amount.People(row[5])}
-		if row[5].Is {
-			roas.Picture = plot.Bar(float(row[5].Number, best), float(decimal.NewFromInt(1), best), r.colour(row[0].Text), "")
+	for _, row := range shares.Rows[:min(len(shares.Rows), mostShown)] {
+		class := r.colour(row[0].Text)
+		roas := page.Picture{Text: sheet.Amount.People(row[3])}
+		if row[3].Is {
+			roas.Picture = plot.Bar(float(row[3].Number, best), float(decimal.NewFromInt(1), best), class, "")
 		} else {
-			roas.Text = "– " + row[5].Why
+			roas.Text = "– " + row[3].Why
 		}
-		rows.Rows = append(rows.Rows, page.Row{Name: row[0].Text, Class: r.colour(row[0].Text), Cells: []page.Picture{
-			{Picture: plot.Dumbbell(float(cost.Number, decimal.NewFromInt(1)), float(revenue.Number, decimal.NewFromInt(1)), r.colour(row[0].Text), ""), Text: text}, roas}})
+		change := page.Picture{Text: "– " + row[4].Why}
+		if row[4].Is {
+			change.Text = signed(row[4].Number)
+		}
+		rows.Rows = append(rows.Rows, page.Row{Name: row[0].Text, Class: class, Cells: []page.Picture{
+			{Picture: plot.Dumbbell(row[1].Number.InexactFloat64(), row[2].Number.InexactFloat64(), class, ""), Text: sheet.Percent.People(row[1]) + " → " + sheet.Percent.People(row[2])}, roas, change}})
 	}
-	return page.Section{ID: "channels", Title: "Channels", Lead: "What each cost and what it brought, by the date of the session. " + note, Figures: []page.Figure{
+	return page.Section{ID: "channels", Title: "Channels", Lead: "What each cost and what it brought, by the date of the session.", Figures: []page.Figure{
 		{ID: "channel-table", Title: "Cost, credit and their ratios", Sheet: shortened(channels), Open: true, Colours: r.colourMap()},
-		{ID: "shares", Title: "Spend share against credit share", Finding: "A dot to the right of its ring: the channel brings more than its part of the budget.", Rows: rows,
+		{ID: "shares", Title: "Spend share against credit share, and change", Finding: "A dot to the right of its ring: the channel brings more than its part of the budget.", Rows: rows,
 			Legend: []page.Key{{Class: "key-ring", Text: "share of cost"}, {Class: "key-dot", Text: "share of revenue"}, {Class: "key-mark", Text: "ROAS 1: as much as was spent"}},
-			Note:   more(len(channels.Rows)), Sheet: r.shares(channels)}}}, true
+			Note:   strings.TrimSpace(strings.Join(append(slices.Clone(shares.Notes), more(len(channels.Rows))), " ")), Sheet: shortened(shares)}}}, true
+}
+
+// shares are the parts that channels have of cost and revenue, and how their
+// revenue changed: on mature days, over two ranges of the same length.
+func (r *Report) shares(channels *sheet.Sheet) *sheet.Sheet {
+	s := &sheet.Sheet{Name: "shares", Title: "Shares, " + r.covers(), Columns: []sheet.Column{channels.Columns[0], {Name: "cost_share", Title: "of cost", Kind: sheet.Percent},
+		{Name: "ihc_revenue_share", Title: "of revenue", Kind: sheet.Percent}, channels.Columns[5], {Name: "ihc_revenue_change", Title: "revenue ±", Kind: sheet.Percent}}}
+	byChannel := func(p Period) map[string]*channelSum {
+		return byKey(r.between(p.Start, p.End), func(row store.Row) string { return row.Channel })
+	}
+	var now, before map[string]*channelSum
+	h, ok := r.headline()
+	if ok && h.before != (Period{}) {
+		now, before = byChannel(h.now), byChannel(h.before)
+		s.Notes = []string{fmt.Sprintf("Revenue ±: sessions from %s to %s against those from %s to %s.", h.now.Start, h.now.End, h.before.Start, h.before.End)}
+	}
+	revenue := func(of map[string]*channelSum, channel string) decimal.Decimal {
+		if s := of[channel]; s != nil {
+			return s.revenue
+		}
+		return decimal.Zero
+	}
+	for _, row := range channels.Rows {
+		was := revenue(before, row[0].Text)
+		change := sheet.Ratio(revenue(now, row[0].Text).Sub(was), was.Abs(), nothingBefore)
+		s.Rows = append(s.Rows, []sheet.Cell{row[0], partOf(row[1], channels.Total[1]), partOf(row[3], channels.Total[3]), row[5], change})
+	}
+	return s
 }
 
 func more(n int) string {
@@ -195,16 +221,6 @@ func more(n int) string {
 		return ""
 	}
 	return human.Thousands(n-mostShown) + " more are in the tables."
-}
-
-// shares are the parts that channels have of cost and revenue.
-func (r *Report) shares(channels *sheet.Sheet) *sheet.Sheet {
-	s := &sheet.Sheet{Name: "shares", Title: "Shares, " + r.covers(), Columns: []sheet.Column{channels.Columns[0], {Name: "cost_share", Title: "of cost", Kind: sheet.Percent},
-		{Name: "ihc_revenue_share", Title: "of revenue", Kind: sheet.Percent}, channels.Columns[5]}}
-	for _, row := range channels.Rows {
-		s.Rows = append(s.Rows, []sheet.Cell{row[0], partOf(row[1], channels.Total[1]), partOf(row[3], channels.Total[3]), row[5]})
-	}
-	return shortened(s)
 }
 
 func partOf(a, b sheet.Cell) sheet.Cell { return sheet.Ratio(a.Number, b.Number, "nothing in all") }

@@ -192,3 +192,16 @@ func TestEmptyRatioSaysWhy(t *testing.T) {
 	s := New(&store.Totals{Rows: []store.Row{{Channel: "SEO", Date: "2023-08-01"}}}, Options{}).By(ByChannel)
 	require.Equal(t, []sheet.Cell{sheet.None(nothingCredited), sheet.None(nothingSpent)}, s.Rows[0][4:6])
 }
+
+// What is compared covers as many days as what it is compared with, and none
+// that is not mature.
+func TestChangeOfChannelsIsOverEqualRangesOfMatureDays(t *testing.T) {
+	t.Parallel()
+	totals := &store.Totals{Rows: rowsOf("2023-08-01", 31, "SEO", "Direct"), Journeys: &store.Journeys{Last: "2023-08-31", Lags: []int64{50, 50}}}
+	r := New(totals, Options{Start: "2023-08-21", End: "2023-08-31"})
+	shares := r.shares(r.By(""))
+	require.Equal(t, []string{"Revenue ±: sessions from 2023-08-21 to 2023-08-30 against those from 2023-08-11 to 2023-08-20."}, shares.Notes)
+	// Revenue is 10 a day, one day's more than the day before: of the days 21 to
+	// 30 against 11 to 20, 2550 against 1550.
+	require.Equal(t, "64.5 %", sheet.Percent.People(shares.Rows[0][4]))
+}
