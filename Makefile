@@ -70,6 +70,17 @@ fuzz: needs ## Run every fuzz target for FUZZTIME (2000 inputs; 1m, 5000x, …)
 chaos: needs ## Kill the services in mid-run and compare the outcome
 	cd tests/chaos && go test -tags chaos -count=1 -timeout 20m
 
+.PHONY: browser
+browser: needs ## Look at the report's page in a browser (needs Chromium and npm)
+	cd tests/browser && npm ci --no-fund --no-audit --silent
+	cd tests/browser && GOWORK=off go test -tags browser -count=1 -timeout 10m
+
+.PHONY: screenshots
+screenshots: needs ## Take the README's picture of a report anew (needs Chromium)
+	go run ./cmd/ihc demo --out $(OUT)/demo >/dev/null
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=880,1180 \
+	  --screenshot=$(CURDIR)/docs/report.png file://$(CURDIR)/$(OUT)/demo/report.html
+
 .PHONY: e2e
 e2e: needs ## Drive the stack in containers from end to end (needs Docker with Compose)
 	scripts/container-host

@@ -166,4 +166,18 @@ type Reports interface {
 	// is in it and what it was made from, for the range of req and what the
 	// ledger has of its run.
 	Rebuild(ctx context.Context, req *ihcv1.RunRequest) (*Totals, error)
+	// Survey returns what Rebuild returns, and writes nothing: the tables are
+	// summed as they are now. With a column, one of Dimensions, its values stand
+	// in the place of channels; with a channel, sums by that column are of its
+	// sessions alone. A database that no run has come to is an input error.
+	Survey(ctx context.Context, req *ihcv1.RunRequest, column, channel string) (*Totals, error)
+	// Dimensions returns the columns of session_sources, beside those that it
+	// always has, by which a report can be made: campaigns, countries.
+	Dimensions(ctx context.Context) ([]string, error)
+	// Conversion returns what is known of a conversion: an input error where
+	// there is none of that id.
+	Conversion(ctx context.Context, id string) (*Conversion, error)
+	// Cell returns what the row of channel_reporting for a channel and date is
+	// made from: an input error where there are no such sessions.
+	Cell(ctx context.Context, channel, date string) (*Cell, error)
 }

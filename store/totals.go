@@ -51,6 +51,14 @@ type Totals struct {
 	// Approximations counts the run's conversions that were not scored whole and
 	// by its model, by strategy and model.
 	Approximations []*ihcv1.ApproximationCount
+	// Unattributed counts the conversions in range that have no attribution by
+	// what the ledger last recorded of them, whichever run it was: its outcome
+	// and reason, the unspecified kind where no run has come to them. The most
+	// frequent first, at most 100; UnattributedRest is those left out.
+	Unattributed     []*ihcv1.ReasonCount
+	UnattributedRest int64
+	// Journeys is what the journal tells; nil where it is not there or empty.
+	Journeys *Journeys
 
 	// Orphans counts attributions whose conversion or session is not there.
 	Orphans int64
@@ -149,12 +157,16 @@ func (t *Totals) Net(share, refunded unit.Sum) unit.Sum {
 }
 
 // Told returns the rows of the dates in range as they are told.
-func (t *Totals) Told() []Row {
+func (t *Totals) Told() []Row { return t.Tell(t.Covered) }
+
+// Tell returns rows as they are told: with refunds as conversions less, where the
+// report has them so.
+func (t *Totals) Tell(all []Row) []Row {
 	if !t.Subtract {
-		return t.Covered
+		return all
 	}
-	rows := make([]Row, len(t.Covered))
-	for i, r := range t.Covered {
+	rows := make([]Row, len(all))
+	for i, r := range all {
 		r.IHC = decimal.NewFromFloat(r.IHC).Sub(decimal.NewFromFloat(r.Refunded).Mul(decimal.NewFromInt(2))).InexactFloat64()
 		rows[i] = r
 	}

@@ -20,8 +20,8 @@ import (
 func TestForget(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, t.TempDir(), sandbox.Faults{})
-	first := decoded[jsonResult](t, s.ok(newRunCmd(), "--json"))
-	second := decoded[jsonResult](t, s.ok(newRunCmd(), "--json"))
+	first := decoded[run.Result](t, s.ok(newRunCmd(), "--json"))
+	second := decoded[run.Result](t, s.ok(newRunCmd(), "--json"))
 	s.refused(2, "by their ids or by --older-than", newForgetCmd())
 	s.refused(2, "by their ids or by --older-than", newForgetCmd(), first.RunID, "--older-than", "1d")
 	s.refused(2, `--older-than "soon"`, newForgetCmd(), "--older-than", "soon")
@@ -80,7 +80,7 @@ func TestWhatIsInUseIsNotForgotten(t *testing.T) {
 func TestForgettingMakesRoomInAFullStream(t *testing.T) {
 	dir := t.TempDir()
 	s := newStack(t, dir, sandbox.Faults{})
-	first := decoded[jsonResult](t, s.ok(newRunCmd(), "--json"))
+	first := decoded[run.Result](t, s.ok(newRunCmd(), "--json"))
 	nc, err := nats.Connect(s.url)
 	require.NoError(t, err)
 	js, err := jetstream.New(nc)

@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ops"
+	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -87,7 +88,7 @@ func (f *lifeFlags) conclude(ctx context.Context, out io.Writer, since time.Time
 }
 
 // writeResult writes the JSON result to a file, whole or not at all.
-func writeResult(path string, result jsonResult) error {
+func writeResult(path string, result run.Result) error {
 	if path == "" {
 		return nil
 	}

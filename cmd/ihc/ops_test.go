@@ -139,21 +139,21 @@ func TestRunsStatusAndReplay(t *testing.T) {
 	s := newStack(t, t.TempDir(), sandbox.Faults{})
 	require.Equal(t, "no runs yet\n", s.ok(newRunsCmd()))
 	require.Equal(t, "[]\n", s.ok(newRunsCmd(), "--json"))
-	first := decoded[jsonResult](t, s.ok(newRunCmd(), "--json"))
+	first := decoded[run.Result](t, s.ok(newRunCmd(), "--json"))
 	require.Equal(t, run.StatusCompleted, first.Status)
 	requests, csv := s.scoredByAPI.Stats().Requests, s.csv()
 	require.NotZero(t, requests)
 
 	// The results are written again: nothing is asked, nothing differs.
 	require.NoError(t, os.Remove(filepath.Join(s.out, reporter.CSVFile)))
-	second := decoded[jsonResult](t, s.ok(newReplayCmd(), first.RunID, "--from", "results", "--json"))
+	second := decoded[run.Result](t, s.ok(newReplayCmd(), first.RunID, "--from", "results", "--json"))
 	require.Equal(t, requests, s.scoredByAPI.Stats().Requests)
 	require.Equal(t, csv, s.csv())
 	require.Equal(t, first.Conversions, second.Conversions)
 	require.NotEqual(t, first.RunID, second.RunID)
 
 	// The journeys are scored again, by another model.
-	third := decoded[jsonResult](t, s.ok(newReplayCmd(), second.RunID, "--from", "journeys", "--model", "builtin", "--json"))
+	third := decoded[run.Result](t, s.ok(newReplayCmd(), second.RunID, "--from", "journeys", "--model", "builtin", "--json"))
 	require.Equal(t, "builtin", third.Model)
 	require.Equal(t, first.Conversions, third.Conversions)
 	require.Equal(t, requests, s.scoredByAPI.Stats().Requests)
@@ -161,7 +161,7 @@ func TestRunsStatusAndReplay(t *testing.T) {
 
 	runs := decoded[[]jsonRun](t, s.ok(newRunsCmd(), "--json"))
 	require.Len(t, runs, 3)
-	for i, want := range []jsonResult{first, second, third} {
+	for i, want := range []run.Result{first, second, third} {
 		require.Equal(t, want.RunID, runs[i].RunID)
 		require.Equal(t, run.StatusCompleted, runs[i].Status)
 		require.Equal(t, want.Conversions, runs[i].Conversions)
@@ -199,7 +199,7 @@ func TestStatusListsWhatFailed(t *testing.T) {
 	s := newStack(t, t.TempDir(), sandbox.Faults{Poison: []string{"o_000000001_*"}, Partial: []string{"o_000000002_*"}})
 	out, _, err := s.run(newRunCmd(), "--json")
 	requireOneLine(t, err, 1, "conversions failed")
-	r := decoded[jsonResult](t, out)
+	r := decoded[run.Result](t, out)
 	require.Equal(t, run.StatusPartly, r.Status)
 	failed := *s.state(r.RunID, "--failed").Failed
 	require.Len(t, failed, int(r.Conversions["failed"]))
@@ -213,7 +213,7 @@ func TestStatusListsWhatFailed(t *testing.T) {
 	// A replay of the results has the same failures, though none of its own.
 	out, _, err = s.run(newReplayCmd(), r.RunID, "--from", "results", "--json")
 	requireOneLine(t, err, 1, "conversions failed")
-	require.Equal(t, failed, *s.state(decoded[jsonResult](t, out).RunID, "--failed").Failed)
+	require.Equal(t, failed, *s.state(decoded[run.Result](t, out).RunID, "--failed").Failed)
 }
 
 func TestCancel(t *testing.T) {
@@ -290,7 +290,7 @@ func TestRequestedRunIsKnown(t *testing.T) {
 func TestBudgetOfAStack(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, t.TempDir(), sandbox.Faults{})
-	whole := decoded[jsonResult](t, s.ok(newRunCmd(), "--json", "--max-sessions", "50", "--max-journeys", "10"))
+	whole := decoded[run.Result](t, s.ok(newRunCmd(), "--json", "--max-sessions", "50", "--max-journeys", "10"))
 	csv := s.csv()
 	const budget = 2
 	require.Greater(t, whole.Requests, uint64(2*budget))
@@ -298,7 +298,7 @@ func TestBudgetOfAStack(t *testing.T) {
 
 	out, _, err := s.run(newRunCmd(), "--json", "--max-sessions", "50", "--max-journeys", "10", "--max-requests", "2")
 	requireOneLine(t, err, 4, "paused: the run's budget of requests (--max-requests) is used up; `ihc resume ")
-	r := decoded[jsonResult](t, out)
+	r := decoded[run.Result](t, out)
 	require.Equal(t, run.StatusPaused, r.Status)
 	require.Equal(t, budget, s.scoredByAPI.Stats().Requests)
 	got := s.state(r.RunID)
@@ -312,7 +312,7 @@ func TestBudgetOfAStack(t *testing.T) {
 	require.Equal(t, 2*budget, s.scoredByAPI.Stats().Requests)
 	require.Equal(t, run.StatusPaused, s.state(r.RunID).Status)
 
-	done := decoded[jsonResult](t, s.ok(newResumeCmd(), r.RunID, "--json"))
+	done := decoded[run.Result](t, s.ok(newResumeCmd(), r.RunID, "--json"))
 	require.Equal(t, []any{run.StatusCompleted, r.RunID, whole.Conversions}, []any{done.Status, done.RunID, done.Conversions})
 	require.EqualValues(t, whole.Requests, s.scoredByAPI.Stats().Requests, "a request whose result was stored was sent again")
 	require.Equal(t, csv, s.csv())
@@ -338,14 +338,14 @@ func TestBudgetOfAKeptDirectory(t *testing.T) {
 	db := sampleShop(t, "")
 	out, _, err := separately(t, newRunCmd(), args(db, "whole")...)
 	require.NoError(t, err)
-	whole := decoded[jsonResult](t, out)
+	whole := decoded[run.Result](t, out)
 	api.ResetStats()
 
 	db = sampleShop(t, "")
 	id := ""
 	for n := 1; ; n++ {
 		out, _, err := separately(t, newRunCmd(), args(db, "parts", "--max-requests", "3")...)
-		r := decoded[jsonResult](t, out)
+		r := decoded[run.Result](t, out)
 		if n == 1 {
 			require.NotEmpty(t, r.RunID)
 			id = r.RunID
@@ -474,13 +474,13 @@ func TestDeadLettersOfAKeptDirectory(t *testing.T) {
 	}
 	text, err := again()
 	requireOneLine(t, err, 1, "run run cannot end: a message of the attributor is among the dead letters: out of order")
-	require.Equal(t, []any{"run", run.StatusStuck}, []any{decoded[jsonResult](t, text).RunID, decoded[jsonResult](t, text).Status})
+	require.Equal(t, []any{"run", run.StatusStuck}, []any{decoded[run.Result](t, text).RunID, decoded[run.Result](t, text).Status})
 	text, _, err = separately(t, newDeadCmd(), "requeue", "--all", "--data-dir", dir)
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprintf("put %d dead letters back\n", n), text)
 	text, err = again()
 	require.NoError(t, err)
-	require.Equal(t, []any{"run", run.StatusCompleted}, []any{decoded[jsonResult](t, text).RunID, decoded[jsonResult](t, text).Status})
+	require.Equal(t, []any{"run", run.StatusCompleted}, []any{decoded[run.Result](t, text).RunID, decoded[run.Result](t, text).Status})
 }
 
 // Nobody would work on the letters of a run that is over; they say so.

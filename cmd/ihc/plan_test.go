@@ -37,7 +37,7 @@ type planned struct {
 	Journeys       uint64
 	ToSend         uint64 `json:"to_send"`
 	Seconds        *float64
-	Approximations []jsonShortened
+	Approximations []run.ResultShortened
 }
 
 // A plan says what the run then does, and leaves no trace.

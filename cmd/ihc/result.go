@@ -1,10 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +17,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/services/reporter"
 )
 
 // ending is how a run that was followed ended: with a report or an error. Took
@@ -46,7 +47,7 @@ func conclude(out io.Writer, e ending, asJSON bool) error {
 	written := writeResult(e.file, summary(e))
 	switch {
 	case asJSON:
-		return errors.Join(e.err, printJSON(out, summary(e)), written)
+		return errors.Join(e.err, summary(e).Write(out), written)
 	case e.report != nil:
 		printReport(out, e.report, e.took)
 	}
@@ -67,179 +68,31 @@ func verdict(r *ihcv1.Report) error {
 	}
 }
 
-// jsonResult is what --json prints.
-type jsonResult struct {
-	RunID           string          `json:"run_id"`
-	Status          run.Status      `json:"status"`
-	ExitCode        int             `json:"exit_code"`
-	Error           string          `json:"error,omitempty"`
-	Model           string          `json:"model"`
-	ModelParameters string          `json:"model_parameters,omitempty"`
-	StartDate       string          `json:"start_date,omitempty"`
-	EndDate         string          `json:"end_date,omitempty"`
-	Seconds         float64         `json:"seconds"`
-	Conversions     jsonConversions `json:"conversions"`
-	Touchpoints     uint64          `json:"touchpoints"`
-	Requests        uint64          `json:"requests"`
-	ReportRows      uint64          `json:"report_rows"`
-	IHC             json.Number     `json:"ihc"`
-	IHCRevenue      json.Number     `json:"ihc_revenue"`
-	Cost            json.Number     `json:"cost"`
-	Revenue         jsonRevenue     `json:"revenue"`
-	Bridge          *jsonBridge     `json:"bridge,omitempty"`
-	Refunds         *jsonRefunds    `json:"refunds,omitempty"`
-	CSV             string          `json:"csv"`
-	Reconciliation  []jsonEquation  `json:"reconciliation"`
-	Reasons         []jsonReason    `json:"reasons"`
-	Approximations  []jsonShortened `json:"approximations"`
-	Notes           []string        `json:"notes"`
-}
-
-// jsonConversions are a run's conversions in range and by outcome, under the
-// names of [run.Outcomes]; nil while they are not known. Those approximated are
-// among those attributed.
-type jsonConversions map[string]uint64
-
-const inRange = "in_range"
-
-func conversionsJSON(c *ihcv1.Counts) jsonConversions {
-	j := jsonConversions{inRange: c.GetInRange()}
-	for o, n := range run.Each(c) {
-		j[o.Name] = n
-	}
-	j[run.OutcomeOf(ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED).Name] = run.WithAttribution(c)
-	return j
-}
-
-// MarshalJSON writes them in the order of the outcomes.
-func (j jsonConversions) MarshalJSON() ([]byte, error) { //nolint:unparam // json.Marshaler has an error
-	if j == nil {
-		return []byte("null"), nil
-	}
-	text := fmt.Appendf(nil, `{"%s":%d`, inRange, j[inRange])
-	for _, o := range run.Outcomes() {
-		text = fmt.Appendf(text, `,"%s":%d`, o.Name, j[o.Name])
-	}
-	return append(text, '}'), nil
-}
-
-// jsonRevenue is that of the conversions in range.
-type jsonRevenue struct {
-	InRange      json.Number `json:"in_range"`
-	Attributed   json.Number `json:"attributed"`
-	Unattributed json.Number `json:"unattributed"`
-}
-
-// jsonBridge leads from the session dates in range to its conversions.
-type jsonBridge struct {
-	Elsewhere       jsonCredit `json:"elsewhere"`
-	FromOthers      jsonCredit `json:"from_others"`
-	NeverAttributed uint64     `json:"never_attributed"`
-}
-
-type jsonCredit struct {
-	IHC        json.Number `json:"ihc"`
-	IHCRevenue json.Number `json:"ihc_revenue"`
-}
-
-// jsonRefunds are the conversions in range with a negative revenue.
-type jsonRefunds struct {
-	Conversions uint64      `json:"conversions"`
-	Revenue     json.Number `json:"revenue"`
-	Subtracted  bool        `json:"subtracted"`
-}
-
-func refundsJSON(r *ihcv1.Refunds) *jsonRefunds {
-	if r == nil {
-		return nil
-	}
-	return &jsonRefunds{r.GetConversions(), jsonNumber(r.GetRevenue()), r.GetSubtracted()}
-}
-
-func bridgeJSON(b *ihcv1.Bridge) *jsonBridge {
-	if b == nil {
-		return nil
-	}
-	credit := func(c *ihcv1.Credit) jsonCredit {
-		return jsonCredit{jsonNumber(c.GetIhc()), jsonNumber(c.GetIhcRevenue())}
-	}
-	return &jsonBridge{credit(b.GetElsewhere()), credit(b.GetFromOthers()), b.GetNeverAttributed()}
-}
-
-type jsonEquation struct {
-	Name        string      `json:"name"`
-	Description string      `json:"description"`
-	Left        json.Number `json:"left"`
-	Right       json.Number `json:"right"`
-	Holds       bool        `json:"holds"`
-}
-
-type jsonReason struct {
-	Outcome     string      `json:"outcome"`
-	Reason      string      `json:"reason"`
-	Conversions uint64      `json:"conversions"`
-	Revenue     json.Number `json:"revenue"`
-	Example     string      `json:"example_conv_id"`
-}
-
-// jsonShortened is how some conversions with journeys too long were scored.
-type jsonShortened struct {
-	Strategy    string `json:"strategy"`
-	Model       string `json:"model,omitempty"`
-	Conversions uint64 `json:"conversions"`
-	LeftOut     uint64 `json:"sessions_left_out"`
-}
-
 // summary makes the JSON result of a run that gave a report, an error or both.
-func summary(e ending) jsonResult {
-	r := e.report
-	c := r.GetCounts()
-	model, params, _ := strings.Cut(r.GetModel(), " ")
-	s := jsonResult{RunID: r.GetRunId(), Status: run.Conclusion(r), Model: model, ModelParameters: params,
-		StartDate: r.GetRequest().GetStartDate(), EndDate: r.GetRequest().GetEndDate(),
-		Seconds:     e.took.Round(time.Millisecond).Seconds(),
-		Conversions: conversionsJSON(c),
-		Touchpoints: c.GetTouchpoints(), Requests: r.GetRequests(), ReportRows: r.GetReportRows(),
-		IHC: jsonNumber(r.GetIhc()), IHCRevenue: jsonNumber(r.GetIhcRevenue()), Cost: jsonNumber(r.GetCost()), CSV: r.GetCsv(),
-		Revenue:        jsonRevenue{jsonNumber(r.GetRevenue().GetInRange()), jsonNumber(r.GetRevenue().GetAttributed()), jsonNumber(r.GetRevenue().GetUnattributed())},
-		Bridge:         bridgeJSON(r.GetBridge()),
-		Refunds:        refundsJSON(r.GetRefunds()),
-		Reconciliation: []jsonEquation{}, Reasons: []jsonReason{}, Approximations: []jsonShortened{}, Notes: append([]string{}, r.GetNotes()...)}
-	for _, q := range r.GetReconciliation() {
-		s.Reconciliation = append(s.Reconciliation, jsonEquation{q.GetName(), q.GetDescription(), jsonNumber(q.GetLeft()), jsonNumber(q.GetRight()), q.GetHolds()})
-	}
-	for _, x := range r.GetReasons() {
-		s.Reasons = append(s.Reasons, jsonReason{run.OutcomeName(x.GetKind()), x.GetReason(), x.GetConversions(), jsonNumber(x.GetRevenue()), x.GetExampleConvId()})
-	}
-	for _, a := range r.GetApproximations() {
-		s.Approximations = append(s.Approximations, jsonShortened{a.GetStrategy(), a.GetModel(), a.GetConversions(), a.GetSessionsLeftOut()})
-	}
-	s.ExitCode = errkind.ExitCode(e.err)
+func summary(e ending) run.Result {
+	s := run.ResultOf(e.report)
+	seconds := e.took.Round(time.Millisecond).Seconds()
+	s.Seconds = &seconds
+	s.ExitCode = new(int)
+	*s.ExitCode = errkind.ExitCode(e.err)
 	if e.err != nil {
 		s.Error = e.err.Error()
 		if e.interrupt != nil {
-			s.ExitCode = e.interrupt.ExitCode()
+			*s.ExitCode = e.interrupt.ExitCode()
 		}
 	}
-	if r == nil {
+	if e.report == nil {
 		s.RunID, s.Status = e.id, run.StatusFailed
 		var stop *ops.StateError
 		if errors.As(e.err, &stop) {
 			s.Status = stop.Status
 			if is := stop.State; is != nil { // what is known of it, and what was done
-				s.Conversions[inRange] = is.Planned.GetCounts().GetInRange()
+				s.Conversions[run.InRangeName] = is.Planned.GetCounts().GetInRange()
 				s.Requests = is.Done().Requests
 			}
 		}
 	}
 	return s
-}
-
-func jsonNumber(text string) json.Number {
-	if text == "" {
-		return "0"
-	}
-	return json.Number(text)
 }
 
 // printReport prints a run's result for people: the channels, what became of
@@ -286,7 +139,7 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 	}
 	printProof(w, r.GetReconciliation())
 	if r.GetCsv() != "" {
-		_, _ = fmt.Fprintf(w, "\nreport: %s\n", human.Printable(r.GetCsv()))
+		_, _ = fmt.Fprintf(w, "\npage:   %s\nreport: %s\n", human.Printable(filepath.Join(filepath.Dir(r.GetCsv()), reporter.PageFile)), human.Printable(r.GetCsv()))
 	}
 }
 

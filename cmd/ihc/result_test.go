@@ -60,7 +60,7 @@ func TestConclusions(t *testing.T) {
 		var out bytes.Buffer
 		err := conclude(&out, c.end, true)
 		require.Equal(t, c.code, errkind.ExitCode(err), name)
-		r := decoded[jsonResult](t, out.String())
+		r := decoded[run.Result](t, out.String())
 		require.Equal(t, []any{"a", c.status}, []any{r.RunID, r.Status}, name)
 		require.Contains(t, r.Error, c.says, name)
 		require.Contains(t, out.String(), `"without_sessions": 0`, name)
@@ -105,8 +105,8 @@ func TestDatedReportHasItsBridgeAndRevenue(t *testing.T) {
 		require.Contains(t, out.String(), line)
 	}
 	j := summary(ending{report: r})
-	require.Equal(t, &jsonBridge{jsonCredit{"0.25", "7"}, jsonCredit{"1.5", "8"}, 1234}, j.Bridge)
-	require.Equal(t, jsonRevenue{"100", "40", "60"}, j.Revenue)
+	require.Equal(t, &run.ResultBridge{Elsewhere: run.ResultCredit{IHC: "0.25", IHCRevenue: "7"}, FromOthers: run.ResultCredit{IHC: "1.5", IHCRevenue: "8"}, NeverAttributed: 1234}, j.Bridge)
+	require.Equal(t, run.ResultRevenue{InRange: "100", Attributed: "40", Unattributed: "60"}, j.Revenue)
 
 	r.Counts = nil
 	out.Reset()

@@ -49,7 +49,7 @@ func newRunCmd() *cobra.Command {
 		Long: `run takes a SQLite database with the tables session_sources, conversions and
 session_costs through the whole pipeline, once: it fills the tables
 attribution_customer_journey and channel_reporting and writes
-channel_reporting.csv and reconciliation.json to --out.
+report.html, channel_reporting.csv and reconciliation.json to --out.
 
 Everything runs in this process, on an embedded NATS server. With --nats (or
 NATS_URL and no --db) the request is published to a running stack instead,
@@ -211,7 +211,7 @@ func (f *runFlags) remote(ctx context.Context, say io.Writer, req *ihcv1.RunRequ
 
 // detached prints a run that was asked for and is not followed.
 func (f *runFlags) detached(out io.Writer, id string) error {
-	asked := jsonResult{RunID: id, Status: run.StatusRequested}
+	asked := run.Result{RunID: id, Status: run.StatusRequested}
 	err := writeResult(f.result, asked)
 	if f.json {
 		return errors.Join(err, printJSON(out, asked))

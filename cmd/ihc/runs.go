@@ -132,7 +132,7 @@ type jsonRun struct {
 	Seconds      float64         `json:"seconds"`
 	Planned      *jsonPlan       `json:"planned,omitempty"`
 	Written      uint64          `json:"written"` // conversions whose outcome is in the database
-	Conversions  jsonConversions `json:"conversions"`
+	Conversions  run.Conversions `json:"conversions"`
 	Touchpoints  uint64          `json:"touchpoints"`
 	Requests     uint64          `json:"requests"`
 	MaxRequests  uint64          `json:"max_requests,omitempty"`
@@ -168,7 +168,7 @@ func runJSON(s *run.State) jsonRun {
 		j.Planned = &jsonPlan{c.GetInRange(), run.WithAttribution(c), c.GetTouchpoints(), s.Planned.GetChunks()}
 	}
 	if s.Counts != nil {
-		j.Conversions = conversionsJSON(s.Counts)
+		j.Conversions = run.ConversionsOf(s.Counts)
 	}
 	return j
 }

@@ -7,17 +7,16 @@ require github.com/ihc-pipeline/ihc/proto v0.0.0
 require (
 	github.com/ihc-pipeline/ihc/internal v0.0.0
 	github.com/prometheus/client_golang v1.25.0
-	github.com/shopspring/decimal v1.6.0
 	github.com/stretchr/testify v1.12.1
-	google.golang.org/protobuf v1.36.12
-	pgregory.net/rapid v1.3.0
 )
 
 require (
 	github.com/mattn/go-sqlite3 v1.14.53 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
+	github.com/shopspring/decimal v1.6.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
 )
 
 require (

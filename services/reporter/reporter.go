@@ -13,11 +13,12 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
+	"github.com/ihc-pipeline/ihc/internal/version"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
-	"github.com/ihc-pipeline/ihc/services/reporter/internal/report"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
 	"github.com/ihc-pipeline/ihc/store/reconciliation"
+	"github.com/ihc-pipeline/ihc/store/report"
 )
 
 // Config is the reporter's environment.
@@ -25,11 +26,12 @@ type Config struct {
 	// Database is the path of the SQLite database that gets channel_reporting.
 	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
 	// Out is the directory that gets the files.
-	Out string `envconfig:"IHC_OUT" default:"/data" desc:"directory for channel_reporting.csv and reconciliation.json"`
+	Out string `envconfig:"IHC_OUT" default:"/data" desc:"directory for report.html, channel_reporting.csv and reconciliation.json"`
 }
 
 // The files a report consists of.
 const (
+	PageFile           = "report.html"
 	CSVFile            = "channel_reporting.csv"
 	ReconciliationFile = "reconciliation.json"
 )
@@ -137,7 +139,7 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	}
 	rows := totals.Told()
 	csv := filepath.Join(r.cfg.Out, CSVFile)
-	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.Write(f, rows) }); err != nil {
+	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.WriteCSV(f, rows) }); err != nil {
 		return nil, err
 	}
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: run.RequestsOf(req, w.GetRequests()),
@@ -146,12 +148,9 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 		Approximations: totals.Approximations}
 	reconciliation.Fill(result, totals)
 	report.SumChannels(result, rows)
-	proof, err := run.JSON(result, "  ")
-	if err != nil {
+	page := report.New(totals, report.Options{Start: req.GetStartDate(), End: req.GetEndDate(), Run: id, Version: version.This().Version}).Page()
+	if err := atomicfile.Write(filepath.Join(r.cfg.Out, PageFile), 0o644, page.Write); err != nil {
 		return nil, err
 	}
-	return result, atomicfile.Write(filepath.Join(r.cfg.Out, ReconciliationFile), 0o644, func(f io.Writer) error {
-		_, err := f.Write(append(proof, '\n'))
-		return err
-	})
+	return result, atomicfile.Write(filepath.Join(r.cfg.Out, ReconciliationFile), 0o644, run.ResultOf(result).Write)
 }

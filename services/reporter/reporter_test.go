@@ -93,6 +93,12 @@ func TestReport(t *testing.T) {
 	proof, err := os.ReadFile(filepath.Join(cfg.Out, ReconciliationFile))
 	require.NoError(t, err)
 	require.True(t, json.Valid(proof))
+	var result run.Result
+	require.NoError(t, json.Unmarshal(proof, &result))
+	require.Equal(t, []any{"run", run.StatusPartly, json.Number("10")}, []any{result.RunID, result.Status, result.IHCRevenue})
+	page, err := os.ReadFile(filepath.Join(cfg.Out, PageFile))
+	require.NoError(t, err)
+	require.Contains(t, string(page), "<h1>Attribution report</h1>")
 
 	// Reported again, as after a crash: the same bytes.
 	written(b, 1)
@@ -104,6 +110,9 @@ func TestReport(t *testing.T) {
 	again, err := os.ReadFile(filepath.Join(cfg.Out, ReconciliationFile))
 	require.NoError(t, err)
 	require.Equal(t, string(proof), string(again))
+	again, err = os.ReadFile(filepath.Join(cfg.Out, PageFile))
+	require.NoError(t, err)
+	require.Equal(t, string(page), string(again))
 }
 
 // A run that was ended is not reported, though it was written; nor is one that

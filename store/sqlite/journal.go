@@ -152,3 +152,28 @@ func decodeIHC(blob []byte, into []uint32) ([]uint32, error) {
 	}
 	return into, nil
 }
+
+// decodeShares returns the shares of each session, and whether its phases are
+// known; those that are not are 0.
+func decodeShares(blob []byte, into []phaseShares) (shares []phaseShares, phased bool, err error) {
+	if len(blob) == 0 || blob[0] > withPhases {
+		return nil, false, errJournal
+	}
+	phased = blob[0] == withPhases
+	blob = blob[1:]
+	for len(blob) > 0 {
+		var s phaseShares
+		for _, field := range []*int64{&s.ihc, &s.initializer, &s.holder, &s.closer} {
+			share, n := binary.Uvarint(blob)
+			if n <= 0 || share > math.MaxUint32 {
+				return nil, false, errJournal
+			}
+			*field, blob = int64(share), blob[n:]
+			if !phased {
+				break
+			}
+		}
+		into = append(into, s)
+	}
+	return into, phased, nil
+}

@@ -81,7 +81,7 @@ func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.R
 	if err := checkSchema(ctx, conn, path); err != nil {
 		return nil, err
 	}
-	t, x, groups, err := sumTables(ctx, conn, readers, req, size)
+	t, x, groups, err := sumTables(ctx, &summing{conn: conn, readers: readers, req: req, size: size})
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +103,7 @@ func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.R
 // sizes are how much is read and held at a time.
 type sizes struct {
 	rows      int64 // of a table in a part
+	paths     int   // counted at a time, 0 for [pathsHeld]
 	few, most int   // slots of the session index
 	hash      func() func(session string) uint64
 }
@@ -112,13 +113,14 @@ var usual = sizes{rows: RangeRows, few: fewSlots, most: mostSlots, hash: newHash
 // sumTables makes sums of the four tables, in parts that do not depend on one
 // another: sums of integers come to the same in any order. Where two sessions
 // are not told apart it begins anew, with other hashes.
-func sumTables(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (t *store.Totals, x *sessionIndex, groups []group, err error) {
+func sumTables(ctx context.Context, of *summing) (t *store.Totals, x *sessionIndex, groups []group, err error) {
 	var sessions int64
-	if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM session_sources`).Scan(&sessions); err != nil {
+	if err := of.conn.QueryRowContext(ctx, `SELECT count(*) FROM session_sources`).Scan(&sessions); err != nil {
 		return nil, nil, nil, err
 	}
 	for tries := range 8 {
-		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(sessions, size.few, size.most, tries, size.hash()), whole: &part{}}
+		s := *of
+		s.x, s.whole = newSessionIndex(sessions, s.size.few, s.size.most, tries, s.size.hash()), &part{}
 		err = s.passes(ctx)
 		s.x.close()
 		if err == nil {
@@ -138,8 +140,10 @@ type summing struct {
 	readers *sql.DB
 	req     *ihcv1.RunRequest
 	size    sizes
-	x       *sessionIndex
-	whole   *part
+	// What sessions are summed by; empty for channels. See [store.Reports].
+	column, channel string
+	x               *sessionIndex
+	whole           *part
 	// inDates says of each group, by number, whether its date is in range; nil
 	// where all are.
 	inDates []bool
@@ -162,6 +166,9 @@ func (s *summing) passes(ctx context.Context) error {
 		return err
 	}
 	once := []task{s.readCounts, s.readDates}
+	if s.x.passes == 1 {
+		once = append([]task{s.readJourneys}, once...) // first, since nothing takes longer
+	}
 	for again := true; again; again = s.x.next() {
 		if err := sideBySide(ctx, s.conn, s.readers, s.whole, sessions); err != nil {
 			return err
@@ -171,6 +178,11 @@ func (s *summing) passes(ctx context.Context) error {
 			return err
 		}
 		once = nil
+	}
+	if s.x.passes > 1 { // in the memory of the index, which is done with
+		if err := s.readJourneys(ctx, s.conn, s.whole); err != nil {
+			return err
+		}
 	}
 	if err := s.checkPartial(ctx); err != nil {
 		return fmt.Errorf("add up the shares of each conversion: %w", err)

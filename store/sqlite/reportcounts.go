@@ -22,6 +22,9 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 	if err := s.readApproximations(ctx, conn, p); err != nil {
 		return fmt.Errorf("read the journal of the run: %w", err)
 	}
+	if err := s.readUnattributed(ctx, conn, p); err != nil {
+		return fmt.Errorf("read the outcomes of conversions: %w", err)
+	}
 	if err := s.readKnownCosts(ctx, conn, p); err != nil {
 		return fmt.Errorf("read session_costs: %w", err)
 	}

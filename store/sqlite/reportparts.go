@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,8 +55,13 @@ func (p *part) add(q *part) {
 	} {
 		*sum.into = sum.into.Plus(*sum.of)
 	}
-	p.Reasons = append(p.Reasons, q.Reasons...)                      // only one part has any
-	p.Approximations = append(p.Approximations, q.Approximations...) // likewise
+	p.Reasons = append(p.Reasons, q.Reasons...) // only one part has any, as of what follows
+	p.Approximations = append(p.Approximations, q.Approximations...)
+	p.Unattributed = append(p.Unattributed, q.Unattributed...)
+	p.UnattributedRest += q.UnattributedRest
+	if q.Journeys != nil {
+		p.Journeys = q.Journeys
+	}
 	p.addNoShare(q.NoShare, q.NoShareExample)
 	p.addUneven(q.Uneven, q.UnevenExample)
 	p.uneven.add(q.uneven)
@@ -68,10 +74,11 @@ func (p *part) add(q *part) {
 // readSessions enters the sessions into the index. A channel and date that has
 // any has a group, whatever they cost or earned.
 func (s *summing) readSessions(ctx context.Context, conn *sql.Conn, p *part, in condition) error {
-	query := `SELECT channel_name||'', event_date||'', session_id||'' FROM session_sources` + in.where
+	name, args := s.dimension()
+	query := `SELECT ` + name + `, event_date||'', session_id||'' FROM session_sources` + in.where
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
 		writer := s.x.writer()
-		err := each(ctx, c, query, in.args, 3, func(row []driver.Value) error {
+		err := each(ctx, c, query, slices.Concat(args, in.args), 3, func(row []driver.Value) error {
 			channel, _ := row[0].(string)
 			date, _ := row[1].(string)
 			session, _ := row[2].(string)

@@ -24,7 +24,7 @@ func files(t *testing.T, suffix string) map[string]string {
 	found := map[string]string{}
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		name := entry.Name()
-		if entry.IsDir() && path != root && (slices.Contains([]string{".git", ".bin", "bin", "out", "testdata"}, name)) {
+		if entry.IsDir() && path != root && (slices.Contains([]string{".git", ".bin", "bin", "out", "testdata", "node_modules"}, name)) {
 			return filepath.SkipDir
 		}
 		if err != nil || !entry.Type().IsRegular() || !strings.HasSuffix(name, suffix) {

@@ -22,7 +22,7 @@ func TestCSV(t *testing.T) {
 	}
 	rows = append(rows, store.Row{Channel: "zero", Date: "2023-01-02"}, store.Row{Channel: "small", Date: "2023-01-02", Cost: 1e-7, IHC: 1e21, IHCRevenue: 3})
 	var b bytes.Buffer
-	require.NoError(t, Write(&b, rows))
+	require.NoError(t, WriteCSV(&b, rows))
 	require.True(t, strings.HasPrefix(b.String(), "channel_name,date,cost,ihc,ihc_revenue,CPO,ROAS\nSEO,2023-01-01,0,0.5,0.30000000000000004,0,\n"), b.String())
 	read, err := csv.NewReader(&b).ReadAll()
 	require.NoError(t, err)
@@ -42,28 +42,4 @@ func neutral(name string) string {
 		return "'"
 	}
 	return ""
-}
-
-func TestNoCellBeginsAFormulaWhateverDividesCells(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]string{
-		"":                  "",
-		"SEO - brand":       "SEO - brand",
-		"a-b=c":             "a-b=c",
-		"＝1+1":              "'＝1+1",
-		"＋1":                "'＋1",
-		"－1":                "'－1",
-		"＠x":                "'＠x",
-		"\nx":               "'\nx",
-		"a;=1+1":            "a;'=1+1",
-		"a,@x":              "a,'@x",
-		"a\t=b":             "a\t'=b",
-		"a\n-b":             "a\n'-b",
-		`say "=hi"`:         `say "'=hi"`,
-		"\t=b":              "'\t'=b",
-		"=a;=b;c":           "'=a;'=b;c",
-		"no UTF-8: \xff;=1": "no UTF-8: \xff;'=1",
-	} {
-		require.Equal(t, want, cell(name), name)
-	}
 }

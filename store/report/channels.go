@@ -1,10 +1,6 @@
 package report
 
 import (
-	"cmp"
-	"maps"
-	"slices"
-
 	"github.com/shopspring/decimal"
 	"google.golang.org/protobuf/proto"
 
@@ -46,26 +42,14 @@ func (s *channelSum) message() *ihcv1.ChannelTotal {
 // their dates, by channel and as a whole into a report: its channels, total,
 // channel_count, first_date and last_date.
 func SumChannels(into *ihcv1.Report, rows []store.Row) {
-	channels := map[string]*channelSum{}
-	total := &channelSum{}
-	for _, r := range rows {
-		s := channels[r.Channel]
-		if s == nil {
-			s = &channelSum{channel: r.Channel}
-			channels[r.Channel] = s
-		}
-		s.add(r)
-		total.add(r)
-	}
+	channels := byKey(rows, func(row store.Row) string { return row.Channel })
+	total := sumOf(rows)
 	if len(rows) > 0 {
 		into.FirstDate, into.LastDate = rows[0].Date, rows[len(rows)-1].Date
 	}
 	into.ChannelCount, into.Total = uint64(len(channels)), total.message()
-	ordered := slices.SortedFunc(maps.Values(channels), func(a, b *channelSum) int {
-		return cmp.Or(b.revenue.Cmp(a.revenue), cmp.Compare(a.channel, b.channel))
-	})
 	room := mostChannels
-	for _, s := range ordered {
+	for _, s := range ordered(channels) {
 		m := s.message()
 		if room -= proto.Size(m); room < 0 {
 			return

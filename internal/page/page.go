@@ -1,0 +1,208 @@
+// Package page writes web pages that stand alone: one file, nothing fetched, a
+// content security policy by the hash of its one style sheet and its one script,
+// readable without the script. It knows how things look and nothing of what they
+// mean; all numbers come as text or in sheets.
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed" // the assets
+	"encoding/base64"
+	"html/template"
+	"io"
+	"strings"
+
+	"github.com/ihc-pipeline/ihc/internal/sheet"
+)
+
+//go:embed assets/page.html
+var pageHTML string
+
+//go:embed assets/page.css
+var style string
+
+//go:embed assets/page.js
+var script string
+
+// Policy is the content security policy of every page: nothing is fetched, and
+// no other style and script than the page's own is in force. A server sends it
+// as a header as well, with frame-ancestors 'none', which a page cannot say of
+// itself.
+var Policy = "default-src 'none'; style-src '" + hash(style) + "'; script-src '" + hash(script) + "'; img-src data:; base-uri 'none'; form-action 'none'"
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Page is a page with its sections in order.
+type Page struct {
+	Title, Lead string
+	// Findings are what the page has to say, one sentence each.
+	Findings []string
+	// Facts are what the page is about.
+	Facts    []Fact
+	Sections []Section
+	Footer   string
+}
+
+// Fact is a name and what there is to say of it.
+type Fact struct{ Name, Text string }
+
+// Section is a part of a page. What it has is shown in the order of the fields.
+type Section struct {
+	ID, Title, Lead string
+	Proof           *Proof
+	Cards           []Card
+	Figures         []Figure
+	Facts           []Fact
+}
+
+// Proof shows that nothing was lost on the way from the source.
+type Proof struct {
+	Lines []ProofLine
+	// Verdict says in a sentence what the lines come to, Holds whether all is
+	// well.
+	Verdict string
+	Holds   bool
+}
+
+// ProofLine is source = attributed + unattributed, of one thing that is counted.
+type ProofLine struct {
+	Name, Source, Attributed, Unattributed, Difference string
+	// As says what the second term is: attributed.
+	As string
+	// Reasons say of what the unattributed part consists.
+	Reasons []string
+	Holds   bool
+}
+
+// Card is a headline number.
+type Card struct {
+	Name, Value string
+	// Change is signed, Direction says where it goes: 1 up, -1 down, 0 neither;
+	// Against is what it is a change from.
+	Change    string
+	Direction int
+	Against   string
+}
+
+// Figure is a picture, or several that belong together, with the table behind
+// it.
+type Figure struct {
+	ID, Title string
+	// Finding says what is to be seen, in a sentence.
+	Finding string
+	Lines   []Panel
+	Rows    *Rows
+	Paths   []Path
+	// Legend explains the marks.
+	Legend []Key
+	Note   string
+	// Sheet is behind the picture. Open shows it, since there is no picture
+	// that says the same.
+	Sheet *sheet.Sheet
+	Open  bool
+	// Colours are the classes of the sheet's first column, by its text.
+	Colours map[string]string
+	// Immature marks the rows of the sheet that are not final, by their first
+	// column.
+	Immature map[string]bool
+}
+
+// Panel is a picture over time with its name, its ends and its greatest value.
+type Panel struct {
+	Name, First, Last, Top string
+	Picture                template.HTML
+}
+
+// Rows are pictures in rows that are aligned, one for each name.
+type Rows struct {
+	// Head names the columns of pictures.
+	Head []string
+	Rows []Row
+	// Ends are what stands below the first and the last of a row: dates.
+	Ends [2]string
+}
+
+// Row is a name with its pictures.
+type Row struct {
+	Name, Class string
+	Cells       []Picture
+}
+
+// Picture is a picture and the number that it shows.
+type Picture struct {
+	Picture template.HTML
+	Text    string
+}
+
+// Path is a way through channels.
+type Path struct {
+	Count, Share, Value string
+	Steps               []Step
+}
+
+// Step is one step of a [Path].
+type Step struct {
+	Name, Class string
+	// Times says how often in a row; Phases what the step did.
+	Times, Phases string
+	// Gap stands for steps that were left out.
+	Gap bool
+}
+
+// Key explains a mark.
+type Key struct{ Class, Text string }
+
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"people": func(c sheet.Column, cell sheet.Cell) string { return c.Kind.People(cell) },
+	"isText": func(c sheet.Column) bool { return c.Kind == sheet.Text },
+	"why":    func(cell sheet.Cell) string { return cell.Why },
+	"at":     func(cells []sheet.Cell, i int) sheet.Cell { return cells[i] },
+	"csv": func(s *sheet.Sheet) (string, error) {
+		var b strings.Builder
+		err := s.CSV(&b)
+		return b.String(), err
+	},
+	"class":    func(f Figure, row []sheet.Cell) string { return f.Colours[row[0].Text] },
+	"immature": func(f Figure, row []sheet.Cell) bool { return f.Immature[row[0].Text] },
+	"name":     Name,
+	"wide":     func(s *sheet.Sheet) bool { return len(s.Columns) > paperColumns },
+}).Parse(pageHTML))
+
+// paperColumns is how many columns of a table fit on paper.
+const paperColumns = 10
+
+// longestName is how many characters of a name are shown at once.
+const longestName = 120
+
+// Isolated returns a name to be put into a sentence, which it does not turn to
+// its own direction of writing.
+func Isolated(s string) string { return "\u2068" + Name(s) + "\u2069" }
+
+// Name returns a name in a length that can be shown. Markup or [Isolated] keeps
+// it from turning the direction of what is beside it.
+func Name(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if s == "" {
+		return "(no name)"
+	}
+	runes := []rune(s)
+	if len(runes) <= longestName {
+		return s
+	}
+	return string(runes[:longestName*2/3]) + "…" + string(runes[len(runes)-longestName/3:])
+}
+
+// Write writes the page.
+func (p *Page) Write(w io.Writer) error {
+	var b bytes.Buffer
+	err := pageTemplate.Execute(&b, map[string]any{"Page": p, "Policy": Policy, "Style": template.CSS(style), "Script": template.JS(script)}) //nolint:gosec // the assets are this package's own
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b.Bytes())
+	return err
+}

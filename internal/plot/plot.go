@@ -1,0 +1,242 @@
+// Package plot draws small SVG pictures on the server: bars, dumbbells, lines,
+// steps and rows of a heat grid. They have no script, no fonts and no colours of
+// their own: marks have classes, which a page's style sheet gives colours, so
+// that one picture serves light, dark and print.
+//
+// A picture is as wide as the room it is given, and its strokes and dots keep
+// their size: widths are in percent, and lines are drawn in a box that
+// stretches. Names and numbers are for the page to write beside it; each picture
+// has a text in the place of it for those who do not see it. All positions are
+// parts of the width, 0 to 1; what lies outside is drawn at the edge.
+package plot
+
+import (
+	"fmt"
+	"html"
+	"html/template"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// drawing is a picture under way.
+type drawing struct{ strings.Builder }
+
+// begin opens a picture of some height in pixels, with the text in its place;
+// without one it is passed over.
+func begin(class, alt string, height int, more string) *drawing {
+	d := &drawing{}
+	role := ` aria-hidden="true"`
+	if alt != "" {
+		role = ` role="img" aria-label="` + escape(alt) + `"`
+	}
+	d.draw(`<svg class="plot %s" width="100%%" height="%d"%s%s>`, class, height, role, more)
+	return d
+}
+
+func (d *drawing) draw(format string, args ...any) { _, _ = fmt.Fprintf(d, format, args...) }
+
+func (d *drawing) end() template.HTML {
+	d.WriteString("</svg>")
+	return template.HTML(d.String()) //nolint:gosec // all that is not a number is escaped
+}
+
+// escape makes s text of an attribute. Control characters, which are no
+// characters of XML, become spaces.
+func escape(s string) string {
+	return html.EscapeString(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD")))
+}
+
+// percent writes a part of the width.
+func percent(x float64) string { return number(100*within(x), 2) + "%" }
+
+func within(x float64) float64 {
+	if math.IsNaN(x) {
+		return 0
+	}
+	return max(0, min(1, x))
+}
+
+// number writes at most so many places, and no idle zeros.
+func number(x float64, places int) string {
+	text := strconv.FormatFloat(x, 'f', places, 64)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	if text == "-0" {
+		return "0"
+	}
+	return text
+}
+
+const barHeight = 14
+
+// Bar draws a bar from the left, and a thin upright line where mark is, unless
+// it is negative.
+func Bar(length, mark float64, class, alt string) template.HTML {
+	d := begin("bar", alt, barHeight, "")
+	d.draw(`<rect class="rail" y="6" width="100%%" height="2"/><rect class="%s" width="%s" height="%d" rx="2"/>`, class, percent(length), barHeight)
+	if mark >= 0 {
+		d.draw(`<line class="mark" x1="%[1]s" x2="%[1]s" y2="%[2]d"/>`, percent(mark), barHeight)
+	}
+	return d.end()
+}
+
+// Dots draws a dot on a rail for each position, and a thin upright line where
+// mark is: where things stand around what they are compared with.
+func Dots(at []float64, mark float64, class, alt string) template.HTML {
+	d := begin("dots", alt, barHeight, "")
+	d.draw(`<rect class="rail" y="6" width="100%%" height="2"/><line class="mark" x1="%[1]s" x2="%[1]s" y2="%[2]d"/>`, percent(mark), barHeight)
+	for _, x := range at {
+		d.draw(`<circle class="%s" cx="%s" cy="7" r="5"/>`, class, percent(0.02+0.96*within(x)))
+	}
+	return d.end()
+}
+
+// Dumbbell draws two positions with a line between them: the first as a ring,
+// the second as a dot.
+func Dumbbell(from, to float64, class, alt string) template.HTML {
+	d := begin("dumbbell", alt, 16, "")
+	x := func(v float64) string { return percent(0.02 + 0.96*within(v)) } // so that no dot is cut at the edge
+	d.draw(`<rect class="rail" y="7" width="100%%" height="2"/><line class="%[3]s" x1="%[1]s" x2="%[2]s" y1="8" y2="8"/>`+
+		`<circle class="%[3]s" cx="%[2]s" cy="8" r="5"/><circle class="%[3]s ring" cx="%[1]s" cy="8" r="5"/>`, x(from), x(to), class)
+	return d.end()
+}
+
+// Line is a row of values over equal steps, such as dates.
+type Line struct {
+	// Values are drawn from 0 at the bottom to the greatest at the top; NaN is a
+	// gap. Negative ones move the bottom down.
+	Values []float64
+	// Top is the greatest value there is room for; 0 means that of Values.
+	Top float64
+	// Class is that of the line.
+	Class string
+	// Steps draws each value up to the next, as counts that only rise.
+	Steps bool
+	// Hatched is the first index that is not final yet; len(Values) for none.
+	Hatched int
+	// Marks are thin upright lines, at these indices.
+	Marks []float64
+	// Column is where a table behind the picture has the values, for a script
+	// that reads them out; 0 for none.
+	Column int
+	Alt    string
+}
+
+// lineHeight is that of a line's picture in pixels.
+const lineHeight = 96
+
+// SVG draws the line.
+func (l Line) SVG() template.HTML {
+	more := ""
+	if l.Column > 0 {
+		more = fmt.Sprintf(` data-column="%d" data-points="%d"`, l.Column, len(l.Values))
+	}
+	d := begin("line", l.Alt, lineHeight, more)
+	top, bottom := l.Top, 0.0
+	for _, v := range l.Values {
+		if !math.IsNaN(v) {
+			top, bottom = max(top, v), min(bottom, v)
+		}
+	}
+	if top == bottom {
+		top = bottom + 1
+	}
+	n := max(len(l.Values)-1, 1)
+	if l.Hatched < len(l.Values) {
+		veil(d, (float64(l.Hatched)-0.5)/float64(n), lineHeight)
+	}
+	d.draw(`<svg viewBox="0 0 %d 100" preserveAspectRatio="none" width="100%%" height="%d">`, 10*n, lineHeight)
+	y := func(v float64) string { return number(3+94*(1-(v-bottom)/(top-bottom)), 1) }
+	d.draw(`<path class="axis" d="M0 %sH%d"/>`, y(0), 10*n)
+	for _, m := range l.Marks {
+		d.draw(`<path class="mark" d="M%s 0V100"/>`, number(10*m, 1))
+	}
+	d.draw(`<path class="%s" d="%s"/></svg>`, l.Class, l.path(y))
+	return d.end()
+}
+
+// path returns the line's way.
+func (l Line) path(y func(float64) string) string {
+	var b strings.Builder
+	pen := false
+	for i, v := range l.Values {
+		if math.IsNaN(v) {
+			pen = false
+			continue
+		}
+		switch {
+		case !pen:
+			fmt.Fprintf(&b, "M%d %s", 10*i, y(v))
+			if alone := i+1 == len(l.Values) || math.IsNaN(l.Values[i+1]); alone {
+				b.WriteString("h1") // or it would not be seen
+			}
+		case l.Steps:
+			fmt.Fprintf(&b, "H%dV%s", 10*i, y(v))
+		default:
+			fmt.Fprintf(&b, "L%d %s", 10*i, y(v))
+		}
+		pen = true
+	}
+	return b.String()
+}
+
+// HeatLevels is how many shades a heat grid has, beside none at all.
+const HeatLevels = 6
+
+// HeatRow draws one row of a heat grid: values from 0 to 1 in shades, which go
+// by the square root so that small ones can be told apart; NaN and 0 are empty
+// cells. Cells from hatched on are not final yet. Column is as in
+// [Line].
+func HeatRow(values []float64, hatched, column int, class, alt string) template.HTML {
+	more := ""
+	if column > 0 {
+		more = fmt.Sprintf(` data-column="%d" data-points="%d" data-cells=""`, column, len(values))
+	}
+	d := begin("heat", alt, barHeight, more)
+	d.draw(`<svg viewBox="0 -.5 %d 1" preserveAspectRatio="none" width="100%%" height="%d">`, max(len(values), 1), barHeight)
+	d.draw(`<path class="ground" d="M0 0H%d"/>`, len(values))
+	var levels [HeatLevels + 1]strings.Builder
+	for i := 0; i < len(values); {
+		level := HeatLevel(values[i])
+		from := i
+		for i < len(values) && HeatLevel(values[i]) == level {
+			i++
+		}
+		if level > 0 {
+			fmt.Fprintf(&levels[level], "M%d 0h%d", from, i-from) // a stroke as high as the row
+		}
+	}
+	for level := 1; level <= HeatLevels; level++ {
+		if levels[level].Len() > 0 {
+			d.draw(`<path class="%s l%d" d="%s"/>`, class, level, levels[level].String())
+		}
+	}
+	d.WriteString("</svg>")
+	if hatched < len(values) {
+		veil(d, float64(hatched)/float64(len(values)), barHeight)
+	}
+	return d.end()
+}
+
+// veil hatches what is right of a part of the width, where a page has a pattern
+// of that name. It is drawn outside of the box that stretches, or its lines
+// would be stretched, too.
+func veil(d *drawing, from float64, height int) {
+	d.draw(`<rect class="veil" x="%s" width="%s" height="%d"/>`, percent(from), percent(1-within(from)), height)
+}
+
+// HeatLevel returns the shade, 0 to [HeatLevels], in which a heat grid shows a
+// value from 0 to 1.
+func HeatLevel(v float64) int {
+	if math.IsNaN(v) || v <= 0 {
+		return 0
+	}
+	return min(int(math.Sqrt(v)*HeatLevels)+1, HeatLevels)
+}

@@ -1,0 +1,93 @@
+package plot
+
+import (
+	"encoding/xml"
+	"errors"
+	"flag"
+	"html/template"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+var update = flag.Bool("update", false, "write the pictures anew")
+
+var none = math.NaN()
+
+// pictures are one of each kind, and what is odd about their numbers.
+var pictures = map[string]template.HTML{
+	"bar":             Bar(0.4321, 0.1, "c1", `43 % of "all" <b>`),
+	"bar-too-long":    Bar(7, -1, "c1", ""),
+	"dots":            Dots([]float64{0.25, 3}, 0.5, "c2", "index 0.5"),
+	"dumbbell":        Dumbbell(0.08, 0.23, "c3", "8 % of cost, 23 % of revenue"),
+	"line":            Line{Values: []float64{0, 3, none, 2, 4, 1}, Class: "c0", Hatched: 4, Column: 3, Alt: "by day"}.SVG(),
+	"line-negative":   Line{Values: []float64{1, -1}, Class: "c0", Hatched: 2}.SVG(),
+	"line-of-nothing": Line{Class: "c0"}.SVG(),
+	"steps":           Line{Values: []float64{0.2, 0.5, 1}, Top: 1, Steps: true, Class: "c0", Hatched: 3, Marks: []float64{1}}.SVG(),
+	"heat":            HeatRow([]float64{0, 0.01, 0.01, 0.3, none, 1, 0.5}, 5, 2, "c4", ""),
+	"heat-of-nothing": HeatRow(nil, 0, 0, "c4", ""),
+}
+
+func TestPicturesAreTheGoldenOnes(t *testing.T) {
+	t.Parallel()
+	for name, is := range pictures {
+		golden := filepath.Join("testdata", name+".svg")
+		if *update {
+			require.NoError(t, os.WriteFile(golden, []byte(is+"\n"), 0o644))
+		}
+		want, err := os.ReadFile(golden)
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(is)+"\n", name)
+	}
+}
+
+// wellFormed fails unless text is XML without anything that is not a number
+// where one should be.
+func wellFormed(t require.TestingT, picture template.HTML) {
+	d := xml.NewDecoder(strings.NewReader(string(picture)))
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		require.NoError(t, err, picture)
+		if e, ok := token.(xml.StartElement); ok {
+			for _, a := range e.Attr {
+				require.NotContains(t, a.Value, "NaN")
+				require.NotContains(t, a.Value, "Inf")
+				require.NotEqual(t, "style", a.Name.Local, "a page's policy forbids it")
+			}
+		}
+	}
+}
+
+func TestWhateverIsDrawnIsWellFormed(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		number := rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{none, math.Inf(1), math.Inf(-1), 0, 1e-300}))
+		text := rapid.String()
+		values := rapid.SliceOfN(number, 0, 20).Draw(t, "values")
+		finite := make([]float64, len(values))
+		for i, v := range values {
+			if finite[i] = v; math.IsInf(v, 0) {
+				finite[i] = none
+			}
+		}
+		hatched := rapid.IntRange(0, len(values)).Draw(t, "hatched")
+		for _, p := range []template.HTML{
+			Bar(number.Draw(t, "length"), number.Draw(t, "mark"), "c0", text.Draw(t, "alt")),
+			Dots(values, number.Draw(t, "mark"), "c0", text.Draw(t, "alt")),
+			Dumbbell(number.Draw(t, "from"), number.Draw(t, "to"), "c0", text.Draw(t, "alt")),
+			HeatRow(values, hatched, 1, "c0", text.Draw(t, "alt")),
+			Line{Values: finite, Class: "c0", Hatched: hatched, Steps: rapid.Bool().Draw(t, "steps"), Alt: text.Draw(t, "alt")}.SVG(),
+		} {
+			wellFormed(t, p)
+		}
+	})
+}

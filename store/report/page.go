@@ -1,0 +1,250 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/page"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/sheet"
+	"github.com/ihc-pipeline/ihc/internal/unit"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// Page returns the report as a page. Sections whose numbers the database does
+// not have are left out.
+func (r *Report) Page() *page.Page {
+	p := &page.Page{Title: "Attribution report", Lead: upper(r.covers()) + ", UTC.", Findings: r.findings(), Facts: r.facts(),
+		Footer: "Made by ihc " + r.Version + ". Every table is what `ihc report` prints, to the digit."}
+	// Models side by side stand before the last section, once there are several.
+	for _, s := range []func() (page.Section, bool){r.proofSection, r.headlineSection, r.channelSection, r.phaseSection, r.timeSection, r.pathSection, r.readSection} {
+		if section, there := s(); there {
+			p.Sections = append(p.Sections, section)
+		}
+	}
+	return p
+}
+
+// Colour returns the class of a channel's marks, the same in every figure.
+func (r *Report) colour(channel string) string {
+	if n, ok := r.rank[channel]; ok && n < colours {
+		return fmt.Sprintf("c%d", n)
+	}
+	return "rest"
+}
+
+// colours is how many channels have a colour of their own.
+const colours = 8
+
+func (r *Report) colourMap() map[string]string {
+	m := map[string]string{}
+	for channel := range r.rank {
+		m[channel] = r.colour(channel)
+	}
+	return m
+}
+
+// immature are the dates, or weeks, of a sheet over time that are not final.
+func (r *Report) immature(s *sheet.Sheet) map[string]bool {
+	m := map[string]bool{}
+	final := len(s.Columns) - 1
+	for _, row := range s.Rows {
+		if c := row[final]; c.Is && c.Number.LessThan(Mature) {
+			m[row[0].Text] = true
+		}
+	}
+	return m
+}
+
+// facts say what the report is of and what made it.
+func (r *Report) facts() []page.Fact {
+	dates := "no sessions"
+	if r.First != "" {
+		dates = r.First + " to " + r.Last
+	}
+	mature := "not known: no journal of scored journeys"
+	if r.Maturity.Until != "" {
+		mature = r.Maturity.Until + " (conversions known until " + r.Maturity.Through + ")"
+	}
+	currency := r.Currency
+	if currency == "" {
+		currency = "as in the data"
+	}
+	facts := []page.Fact{{Name: "Session dates", Text: dates}, {Name: "Mature until", Text: mature}, {Name: "Time zone", Text: "UTC"}, {Name: "Currency", Text: currency}}
+	if r.Channel != "" {
+		facts = append(facts, page.Fact{Name: "Channel", Text: page.Isolated(r.Channel)})
+	}
+	facts = append(facts, r.modelFacts()...)
+	if r.Run != "" {
+		facts = append(facts, page.Fact{Name: "Run", Text: r.Run})
+	}
+	if r.Compare != (Period{}) {
+		facts = append(facts, page.Fact{Name: "Compared with", Text: r.Compare.Start + " to " + r.Compare.End})
+	}
+	return append(facts, page.Fact{Name: "Version", Text: "ihc " + r.Version})
+}
+
+// modelFacts say what scored the conversions of the dates: each way once.
+func (r *Report) modelFacts() []page.Fact {
+	j := r.totals.Journeys
+	if j == nil || len(j.Runs) == 0 {
+		return nil
+	}
+	var models, lookbacks, runs []string
+	note := func(all *[]string, text string) {
+		if !slices.Contains(*all, text) {
+			*all = append(*all, text)
+		}
+	}
+	for _, of := range j.Runs {
+		model, params, _ := strings.Cut(of.Model, " ")
+		if params != "" {
+			model += ", parameters " + params
+		}
+		lookback := "all of the past"
+		if req, err := run.Decode([]byte(of.Request)); err == nil {
+			if req.GetLookbackDays() > 0 {
+				lookback = fmt.Sprintf("%d days", req.GetLookbackDays())
+			}
+			if req.GetRedistributionParameter() != nil {
+				model += ", with redistribution"
+			}
+		}
+		note(&models, model)
+		note(&lookbacks, lookback)
+		runs = append(runs, of.RunID)
+	}
+	facts := []page.Fact{{Name: "Model", Text: strings.Join(models, "; ")}, {Name: "Lookback", Text: strings.Join(lookbacks, "; ")}}
+	if r.Run == "" || len(runs) > 1 {
+		name := human.Plural(len(runs), "Run") + " that scored it"
+		if len(runs) > 5 {
+			runs = append(runs[:4], fmt.Sprintf("and %d more", len(runs)-4))
+		}
+		facts = append(facts, page.Fact{Name: name, Text: strings.Join(runs, ", ")})
+	}
+	return facts
+}
+
+// findings says in words what stands out.
+func (r *Report) findings() []string {
+	sums := ordered(byKey(r.rows, func(row store.Row) string { return row.Channel }))
+	total := sumOf(r.rows)
+	if len(sums) < 2 || !total.cost.IsPositive() || !total.revenue.IsPositive() {
+		return nil
+	}
+	gap := func(s *channelSum) decimal.Decimal { return s.cost.Div(total.cost).Sub(s.revenue.Div(total.revenue)) }
+	dear := slices.MaxFunc(sums, func(a, b *channelSum) int { return gap(a).Cmp(gap(b)) })
+	paid := slices.DeleteFunc(slices.Clone(sums), func(s *channelSum) bool { return !s.cost.IsPositive() })
+	say := func(s *channelSum) string {
+		return fmt.Sprintf("%s has %s of cost and %s of revenue.", page.Isolated(s.channel), whole(s.cost, total.cost), whole(s.revenue, total.revenue))
+	}
+	var all []string
+	if gap(dear).IsPositive() {
+		all = append(all, say(dear))
+	}
+	if len(paid) > 1 {
+		cheap := slices.MinFunc(paid, func(a, b *channelSum) int { return gap(a).Cmp(gap(b)) })
+		if gap(cheap).IsNegative() {
+			all = append(all, say(cheap))
+		}
+	}
+	if s := r.opener(); s != "" {
+		all = append(all, s)
+	}
+	return all
+}
+
+// whole writes a ÷ b in whole percents.
+func whole(a, b decimal.Decimal) string { return human.Decimal(a.Div(b).Shift(2), 0) + " %" }
+
+// opener says which channel starts journeys most beyond what it closes.
+func (r *Report) opener() string {
+	phases := r.Phases()
+	if phases == nil || r.Channel != "" {
+		return ""
+	}
+	best, most := "", decimal.New(2, -2)
+	for _, row := range phases.Rows {
+		if d := row[3].Number.Sub(row[5].Number); row[3].Is && row[5].Is && d.GreaterThan(most) {
+			most = d
+			best = fmt.Sprintf("%s starts more than it closes: %s of all starts, %s of all closes.", page.Isolated(row[0].Text), sheet.Percent.People(row[3]), sheet.Percent.People(row[5]))
+		}
+	}
+	return best
+}
+
+// proofSection shows that source = attributed + unattributed.
+func (r *Report) proofSection() (page.Section, bool) {
+	t := r.totals
+	conversions, revenue := int64(0), decimal.Zero
+	var reasons, amounts []string
+	for _, u := range t.Unattributed {
+		conversions += int64(u.GetConversions())
+		revenue = revenue.Add(exactly(u.GetRevenue()))
+	}
+	for _, g := range grouped(t.Unattributed) {
+		reasons = append(reasons, human.Thousands(g.conversions)+" "+g.words)
+		amounts = append(amounts, human.Decimal(g.revenue, 2)+" "+g.words)
+	}
+	number := decimal.NewFromInt
+	cost, known := t.Cost, t.KnownCosts
+	if t.Ranged {
+		cost, known = t.Dates.Cost, t.Dates.KnownCosts
+	}
+	all, credited := t.Range.All.Decimal(unit.MoneyDecimals), t.Range.Credit.Decimal(store.CreditDecimals)
+	p := &page.Proof{Holds: true}
+	add := func(name, as string, places int32, source, attributed, rest, tolerance decimal.Decimal, why []string) {
+		d := source.Sub(attributed).Sub(rest)
+		holds := d.Abs().LessThanOrEqual(tolerance)
+		p.Holds = p.Holds && holds
+		p.Lines = append(p.Lines, page.ProofLine{Name: name, As: as, Source: human.Decimal(source, places), Attributed: human.Decimal(attributed, places),
+			Unattributed: human.Decimal(rest, places), Difference: human.Decimal(d, places), Reasons: why, Holds: holds})
+	}
+	add("Orders", "attributed", 0, number(t.Range.Conversions), number(t.Range.Attributed), number(conversions+t.UnattributedRest), decimal.Zero, reasons)
+	gross := t.Range.Gross.Decimal(unit.MoneyDecimals)
+	add("Revenue", "attributed", 2, all, credited, revenue, gross.Shift(-3), amounts)
+	add("Cost", "in the report", 2, known.Decimal(unit.CostDecimals), cost.Decimal(unit.CostDecimals), decimal.Zero, decimal.Zero, nil)
+	p.Verdict = "Nothing is lost: every order, all revenue and all cost is accounted for."
+	if !p.Holds {
+		p.Verdict = "Something does not add up: do not use these numbers before you know why (reconciliation.json has each equation)."
+	}
+	lead := "What the source tables hold is what was attributed and what was not."
+	if t.Ranged {
+		lead = "Orders and revenue are those of the conversions of these dates; cost is that of the sessions of these dates."
+	}
+	return page.Section{ID: "proof", Title: "The proof", Lead: lead, Proof: p, Facts: r.bridgeFacts(),
+		Figures: []page.Figure{{ID: "unattributed", Title: "What was not attributed, and why", Sheet: r.Unattributed()}}}, r.Dimension == ""
+}
+
+// bridgeFacts lead from the session dates to the conversions of these dates.
+func (r *Report) bridgeFacts() []page.Fact {
+	t := r.totals
+	if !t.Ranged {
+		return nil
+	}
+	credit := func(share, revenue unit.Sum) string {
+		return fmt.Sprintf("%s conversions, %s revenue", human.Decimal(share.Decimal(store.ShareDecimals), 2), human.Decimal(revenue.Decimal(store.CreditDecimals), 2))
+	}
+	d, c := &t.Dates, &t.Range
+	return []page.Fact{
+		{Name: "Not in the tables below", Text: credit(c.Share.Sub(d.OwnShare), c.Credit.Sub(d.OwnCredit)) + ", which conversions of these dates gave to earlier sessions."},
+		{Name: "In the tables below", Text: credit(d.Share.Sub(d.OwnShare), d.Credit.Sub(d.OwnCredit)) + ", which conversions of other dates gave to these sessions."},
+		{Name: "In no number yet", Text: human.Count(d.NeverAttributed, "later conversion") + " with sessions of these dates that no run has attributed."},
+	}
+}
+
+// readSection says how the numbers are to be read.
+func (r *Report) readSection() (page.Section, bool) {
+	return page.Section{ID: "reading", Title: "How to read it", Facts: []page.Fact{
+		{Name: "Fractions of orders", Text: "An order is shared out among the visits before it. The shares of one order sum to 1, so that conversions (ihc) of a channel are a sum of fractions, and the sum over all channels is a number of orders."},
+		{Name: "Session dates", Text: "The day is that of the visit, not of the order. Cost is that of all visits of the day, whether they led to an order or not."},
+		{Name: "Ratios", Text: "CPO is cost ÷ conversions (ihc), ROAS is revenue (ihc) ÷ cost. Totals are ratios of sums. “–” stands where the divisor is 0: nothing was credited, or nothing was spent."},
+		{Name: "Maturity", Text: "Visits go on earning while those who came buy. How much of its final credit a date has is taken from how long past visits took to earn theirs. Dates below " + Mature.Shift(2).String() + " % are hatched; headlines end before them."},
+		{Name: "Starts, holds, closes", Text: "The model shares out each order three times: for starting the journey, for keeping it going, and for closing it. ihc weighs the three."},
+		{Name: "Not causal", Text: "Attribution shares out what happened. It does not say what would have happened without a channel: a test with a group that is left out does."},
+	}}, true
+}

@@ -1,0 +1,30 @@
+module github.com/ihc-pipeline/ihc/tests/browser
+
+go 1.26.0
+
+require (
+	github.com/chromedp/cdproto v0.159.0
+	github.com/chromedp/chromedp v0.23.0
+	github.com/ihc-pipeline/ihc/store v0.0.0
+	github.com/stretchr/testify v1.12.1
+)
+
+require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+	github.com/ihc-pipeline/ihc/internal v0.0.0 // indirect
+	github.com/ihc-pipeline/ihc/proto v0.0.0 // indirect
+	github.com/mattn/go-sqlite3 v1.14.53 // indirect
+	github.com/rivo/uniseg v0.4.7 // indirect
+	github.com/shopspring/decimal v1.6.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)
+
+replace (
+	github.com/ihc-pipeline/ihc/internal => ../../internal
+	github.com/ihc-pipeline/ihc/proto => ../../proto
+	github.com/ihc-pipeline/ihc/store => ../../store
+)
