@@ -31,6 +31,11 @@ const (
 // database (invariant 10) and makes no index: to sort the sessions of those who bought takes
 // less time than to store an index of all, once; and no room in the file.
 func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error {
+	return d.reading(ctx, func(c *sqlite3.SQLiteConn) error { return readJourneys(ctx, c, o, yield) })
+}
+
+// reading calls do with a connection that sees one state of the database.
+func (d *Database) reading(ctx context.Context, do func(*sqlite3.SQLiteConn) error) error {
 	d.use.RLock()
 	defer d.use.RUnlock()
 	db, _, err := d.reads.DB(ctx)
@@ -42,7 +47,7 @@ func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(j
 		return Explain(d.path, err)
 	}
 	defer conn.Close()
-	return Explain(d.path, snapshot(ctx, conn, func(c *sqlite3.SQLiteConn) error { return readJourneys(ctx, c, o, yield) }))
+	return Explain(d.path, snapshot(ctx, conn, do))
 }
 
 // snapshot calls do with a connection that sees one state of the database.
@@ -66,11 +71,11 @@ func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Optio
 		return fmt.Errorf("read session_sources: %w", err)
 	}
 	defer func() { err = errors.Join(err, sessions.Close()) }()
-	return journey.Walk(o, nextConversion(ctx, conversions), nextVisit(sessions), yield)
+	return journey.Walk(o, nextConversion(ctx, conversions, make([]driver.Value, 3)), nextVisit(sessions), yield)
 }
 
-func nextConversion(ctx context.Context, rows driver.Rows) func() (journey.Conversion, error) {
-	row := make([]driver.Value, 3)
+// nextConversion reads user, id and time, the first three columns, by way of row.
+func nextConversion(ctx context.Context, rows driver.Rows, row []driver.Value) func() (journey.Conversion, error) {
 	n := 0
 	return func() (c journey.Conversion, err error) {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
