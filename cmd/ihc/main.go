@@ -73,6 +73,6 @@ Exit codes: 0 every conversion in range has an outcome and none failed;
 	add("run", newDemoCmd(), newRunCmd(), newUpCmd())
 	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newDeadCmd())
 	add("data", newImportCmd(), newValidateCmd())
-	add("model", newModelCmd(), newScoreCmd(), newSandboxCmd())
+	add("model", newModelsCmd(), newModelCmd(), newScoreCmd(), newSandboxCmd())
 	return root, begun
 }

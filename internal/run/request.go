@@ -34,8 +34,10 @@ const (
 const (
 	mostSessions = 10_000
 	mostJourneys = 1_000
-	mostLookback = 36_500
 )
+
+// MostLookback is the longest lookback, in days.
+const MostLookback = 36_500
 
 // MaxID is how long the id of a run may be.
 const MaxID = 64
@@ -104,7 +106,7 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	}{
 		{"max_sessions", r.MaxSessions, mostSessions},
 		{"max_journeys", r.MaxJourneys, mostJourneys},
-		{"lookback_days", r.LookbackDays, mostLookback},
+		{"lookback_days", r.LookbackDays, MostLookback},
 	} {
 		if limit.is > limit.most {
 			return nil, errkind.Inputf("%s %d: the most is %d", limit.name, limit.is, limit.most)

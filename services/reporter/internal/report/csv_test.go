@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/store"
 )
 
@@ -64,6 +65,6 @@ func TestNoCellBeginsAFormulaWhateverDividesCells(t *testing.T) {
 		"=a;=b;c":           "'=a;'=b;c",
 		"no UTF-8: \xff;=1": "no UTF-8: \xff;'=1",
 	} {
-		require.Equal(t, want, cell(name), name)
+		require.Equal(t, want, human.CSVCell(name), name)
 	}
 }

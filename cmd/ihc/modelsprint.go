@@ -1,0 +1,318 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ihc-pipeline/ihc/internal/attribution"
+	"github.com/ihc-pipeline/ihc/internal/human"
+)
+
+const (
+	pageWidth = 80
+	nameWidth = 22
+	gap       = "  "
+	tooFew    = "*"
+)
+
+// printer writes a comparison of models for people.
+type printer struct {
+	*strings.Builder
+	t *modelsTable
+}
+
+// measure is one number of a channel and model, as it is shown.
+type measure struct {
+	title string
+	cell  func(c attribution.Credit, cost float64) string
+	// sum writes the sum of a model's column, nil where there is none.
+	sum func(m attribution.Result) string
+}
+
+func (p printer) all() {
+	t := p.t
+	fmt.Fprintf(p, "%s by %s, %s revenue\n", human.Count(t.Conversions, "conversion"), human.Count(len(t.Models), "model"), amount(t.Revenue))
+	fmt.Fprintf(p, "%s, %s without conversion\n", human.Count(t.Users, "user"), human.Count(t.Nulls, "journey"))
+	if t.Conversions == 0 {
+		p.WriteString("\nThere are no conversions to divide.\n")
+		return
+	}
+	section := &t.Section
+	p.table(section, conversionsMeasure)
+	if t.by == attribution.ByNothing {
+		p.table(section, measure{"95 % of conversions, ±", func(c attribution.Credit, _ float64) string { return half(c.Conversions) }, nil})
+		p.table(section, measure{"Revenue", func(c attribution.Credit, _ float64) string { return amount(c.Revenue.Value) },
+			func(m attribution.Result) string {
+				return amount(sumOf(m, func(c attribution.Credit) float64 { return c.Revenue.Value }))
+			}})
+		p.table(section, measure{"CPO", func(c attribution.Credit, cost float64) string { return part(cpo(c, cost)) }, nil})
+		p.table(section, measure{"ROAS", func(c attribution.Credit, cost float64) string { return part(quotient(c.Revenue.Value, cost)) }, nil})
+	} else {
+		for i := range t.Periods {
+			s := &t.Periods[i]
+			m := conversionsMeasure
+			m.title = map[attribution.Period]string{attribution.ByWeek: "Week of ", attribution.ByMonth: "Month "}[t.by] + s.Period + ", conversions"
+			p.table(s, m)
+		}
+		p.WriteString("\nRevenue, CPO and ROAS by " + string(t.by) + ": --json or --csv.\n")
+	}
+	p.disagree()
+	p.notes()
+}
+
+var conversionsMeasure = measure{"Conversions", func(c attribution.Credit, _ float64) string {
+	if c.TooFew {
+		return amount(c.Conversions.Value) + tooFew
+	}
+	return amount(c.Conversions.Value)
+}, func(m attribution.Result) string {
+	return amount(sumOf(m, func(c attribution.Credit) float64 { return c.Conversions.Value }))
+}}
+
+func sumOf(m attribution.Result, of func(attribution.Credit) float64) (sum float64) {
+	for _, c := range m.Credits {
+		sum += of(c)
+	}
+	return sum
+}
+
+// table writes a measure of all models: as many side by side as there is room.
+func (p printer) table(s *attribution.Section, m measure) {
+	channels := p.channels()
+	names := 0
+	for _, c := range channels {
+		names = max(names, human.Width(shown(c)))
+	}
+	names = max(names, human.Width("total"))
+	fmt.Fprintf(p, "\n%s\n", m.title)
+	width, first := 0, 0
+	var columns [][]string
+	flush := func(end int) {
+		p.rows(channels, columns, names, m.sum != nil)
+		columns, width, first = nil, 0, end
+	}
+	for i, result := range s.Models {
+		column := p.column(s, result, channels, m)
+		w := 0
+		for _, cell := range column {
+			w = max(w, human.Width(cell))
+		}
+		if i > first && names+width+len(gap)+w > pageWidth {
+			flush(i)
+			p.WriteByte('\n')
+		}
+		columns = append(columns, column)
+		width += len(gap) + w
+	}
+	flush(len(s.Models))
+}
+
+// column returns two lines of heading, a cell for each channel, and the sum.
+func (p printer) column(s *attribution.Section, r attribution.Result, channels []string, m measure) []string {
+	above, name := "", r.Model
+	switch {
+	case r.Coverage:
+		above, name = "(cover-", "age)"
+	case r.Model == attribution.LastNonDirect:
+		above, name = "last non-", "direct"
+	case strings.Contains(r.Model, "-"):
+		above, name, _ = strings.Cut(r.Model, "-")
+		above += "-"
+	}
+	column := []string{above, name}
+	credits := map[string]attribution.Credit{}
+	for _, c := range r.Credits {
+		credits[c.Channel] = c
+	}
+	for _, channel := range channels {
+		c, ok := credits[channel]
+		if !ok {
+			column = append(column, "–")
+			continue
+		}
+		column = append(column, m.cell(c, p.t.costs[s.Period][channel]))
+	}
+	switch {
+	case m.sum == nil:
+	case r.Coverage:
+		column = append(column, "–")
+	default:
+		column = append(column, m.sum(r))
+	}
+	// Marks stand to the right of the digits, not in their place.
+	if slices.ContainsFunc(column[2:], func(c string) bool { return strings.HasSuffix(c, tooFew) }) {
+		for i := range column {
+			if !strings.HasSuffix(column[i], tooFew) {
+				column[i] += " "
+			}
+		}
+	}
+	return column
+}
+
+func (p printer) rows(channels []string, columns [][]string, names int, total bool) {
+	titles := []string{"", ""}
+	for _, c := range channels {
+		titles = append(titles, shown(c))
+	}
+	if total {
+		titles = append(titles, "total")
+	}
+	for i, title := range titles {
+		line := human.Pad(title, names)
+		for _, column := range columns {
+			w := 0
+			for _, cell := range column {
+				w = max(w, human.Width(cell))
+			}
+			line += gap + human.PadLeft(column[i], w)
+		}
+		if line = strings.TrimRight(line, " "); line != "" {
+			fmt.Fprintln(p, line)
+		}
+	}
+}
+
+func shown(channel string) string { return human.Cut(human.Printable(channel), nameWidth) }
+
+// channels returns their names, those with the most conversions on the average
+// of the models first.
+func (p printer) channels() []string {
+	sums := map[string]float64{}
+	var names []string
+	for _, m := range p.t.Models {
+		for _, c := range m.Credits {
+			if _, ok := sums[c.Channel]; !ok {
+				names = append(names, c.Channel)
+			}
+			sums[c.Channel] += c.Conversions.Value
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if unattributed := cmp.Compare(at(a == attribution.Unattributed), at(b == attribution.Unattributed)); unattributed != 0 {
+			return unattributed
+		}
+		return cmp.Or(cmp.Compare(math.Round(sums[b]*1e6), math.Round(sums[a]*1e6)), cmp.Compare(a, b))
+	})
+	return names
+}
+
+func at(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// mostApart is how many channels are named of which the models disagree.
+const mostApart = 3
+
+func (p printer) disagree() {
+	all := disagreements(&p.t.Section)
+	if len(p.t.Models) < 2 || len(all) == 0 || all[0].Conversions == 0 {
+		return
+	}
+	p.WriteString("\nWhere they disagree most\n")
+	for _, d := range all[:min(len(all), mostApart)] {
+		fmt.Fprintf(p, "  %s: from %s (%s) to %s (%s)\n", shown(d.Channel), amount(d.Least), d.LeastModel, amount(d.Most), d.MostModel)
+	}
+	var first, second string
+	most := 0.0
+	for i, a := range p.t.Models {
+		for _, b := range p.t.Models[:i] {
+			if part := moved(a, b, p.t.Conversions); !a.Coverage && !b.Coverage && part > most {
+				most, first, second = part, b.Model, a.Model
+			}
+		}
+	}
+	if most > 0 {
+		fmt.Fprintf(p, "  %s and %s give %.1f %% of all conversions to different channels\n", first, second, 100*most)
+	}
+}
+
+func (p printer) notes() {
+	p.WriteByte('\n')
+	var settings []string
+	for _, m := range p.t.Models {
+		if m.Label != m.Model {
+			settings = append(settings, human.Printable(m.Label))
+		}
+	}
+	if len(settings) > 0 {
+		p.wrapped("Settings: " + strings.Join(settings, ", ") + ".")
+	}
+	if slices.ContainsFunc(p.t.Models, func(m attribution.Result) bool {
+		return slices.ContainsFunc(m.Credits, func(c attribution.Credit) bool { return c.TooFew })
+	}) {
+		p.wrapped(fmt.Sprintf("%s too few to rank: fewer than %d conversions.", tooFew, attribution.TooFew))
+	}
+	p.wrapped(notCause + ".")
+	for _, m := range p.t.Models {
+		for _, n := range m.Notes {
+			p.wrapped("note: " + m.Model + ": " + human.Printable(n))
+		}
+	}
+	for _, n := range p.t.notes {
+		p.wrapped("note: " + human.Printable(n))
+	}
+}
+
+// wrapped writes a text in lines that fit.
+func (p printer) wrapped(text string) {
+	width := 0
+	for i, word := range strings.Fields(text) {
+		switch w := human.Width(word); {
+		case i == 0:
+			width = w
+		case width+1+w > pageWidth:
+			p.WriteString("\n  ")
+			width = 2 + w
+		default:
+			p.WriteByte(' ')
+			width += 1 + w
+		}
+		p.WriteString(word)
+	}
+	p.WriteByte('\n')
+}
+
+// amount writes a number with as many decimals as a table has room for.
+func amount(v float64) string {
+	decimals := 1
+	if math.Abs(v) >= 10_000 {
+		decimals = 0
+	}
+	text := strconv.FormatFloat(v, 'f', decimals, 64)
+	whole, rest, _ := strings.Cut(text, ".")
+	n, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return text
+	}
+	grouped := human.Thousands(n)
+	if n == 0 && strings.HasPrefix(whole, "-") {
+		grouped = "-0"
+	}
+	if decimals == 0 {
+		return grouped
+	}
+	return grouped + "." + rest
+}
+
+func half(e attribution.Estimate) string {
+	if !e.Known {
+		return "–"
+	}
+	return amount((e.High - e.Low) / 2)
+}
+
+// part writes a ratio with two decimals, and a dash for none.
+func part(v *float64) string {
+	if v == nil {
+		return "–"
+	}
+	return strconv.FormatFloat(*v, 'f', 2, 64)
+}
