@@ -110,7 +110,7 @@ func TestModelTrain(t *testing.T) {
 	t.Parallel()
 	db, dir := journeysDB(t, 300, 4), t.TempDir()
 	out, plots := filepath.Join(dir, "params.json"), filepath.Join(dir, "plots")
-	report, log, err := called(t, newModelCmd(), "", "train", "--db", db, "--out", out, "--plots", plots)
+	report, log, err := called(t, newModelCmd(), "", "train", "--db", db, "--out", out, "--plots", plots, "--guess-scores")
 	require.NoError(t, err)
 	require.Contains(t, report, "Learned from 300 journeys, 300 of them with two sessions or more (1200 sessions).")
 	require.Contains(t, report, "wrote "+out)
@@ -138,7 +138,7 @@ func TestModelTrain(t *testing.T) {
 
 	// The same data give the same file.
 	again := filepath.Join(dir, "again.json")
-	_, _, err = called(t, newModelCmd(), "", "train", "--db", db, "--out", again)
+	_, _, err = called(t, newModelCmd(), "", "train", "--db", db, "--out", again, "--guess-scores")
 	require.NoError(t, err)
 	same, err := os.ReadFile(again)
 	require.NoError(t, err)
