@@ -62,6 +62,16 @@ func journeysDB(t *testing.T, users, sessions int) string {
 	return path
 }
 
+// change runs a statement on a database.
+func change(t *testing.T, path, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+path)
+	require.NoError(t, err)
+	_, err = db.Exec(statement)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+}
+
 func TestModelShow(t *testing.T) {
 	t.Parallel()
 	out, _, err := called(t, newModelCmd(), "", "show", "--text")
@@ -109,6 +119,7 @@ func TestModelValidate(t *testing.T) {
 func TestModelTrain(t *testing.T) {
 	t.Parallel()
 	db, dir := journeysDB(t, 300, 4), t.TempDir()
+	change(t, db, `UPDATE session_sources SET event_time = '05:59:00' WHERE event_time = '06:00:00'`) // gaps too much alike to cut any
 	out, plots := filepath.Join(dir, "params.json"), filepath.Join(dir, "plots")
 	report, log, err := called(t, newModelCmd(), "", "train", "--db", db, "--out", out, "--plots", plots, "--guess-scores")
 	require.NoError(t, err)

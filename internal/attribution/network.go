@@ -10,7 +10,7 @@ import (
 const (
 	// exact and near are how much of the journeys may be left under way when
 	// the pushing of them ends.
-	exact, near = 1e-17, 1e-9
+	exact, near = 1e-17, 1e-6
 	// mostDense is how many states have their equations solved as a matrix.
 	mostDense = 128
 	// mostSweeps ends what does not end: no chain that was counted comes near.
