@@ -182,6 +182,10 @@ func chooseModel(ctx context.Context, say io.Writer, c *attributor.Config, req *
 			why = ", since IHC_API_KEY is set"
 		}
 	}
+	if run.IsRule(req.GetModel()) {
+		_, _ = fmt.Fprintf(say, "scoring with the model %s\n", req.GetModel())
+		return nil
+	}
 	if req.GetModel() == run.ModelBuiltin {
 		params, err := c.ModelParams(req.GetModelParams())
 		if err != nil {

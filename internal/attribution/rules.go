@@ -40,6 +40,37 @@ func NewRule(name string, o Options) (Rule, error) {
 	}
 }
 
+// ParseRule returns the model that a text names: a name, and for those that have
+// a setting, = and the setting where it is not the default one, as in
+// time-decay=14, position=20/20/60 or last-non-direct=Direct,Referral. It is an
+// input fault if there is none.
+func ParseRule(text string) (Rule, error) {
+	name, setting, given := strings.Cut(text, "=")
+	var o Options
+	var err error
+	switch {
+	case name == IHC:
+		return nil, errkind.Inputf("model %q: a run has it scored by builtin or api", text)
+	case !given:
+	case name == TimeDecay:
+		if o.HalfLife, err = strconv.ParseFloat(setting, 64); err != nil || o.HalfLife == 0 {
+			return nil, errkind.Inputf("model %q: the half-life is a number of days, as in time-decay=7", text)
+		}
+	case name == Position:
+		if o.Position, err = ParseWeights(setting); err != nil {
+			return nil, err
+		}
+	case name == LastNonDirect && setting != "":
+		o.Direct = strings.Split(setting, ",")
+	default:
+		return nil, errkind.Inputf("model %q: %s takes no setting", text, name)
+	}
+	if o, err = o.Complete(); err != nil {
+		return nil, err
+	}
+	return NewRule(name, o)
+}
+
 // named is a rule without memory. shares are 0 when it is called.
 type named struct {
 	name   string
@@ -58,7 +89,11 @@ func lastNonDirect(direct []string) Rule {
 	for _, name := range direct {
 		names[name] = true
 	}
-	return named{LastNonDirect, func(j Journey, shares []float64) {
+	name := LastNonDirect
+	if len(direct) > 0 {
+		name += " " + strings.Join(direct, ",")
+	}
+	return named{name, func(j Journey, shares []float64) {
 		for k := len(shares) - 1; k >= 0; k-- {
 			if !names[j.Channels[j.Touches[k].Channel]] {
 				shares[k] = 1

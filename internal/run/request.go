@@ -7,18 +7,22 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ihc-pipeline/ihc/internal/attribution"
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
-// What scores the journeys, as a request names it.
+// What scores the journeys, as a request names it, beside the rules that
+// [attribution.ParseRule] reads.
 const (
 	ModelAPI     = "api"
 	ModelBuiltin = "builtin"
@@ -91,8 +95,8 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	if err := civil.CheckRange("start_date", r.GetStartDate(), "end_date", r.GetEndDate()); err != nil {
 		return nil, err
 	}
-	if m := r.GetModel(); m != "" && m != ModelAPI && m != ModelBuiltin {
-		return nil, errkind.Inputf("model %q: use %q or %q", m, ModelAPI, ModelBuiltin)
+	if err := checkModel(r); err != nil {
+		return nil, err
 	}
 	if r.MaxSessions == 0 {
 		r.MaxSessions = DefaultMaxSessions
@@ -126,6 +130,31 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 		return nil, errkind.Inputf("supersedes %q is no run id", of)
 	}
 	return r, checkReplay(r)
+}
+
+// IsRule says whether a request's model is one of package attribution that
+// scores a journey by itself, rather than the IHC model.
+func IsRule(model string) bool { return model != "" && model != ModelAPI && model != ModelBuiltin }
+
+func checkModel(r *ihcv1.RunRequest) error {
+	m := r.GetModel()
+	if !IsRule(m) {
+		return nil
+	}
+	name, _, _ := strings.Cut(m, "=")
+	if !slices.Contains(attribution.Names(), name) {
+		return errkind.Inputf("model %q: use %q or %q, or one of %s", m, ModelAPI, ModelBuiltin, strings.Join(attribution.RuleNames(), ", "))
+	}
+	if _, err := attribution.ParseRule(m); err != nil {
+		return err
+	}
+	switch {
+	case r.GetRedistributionParameter() != nil:
+		return errkind.Inputf("model %q takes no redistribution_parameter: that is of the IHC model", m)
+	case r.GetModelParams() != "":
+		return errkind.Inputf("model %q takes no model_params: those are of the IHC model", m)
+	}
+	return nil
 }
 
 // Redistribution returns a request's rules as the model and the API have them;

@@ -280,6 +280,9 @@ func (a *attributor) scorer(r *ihcv1.RunRequest) (scoring.Scorer, error) {
 		}
 		return scoring.NewBuiltin(m, redistribution), nil
 	}
+	if run.IsRule(model) {
+		return scoring.NewRule(model)
+	}
 	api := &scoring.API{Calls: calls, ConvTypeID: r.GetConvTypeId(), Redistribution: redistribution, Spend: a.spend(r.GetMaxRequests())}
 	if api.ConvTypeID == "" {
 		api.ConvTypeID = cfg.ConvTypeID
