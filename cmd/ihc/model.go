@@ -35,7 +35,7 @@ shop, called published-shop: your numbers will be nearer the truth with your own
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newModelShowCmd(), newModelValidateCmd(), newModelTrainCmd())
+	cmd.AddCommand(newModelShowCmd(), newModelValidateCmd(), newModelTrainCmd(), newModelCompareCmd(), newModelLintCmd())
 	return cmd
 }
 

@@ -187,12 +187,7 @@ func (r *journeyReader) all() iter.Seq[[]ihcmodel.Session] {
 			if j.Count == 0 {
 				return nil
 			}
-			sessions = sessions[:0]
-			for _, s := range j.Sessions {
-				engaged := unit.Engagement(s.Flags)
-				sessions = append(sessions, ihcmodel.Session{TimeMicros: s.Time, Channel: s.Channel,
-					Holder: engaged.Holder(), Closer: engaged.Closer(), Impression: engaged.Impression()})
-			}
+			sessions = modelSessions(j.Sessions, sessions)
 			if !yield(sessions) {
 				return errEnough
 			}
@@ -202,4 +197,16 @@ func (r *journeyReader) all() iter.Seq[[]ihcmodel.Session] {
 			r.err = err
 		}
 	}
+}
+
+// modelSessions writes a journey's sessions as the built-in model takes them,
+// into room.
+func modelSessions(of []journey.Session, room []ihcmodel.Session) []ihcmodel.Session {
+	room = room[:0]
+	for _, s := range of {
+		engaged := unit.Engagement(s.Flags)
+		room = append(room, ihcmodel.Session{TimeMicros: s.Time, Channel: s.Channel,
+			Holder: engaged.Holder(), Closer: engaged.Closer(), Impression: engaged.Impression()})
+	}
+	return room
 }
