@@ -25,6 +25,9 @@ type printer struct {
 	t *modelsTable
 }
 
+// out writes into the builder, which takes it all.
+func (p printer) out(format string, args ...any) { _, _ = fmt.Fprintf(p.Builder, format, args...) }
+
 // measure is one number of a channel and model, as it is shown.
 type measure struct {
 	title string
@@ -35,8 +38,8 @@ type measure struct {
 
 func (p printer) all() {
 	t := p.t
-	fmt.Fprintf(p, "%s by %s, %s revenue\n", human.Count(t.Conversions, "conversion"), human.Count(len(t.Models), "model"), amount(t.Revenue))
-	fmt.Fprintf(p, "%s, %s without conversion\n", human.Count(t.Users, "user"), human.Count(t.Nulls, "journey"))
+	p.out("%s by %s, %s revenue\n", human.Count(t.Conversions, "conversion"), human.Count(len(t.Models), "model"), amount(t.Revenue))
+	p.out("%s, %s without conversion\n", human.Count(t.Users, "user"), human.Count(t.Nulls, "journey"))
 	if t.Conversions == 0 {
 		p.WriteString("\nThere are no conversions to divide.\n")
 		return
@@ -88,7 +91,7 @@ func (p printer) table(s *attribution.Section, m measure) {
 		names = max(names, human.Width(shown(c)))
 	}
 	names = max(names, human.Width("total"))
-	fmt.Fprintf(p, "\n%s\n", m.title)
+	p.out("\n%s\n", m.title)
 	width, first := 0, 0
 	var columns [][]string
 	flush := func(end int) {
@@ -172,7 +175,7 @@ func (p printer) rows(channels []string, columns [][]string, names int, total bo
 			line += gap + human.PadLeft(column[i], w)
 		}
 		if line = strings.TrimRight(line, " "); line != "" {
-			fmt.Fprintln(p, line)
+			p.out("%s\n", line)
 		}
 	}
 }
@@ -218,7 +221,7 @@ func (p printer) disagree() {
 	}
 	p.WriteString("\nWhere they disagree most\n")
 	for _, d := range all[:min(len(all), mostApart)] {
-		fmt.Fprintf(p, "  %s: from %s (%s) to %s (%s)\n", shown(d.Channel), amount(d.Least), d.LeastModel, amount(d.Most), d.MostModel)
+		p.out("  %s: from %s (%s) to %s (%s)\n", shown(d.Channel), amount(d.Least), d.LeastModel, amount(d.Most), d.MostModel)
 	}
 	var first, second string
 	most := 0.0
@@ -230,7 +233,7 @@ func (p printer) disagree() {
 		}
 	}
 	if most > 0 {
-		fmt.Fprintf(p, "  %s and %s give %.1f %% of all conversions to different channels\n", first, second, 100*most)
+		p.out("  %s and %s give %.1f %% of all conversions to different channels\n", first, second, 100*most)
 	}
 }
 

@@ -70,7 +70,8 @@ func (m *markov) result(channels []string, period int32) (Result, error) {
 	if m.o.SingleApart {
 		r.Label += " single channels apart"
 	}
-	return r, one.result(channels, &r)
+	err := one.result(channels, &r)
+	return r, err
 }
 
 // fit is one chain with what is kept beside it: conversions that do not go by

@@ -140,7 +140,7 @@ func (m *coverage) user(channels []string, p *person) error {
 	return nil
 }
 
-func (m *coverage) result(channels []string, period int32) (Result, error) { //nolint:unparam // a model's result can fail
+func (m *coverage) result(channels []string, period int32) (Result, error) {
 	return Result{Model: Participation, Label: Participation, Coverage: true, Credits: m.tallies.get(period).credits(channels),
 		Notes: []string{"coverage, not attribution: each channel counts every conversion that it had a part in"}}, nil
 }

@@ -2,7 +2,6 @@ package attribution
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -394,7 +393,7 @@ func TestIntervalsHoldTheTruthAsOftenAsTheySay(t *testing.T) {
 	require.Len(t, counts, len(names))
 	for model, n := range counts {
 		held, revenue := 100*float64(n.held)/float64(n.of), 100*float64(n.heldRevenue)/float64(n.of)
-		t.Log(fmt.Sprintf("%s: %.1f %% of conversions, %.1f %% of revenue, of %d", model, held, revenue, n.of))
+		t.Logf("%s: %.1f %% of conversions, %.1f %% of revenue, of %d", model, held, revenue, n.of)
 		require.InDelta(t, 95, held, 2, model)
 		require.InDelta(t, 95, revenue, 2, model)
 	}

@@ -65,7 +65,8 @@ func (t *Trained) trainInitializer(gaps *sample, straight bool) {
 			}
 		}
 	}
-	t.Params.InitializerCurve = append(c, Knot{end, 1})
+	c = append(c, Knot{end, 1})
+	t.Params.InitializerCurve = c
 }
 
 // trainCloser makes g, with one time for each journey: the median of the hours
