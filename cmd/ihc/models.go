@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,7 +60,7 @@ whether a channel made them buy.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.db, "db", "", "SQLite database `file`")
+	fs.StringVar(&f.db, "db", "", "SQLite database `file` (IHC_DB)")
 	fs.StringVar(&f.models, "models", "", "`names` of the models, with commas between them (default: all)")
 	fs.StringVar(&f.start, "start-date", "", "first `date` of the conversions, YYYY-MM-DD, UTC")
 	fs.StringVar(&f.end, "end-date", "", "last `date` of the conversions, included")
@@ -108,7 +110,7 @@ func (f *modelsFlags) run(ctx context.Context, in io.Reader, out io.Writer) erro
 
 // complete checks the flags and fills in what follows from them.
 func (f *modelsFlags) complete(in io.Reader) (names []string, by attribution.Period, err error) {
-	if f.db == "" {
+	if f.db = cmp.Or(f.db, os.Getenv("IHC_DB")); f.db == "" {
 		return nil, "", errkind.Inputf("name a database with --db FILE")
 	}
 	if f.json && f.csv {

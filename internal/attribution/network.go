@@ -9,8 +9,9 @@ import (
 
 const (
 	// exact and near are how much of the journeys may be left under way when
-	// the pushing of them ends.
-	exact, near = 1e-17, 1e-6
+	// the pushing of them ends: far below what a double tells, and far below what
+	// resamples differ by.
+	exact, near = 1e-17, 1e-4
 	// mostDense is how many states have their equations solved as a matrix.
 	mostDense = 128
 	// mostSweeps ends what does not end: no chain that was counted comes near.
@@ -50,11 +51,11 @@ func (n *network) effects(channels int, left float64) (*Effects, error) {
 		return e, n.dense(e, out, r, rv)
 	}
 	g := n.graph(out)
-	b, err := g.ahead(r, left)
+	b, err := g.ahead(r, left/100)
 	if err != nil {
 		return nil, err
 	}
-	bv, err := g.ahead(rv, left)
+	bv, err := g.ahead(rv, left/100)
 	if err != nil {
 		return nil, err
 	}
