@@ -73,16 +73,6 @@ func (c *Chain) step(from, channel int32) (int32, error) {
 	return t, nil
 }
 
-// holds says whether a state remembers a channel.
-func (c *Chain) holds(state, channel int32) bool {
-	for key := c.keys[state]; key != 0; key >>= 16 {
-		if key&0xffff == uint64(channel+1) {
-			return true
-		}
-	}
-	return false
-}
-
 // Path is journeys that are alike: so many that converted, with what they are
 // worth together, and so many that did not.
 type Path struct {

@@ -196,7 +196,7 @@ func (f *fit) result(channels []string, r *Result) error {
 		return err
 	}
 	if spread == nil {
-		r.Notes = append(r.Notes, fmt.Sprintf("no intervals: the chain has more than %d transitions", mostResampled))
+		r.Notes = append(r.Notes, "no intervals: the chain is too large to be resampled")
 	}
 	for i, name := range channels {
 		if i == 0 && conversions[0] == 0 {
@@ -232,7 +232,7 @@ type spreadOf struct{ conversions, revenue []float64 }
 // spread returns what each channel has in every resample, nil where there are
 // none.
 func (f *fit) spread(channels int) ([]spreadOf, error) {
-	if f.resamples.off {
+	if f.resamples.off || channels*len(f.chain.moves) > mostResampledWork {
 		return nil, nil
 	}
 	all := make([]spreadOf, channels)

@@ -3,6 +3,7 @@ package attribution
 import (
 	"errors"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -60,14 +61,12 @@ func (n *network) effects(channels int, left float64) (*Effects, error) {
 		return nil, err
 	}
 	e.Base = b[0]
-	stop := make([]bool, len(out))
-	for i := range channels {
-		for s := range stop {
-			stop[s] = n.chain.holds(int32(s), int32(i))
-		}
-		if err := g.arrivals(stop, left, func(s int32, mass float64) {
-			e.Removal[i] += mass * b[s]
-			e.RemovalValue[i] += mass * bv[s]
+	for first := 0; first < channels; first += side {
+		if err := g.arrivals(n.chain.keys, first, left, func(i int, s int32, mass float64) {
+			if i < channels {
+				e.Removal[i] += mass * b[s]
+				e.RemovalValue[i] += mass * bv[s]
+			}
 		}); err != nil {
 			return nil, err
 		}
@@ -194,33 +193,59 @@ func (g *graph) ahead(r []float64, left float64) ([]float64, error) {
 	return nil, errEndless
 }
 
-// arrivals pushes one journey from the start until it ends or comes to a state
-// of stop, and tells of each arrival and its chance.
-func (g *graph) arrivals(stop []bool, left float64, arrive func(s int32, mass float64)) error {
-	mass := make([]float64, len(stop))
-	mass[0] = 1
+// side is how many channels have their journeys pushed side by side.
+const side = 16
+
+// arrivals pushes, for each of the channels from first on, one journey from the
+// start until it ends or comes to a state that holds the channel, and tells of
+// each arrival and its chance. A state's key says which channels it holds.
+func (g *graph) arrivals(keys []uint64, first int, left float64, arrive func(channel int, s int32, mass float64)) error {
+	mass := make([][side]float64, len(keys))
+	live := make([]bool, len(keys)) // whether there is any mass
+	for i := range side {
+		mass[0][i] = 1
+	}
+	live[0] = true
 	for range mostSweeps {
-		under := 0.0 // way
 		for s := range mass {
-			m := mass[s] * g.stay[s]
-			if m == 0 {
+			if !live[s] {
 				continue
 			}
-			mass[s] = 0
+			live[s] = false
+			m := mass[s]
+			mass[s] = [side]float64{}
+			for key := keys[s]; key != 0; key >>= 16 {
+				if i := int(key&0xffff) - 1 - first; i >= 0 && i < side && m[i] > 0 {
+					arrive(first+i, int32(s), m[i])
+					m[i] = 0 // also where the state holds it twice
+				}
+			}
+			stay := g.stay[s]
+			for i := range m {
+				m[i] *= stay
+			}
 			for k := g.start[s]; k < g.start[s+1]; k++ {
-				to, part := g.to[k], m*g.p[k]
-				switch {
-				case stop[to]:
-					arrive(to, part)
-				default:
-					mass[to] += part
-					under += part
+				to, p := &mass[g.to[k]], g.p[k]
+				live[g.to[k]] = true
+				for i := range m {
+					to[i] += m[i] * p
 				}
 			}
 		}
-		if under <= left {
+		if most(mass) <= left {
 			return nil
 		}
 	}
 	return errEndless
+}
+
+// most returns the mass under way of the channel that has most of it.
+func most(mass [][side]float64) float64 {
+	var under [side]float64
+	for s := range mass {
+		for i := range under {
+			under[i] += mass[s][i]
+		}
+	}
+	return slices.Max(under[:])
 }

@@ -7,6 +7,9 @@ const (
 	// mostResampled is for how many transitions resamples are kept: 800 bytes
 	// for each.
 	mostResampled = 150_000
+	// mostResampledWork is how many transitions times channels are solved for
+	// each resample: together they take a minute.
+	mostResampledWork = 4_000_000
 )
 
 // weights is how often a user is in each resample: a Poisson number of mean 1,
