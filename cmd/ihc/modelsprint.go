@@ -45,47 +45,70 @@ func (p printer) all() {
 		return
 	}
 	section := &t.Section
-	p.table(section, conversionsMeasure)
 	if t.by == attribution.ByNothing {
-		p.table(section, measure{"95 % of conversions, ±", func(c attribution.Credit, _ float64) string { return half(c.Conversions) }, nil})
-		p.table(section, measure{"Revenue", func(c attribution.Credit, _ float64) string { return amount(c.Revenue.Value) },
-			func(m attribution.Result) string {
-				return amount(sumOf(m, func(c attribution.Credit) float64 { return c.Revenue.Value }))
-			}})
+		places := decimals(section, conversionsOf)
+		p.table(section, conversionsMeasure("Conversions", places))
+		p.table(section, measure{"95 % of conversions, ±", func(c attribution.Credit, _ float64) string { return half(c.Conversions, places) }, nil})
+		p.table(section, totals("Revenue", decimals(section, revenueOf), revenueOf))
 		p.table(section, measure{"CPO", func(c attribution.Credit, cost float64) string { return part(cpo(c, cost)) }, nil})
 		p.table(section, measure{"ROAS", func(c attribution.Credit, cost float64) string { return part(quotient(c.Revenue.Value, cost)) }, nil})
 	} else {
 		for i := range t.Periods {
 			s := &t.Periods[i]
-			m := conversionsMeasure
-			m.title = map[attribution.Period]string{attribution.ByWeek: "Week of ", attribution.ByMonth: "Month "}[t.by] + s.Period + ", conversions"
-			p.table(s, m)
+			title := map[attribution.Period]string{attribution.ByWeek: "Week of ", attribution.ByMonth: "Month "}[t.by] + s.Period + ", conversions"
+			p.table(s, conversionsMeasure(title, decimals(s, conversionsOf)))
 		}
 		p.WriteString("\nRevenue, CPO and ROAS by " + string(t.by) + ": --json or --csv.\n")
+	}
+	if _, more := p.channels(); more > 0 {
+		p.out("\n%s more in --json and --csv, and in the totals.\n", human.Count(more, "channel"))
 	}
 	p.disagree()
 	p.notes()
 }
 
-var conversionsMeasure = measure{"Conversions", func(c attribution.Credit, _ float64) string {
-	if c.TooFew {
-		return amount(c.Conversions.Value) + tooFew
-	}
-	return amount(c.Conversions.Value)
-}, func(m attribution.Result) string {
-	return amount(sumOf(m, func(c attribution.Credit) float64 { return c.Conversions.Value }))
-}}
+func conversionsOf(c attribution.Credit) float64 { return c.Conversions.Value }
 
-func sumOf(m attribution.Result, of func(attribution.Credit) float64) (sum float64) {
-	for _, c := range m.Credits {
-		sum += of(c)
+func revenueOf(c attribution.Credit) float64 { return c.Revenue.Value }
+
+// decimals is how many decimals a table of these numbers has room for.
+func decimals(s *attribution.Section, of func(attribution.Credit) float64) int {
+	for _, m := range s.Models {
+		for _, c := range m.Credits {
+			if math.Abs(of(c)) >= 10_000 {
+				return 0
+			}
+		}
 	}
-	return sum
+	return 1
+}
+
+// totals is a measure whose columns are summed.
+func totals(title string, places int, of func(attribution.Credit) float64) measure {
+	return measure{title, func(c attribution.Credit, _ float64) string { return rounded(of(c), places) }, func(m attribution.Result) string {
+		sum := 0.0
+		for _, c := range m.Credits {
+			sum += of(c)
+		}
+		return rounded(sum, places)
+	}}
+}
+
+func conversionsMeasure(title string, places int) measure {
+	m := totals(title, places, conversionsOf)
+	plain := m.cell
+	m.cell = func(c attribution.Credit, cost float64) string {
+		if c.TooFew {
+			return plain(c, cost) + tooFew
+		}
+		return plain(c, cost)
+	}
+	return m
 }
 
 // table writes a measure of all models: as many side by side as there is room.
 func (p printer) table(s *attribution.Section, m measure) {
-	channels := p.channels()
+	channels, _ := p.channels()
 	names := 0
 	for _, c := range channels {
 		names = max(names, human.Width(shown(c)))
@@ -182,11 +205,10 @@ func (p printer) rows(channels []string, columns [][]string, names int, total bo
 
 func shown(channel string) string { return human.Cut(human.Printable(channel), nameWidth) }
 
-// channels returns their names, those with the most conversions on the average
-// of the models first.
-func (p printer) channels() []string {
+// channels returns the names of those that are shown, those with the most
+// conversions on the average of the models first, and how many there are more.
+func (p printer) channels() (names []string, more int) {
 	sums := map[string]float64{}
-	var names []string
 	for _, m := range p.t.Models {
 		for _, c := range m.Credits {
 			if _, ok := sums[c.Channel]; !ok {
@@ -196,15 +218,16 @@ func (p printer) channels() []string {
 		}
 	}
 	slices.SortFunc(names, func(a, b string) int {
-		if unattributed := cmp.Compare(at(a == attribution.Unattributed), at(b == attribution.Unattributed)); unattributed != 0 {
+		if unattributed := cmp.Compare(last(a == attribution.Unattributed), last(b == attribution.Unattributed)); unattributed != 0 {
 			return unattributed
 		}
 		return cmp.Or(cmp.Compare(math.Round(sums[b]*1e6), math.Round(sums[a]*1e6)), cmp.Compare(a, b))
 	})
-	return names
+	shown := min(len(names), mostShown)
+	return names[:shown], len(names) - shown
 }
 
-func at(yes bool) int {
+func last(yes bool) int {
 	if yes {
 		return 1
 	}
@@ -283,13 +306,17 @@ func (p printer) wrapped(text string) {
 	p.WriteByte('\n')
 }
 
-// amount writes a number with as many decimals as a table has room for.
+// amount writes a number, with a decimal where that tells something.
 func amount(v float64) string {
-	decimals := 1
 	if math.Abs(v) >= 10_000 {
-		decimals = 0
+		return rounded(v, 0)
 	}
-	text := strconv.FormatFloat(v, 'f', decimals, 64)
+	return rounded(v, 1)
+}
+
+// rounded writes a number with so many decimals and commas between thousands.
+func rounded(v float64, places int) string {
+	text := strconv.FormatFloat(v, 'f', places, 64)
 	whole, rest, _ := strings.Cut(text, ".")
 	n, err := strconv.ParseInt(whole, 10, 64)
 	if err != nil {
@@ -299,17 +326,17 @@ func amount(v float64) string {
 	if n == 0 && strings.HasPrefix(whole, "-") {
 		grouped = "-0"
 	}
-	if decimals == 0 {
+	if rest == "" {
 		return grouped
 	}
 	return grouped + "." + rest
 }
 
-func half(e attribution.Estimate) string {
+func half(e attribution.Estimate, places int) string {
 	if !e.Known {
 		return "–"
 	}
-	return amount((e.High - e.Low) / 2)
+	return rounded((e.High-e.Low)/2, places)
 }
 
 // part writes a ratio with two decimals, and a dash for none.
