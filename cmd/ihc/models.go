@@ -69,7 +69,7 @@ whether a channel made them buy.`,
 	fs.BoolVar(&f.simultaneous, "include-simultaneous", false, "let sessions at the very second of the conversion count")
 	fs.IntVar(&f.o.Order, "markov-order", 1, "how many channels a state of the Markov chain remembers, 1 to 4")
 	fs.BoolVar(&f.nulls, "markov-nulls", true, "let journeys without conversion count in the Markov chain")
-	fs.StringVar(&f.single, "single-channel", "joined", "conversions with one channel: `joined` with the others in the Markov chain, or apart")
+	fs.StringVar(&f.single, "single-channel", "joined", "`how` the Markov chain takes journeys of one channel: joined with the others, or apart")
 	fs.StringSliceVar(&f.o.Direct, "direct", nil, "`channels` that last-non-direct passes over")
 	fs.Float64Var(&f.o.HalfLife, "half-life", attribution.DefaultHalfLife, "half-life of time-decay in `days`")
 	fs.StringVar(&f.position, "position", "40/20/40", "`weights` of first/middle/last in per cent, or u, j, inverse-j")

@@ -13,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -159,8 +160,11 @@ func (f *trainFlags) train(ctx context.Context, in io.Reader) (*ihcmodel.Trained
 		return nil, journeys.err
 	case errors.Is(err, ihcmodel.ErrNothingToLearn):
 		return nil, errkind.Inputf("%s: %w", f.db, err)
+	case err != nil:
+		return nil, err
 	}
-	return trained, err
+	trained.Params.Provenance += fmt.Sprintf("; from %s and %s for the closer curve", human.Count(trained.Gaps, "gap"), human.Count(trained.Closers, "journey"))
+	return trained, nil
 }
 
 // journeyReader reads journeys from the database, each time anew. err is what
