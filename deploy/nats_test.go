@@ -269,6 +269,7 @@ func TestUsersHaveTheRightsTheTableGivesThem(t *testing.T) {
 		require.ElementsMatch(t, want.Deny, u.Permissions.Publish.Deny, "what %s may not publish to", u.Username)
 		require.ElementsMatch(t, want.Subscribe, u.Permissions.Subscribe.Allow, "what %s may listen to", u.Username)
 		require.Empty(t, u.Permissions.Subscribe.Deny)
+		require.Equal(t, want.Respond, u.Permissions.Response != nil, "whether %s may answer", u.Username)
 	}
 	require.ElementsMatch(t, credentials.Users, names)
 }

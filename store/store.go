@@ -6,6 +6,8 @@ package store
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/journey"
@@ -24,6 +26,12 @@ type Database interface {
 	Source
 	Ledger
 	Reports
+	// Confirm returns nil if the run of that event accepted is the database's: if
+	// the database is the one it began on, or a copy that was made since, and
+	// knows the run by its name, place and time. Otherwise the error is, or wraps,
+	// [ErrRefused], and says why. Runs of earlier releases name no database, and
+	// belong to any.
+	Confirm(ctx context.Context, a *ihcv1.RunAccepted) error
 	// Check returns nil if the database is there and can be read, and
 	// otherwise what keeps it from that. It does not wait for a lock for long.
 	Check(ctx context.Context) error
@@ -47,15 +55,19 @@ type Source interface {
 	Rehearse(ctx context.Context) error
 	// UnknownChannels returns those of the channel names that no session has.
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
+	// RequestTime returns how long a request took on average, answered ones alone,
+	// in the last run that the API scored: 0 where there is none. It writes nothing.
+	RequestTime(ctx context.Context) (time.Duration, error)
 	// Journeys calls yield with the journey of every conversion in range,
-	// those without sessions too, ordered by user, time and conversion id, all
-	// from one state of the database, and stops at its first error. The data
+	// those without sessions too, ordered by user, in an order that is the
+	// database's own, by time and by conversion id, all from one state of the
+	// database, and stops at its first error. Ids are told apart by their bytes. The data
 	// must have passed validation.
 	Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error
 	// Histories calls yield with every user there is: the journeys of its
 	// conversions in range and the sessions that led to none (see
-	// [journey.Histories]), ordered by user, all from one state of the database,
-	// and stops at its first error. MaxSessions bounds nothing here: a user is
+	// [journey.Histories]), one user after another and always in the same order,
+	// all from one state of the database, and stops at its first error. MaxSessions bounds nothing here: a user is
 	// held whole. The data must have passed validation.
 	Histories(ctx context.Context, o journey.Options, yield func(*journey.History) error) error
 	// Costs returns what the sessions of these dates cost, both included, by
@@ -75,9 +87,20 @@ type Cost struct {
 // scored journeys, and the users' table of attributions. Every method is one
 // transaction, and doing it twice is the same as doing it once (invariant 3).
 type Ledger interface {
-	// Accept records that a run began, and with which settings.
-	Accept(ctx context.Context, req *ihcv1.RunRequest) error
-	// Expect records how many chunks and conversions a run has.
+	// Enter is the beginning of a run, before anybody hears of it: it enters the
+	// run that is about to be accepted and returns the database's identity, which
+	// it draws if there is none. a names no database yet. A run of that name that
+	// was asked for at another place or time keeps what it gave under another
+	// name, and again is true; but where it was asked for something else, the
+	// error wraps [ErrRefused], and nothing is changed.
+	Enter(ctx context.Context, a *ihcv1.RunAccepted) (database string, again bool, err error)
+	// Accept records that a run began, with which settings, and what scores it. A
+	// run that names a database has been entered, or is a replay, which this
+	// enters: the error wraps [ErrRefused] where this is not its database.
+	Accept(ctx context.Context, a *ihcv1.RunAccepted) error
+	// Expect records how many chunks and conversions a run has. The first call
+	// counts; what is stored under higher numbers is dropped, and is dropped from
+	// then on: it comes from somebody who lost his work to another.
 	Expect(ctx context.Context, run string, e *ihcv1.RunExtracted) error
 	// End records that a run was ended before its time: status is [Failed],
 	// [Cancelled] or [Superseded]. What it had in the journal is dropped, or
@@ -87,8 +110,15 @@ type Ledger interface {
 	// Store puts results into the journal that are not there yet, all of them
 	// or none. The users' tables stay as they are. A result of a higher
 	// revision takes the place of the chunk's earlier one. An outcome of kind
-	// attributed uses what the run has adopted.
+	// attributed uses what the run has adopted. A result that was scored by
+	// something else than its run is refused, and so are results of a run that
+	// was accepted here and is not known any more: the error wraps [ErrRefused].
+	// What scores a run is what was settled when it was accepted or, where nothing
+	// was, what scored its first result.
 	Store(ctx context.Context, results []*ihcv1.AttributionResult) error
+	// Missing returns the numbers from 1 to chunks, in order, of which no result
+	// of the run is stored.
+	Missing(ctx context.Context, run string, chunks uint32) ([]uint32, error)
 	// Adopt makes what a superseded run has stored available to its successor,
 	// and ends the superseded one. Doing it twice is doing it once.
 	Adopt(ctx context.Context, superseded, successor string) (Stored, error)
@@ -100,6 +130,12 @@ type Ledger interface {
 	// that are not in the database any more lose their rows.
 	Finish(ctx context.Context, run string) (State, error)
 }
+
+// ErrRefused says that a database does not take a run or a result: that the
+// database was replaced by another since the run began, that the name is that of
+// another run, or that something else scored the result. The errors that wrap it
+// are input errors, and concern one run alone.
+var ErrRefused = errors.New("refused")
 
 // Stored is what an interrupted run has stored of scored journeys.
 type Stored interface {

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"github.com/shopspring/decimal"
+
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
@@ -11,6 +13,9 @@ type Row struct {
 	Channel, Date string
 	// Cost and IHCRevenue are in the shop's currency; IHC is in conversions.
 	Cost, IHC, IHCRevenue float64
+	// Refunded is how much of IHC is of refunds, conversions with a negative
+	// revenue. It is in no table.
+	Refunded float64
 }
 
 // Totals are what the tables hold, and what of it is a run's. Sums are of
@@ -22,7 +27,12 @@ type Totals struct {
 	// those rows whose dates are in the run's range.
 	Rows, Covered []Row
 
+	// Subtract: what is told of the rows, and of sums of shares, has each refund
+	// as a conversion less. The sums here have it as one more.
+	Subtract bool
+
 	Share, Credit unit.Sum // over all attributions of known conversions and sessions
+	Refunded      unit.Sum // of Share, that of refunds
 	Cost          unit.Sum // over all sessions
 	// KnownCosts is the cost of session_costs whose session is known, read by
 	// another way than Cost.
@@ -38,6 +48,9 @@ type Totals struct {
 	// Reasons counts why conversions of the run have no attribution, by
 	// outcome and reason, the most frequent first, at most 100.
 	Reasons []*ihcv1.ReasonCount
+	// Approximations counts the run's conversions that were not scored whole and
+	// by its model, by strategy and model.
+	Approximations []*ihcv1.ApproximationCount
 
 	// Orphans counts attributions whose conversion or session is not there.
 	Orphans int64
@@ -46,6 +59,10 @@ type Totals struct {
 	// are, up to a hundred conversions; all else counts as 0.
 	NoShare        int64
 	NoShareExample string
+	// Uneven counts conversions whose shares do not sum to 1 within a thousandth,
+	// of all that have rows, whatever their dates; UnevenExample is one of them.
+	Uneven        int64
+	UnevenExample string
 	// WithoutCost counts sessions without a cost, WithoutSession costs without
 	// a session.
 	WithoutCost, WithoutSession int64
@@ -66,6 +83,11 @@ type Range struct {
 	// run that says why; UnattributedRevenue is theirs.
 	Unattributed        int64
 	UnattributedRevenue unit.Sum
+	// Refunds counts those with a negative revenue, RefundsAttributed those
+	// among them that have attributions; RefundRevenue is that of all of them,
+	// and Refunded what of Share is theirs.
+	Refunds, RefundsAttributed int64
+	RefundRevenue, Refunded    unit.Sum
 }
 
 // Dates is what the tables hold of the sessions of a range of dates.
@@ -73,6 +95,8 @@ type Dates struct {
 	// Share and Credit are summed over their attributions, and OwnShare and
 	// OwnCredit over those among them of conversions in the same range.
 	Share, Credit, OwnShare, OwnCredit unit.Sum
+	// Refunded and OwnRefunded are what of the shares is of refunds.
+	Refunded, OwnRefunded unit.Sum
 	// Cost is theirs, and KnownCosts the same read by another way.
 	Cost, KnownCosts unit.Sum
 	// NeverAttributed counts conversions after the range that have sessions in
@@ -96,8 +120,43 @@ type Changes struct {
 
 // ShareDecimals is how many decimals the unit of summed shares has. Shares that
 // the pipeline wrote have four; those of another program are summed as they
-// are. CreditDecimals is the same of share × revenue.
+// are: as many decimals as doubles up to 1 hold. CreditDecimals is the same of
+// share × revenue.
 const (
-	ShareDecimals  = 12
+	ShareDecimals  = 15
 	CreditDecimals = ShareDecimals + unit.MoneyDecimals
 )
+
+// How many decimals sums are rounded to when they are told, so that three times
+// a third is 1. Those of shares that the pipeline wrote have no more.
+const (
+	toldShare  = 12
+	toldCredit = unit.ShareDecimals + unit.MoneyDecimals
+)
+
+// Shares returns a sum of shares, in conversions, rounded to be told.
+func Shares(s unit.Sum) decimal.Decimal { return s.Decimal(ShareDecimals).Round(toldShare) }
+
+// Credit returns a sum of share × revenue, in the shop's currency, likewise.
+func Credit(s unit.Sum) decimal.Decimal { return s.Decimal(CreditDecimals).Round(toldCredit) }
+
+// Net returns a sum of shares of which a part is of refunds, as it is told.
+func (t *Totals) Net(share, refunded unit.Sum) unit.Sum {
+	if t.Subtract {
+		return share.Sub(refunded).Sub(refunded)
+	}
+	return share
+}
+
+// Told returns the rows of the dates in range as they are told.
+func (t *Totals) Told() []Row {
+	if !t.Subtract {
+		return t.Covered
+	}
+	rows := make([]Row, len(t.Covered))
+	for i, r := range t.Covered {
+		r.IHC = decimal.NewFromFloat(r.IHC).Sub(decimal.NewFromFloat(r.Refunded).Mul(decimal.NewFromInt(2))).InexactFloat64()
+		rows[i] = r
+	}
+	return rows
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -42,13 +43,19 @@ type progress struct {
 	w        io.Writer
 	terminal bool
 	every    time.Duration
-	start    time.Time
+	left     run.TimeLeft
 	shown    int // width of the changing line
-	last     string
+
+	// What was last printed in lines, for what a run waited then, and when.
+	last, why string
+	printed   time.Time
 }
 
+// pause is between two lines where no line can change.
+const pause = 5 * time.Second
+
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, start: time.Now(), every: 5 * time.Second}
+	p := &progress{w: w, printed: time.Now(), every: 500 * time.Millisecond}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.terminal, p.every = true, 200*time.Millisecond
 	}
@@ -94,7 +101,7 @@ func (p *progress) tell(u ops.Update) {
 		}
 	case *ihcv1.RunEvent_Extracted:
 		c := e.Extracted.GetCounts()
-		p.line("%s in range, %s with %s in %s", human.Count(c.GetInRange(), "conversion"), human.Count(c.GetAttributed(), "journey"),
+		p.line("%s in range, %s with %s in %s", human.Count(c.GetInRange(), "conversion"), human.Count(run.WithAttribution(c), "journey"),
 			human.Count(c.GetTouchpoints(), "touchpoint"), human.Count(e.Extracted.GetChunks(), "chunk"))
 	case *ihcv1.RunEvent_Failed:
 		p.end()
@@ -110,6 +117,9 @@ func (p *progress) tell(u ops.Update) {
 func (p *progress) show(s *run.State) {
 	extracted, attributed, written := s.Progress.Extractor, s.Progress.Attributor, s.Progress.Writer
 	if extracted == nil {
+		if s.Progress.Full != "" {
+			p.put("waiting: "+human.Printable(s.Progress.Full), s.Progress.Full)
+		}
 		return
 	}
 	total := max(s.Planned.GetCounts().GetInRange(), extracted.GetConversionsTotal())
@@ -121,22 +131,44 @@ func (p *progress) show(s *run.State) {
 	}
 	text := fmt.Sprintf("conversions extracted %s, attributed %s, written %s",
 		human.Thousands(extracted.GetConversions()), of(attributed.GetConversions()), of(written.GetConversions()))
-	if done := written.GetConversions(); done > 0 {
-		seconds := time.Since(p.start).Seconds()
-		perSecond := float64(done) / seconds
-		text += fmt.Sprintf(", %s/s", human.Thousands(uint64(perSecond)))
-		if total > done {
-			text += fmt.Sprintf(", %s left", (time.Duration(float64(total-done)/perSecond) * time.Second).Round(time.Second))
-		}
+	pace := p.left.See(time.Now(), s)
+	if pace.PerSecond >= 1 {
+		text += fmt.Sprintf(", %s/s", human.Thousands(uint64(pace.PerSecond)))
 	}
-	for _, stage := range []*ihcv1.Progress{attributed, written, s.Progress.Reporter} {
-		if stage.GetWaiting() != "" {
-			text += "; waiting: " + human.Printable(stage.GetWaiting())
-		}
+	if pace.Known {
+		text += fmt.Sprintf(", about %s left", pace.Left.Round(time.Second))
 	}
+	// First, since the line may be cut, and nothing else changes meanwhile.
+	why := waiting(s.Progress)
+	switch {
+	case why != "" && !strings.HasPrefix(why, "waiting"):
+		text = "waiting: " + human.Printable(why) + "; " + text
+	case why != "":
+		text = human.Printable(why) + "; " + text
+	case s.Phase() == run.PhaseReporting:
+		text += "; making the report"
+	case total > 0 && written.GetConversions() >= total:
+		text += "; writing the tables"
+	}
+	p.put(text, why)
+}
+
+// waiting returns what is waited for with a run, "" for nothing. What keeps all
+// from their work comes before what keeps one.
+func waiting(p run.Progress) string {
+	waits := []string{p.Full}
+	for _, stage := range []*ihcv1.Progress{p.Extractor, p.Attributor, p.Writer, p.Reporter} {
+		waits = append(waits, stage.GetWaiting())
+	}
+	return cmp.Or(waits...)
+}
+
+// put shows a text in the line that changes, or in a line every few seconds and
+// as soon as something else is waited for.
+func (p *progress) put(text, why string) {
 	if !p.terminal {
-		if text != p.last {
-			p.last = text
+		if text != p.last && (why != p.why || time.Since(p.printed) >= pause) {
+			p.last, p.why, p.printed = text, why, time.Now()
 			_, _ = fmt.Fprintln(p.w, text)
 		}
 		return

@@ -40,7 +40,15 @@ own parameters the amounts differ somewhat; labels and rules do not.`,
 			if err != nil {
 				return typed(err, cmd.Flags().Changed)
 			}
-			return dryRun(cmd.Context(), cmd.OutOrStdout(), db, req, asJSON)
+			l, err := movement(cmd.Context(), db, req)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), l.json())
+			}
+			_, err = io.WriteString(cmd.OutOrStdout(), l.text())
+			return err
 		},
 	}
 	fs := cmd.Flags()
@@ -55,27 +63,27 @@ own parameters the amounts differ somewhat; labels and rules do not.`,
 	return cmd
 }
 
-// dryRun says what the redistribution of a request would move.
-func dryRun(ctx context.Context, out io.Writer, path string, req *ihcv1.RunRequest, asJSON bool) error {
+// movement reckons what the redistribution of a request would move.
+func movement(ctx context.Context, path string, req *ihcv1.RunRequest) (*lint, error) {
 	rules := run.Redistribution(req.GetRedistributionParameter())
 	switch {
 	case rules == nil:
-		return errkind.Inputf("say which redistribution: --redistribution FILE")
+		return nil, errkind.Inputf("say which redistribution: --redistribution FILE")
 	case path == "":
-		return errkind.Inputf("name a database with --db FILE")
+		return nil, errkind.Inputf("name a database with --db FILE")
 	}
 	model, err := modelOf(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	db := open.Database(path)
 	defer db.Close() //nolint:errcheck // only read
 	found, err := db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate()})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := found.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	start, end := run.Range(req)
 	v := ihcmodel.NewMovement(model, rules)
@@ -91,18 +99,13 @@ func dryRun(ctx context.Context, out io.Writer, path string, req *ihcv1.RunReque
 			return nil
 		})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	unknown, err := db.UnknownChannels(ctx, rules.Labels())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l := lint{v, model.Name(), unknown}
-	if asJSON {
-		return printJSON(out, l.json())
-	}
-	_, err = io.WriteString(out, l.text())
-	return err
+	return &lint{v, model.Name(), unknown}, nil
 }
 
 func modelOf(req *ihcv1.RunRequest) (*ihcmodel.Model, error) {
@@ -147,8 +150,8 @@ type jsonMoved struct {
 	RevenueAfter  float64 `json:"revenue_after"`
 }
 
-func (l lint) json() jsonLint {
-	j := jsonLint{Model: "builtin " + l.model, Journeys: l.Journeys, Changed: l.Changed, Rules: []jsonLintRule{}, Channels: []jsonMoved{}, Unknown: append([]string{}, l.unknown...), Never: []string{}}
+func (l *lint) json() *jsonLint {
+	j := &jsonLint{Model: "builtin " + l.model, Journeys: l.Journeys, Changed: l.Changed, Rules: []jsonLintRule{}, Channels: []jsonMoved{}, Unknown: append([]string{}, l.unknown...), Never: []string{}}
 	for _, r := range l.Rules {
 		j.Rules = append(j.Rules, jsonLintRule{r.Phase, r.Journeys, r.Gave})
 		if r.Journeys == 0 {
@@ -161,7 +164,7 @@ func (l lint) json() jsonLint {
 	return j
 }
 
-func (l lint) text() string {
+func (l *lint) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s by the built-in model %s: the redistribution changes %s\n\n",
 		human.Count(l.Journeys, "journey"), human.Printable(l.model), human.Thousands(l.Changed))

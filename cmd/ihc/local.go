@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	if err != nil {
 		return "", nil, err
 	}
+	l.request.LongJourneys = cmp.Or(l.request.GetLongJourneys(), config.Extractor.LongJourneys)
 	dir, done, err := dataDir(l.dataDir)
 	if err != nil {
 		return "", nil, err
@@ -102,6 +104,14 @@ func (l localRun) resume(ctx context.Context, runs *ops.Runs) (string, error) {
 		if !run.Same(s.Request, l.request) {
 			return "", errkind.Inputf("data directory %s holds run %s, unfinished and with other settings (%s): finish it with those, or use another --data-dir",
 				l.dataDir, s.ID, run.Describe(s.Request))
+		}
+		mine, err := l.config.Settle(l.request)
+		if err != nil {
+			return "", err
+		}
+		if s.Scoring != nil && !run.SameScoring(s.Scoring, mine) {
+			return "", errkind.Inputf("data directory %s holds run %s, unfinished and scored by %s, not by %s: finish it with that, or use another --data-dir",
+				l.dataDir, s.ID, run.DescribeScoring(s.Scoring), run.DescribeScoring(mine))
 		}
 		_, _ = fmt.Fprintf(l.say, "going on with run %s\n", human.Printable(s.ID))
 		return s.ID, l.renew(ctx, runs, s)

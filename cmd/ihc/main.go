@@ -70,8 +70,8 @@ Exit codes: 0 every conversion in range has an outcome and none failed;
 			root.AddCommand(c)
 		}
 	}
-	add("run", newDemoCmd(), newRunCmd(), newUpCmd())
-	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newDeadCmd())
+	add("run", newDemoCmd(), newRunCmd(), newPlanCmd(), newUpCmd())
+	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newForgetCmd(), newDeadCmd())
 	add("data", newImportCmd(), newValidateCmd())
 	add("model", newModelsCmd(), newModelCmd(), newScoreCmd(), newSandboxCmd())
 	return root, begun

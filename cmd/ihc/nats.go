@@ -55,7 +55,9 @@ func (f *natsFlags) connect(ctx context.Context, verbose bool) (*stream.Client, 
 		_, _ = fmt.Fprintf(f.say(), "waiting for the pipeline's streams on %s\n", a.Shown())
 	})
 	defer late.Stop()
-	client, err := stream.New(wait, nc, stream.Options{Stage: "ihc", Log: log})
+	client, err := stream.New(wait, nc, stream.Options{Stage: "ihc", Log: log, Refused: func(why error) {
+		_, _ = fmt.Fprintf(f.say(), "waiting for NATS at %s to take a message: %v; `ihc forget` frees room\n", a.Shown(), why)
+	}})
 	if err != nil {
 		nc.Close()
 		return nil, nil, err

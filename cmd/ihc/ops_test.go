@@ -53,7 +53,12 @@ func newAPI(t *testing.T, faults sandbox.Faults) (*sandbox.Sandbox, attributor.C
 
 func newStack(t *testing.T, dir string, faults sandbox.Faults) *stack {
 	t.Helper()
-	s := &stack{t: t, db: sampleShop(t, ""), out: t.TempDir()}
+	return newStackOn(t, sampleShop(t, ""), dir, faults)
+}
+
+func newStackOn(t *testing.T, db, dir string, faults sandbox.Faults) *stack {
+	t.Helper()
+	s := &stack{t: t, db: db, out: t.TempDir()}
 	var config attributor.Config
 	s.scoredByAPI, config = newAPI(t, faults)
 	c, err := embedded.FromEnv(config)
@@ -404,10 +409,10 @@ func deadChunks(t *testing.T, dir, db, id string) (chunks int) {
 
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	n := deadChunks(t, dir, sampleShop(t, ""), "run")
+	dir, db := t.TempDir(), sampleShop(t, "")
+	n := deadChunks(t, dir, db, "run")
 	require.Greater(t, n, 2)
-	s := newStack(t, dir, sandbox.Faults{})
+	s := newStackOn(t, db, dir, sandbox.Faults{})
 
 	// A run that cannot end says so at once, and why.
 	s.refusedWatch("run", "run run cannot end: a message of the attributor is among the dead letters: out of order; see `ihc dead ls`")

@@ -48,6 +48,7 @@ Range, limits and lookback are those of the run that is replayed.`,
 	}
 	f.natsFlags.add(cmd)
 	f.addScoring(cmd)
+	f.addReport(cmd)
 	fs := cmd.Flags()
 	f.changed = fs.Changed
 	fs.StringVar(&f.from, "from", "", "which stored messages to start from: journeys or results")

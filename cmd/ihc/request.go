@@ -25,10 +25,17 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.request.StartDate, "start-date", "", "first `date` of the conversions, YYYY-MM-DD, UTC")
 	fs.StringVar(&f.request.EndDate, "end-date", "", "last `date` of the conversions, included")
 	f.addScoring(cmd)
-	fs.Uint32Var(&f.request.MaxSessions, "max-sessions", run.DefaultMaxSessions, "most sessions in a request; longer journeys are excluded")
+	f.addReport(cmd)
+	fs.Uint32Var(&f.request.MaxSessions, "max-sessions", run.DefaultMaxSessions, "most sessions in a request to the API")
+	fs.StringVar(&f.request.LongJourneys, "long-journeys", "", "what becomes of journeys with more: "+strings.Join(run.LongJourneys(), ", ")+" (IHC_LONG_JOURNEYS; default: "+run.DefaultLongJourneys+")")
 	fs.Uint32Var(&f.request.MaxJourneys, "max-journeys", run.DefaultMaxJourneys, "most journeys in a request")
 	fs.Uint32Var(&f.request.LookbackDays, "lookback-days", 0, "how many `days` before the conversion a session still counts (0: any)")
 	fs.BoolVar(&f.request.IncludeSimultaneous, "include-simultaneous", false, "let sessions at the very second of the conversion count")
+}
+
+// addReport adds those that say what the report tells.
+func (f *requestFlags) addReport(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.request.Refunds, "refunds", "", "how ihc and CPO have a conversion with negative revenue: count (one more) or subtract (one less) (default count)")
 }
 
 // addScoring adds those that say how to score.
@@ -81,7 +88,7 @@ func readFile(flag, path string) ([]byte, error) {
 // errors call it.
 var flags = []struct{ name, sets string }{
 	{"start-date", "start_date"}, {"end-date", "end_date"}, {"max-sessions", "max_sessions"}, {"max-journeys", "max_journeys"},
-	{"lookback-days", "lookback_days"}, {"model", "model "}, {"concurrency", "IHC_CONCURRENCY"}, {"request-rate", "IHC_REQUEST_RATE"},
+	{"lookback-days", "lookback_days"}, {"model", "model "}, {"refunds", "refunds "}, {"long-journeys", "long_journeys"}, {"concurrency", "IHC_CONCURRENCY"}, {"request-rate", "IHC_REQUEST_RATE"},
 	{"api-url", "IHC_API_URL"},
 }
 

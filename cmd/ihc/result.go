@@ -77,14 +77,17 @@ type jsonResult struct {
 	Cost            json.Number     `json:"cost"`
 	Revenue         jsonRevenue     `json:"revenue"`
 	Bridge          *jsonBridge     `json:"bridge,omitempty"`
+	Refunds         *jsonRefunds    `json:"refunds,omitempty"`
 	CSV             string          `json:"csv"`
 	Reconciliation  []jsonEquation  `json:"reconciliation"`
 	Reasons         []jsonReason    `json:"reasons"`
+	Approximations  []jsonShortened `json:"approximations"`
 	Notes           []string        `json:"notes"`
 }
 
 // jsonConversions are a run's conversions in range and by outcome, under the
-// names of [run.Outcomes]; nil while they are not known.
+// names of [run.Outcomes]; nil while they are not known. Those approximated are
+// among those attributed.
 type jsonConversions map[string]uint64
 
 const inRange = "in_range"
@@ -94,6 +97,7 @@ func conversionsJSON(c *ihcv1.Counts) jsonConversions {
 	for o, n := range run.Each(c) {
 		j[o.Name] = n
 	}
+	j[run.OutcomeOf(ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED).Name] = run.WithAttribution(c)
 	return j
 }
 
@@ -128,6 +132,20 @@ type jsonCredit struct {
 	IHCRevenue json.Number `json:"ihc_revenue"`
 }
 
+// jsonRefunds are the conversions in range with a negative revenue.
+type jsonRefunds struct {
+	Conversions uint64      `json:"conversions"`
+	Revenue     json.Number `json:"revenue"`
+	Subtracted  bool        `json:"subtracted"`
+}
+
+func refundsJSON(r *ihcv1.Refunds) *jsonRefunds {
+	if r == nil {
+		return nil
+	}
+	return &jsonRefunds{r.GetConversions(), jsonNumber(r.GetRevenue()), r.GetSubtracted()}
+}
+
 func bridgeJSON(b *ihcv1.Bridge) *jsonBridge {
 	if b == nil {
 		return nil
@@ -154,6 +172,14 @@ type jsonReason struct {
 	Example     string      `json:"example_conv_id"`
 }
 
+// jsonShortened is how some conversions with journeys too long were scored.
+type jsonShortened struct {
+	Strategy    string `json:"strategy"`
+	Model       string `json:"model,omitempty"`
+	Conversions uint64 `json:"conversions"`
+	LeftOut     uint64 `json:"sessions_left_out"`
+}
+
 // summary makes the JSON result of a run that gave a report, an error or both.
 func summary(e ending) jsonResult {
 	r := e.report
@@ -167,12 +193,16 @@ func summary(e ending) jsonResult {
 		IHC: jsonNumber(r.GetIhc()), IHCRevenue: jsonNumber(r.GetIhcRevenue()), Cost: jsonNumber(r.GetCost()), CSV: r.GetCsv(),
 		Revenue:        jsonRevenue{jsonNumber(r.GetRevenue().GetInRange()), jsonNumber(r.GetRevenue().GetAttributed()), jsonNumber(r.GetRevenue().GetUnattributed())},
 		Bridge:         bridgeJSON(r.GetBridge()),
-		Reconciliation: []jsonEquation{}, Reasons: []jsonReason{}, Notes: append([]string{}, r.GetNotes()...)}
+		Refunds:        refundsJSON(r.GetRefunds()),
+		Reconciliation: []jsonEquation{}, Reasons: []jsonReason{}, Approximations: []jsonShortened{}, Notes: append([]string{}, r.GetNotes()...)}
 	for _, q := range r.GetReconciliation() {
 		s.Reconciliation = append(s.Reconciliation, jsonEquation{q.GetName(), q.GetDescription(), jsonNumber(q.GetLeft()), jsonNumber(q.GetRight()), q.GetHolds()})
 	}
 	for _, x := range r.GetReasons() {
 		s.Reasons = append(s.Reasons, jsonReason{run.OutcomeName(x.GetKind()), x.GetReason(), x.GetConversions(), jsonNumber(x.GetRevenue()), x.GetExampleConvId()})
+	}
+	for _, a := range r.GetApproximations() {
+		s.Approximations = append(s.Approximations, jsonShortened{a.GetStrategy(), a.GetModel(), a.GetConversions(), a.GetSessionsLeftOut()})
 	}
 	if e.err != nil {
 		s.Error = e.err.Error()
@@ -182,6 +212,10 @@ func summary(e ending) jsonResult {
 		var stop *ops.StateError
 		if errors.As(e.err, &stop) {
 			s.Status = stop.Status
+			if is := stop.State; is != nil { // what is known of it, and what was done
+				s.Conversions[inRange] = is.Planned.GetCounts().GetInRange()
+				s.Requests = is.Done().Requests
+			}
 		}
 	}
 	return s
@@ -289,9 +323,12 @@ func exactly(text string) decimal.Decimal {
 
 // conversionsText says how many conversions ended how.
 func conversionsText(c *ihcv1.Counts) string {
-	text := fmt.Sprintf("%s in range: %s attributed", human.Count(c.GetInRange(), "conversion"), human.Thousands(c.GetAttributed()))
+	text := fmt.Sprintf("%s in range: %s attributed", human.Count(c.GetInRange(), "conversion"), human.Thousands(run.WithAttribution(c)))
+	if n := c.GetApproximated(); n > 0 {
+		text += fmt.Sprintf(" (%s of them approximated)", human.Thousands(n))
+	}
 	for o, n := range run.Each(c) {
-		if n > 0 && o.Kind != ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED {
+		if n > 0 && !o.Attributed {
 			text += fmt.Sprintf(", %s %s", human.Thousands(n), o.Words)
 		}
 	}

@@ -57,13 +57,6 @@ and its run is followed to the end.`,
   ihc run --nats nats://127.0.0.1:4222 --start-date 2023-09-01`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.dryRun {
-				req, err := f.complete()
-				if err != nil {
-					return typed(err, f.changed)
-				}
-				return dryRun(cmd.Context(), cmd.OutOrStdout(), cmp.Or(f.db, os.Getenv("IHC_DB")), req, f.json)
-			}
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -78,7 +71,7 @@ and its run is followed to the end.`,
 	fs.StringVar(&f.payloads, "payloads", "", "`directory` to save each API request's body in, such as request_payloads")
 	fs.IntVar(&f.concurrency, "concurrency", 4, "chunks scored, and API requests sent, at once (IHC_CONCURRENCY)")
 	fs.Float64Var(&f.rate, "request-rate", 0, "most API requests a second (IHC_REQUEST_RATE; 0: no bound)")
-	fs.BoolVar(&f.dryRun, "dry-run", false, "only say what --redistribution would move, and send nothing (see ihc model lint)")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "say what the run would do, as ihc plan does, and what --redistribution would move, and do nothing")
 	fs.BoolVar(&f.json, "json", false, "print the result as one JSON object on standard output")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "log what the services do")
 	fs.StringVar(&f.profile, "cpu-profile", "", "write a CPU profile to `file`, for go tool pprof")
@@ -87,6 +80,9 @@ and its run is followed to the end.`,
 }
 
 func (f *runFlags) run(ctx context.Context, out, say io.Writer) error {
+	if f.dryRun {
+		return f.plan(ctx, out)
+	}
 	start := time.Now()
 	if f.profile != "" {
 		file, err := os.Create(f.profile)

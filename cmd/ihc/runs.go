@@ -68,7 +68,7 @@ func printRuns(w io.Writer, runs []*run.State) error {
 	for _, s := range runs {
 		numbers := "\t\t"
 		if c, plan := s.Counts, s.Planned.GetCounts(); c != nil {
-			numbers = human.Thousands(c.GetInRange()) + "\t" + human.Thousands(c.GetAttributed()) + "\t" + human.Thousands(c.GetFailed())
+			numbers = human.Thousands(c.GetInRange()) + "\t" + human.Thousands(run.WithAttribution(c)) + "\t" + human.Thousands(c.GetFailed())
 		} else if plan != nil {
 			numbers = human.Thousands(plan.GetInRange()) + "\t\t"
 		}
@@ -127,6 +127,7 @@ type jsonRun struct {
 	MaxRequests  uint64          `json:"max_requests,omitempty"`
 	DeadLetters  int             `json:"dead_letters"`
 	Reason       string          `json:"reason,omitempty"`
+	Waiting      string          `json:"waiting,omitempty"` // for what, of a run that is not over
 
 	// Of status alone.
 	Chunks *jsonChunks             `json:"chunks,omitempty"`
@@ -149,9 +150,11 @@ func runJSON(s *run.State) jsonRun {
 		Requests: s.Done().Requests, MaxRequests: s.MaxRequests, DeadLetters: s.DeadLetters, Reason: s.Reason}
 	if !s.Ended.IsZero() {
 		j.Ended = &s.Ended
+	} else {
+		j.Waiting = waiting(s.Progress)
 	}
 	if c := s.Planned.GetCounts(); c != nil {
-		j.Planned = &jsonPlan{c.GetInRange(), c.GetAttributed(), c.GetTouchpoints(), s.Planned.GetChunks()}
+		j.Planned = &jsonPlan{c.GetInRange(), run.WithAttribution(c), c.GetTouchpoints(), s.Planned.GetChunks()}
 	}
 	if s.Counts != nil {
 		j.Conversions = conversionsJSON(s.Counts)

@@ -57,7 +57,7 @@ sessions, conversions scored and scored twice, and violations of the contract.`,
   IHC_API_KEY=test IHC_CONV_TYPE_ID=any ihc run --db shop.db --model api --api-url http://127.0.0.1:8088/v1
 
   ihc sandbox --key test --plan paid --latency 200ms --fault-429 0.05 --fault-reset 0.01 --seed 7
-  curl -X PATCH -d '{"rate_5xx": 0.2, "poison": ["c17"]}' http://127.0.0.1:8088/faults
+  curl -X PATCH -d '{"rate_5xx": 0.2, "break": {"c17": "504"}}' http://127.0.0.1:8088/faults
   curl http://127.0.0.1:8088/stats`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serveSandbox(cmd, f) },

@@ -127,7 +127,7 @@ func printStatus(w io.Writer, s *run.State) {
 		line("touchpoints", "%s", human.Thousands(s.Counts.GetTouchpoints()))
 		line("requests", "%s", human.Thousands(s.Done().Requests))
 	case plan != nil:
-		line("planned", "%s in range, %s of them to be scored, with %s", human.Count(plan.GetInRange(), "conversion"), human.Thousands(plan.GetAttributed()), human.Count(plan.GetTouchpoints(), "touchpoint"))
+		line("planned", "%s in range, %s of them to be scored, with %s", human.Count(plan.GetInRange(), "conversion"), human.Thousands(run.WithAttribution(plan)), human.Count(plan.GetTouchpoints(), "touchpoint"))
 	}
 	if !s.Status().Ended() {
 		printStages(line, s)
@@ -142,6 +142,9 @@ func printStatus(w io.Writer, s *run.State) {
 func printStages(line func(name, format string, args ...any), s *run.State) {
 	if total := s.Planned.GetChunks(); total > 0 {
 		line("chunks", "%s of %s scored", human.Thousands(s.Progress.ScoredChunks), human.Thousands(total))
+	}
+	if s.Progress.Full != "" {
+		line("waiting", "%s", s.Progress.Full)
 	}
 	for name, p := range stagesOf(s.Progress) {
 		text := human.Count(p.GetConversions(), "conversion")

@@ -21,6 +21,11 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
 
+// MaxPayload is the largest message the server takes, in bytes: a journey of
+// some 200,000 sessions. It is not far from the most that the server's files are
+// made for. deploy/nats.conf has the same.
+const MaxPayload = 16 << 20
+
 // Config says where the server keeps its data and whether it listens.
 type Config struct {
 	// Dir holds the streams; it is created where it does not exist.
@@ -49,7 +54,7 @@ type Server struct {
 func Start(cfg Config) (*Server, error) {
 	opts := &server.Options{
 		ServerName: "ihc", JetStream: true, StoreDir: cfg.Dir, NoSigs: true, NoLog: true,
-		DontListen: cfg.Listen == "", JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 1 << 40,
+		DontListen: cfg.Listen == "", JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 1 << 40, MaxPayload: MaxPayload,
 		SyncAlways: cfg.Sync,
 	}
 	if cfg.Listen != "" {

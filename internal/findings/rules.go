@@ -17,12 +17,14 @@ func (r Rule) With(args ...any) Rule {
 
 // Findings about tables and columns.
 var (
-	MissingTable  = Rule{"missing_table", Error, "the table is missing; create it with the columns %s"}
-	MissingColumn = Rule{"missing_column", Error, "the column is missing; add it (%s)"}
-	IsView        = Rule{"view", Error, "is a view, which cannot be indexed; make it a table (CREATE TABLE … AS SELECT * FROM the view)"}
-	ExtraColumn   = Rule{"extra_column", Note, "the column is not used"}
-	WrongShape    = Rule{"wrong_shape", Error, "the table cannot take the results: %s; rename or drop it, and it is created anew"}
-	EmptyTable    = Rule{"empty", Warning, "the table is empty: there is nothing to attribute"}
+	MissingTable     = Rule{"missing_table", Error, "the table is missing; create it with the columns %s"}
+	MissingColumn    = Rule{"missing_column", Error, "the column is missing; add it (%s)"}
+	IsView           = Rule{"view", Error, "is a view, which cannot be indexed; make it a table (CREATE TABLE … AS SELECT * FROM the view)"}
+	ExtraColumn      = Rule{"extra_column", Note, "the column is not used"}
+	WrongShape       = Rule{"wrong_shape", Error, "the table cannot take the results: %s; rename or drop it, and it is created anew"}
+	HasTrigger       = Rule{"trigger", Error, "the trigger %s would run on the results that are written; take it away (DROP TRIGGER %[1]s)"}
+	UnknownCollation = Rule{"unknown_collation", Error, "the table sorts text by the collation %s, which is not known here; make the table anew without COLLATE and copy the rows"}
+	EmptyTable       = Rule{"empty", Warning, "the table is empty: there is nothing to attribute"}
 )
 
 // Findings about values.
@@ -31,11 +33,13 @@ var (
 	WrongType = Rule{"wrong_type", Error, "the value is stored as the wrong type; store it as %s"}
 	NotUTF8   = Rule{"invalid_utf8", Error, "the text is no valid UTF-8; store it anew in UTF-8"}
 
-	DuplicateID = Rule{"duplicate_id", Error, "the id occurs more than once; keep one row of each"}
-	BlankID     = Rule{"blank_id", Error, "the id is empty or only spaces; give every row an id"}
-	LongText    = Rule{"long", Warning, "longer than 1 KiB; is it the right column?"}
-	TooLong     = Rule{"too_long", Error, "longer than 64 KiB, too long to be sent; shorten it"}
-	ControlChar = Rule{"control_characters", Note, "contains line breaks or other control characters; it is kept as it is"}
+	DuplicateID     = Rule{"duplicate_id", Error, "the id occurs more than once; keep one row of each"}
+	BlankID         = Rule{"blank_id", Error, "the id is empty or only spaces; give every row an id"}
+	SameByCollation = Rule{"same_by_collation", Error, "ids that differ are one to the column's collation %s; write each id the same way everywhere, or make the table anew without COLLATE"}
+	NotUTF16        = Rule{"invalid_utf16", Error, "the text is no valid UTF-16, or holds U+FFFE or U+FFFF; store it anew"}
+	LongText        = Rule{"long", Warning, "longer than 1 KiB; is it the right column?"}
+	TooLong         = Rule{"too_long", Error, "longer than 64 KiB, too long to be sent; shorten it"}
+	ControlChar     = Rule{"control_characters", Note, "contains line breaks or other control characters; it is kept as it is"}
 
 	UnreadableDate = Rule{"unreadable_date", Error, "no date of the calendar written YYYY-MM-DD; write it like 2023-09-01"}
 	UnreadableTime = Rule{"unreadable_time", Error, "no time of day written HH:MM:SS; write it like 13:01:28 or 13:01:28.5"}

@@ -24,3 +24,8 @@ func ExampleThousands() {
 	// 5,047,038 -1,234 999
 	// 1 journey and 3,000 sessions
 }
+
+func ExampleBytes() {
+	fmt.Println(human.Bytes(999), human.Bytes(1500), human.Bytes(999_960), human.Bytes(12_345_678), human.Bytes(3e12))
+	// Output: 999 B 1.5 kB 1.0 MB 12.3 MB 3.0 TB
+}

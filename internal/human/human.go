@@ -47,6 +47,21 @@ func Duration(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
+// Bytes writes a number of bytes in decimal units, to a tenth: 999 B, 1.5 kB,
+// 12.0 MB.
+func Bytes(n uint64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	size := float64(n)
+	for _, unit := range []string{"kB", "MB", "GB"} {
+		if size /= 1000; size < 999.95 {
+			return fmt.Sprintf("%.1f %s", size, unit)
+		}
+	}
+	return fmt.Sprintf("%.1f TB", size/1000)
+}
+
 const maxQuoted = 80 // bytes
 
 // Quote puts a value, as one from a database, into a message: text in quotes

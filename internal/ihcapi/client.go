@@ -78,6 +78,9 @@ func NewClient(c ClientConfig) (*Client, error) {
 	return client, nil
 }
 
+// URL returns the base URL that is called.
+func (c *Client) URL() string { return c.base.String() }
+
 // Close gives up the connections kept for the next call.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

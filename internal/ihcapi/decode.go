@@ -1,6 +1,7 @@
 package ihcapi
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -13,13 +14,20 @@ import (
 // ErrTooLarge says that a reply has more bytes or rows than are taken.
 var ErrTooLarge = errors.New("the reply is larger than is taken")
 
+// errNoReply says that a body came whole and is not a reply of the IHC API.
+var errNoReply = errors.New("the reply is not a whole JSON object")
+
+// byteOrderMark stands before some services' JSON, where it has no business.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // DecodeResponse reads one reply of at most limit bytes, and rows entries in
 // each of its lists: a compressed kilobyte can hold a million of them. It
 // fails on what is not a whole JSON object (one that was cut off, a gateway's
 // HTML page), and with [ErrTooLarge]; all else is told by the Response: a
 // StatusCode of 0 is one that was missing, and a row that cannot be used has a
 // Problem, be it for a NaN, which JSON does not know but some services write.
-// Unknown fields are passed over, and names are taken in upper and lower case.
+// Unknown fields are passed over, names are taken in upper and lower case, and a
+// byte order mark before the object is too.
 func DecodeResponse(r io.Reader, limit int64, rows int) (*Response, error) {
 	return decodeResponse(r, limit, rows, brief)
 }
@@ -33,9 +41,10 @@ func decodeResponse(r io.Reader, limit int64, rows int, shown func(string) strin
 	if int64(len(body)) > limit {
 		return nil, fmt.Errorf("%w (%d bytes)", ErrTooLarge, limit)
 	}
+	body = bytes.TrimPrefix(body, byteOrderMark)
 	reply, err := object[wireReply](body)
 	if err != nil {
-		return nil, fmt.Errorf("the reply is not a whole JSON object: %w", err)
+		return nil, notReply(body, err, shown)
 	}
 	out := &Response{
 		StatusCode: status(reply.StatusCode),
@@ -49,6 +58,39 @@ func decodeResponse(r io.Reader, limit int64, rows int, shown func(string) strin
 		return nil, err
 	}
 	return out, nil
+}
+
+// notReply tells what came in place of an object. What begins as one and ends
+// too early was cut off on its way; all else came as it was meant.
+func notReply(body []byte, why error, shown func(string) string) error {
+	text := bytes.TrimSpace(body)
+	switch {
+	case bytes.HasPrefix(text, []byte("{")) && cutOff(text):
+		return fmt.Errorf("the reply is not a whole JSON object: %w", why)
+	case bytes.HasPrefix(text, []byte("<")):
+		return fmt.Errorf("%w but a page: \"%s\"", errNoReply, shown(title(text)))
+	default:
+		return fmt.Errorf("%w: %w", errNoReply, why)
+	}
+}
+
+// cutOff says whether JSON ends before it is whole.
+func cutOff(body []byte) bool {
+	var whole json.RawMessage
+	var wrong *json.SyntaxError
+	return errors.As(json.Unmarshal(body, &whole), &wrong) && wrong.Offset >= int64(len(body))
+}
+
+// title returns the title of a page of HTML, or its beginning.
+func title(page []byte) string {
+	page = page[:min(len(page), 64<<10)]
+	lower := bytes.ToLower(page)
+	if from := bytes.Index(lower, []byte("<title>")); from >= 0 {
+		if to := bytes.Index(lower[from:], []byte("</title>")); to > 0 {
+			return string(page[from+len("<title>") : from+to])
+		}
+	}
+	return string(page)
 }
 
 // status returns a statusCode, or 0 for a number that cannot be one.

@@ -2,7 +2,9 @@ package ihcapi
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -39,7 +41,25 @@ type Error struct {
 	Reason     string           // the service's own words, or what went wrong
 	RetryAfter time.Duration    // what the service asked for; 0 if it did not
 	Failures   []PartialFailure // rows the reply names as the cause, if any
-	cause      error
+	// NoReply: a success by its status that came whole and is no reply of the
+	// IHC API, such as a proxy's sign-in page. It may be the address that is wrong.
+	NoReply bool
+	cause   error
+}
+
+// Outage says that the trouble lies with the service as a whole, by its own
+// account (429, 503) or since no connection came about. No other trouble tells
+// whether it is the service's or that of what was sent.
+func (e *Error) Outage() bool {
+	var system *net.OpError
+	switch status := cmp.Or(e.StatusCode, e.HTTPStatus); status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return true
+	case 0:
+		return errors.As(e.cause, &system) && system.Op != "read" && system.Op != "write"
+	default:
+		return e.HTTPStatus == http.StatusTooManyRequests || e.HTTPStatus == http.StatusServiceUnavailable
+	}
 }
 
 // Error says what happened and what the service said of it.
@@ -65,6 +85,12 @@ func (e *Error) Error() string {
 	}
 	if e.Reason != "" {
 		what += ": " + e.Reason
+	}
+	switch cmp.Or(e.StatusCode, e.HTTPStatus) {
+	case http.StatusTooManyRequests:
+		what += " (it may be that requests come too fast, or that the quota of the key's plan is used up)"
+	case http.StatusForbidden:
+		what += " (it may be that the key is wrong, or that the quota of its plan is used up)"
 	}
 	return what
 }
@@ -102,8 +128,9 @@ func judge(httpStatus int, header http.Header, body *Response, why error, now ti
 		e.Reason = why.Error()
 	}
 	e.Kind = kindOf(status, httpStatus)
-	if e.Reason == "" && e.Kind == Transient && status < 300 {
-		e.Reason = "the reply has no value"
+	if e.Kind == Transient && status < 300 {
+		e.NoReply = body != nil || errors.Is(why, errNoReply)
+		e.Reason = cmp.Or(e.Reason, "the reply has no value")
 	}
 	if location := header.Get("Location"); e.Kind == Unexpected && location != "" {
 		e.Reason = "it redirects to " + location + "; redirects are not followed, so that the key stays where it was sent"

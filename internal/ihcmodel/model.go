@@ -58,6 +58,18 @@ func (m *Model) Name() string { return m.params.Name }
 // Params returns the model's parameters; they are not to be changed.
 func (m *Model) Params() *Params { return &m.params }
 
+// Begin returns the place, in a journey of n sessions in order of time, at which
+// the model begins: after its last gap at which the initializer curve is 1. The
+// sessions before have no share.
+func (m *Model) Begin(n int, micros func(int) int64) int {
+	for k := n - 1; k > 0 && m.cuts; k-- {
+		if uint64(micros(k))-uint64(micros(k-1)) >= m.cut {
+			return k
+		}
+	}
+	return 0
+}
+
 // score returns the channel's factors: 1 in every phase for one not listed.
 func (m *Model) score(channel string) ChannelScore {
 	if s, ok := m.channel[channel]; ok {

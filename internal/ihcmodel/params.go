@@ -23,6 +23,11 @@ type Params struct {
 	ChannelScores    map[string]ChannelScore `json:"channel_scores"`       // by channel; one not listed scores 1 in every phase
 }
 
+// Formulas is the version of what the model makes of its parameters. It rises
+// with every change after which the same journey may get other shares, so that
+// nobody takes earlier ones for the same.
+const Formulas = 1
+
 // Phases holds one number for each of the three phases.
 type Phases struct {
 	Initializer float64 `json:"initializer"`

@@ -55,7 +55,7 @@ func ExampleWalk() {
 }
 
 // Two journeys have one fingerprint if they would be scored alike: the
-// conversion's id does not matter, a session's channel and the settings do.
+// conversion's id does not matter, a session's channel and what scores it do.
 func ExampleFingerprints() {
 	visit := journey.Session{ID: "s1", Channel: "SEO", Time: at("2023-09-01 09:00:00")}
 	lamp := journey.Journey{ConvID: "lamp", Time: at("2023-09-02 10:00:00"), Sessions: []journey.Session{visit}}
@@ -65,11 +65,12 @@ func ExampleFingerprints() {
 	visit.Channel = "Paid"
 	paid.Sessions = []journey.Session{visit}
 
-	prints := journey.NewFingerprints([]byte("the built-in model"))
+	prints := journey.NewFingerprints()
 	was := string(prints.Of(lamp))
 	fmt.Println("same sessions:", was == string(prints.Of(desk)))
 	fmt.Println("another channel:", was == string(prints.Of(paid)))
-	fmt.Println("other settings:", was == string(journey.NewFingerprints([]byte("the API")).Of(lamp)))
+	builtin := string(journey.ScoredBy(prints.Of(lamp), []byte("the built-in model")))
+	fmt.Println("other settings:", builtin == string(journey.ScoredBy(prints.Of(lamp), []byte("the API"))))
 	// Output:
 	// same sessions: true
 	// another channel: false

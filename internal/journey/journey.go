@@ -30,14 +30,20 @@ type Journey struct {
 	ConvID string
 	// Time of the conversion, in microseconds since 1970-01-01 00:00:00 UTC.
 	Time int64
-	// Sessions is empty where there are more than [Options.MaxSessions].
-	// It may share memory with other journeys: do not change it.
+	// Sessions, where there are more than [Options.MaxSessions], is empty or the
+	// latest of them. It may share memory with other journeys: do not change it.
 	Sessions []Session
 	// Count is how many sessions the journey has.
 	Count int
+	// Strategy is how a journey is scored that is too long, "" for others.
+	Strategy string
 	// Fingerprint is what [Fingerprints.Of] gave, where somebody asked.
 	Fingerprint []byte
 }
+
+// LeftOut returns how many of the journey's sessions, its oldest, are not among
+// its Sessions.
+func (j *Journey) LeftOut() int { return j.Count - len(j.Sessions) }
 
 // Options say which conversions are read and which sessions belong to them.
 type Options struct {
@@ -49,8 +55,10 @@ type Options struct {
 	LookbackDays int
 	// IncludeSimultaneous admits sessions at the very time of the conversion.
 	IncludeSimultaneous bool
-	// MaxSessions is the length from which on a journey is only counted.
+	// MaxSessions is the length from which on a journey is only counted or, with
+	// Latest, given with its latest sessions, so many.
 	MaxSessions int
+	Latest      bool
 }
 
 const day = 24 * 3600 * 1_000_000 // microseconds
@@ -68,10 +76,11 @@ type Visit struct {
 }
 
 // Walk calls yield with the journey of every conversion that next gives, in
-// that order: by user, time and id. visit gives the sessions of (at least) these
-// users, by user and time; both compare users by their bytes, and end with
-// [io.EOF]. Sessions of the same time may come in any order. The first error
-// ends the walk and is returned.
+// that order: by user, time and id. visit gives the sessions of these users and
+// of no others, by user and time. Both have users in the same order, whatever
+// that is, and end with [io.EOF]. Sessions of the same time may come in any
+// order. The first error ends the walk and is returned; a session that no
+// conversion asked for is one, since it means that the two do not fit together.
 func Walk(o Options, next func() (Conversion, error), visit func() (Visit, error), yield func(Journey) error) error {
 	w := &walker{o: o, visit: visit, channels: map[string]string{}}
 	if err := w.advance(); err != nil {
@@ -80,7 +89,7 @@ func Walk(o Options, next func() (Conversion, error), visit func() (Visit, error
 	for {
 		c, err := next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return w.end()
 		}
 		if err != nil {
 			return err
@@ -115,12 +124,10 @@ type walker struct {
 
 func (w *walker) journey(c Conversion) (Journey, error) {
 	if c.User != w.user {
-		w.user, w.window, w.dropped, w.droppedTimes = c.User, nil, 0, nil
-	}
-	for !w.done && w.next.User < c.User {
-		if err := w.advance(); err != nil {
+		if err := w.leave(); err != nil {
 			return Journey{}, err
 		}
+		w.user, w.window, w.dropped, w.droppedTimes = c.User, nil, 0, nil
 	}
 	for !w.done && w.next.User == c.User && (w.next.Time < c.Time || w.o.IncludeSimultaneous && w.next.Time == c.Time) {
 		if err := w.add(); err != nil {
@@ -131,10 +138,33 @@ func (w *walker) journey(c Conversion) (Journey, error) {
 		w.forget(c.Time - int64(w.o.LookbackDays)*day)
 	}
 	j := Journey{ConvID: c.ID, Time: c.Time, Count: w.dropped + len(w.window)}
-	if j.Count <= w.o.MaxSessions {
+	switch n := len(w.window); {
+	case j.Count <= w.o.MaxSessions:
 		j.Sessions = w.window[:j.Count:j.Count]
+	case w.o.Latest:
+		j.Sessions = w.window[max(n-w.o.MaxSessions, 0):n:n]
 	}
 	return j, nil
+}
+
+// leave reads past what is left of the user's sessions. What comes next is then
+// of the user whose turn it is, or of a later one: users are never compared by
+// an order of our own, which the database's may not be.
+func (w *walker) leave() error {
+	for !w.done && w.next.User == w.user {
+		if err := w.advance(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end makes sure that no session was passed over.
+func (w *walker) end() error {
+	if err := w.leave(); err != nil || w.done {
+		return err
+	}
+	return fmt.Errorf("session_sources, session_id %q: its user %q comes in another order than in conversions; run validate, which tells what is wrong with ids", w.next.ID, w.next.User)
 }
 
 // add moves the next session into the window.

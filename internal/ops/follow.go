@@ -95,18 +95,18 @@ func (f *follower) event(ctx context.Context, e stream.StoredEvent) (stopped boo
 	f.tell(Update{s, e.Event})
 	switch status := s.Status(); status {
 	case run.StatusFailed, run.StatusSuperseded:
-		return true, &StateError{s.ID, status, run.Fault(s.Failure)}
+		return true, &StateError{s.ID, status, run.Fault(s.Failure), s}
 	case run.StatusCancelled:
 		text := "run " + s.ID + " was cancelled"
 		if s.Reason != "" {
 			text += ": " + s.Reason
 		}
-		return true, &StateError{s.ID, status, errors.New(text)}
+		return true, &StateError{s.ID, status, errors.New(text), s}
 	case run.StatusPaused:
 		if still, err := f.still(ctx, status); !still {
 			return false, err
 		}
-		return true, &StateError{s.ID, status, fmt.Errorf("%w; `ihc resume %s` lets the run go on", ErrSpent, s.ID)}
+		return true, &StateError{s.ID, status, fmt.Errorf("%w; `ihc resume %s` lets the run go on", ErrSpent, s.ID), s}
 	default:
 		return status.Ended(), nil
 	}
@@ -127,6 +127,7 @@ func (f *follower) still(ctx context.Context, status run.Status) (bool, error) {
 	case err != nil:
 		return false, lost(err)
 	}
+	f.state.Progress = now.Progress
 	return now.Status() == status, nil
 }
 
@@ -138,7 +139,7 @@ func (f *follower) letter(ctx context.Context, d stream.DeadLetter) error {
 	}
 	f.state.Apply(deadEntry(d))
 	return &StateError{f.state.ID, run.StatusStuck,
-		fmt.Errorf("run %s cannot end: a message of the %s is among the dead letters: %s; see `ihc dead ls`", f.state.ID, d.Stage, d.Reason)}
+		fmt.Errorf("run %s cannot end: a message of the %s is among the dead letters: %s; see `ihc dead ls`", f.state.ID, d.Stage, d.Reason), f.state}
 }
 
 // progress tells how far the run is. Where that is out of reach for a moment,

@@ -39,6 +39,8 @@ type StateError struct {
 	Status run.Status
 	// Err is what was wrong, classified.
 	Err error
+	// State is what the run had come to, nil where it was not followed.
+	State *run.State
 }
 
 func (e *StateError) Error() string { return e.Err.Error() }
@@ -130,6 +132,11 @@ func (r *Runs) progress(ctx context.Context, s *run.State) (run.Progress, error)
 	}
 	p := run.Progress{Extractor: stages[stream.StageExtractor], Attributor: stages[stream.StageAttributor],
 		Writer: stages[stream.StageWriter], Reporter: stages[stream.StageReporter]}
+	if !s.Status().Ended() {
+		if err := r.client.Room(ctx); err != nil && ctx.Err() == nil {
+			p.Full = err.Error()
+		}
+	}
 	p.ScoredChunks, err = r.client.ScoredChunks(ctx, results)
 	if s.Planned != nil { // a chunk that was put back may have two results
 		p.ScoredChunks = min(p.ScoredChunks, uint64(s.Planned.GetChunks()))
@@ -139,10 +146,22 @@ func (r *Runs) progress(ctx context.Context, s *run.State) (run.Progress, error)
 
 // Start asks for a run and returns its id: that of the request or, where it has
 // none, one by the time, with three random letters for those asked for in the
-// same second. The request is one that [run.Complete] made.
+// same second. A run of that id that was asked for the same is the run; one that
+// was asked for something else is an input fault. The request is one that
+// [run.Complete] made.
 func (r *Runs) Start(ctx context.Context, req *ihcv1.RunRequest) (id string, err error) {
 	req = proto.CloneOf(req)
-	if req.GetRunId() == "" {
+	if id = req.GetRunId(); id != "" {
+		switch s, err := r.Get(ctx, id); {
+		case errors.Is(err, ErrUnknown):
+		case err != nil:
+			return "", err
+		case !run.Answers(s.Request, req):
+			return "", &StateError{Run: id, Status: s.Status(), Err: errkind.Inputf("run id %s is that of a run with other settings (%s): choose another, or leave it empty", id, run.Describe(s.Request)), State: s}
+		default:
+			return id, nil
+		}
+	} else {
 		req.RunId = fmt.Sprintf("%s-%.3s", time.Now().UTC().Format("20060102-150405"), rand.Text())
 	}
 	return req.GetRunId(), r.client.PublishRequest(ctx, req)
@@ -156,7 +175,7 @@ func (r *Runs) Replay(ctx context.Context, req *ihcv1.RunRequest) (id string, er
 		return "", err
 	}
 	if err := run.Replayable(origin); err != nil {
-		return "", &StateError{origin.ID, origin.Status(), err}
+		return "", &StateError{Run: origin.ID, Status: origin.Status(), Err: err}
 	}
 	return r.Start(ctx, req)
 }
@@ -172,7 +191,7 @@ func (r *Runs) Cancel(ctx context.Context, id, reason string) (did bool, err err
 	case status == run.StatusCancelled:
 		return false, nil
 	case status.Ended():
-		return false, &StateError{id, status, errkind.Inputf("run %s is over (%s): there is nothing to cancel", id, status)}
+		return false, &StateError{Run: id, Status: status, Err: errkind.Inputf("run %s is over (%s): there is nothing to cancel", id, status)}
 	}
 	err = r.client.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{Reason: reason}}})
 	if err != nil {
@@ -189,7 +208,7 @@ func (r *Runs) Resume(ctx context.Context, id string, more uint64) error {
 		return err
 	}
 	if status := s.Status(); status != run.StatusPaused {
-		return &StateError{id, status, errkind.Inputf("run %s is not paused (it is %s)", id, status)}
+		return &StateError{Run: id, Status: status, Err: errkind.Inputf("run %s is not paused (it is %s)", id, status)}
 	}
 	return r.AddBudget(ctx, id, more)
 }

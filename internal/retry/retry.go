@@ -30,6 +30,9 @@ var (
 	// Redelivery is before a message is delivered again whose handler failed
 	// with an error that nobody classified.
 	Redelivery = Policy{First: 500 * time.Millisecond, Max: 64 * time.Second, Factor: 2, Jitter: 0.5}
+	// Crashed is before a message is tried again on which a process died: half a
+	// minute, all in all, before the message is taken for the cause.
+	Crashed = Policy{First: 2 * time.Second, Max: 64 * time.Second, Factor: 2}
 	// API is before a chunk is sent again that the IHC API did not answer.
 	API = Policy{First: 500 * time.Millisecond, Max: 32 * time.Second, Factor: 2, Jitter: 0.5}
 	// Probe is how long nobody asks an IHC API that is down.

@@ -61,7 +61,10 @@ func Replay(origin *State, replay *ihcv1.RunRequest) (announce *ihcv1.RunAccepte
 	if err := Replayable(origin); err != nil {
 		return nil, "", err
 	}
-	announce = &ihcv1.RunAccepted{Request: replayed(origin.Request, replay)}
+	announce = &ihcv1.RunAccepted{Request: replayed(origin.Request, replay), Database: origin.Database}
+	if !rescores(replay) {
+		announce.Scoring = origin.Scoring
+	}
 	stored = origin.ID
 	if origin.ResultsRun != "" {
 		stored = origin.ResultsRun // the origin had no messages of its own
@@ -70,6 +73,32 @@ func Replay(origin *State, replay *ihcv1.RunRequest) (announce *ihcv1.RunAccepte
 		announce.ResultsRun = stored
 	}
 	return announce, stored, nil
+}
+
+// rescores says whether a replay names anything of what scores it.
+func rescores(r *ihcv1.RunRequest) bool {
+	return r.GetModel() != "" || r.GetConvTypeId() != "" || r.GetModelParams() != "" || r.GetRedistributionParameter() != nil
+}
+
+// ToSettle returns the request by which it is settled what scores a replay that
+// names something of it: the rest is as it was settled for the origin. announce
+// is that of [Replay].
+func ToSettle(origin *State, announce *ihcv1.RunAccepted) *ihcv1.RunRequest {
+	r := proto.CloneOf(announce.GetRequest())
+	was := origin.Scoring
+	if r.GetModel() == "" {
+		r.Model = was.GetModel()
+	}
+	if r.GetModel() != was.GetModel() {
+		return r
+	}
+	if r.GetConvTypeId() == "" {
+		r.ConvTypeId = was.GetConvTypeId()
+	}
+	if r.GetModelParams() == "" {
+		r.ModelParams = was.GetModelParams()
+	}
+	return r
 }
 
 // Replayable returns nil for a run that can be replayed, and for any other an
@@ -89,6 +118,9 @@ func replayed(origin, replay *ihcv1.RunRequest) *ihcv1.RunRequest {
 	proto.Merge(r, origin)
 	r.RunId, r.ReplayOf, r.ReplayFrom = replay.GetRunId(), replay.GetReplayOf(), replay.GetReplayFrom()
 	r.MaxRequests = replay.GetMaxRequests()
+	if replay.GetRefunds() != "" {
+		r.Refunds = replay.GetRefunds()
+	}
 	if replay.GetReplayFrom() == FromResults {
 		return r // what was scored is scored: its model stays
 	}

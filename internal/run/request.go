@@ -28,6 +28,17 @@ const (
 	ModelBuiltin = "builtin"
 )
 
+// How a report counts a conversion with a negative revenue: as one more, which
+// is the default, or as one less.
+const (
+	RefundsCount    = "count"
+	RefundsSubtract = "subtract"
+)
+
+// SubtractsRefunds says whether a request's report has a refund as a conversion
+// less.
+func SubtractsRefunds(r *ihcv1.RunRequest) bool { return r.GetRefunds() == RefundsSubtract }
+
 // The limits a request gets that names none: those of the API's free plan,
 // which every plan allows.
 const (
@@ -56,6 +67,12 @@ func ValidID(id string) bool { return validID.MatchString(id) }
 // delivered again, and so does the id.
 func NewID(t time.Time, sequence uint64) string {
 	return fmt.Sprintf("%s-%d", t.UTC().Format("20060102-150405"), sequence)
+}
+
+// Asked says when and where in its stream a run was asked for, which tells it
+// from another run of the same id in streams that were emptied meanwhile.
+func Asked(t time.Time, sequence uint64) string {
+	return fmt.Sprintf("%s #%d", t.UTC().Format(time.RFC3339Nano), sequence)
 }
 
 // IDOf returns the id of the run that a stored request asks for: its own, or
@@ -96,6 +113,12 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 		return nil, err
 	}
 	if err := checkModel(r); err != nil {
+		return nil, err
+	}
+	if how := r.GetRefunds(); how != "" && how != RefundsCount && how != RefundsSubtract {
+		return nil, errkind.Inputf("refunds %q: use %q or %q", how, RefundsCount, RefundsSubtract)
+	}
+	if err := CheckLongJourneys(r.GetLongJourneys()); err != nil {
 		return nil, err
 	}
 	if r.MaxSessions == 0 {
@@ -205,6 +228,15 @@ func Describe(r *ihcv1.RunRequest) string {
 	}
 }
 
+// Answers says whether a run that was accepted with the one request is what the
+// other asks for. Of a replay, what it is of counts; the rest is its origin's.
+func Answers(accepted, asks *ihcv1.RunRequest) bool {
+	if accepted.GetReplayOf() != "" || asks.GetReplayOf() != "" {
+		return accepted.GetReplayOf() == asks.GetReplayOf() && accepted.GetReplayFrom() == asks.GetReplayFrom()
+	}
+	return Same(accepted, asks)
+}
+
 // Same says whether two requests ask for the same, whatever the runs' ids, the
 // runs whose place they take, and however many requests each may take.
 func Same(a, b *ihcv1.RunRequest) bool {
@@ -212,18 +244,10 @@ func Same(a, b *ihcv1.RunRequest) bool {
 	a.RunId, b.RunId = "", ""
 	a.Supersedes, b.Supersedes = "", ""
 	a.MaxRequests, b.MaxRequests = 0, 0
-	return proto.Equal(a, b)
-}
-
-// ScoringSettings returns, as bytes, what of a request decides how journeys are
-// scored. Two requests with the same settings give the same journey the same
-// shares.
-func ScoringSettings(r *ihcv1.RunRequest) []byte {
-	settings := &ihcv1.RunRequest{Model: r.GetModel(), ConvTypeId: r.GetConvTypeId(), ModelParams: r.GetModelParams(),
-		RedistributionParameter: r.GetRedistributionParameter()}
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(settings)
-	if err != nil { // of text that is no UTF-8, which nothing gets past Complete
-		return []byte(err.Error())
+	for _, r := range []*ihcv1.RunRequest{a, b} {
+		if !SubtractsRefunds(r) {
+			r.Refunds = ""
+		}
 	}
-	return b
+	return proto.Equal(a, b)
 }

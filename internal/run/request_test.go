@@ -43,7 +43,8 @@ func TestRefusedRequests(t *testing.T) {
 		`hello`:                       "neither JSON nor protobuf",
 		`{"start_date":"01.09.2023"}`: "write it as YYYY-MM-DD",
 		`{"start_date":"2023-02-29"}`: `"2023-02-29" is no date`,
-		`{"start_date":"2023-09-02","end_date":"2023-09-01"}`: "is after",
+		`{"start_date":"2023-09-02","end_date":"2023-09-01"}`:      "is after",
+		`{"refunds":"ignore"}`:                                     `use "count" or "subtract"`,
 		`{"model":"magic"}`:                                        `use "api" or "builtin"`,
 		`{"run_id":"a.b"}`:                                         "letters, digits",
 		`{"max_sessions":10001}`:                                   "the most is 10000",
@@ -70,6 +71,14 @@ func TestCompleteFillsDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 200, r.GetMaxSessions())
 	require.EqualValues(t, 100, r.GetMaxJourneys())
+}
+
+func TestRefundsAreCountedUnlessARequestSaysOtherwise(t *testing.T) {
+	t.Parallel()
+	none, count, subtract := &ihcv1.RunRequest{}, &ihcv1.RunRequest{Refunds: RefundsCount}, &ihcv1.RunRequest{Refunds: RefundsSubtract}
+	require.True(t, Same(none, count))
+	require.False(t, Same(count, subtract))
+	require.Equal(t, []bool{false, false, true}, []bool{SubtractsRefunds(none), SubtractsRefunds(count), SubtractsRefunds(subtract)})
 }
 
 func TestNewIDIsValidAndStable(t *testing.T) {

@@ -71,6 +71,10 @@ type State struct {
 	// ResultsRun is the run under whose name the results are stored, where it
 	// is not this run: see RunAccepted.results_run.
 	ResultsRun string
+	// Scoring is what scores the run, nil where that was not settled when it was
+	// accepted, and Database the identity of the database it belongs to.
+	Scoring  *ihcv1.Scoring
+	Database string
 	// MaxRequests is the budget of requests in force, 0 for none.
 	MaxRequests uint64
 
@@ -99,6 +103,7 @@ type State struct {
 	written          bool
 	paused           bool
 	pausedSince      uint64 // place of the RunResumed in force when it was paused
+	spent            uint64 // requests sent when it was paused
 	resumed          uint64 // place of the last RunResumed
 	requests         []uint64
 	reportedRevision uint32
@@ -111,6 +116,8 @@ type Progress struct {
 	Extractor, Attributor, Writer, Reporter *ihcv1.Progress
 	// ScoredChunks is how many chunks have a stored result.
 	ScoredChunks uint64
+	// Full says what keeps NATS from taking messages of any run, "" for nothing.
+	Full string
 }
 
 // Entry is one message of the streams that says something of a run: exactly one
@@ -191,7 +198,7 @@ func (s *State) event(e Entry) {
 	case *ihcv1.RunEvent_Written:
 		s.Counts, s.written = x.Written.GetCounts(), true
 	case *ihcv1.RunEvent_Paused:
-		s.paused, s.pausedSince = true, x.Paused.GetSince()
+		s.paused, s.pausedSince, s.spent = true, x.Paused.GetSince(), max(s.spent, x.Paused.GetRequests())
 	case *ihcv1.RunEvent_Resumed:
 		s.resumed, s.MaxRequests = e.Sequence, x.Resumed.GetMaxRequests()
 	case *ihcv1.RunEvent_Reported:
@@ -213,6 +220,7 @@ func (s *State) accept(a *ihcv1.RunAccepted, t time.Time) {
 	}
 	s.accepted = true
 	s.Request, s.Warnings, s.ResultsRun = a.GetRequest(), a.GetWarnings(), a.GetResultsRun()
+	s.Scoring, s.Database = a.GetScoring(), a.GetDatabase()
 	if s.resumed == 0 {
 		s.MaxRequests = s.Request.GetMaxRequests()
 	}
@@ -301,7 +309,7 @@ func (s *State) Model() string {
 // Done is work that was really done for a run.
 type Done struct {
 	// Conversions have their outcome in the database; Requests were answered by
-	// the API.
+	// the API or, as far as is known of a run that was paused, sent to it.
 	Conversions, Requests uint64
 }
 
@@ -311,7 +319,7 @@ func (s *State) Done() Done {
 	if r := s.Report; r != nil {
 		return Done{r.GetCounts().GetInRange(), r.GetRequests()}
 	}
-	return Done{s.Progress.Writer.GetConversions(), s.Progress.Attributor.GetRequests()}
+	return Done{s.Progress.Writer.GetConversions(), max(s.Progress.Attributor.GetRequests(), s.spent)}
 }
 
 // Fold returns the runs that the entries speak of, in the order they were asked

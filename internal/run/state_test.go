@@ -159,6 +159,15 @@ func TestWhatAStateRemembers(t *testing.T) {
 	require.EqualValues(t, 7, s.MaxRequests)
 }
 
+// Services tell of themselves now and then; a pause tells what was sent at once.
+func TestPausedRunKnowsItsRequests(t *testing.T) {
+	t.Parallel()
+	pause := event(&ihcv1.RunEvent{Event: &ihcv1.RunEvent_Paused{Paused: &ihcv1.RunPaused{Requests: 3}}})
+	s := run.Fold(life(asked("a"), accepted(), pause))[0]
+	s.Progress = run.Progress{Attributor: &ihcv1.Progress{Requests: 1}}
+	require.Equal(t, run.Done{Requests: 3}, s.Done())
+}
+
 func TestRunsAreInTheOrderTheyWereAskedFor(t *testing.T) {
 	t.Parallel()
 	states := run.Fold(life(asked("b"), asked("a"), accepted(), asked("c"), asked("b")))
@@ -224,6 +233,14 @@ func TestReplay(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []any{"a", "", "b", "builtin", uint32(3), uint64(0)}, []any{stored, announce.GetResultsRun(), announce.GetRequest().GetRunId(),
 		announce.GetRequest().GetModel(), announce.GetRequest().GetLookbackDays(), announce.GetRequest().GetMaxRequests()})
+
+	// How refunds are told is nothing that was scored.
+	origin.Request.Refunds = run.RefundsSubtract
+	for set, want := range map[string]string{"": run.RefundsSubtract, run.RefundsCount: run.RefundsCount} {
+		announce, _, err = run.Replay(origin, &ihcv1.RunRequest{RunId: "b", ReplayOf: "a", ReplayFrom: run.FromResults, Refunds: set})
+		require.NoError(t, err)
+		require.Equal(t, want, announce.GetRequest().GetRefunds())
+	}
 
 	// A replay of a replay from results starts from where the results are.
 	origin.ID, origin.ResultsRun = "b", "a"

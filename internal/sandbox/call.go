@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"mime"
@@ -35,6 +36,16 @@ func (c *call) answer(body []byte) {
 	req, reply := c.judge(body)
 	out := ihcapi.AppendResponse(nil, reply)
 	if !c.wait() {
+		return
+	}
+	if req != nil {
+		if way := c.faults.breaks(req.Sessions); way != "" {
+			c.breakOff(way)
+			return
+		}
+	}
+	if c.faults.Instead != "" {
+		c.instead(reply, out)
 		return
 	}
 	if c.drawn.fault == faultCutOff {
@@ -152,6 +163,50 @@ func (c *call) fail() {
 	case faultReset:
 		c.reset()
 	}
+}
+
+// breakOff ends a call that is not to be answered, in one of the breakWays.
+func (c *call) breakOff(way string) {
+	c.ledger.update(func(st *Stats) { st.Faults["break"]++ })
+	switch way {
+	case breakHang:
+		<-c.r.Context().Done()
+	case breakReset:
+		c.reset()
+	case insteadPage:
+		c.page()
+	default:
+		status, _ := strconv.Atoi(way) // it is one of breakWays
+		c.write(status, status, []byte(`{"message":"Internal server error"}`))
+	}
+}
+
+// instead sends what comes in place of a reply.
+func (c *call) instead(reply *ihcapi.Response, out []byte) {
+	c.ledger.update(func(st *Stats) { st.Faults["instead"]++ })
+	status := http.StatusOK
+	switch c.faults.Instead {
+	case insteadPage:
+		c.page()
+		return
+	case insteadEnvelope:
+		out = slices.Concat([]byte(`{"data":`), out, []byte("}"))
+	case insteadList:
+		_, out, _ = bytes.Cut(out, []byte(`"value":`))
+		out = out[:bytes.LastIndexByte(out, ']')+1]
+	case insteadNothing:
+		out = nil
+	case insteadMark:
+		status = reply.StatusCode
+		out = slices.Concat([]byte("\xef\xbb\xbf"), out)
+	}
+	c.write(status, status, out)
+}
+
+// page sends what a network shows before one has signed in.
+func (c *call) page() {
+	c.w.Header().Set("Content-Type", "text/html")
+	c.write(http.StatusOK, http.StatusOK, []byte("<!DOCTYPE html><html><head><title>Sign in to the network</title></head><body></body></html>"))
 }
 
 // write sends a whole answer. It is counted before it leaves, so that who has

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,8 +37,34 @@ type Faults struct {
 	Partial []string          `json:"partial"` // such a conversion comes back in partialFailureErrors
 	Spoil   map[string]string `json:"spoil"`   // such a conversion's values are wrong, in one of the ways of spoilWays
 
+	// Break has calls with such a conversion end in one of the ways of breakWays.
+	Break map[string]string `json:"break"`
+	// Instead is what comes in place of every reply, in one of the ways of
+	// insteadWays; "" for the reply.
+	Instead string `json:"instead"`
+
 	Shuffle bool `json:"shuffle"` // values in random order, since none is documented
 }
+
+// The ways a call can end that has a conversion of Break: with such a status,
+// not at all, with a reset, or with a page.
+const (
+	breakHang  = "hang"
+	breakReset = "reset"
+)
+
+var breakWays = []string{"500", "502", "503", "504", breakHang, breakReset, insteadPage}
+
+// What can come in place of a reply, or around it.
+const (
+	insteadPage     = "page"     // HTTP 200 with a sign-in page
+	insteadEnvelope = "envelope" // the reply as a field of another object
+	insteadList     = "list"     // the values alone
+	insteadNothing  = "nothing"  // HTTP 200 without a body
+	insteadMark     = "bom"      // a byte order mark before the reply
+)
+
+var insteadWays = []string{"", insteadPage, insteadEnvelope, insteadList, insteadNothing, insteadMark}
 
 // The ways a conversion's values can be wrong.
 const (
@@ -91,6 +118,14 @@ func (f *Faults) Validate() error {
 			return fmt.Errorf("spoil: %q: %q is none of %s", pattern, way, strings.Join(spoilWays, ", "))
 		}
 	}
+	for pattern, way := range f.Break {
+		if !slices.Contains(breakWays, way) {
+			return fmt.Errorf("break: %q: %q is none of %s", pattern, way, strings.Join(breakWays, ", "))
+		}
+	}
+	if !slices.Contains(insteadWays, f.Instead) {
+		return fmt.Errorf("instead: %q is none of %s", f.Instead, strings.Join(insteadWays[1:], ", "))
+	}
 	return nil
 }
 
@@ -98,7 +133,7 @@ func (f *Faults) Validate() error {
 // fields are refused. f is changed only if the result is valid.
 func (f *Faults) change(body io.Reader) error {
 	next := *f
-	next.Spoil = nil // a map would be merged into, and is shared with calls under way
+	next.Spoil, next.Break = nil, nil // a map would be merged into, and is shared with calls under way
 	dec := json.NewDecoder(body)
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&next); err != nil {
@@ -109,6 +144,9 @@ func (f *Faults) change(body io.Reader) error {
 	}
 	if next.Spoil == nil {
 		next.Spoil = f.Spoil
+	}
+	if next.Break == nil {
+		next.Break = f.Break
 	}
 	if err := next.Validate(); err != nil {
 		return fmt.Errorf("faults: %w", err)
@@ -154,6 +192,16 @@ func (f *Faults) poisoned(sessions []ihcapi.Session) (id string, found bool) {
 		}
 	}
 	return "", false
+}
+
+// breaks returns how a call with these sessions ends, "" if it is answered.
+func (f *Faults) breaks(sessions []ihcapi.Session) string {
+	for _, pattern := range slices.Sorted(maps.Keys(f.Break)) {
+		if slices.ContainsFunc(sessions, func(s ihcapi.Session) bool { return matches(pattern, s.ConversionID) }) {
+			return f.Break[pattern]
+		}
+	}
+	return ""
 }
 
 // takeOut moves the conversions of Partial from the request's sessions to its failures.

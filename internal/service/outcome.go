@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
@@ -64,11 +65,15 @@ func judge(stage string, err error) (action, time.Duration) {
 //	nil               the messages are done, and nothing is waited for any more
 //	[stream.Retry]    they wait for as long as that says, and however often
 //	[stream.Poison]   they go to the dead letters
+//	[stream.ErrOver]  they are done: the run takes nothing more
 //	NATS is away      they wait
 //	any other error   as the stage and the error's kind say
 //
 // Where ctx has ended, they are given back.
 func (d Deps) Outcome(ctx context.Context, err error, runs ...string) error {
+	if errors.Is(err, stream.ErrOver) {
+		err = nil // nothing more is to be done for the run, nor said of it
+	}
 	if err == nil {
 		d.SetReady(nil)
 		for _, id := range runs {
@@ -90,7 +95,7 @@ func (d Deps) Outcome(ctx context.Context, err error, runs ...string) error {
 	case fail:
 		d.Log.Error("run failed", "runs", runs, "error", err)
 		for _, id := range runs {
-			if err := d.Bus.PublishEvent(ctx, run.Failed(id, stage, err)); err != nil {
+			if err := d.Bus.PublishEvent(ctx, run.Failed(id, stage, err)); err != nil && !errors.Is(err, stream.ErrOver) {
 				return stream.Retry(err, natsDelay)
 			}
 		}

@@ -30,6 +30,9 @@ type Deps struct {
 	// Watch takes a check by its name, to be made whenever somebody wants to
 	// know whether the service can do its job. It may be nil.
 	Watch func(name string, check func(context.Context) error)
+	// LookEvery is how soon, and how often at first, [Deps.Look] looks at a run;
+	// 0 means ten seconds.
+	LookEvery time.Duration
 }
 
 // SetReady calls d.Ready where there is one.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -138,44 +137,15 @@ func (c *Client) changeBudget(ctx context.Context, run string, limit uint64, cha
 // letter nor a message after barrier once more, as it is. It returns how many
 // there were.
 func (c *Client) PutBack(ctx context.Context, run string, barrier uint64) (int, error) {
-	done := map[uint32]bool{}
-	err := c.each(ctx, Results, scoredOf(run), true, func(m jetstream.Msg) error {
-		_, chunk := place(m.Subject())
-		done[chunk] = true
-		return nil
-	})
-	if err == nil {
-		err = c.DeadLetters(ctx, run, func(d DeadLetter) error {
-			if d.Stream == Journeys {
-				done[d.Chunk] = true
-			}
-			return nil
-		})
-	}
-	last := map[uint32]uint64{} // chunk → place of its last message
-	if err == nil {
-		err = c.each(ctx, Journeys, chunksOf(run), true, func(m jetstream.Msg) error {
-			_, chunk := place(m.Subject())
-			meta, err := m.Metadata()
-			if err == nil {
-				last[chunk] = meta.Sequence.Stream
-			}
-			return err
-		})
-	}
+	w, err := c.Whereabouts(ctx, run)
 	if err != nil {
 		return 0, err
 	}
-	n := 0
-	err = c.each(ctx, Journeys, chunksOf(run), false, func(m jetstream.Msg) error {
-		_, chunk := place(m.Subject())
-		meta, err := m.Metadata()
-		if err != nil || done[chunk] || last[chunk] > barrier || last[chunk] != meta.Sequence.Stream {
-			return err
+	last := w.Chunks
+	for chunk, sequence := range last {
+		if _, scored := w.Results[chunk]; scored || w.Dead[chunk] || sequence > barrier {
+			delete(last, chunk)
 		}
-		n++
-		again := &nats.Msg{Subject: m.Subject(), Data: m.Data(), Header: nats.Header{headerDigest: m.Headers()[headerDigest]}}
-		return c.publish(ctx, again, fmt.Sprintf("again.%s.%d.%d", run, chunk, barrier))
-	})
-	return n, err
+	}
+	return c.Republish(ctx, run, last)
 }

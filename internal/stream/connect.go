@@ -37,6 +37,9 @@ type Client struct {
 	meters     meters
 	clock      retry.Clock
 	redelivery retry.Policy // the client's [retry.Redelivery]
+	crashed    retry.Policy // the client's [retry.Crashed]
+	room       room
+	told       func(why error)
 }
 
 // Options say who a [Client] is.
@@ -50,6 +53,9 @@ type Options struct {
 	// Grace is how long work under way may take to finish when a consumer is
 	// told to stop; 0 means 20 seconds.
 	Grace time.Duration
+	// Refused is called when NATS has not taken a message for half a second, and
+	// goes on being tried. It may be nil.
+	Refused func(why error)
 	// Clock measures the waits before the client tries again; nil means
 	// [retry.Real].
 	Clock retry.Clock
@@ -172,8 +178,10 @@ func New(ctx context.Context, nc *nats.Conn, o Options) (*Client, error) {
 	if o.Instance == "" {
 		o.Instance = "0"
 	}
-	return &Client{stage: o.Stage, instance: o.Instance, nc: nc, js: js, kv: kv, log: o.Log, metrics: newMetrics(o.Metrics, o.Stage),
-		grace: o.Grace, clock: o.Clock, redelivery: retry.Redelivery}, nil
+	c := &Client{stage: o.Stage, instance: o.Instance, nc: nc, js: js, kv: kv, log: o.Log, metrics: newMetrics(o.Metrics, o.Stage),
+		grace: o.Grace, clock: o.Clock, redelivery: retry.Redelivery, crashed: retry.Crashed, told: o.Refused}
+	showSpace(c, o.Metrics)
+	return c, nil
 }
 
 // bucket opens the state bucket, also if the server goes away in between.
@@ -219,10 +227,7 @@ func (c *Client) Check(ctx context.Context) error {
 	if err := c.refused.last(); err != nil {
 		return errkind.Environmentf("NATS does not take a message: %w", err)
 	}
-	if _, err := c.js.Stream(ctx, Runs); err != nil {
-		return errkind.Environmentf("JetStream does not answer: %w", err)
-	}
-	return nil
+	return c.Room(ctx)
 }
 
 // Stage returns the name the client was made with.
@@ -234,7 +239,10 @@ func (c *Client) Hurry() { c.hurry.Store(true) }
 
 // Close drains the connection: what was published is sent, what was received
 // is settled. It returns when the connection is closed or ctx ends.
-func (c *Client) Close(ctx context.Context) error { return Drain(ctx, c.nc) }
+func (c *Client) Close(ctx context.Context) error {
+	c.tellDue(ctx)
+	return Drain(ctx, c.nc)
+}
 
 // Drain closes nc once everything under way is flushed, or ctx ends.
 func Drain(ctx context.Context, nc *nats.Conn) error {

@@ -24,7 +24,13 @@ type Delivery struct {
 	// Sequence is its place in the stream, Time when the stream took it, UTC.
 	Sequence uint64
 	Time     time.Time
+
+	lease *lease // nil before work on it begins
 }
+
+// Lost says whether this process was out of the server's sight for so long, while
+// it worked on the message, that another may have been given it.
+func (d Delivery) Lost() bool { return d.lease != nil && d.lease.gone() }
 
 // Redelivered says whether the message was handed out before, in which case
 // some of its effects may already be there.
@@ -71,12 +77,6 @@ const (
 	// maxTries is how often a message is delivered while its handler fails
 	// with errors nobody classified.
 	maxTries = 10
-	// maxCrashes is how many processes may die on one message before it is
-	// taken for the cause.
-	maxCrashes = 5
-	// suspectAfter is the number of deliveries from which crashes are
-	// counted; before it the count is not worth a write.
-	suspectAfter = 3
 )
 
 // classified says whether an error tells what is to become of its message.
@@ -136,7 +136,7 @@ func ConsumeBatches[M any](ctx context.Context, c *Client, from Consumer, size i
 		if err != nil || len(got) == 0 {
 			return err
 		}
-		stop := p.keepAlive(got...)
+		lease, stop := p.keepAlive(got...)
 		defer stop()
 		alone := func(ms []pulled[M]) {
 			for _, m := range ms {
@@ -145,7 +145,8 @@ func ConsumeBatches[M any](ctx context.Context, c *Client, from Consumer, size i
 		}
 		var together, suspects []pulled[M]
 		for _, m := range decodeAll(ctx, p, got, decode) {
-			if p.crashes(work, m.Delivery) > 0 {
+			m.lease = lease
+			if p.suspicion(work, m.Delivery).Crashes > 0 {
 				suspects = append(suspects, m)
 			} else {
 				together = append(together, m)
@@ -159,11 +160,11 @@ func ConsumeBatches[M any](ctx context.Context, c *Client, from Consumer, size i
 		bodies := make([]Message[M], len(together))
 		for i, m := range together {
 			bodies[i] = m.Message
-			p.enter(work, m.Delivery, 0)
+			p.enter(work, m.Delivery, suspicion{})
 		}
 		err = handle(work, bodies)
 		for _, m := range together {
-			p.leave(work, m.Delivery)
+			p.leave(work, m.Delivery, err)
 		}
 		if err != nil && !classified(err) && ctx.Err() == nil {
 			p.log.Warn("a batch failed; trying its messages one by one", "consumer", from.Durable, "messages", len(together), "error", err)
@@ -212,20 +213,22 @@ func (p *puller) one(ctx, work context.Context, m jetstream.Msg, handle func(con
 		p.settle(ctx, m, d, Retry(ctx.Err(), 0))
 		return
 	}
-	alive := p.keepAlive(m)
+	var alive func()
+	d.lease, alive = p.keepAlive(m)
 	defer alive()
-	crashes := p.crashes(work, d)
-	if crashes >= maxCrashes {
-		p.settle(ctx, m, d, Poison(fmt.Errorf("%d processes died while working on this message", crashes)))
-		return
-	}
-	if crashes > 0 { // alone among its like, so that only one of them can be to blame for the next
+	s := p.suspicion(work, d)
+	if s.Crashes > 0 {
+		if err := p.judge(work, d, &s); err != nil {
+			p.settle(ctx, m, d, err)
+			return
+		}
+		// Alone among its like, so that only one of them can be to blame for the next.
 		p.suspects.Lock()
 		defer p.suspects.Unlock()
 	}
-	p.enter(work, d, crashes)
+	p.enter(work, d, s)
 	err = handle(work, d)
-	p.leave(work, d)
+	p.leave(work, d, err)
 	p.settle(ctx, m, d, err)
 }
 
@@ -243,6 +246,12 @@ func (c *Client) delivery(m jetstream.Msg) (Delivery, error) {
 // settle is the one place that decides between ack, retry and dead letter.
 func (p *puller) settle(ctx context.Context, m jetstream.Msg, d Delivery, err error) {
 	log := p.log.With("run", d.Run, "chunk", d.Chunk)
+	if err != nil && d.Lost() {
+		// Another has it, or gets it after AckWait: it is not for this one to
+		// say what becomes of it.
+		log.Warn("this process was out of sight for too long; what it was working on is another's", "subject", d.Subject, "error", err)
+		return
+	}
 	var how *disposition
 	if !errors.As(err, &how) {
 		givenUp := d.Tries >= maxTries && !classified(err) && ctx.Err() == nil // to be told to stop is no failure
@@ -289,46 +298,6 @@ func (p *puller) bury(m jetstream.Msg, d Delivery, reason error) error {
 	p.metrics.dead.Inc()
 	log.Error("message moved to the dead letters", "subject", d.Subject, "tries", d.Tries, "reason", reason)
 	return m.TermWithReason(oneLine(reason))
-}
-
-// crashes returns how many processes died while they worked on a message: how
-// often [puller.enter] was not followed by [puller.leave]. A message on which
-// process after process dies is poison, though no handler ever returned.
-func (p *puller) crashes(ctx context.Context, d Delivery) int {
-	n := 0
-	if d.Tries < suspectAfter {
-		return n
-	}
-	if e, err := p.kv.Get(ctx, p.crashKey(d)); err == nil {
-		_, _ = fmt.Sscan(string(e.Value()), &n)
-		p.metrics.crashed.Inc()
-	}
-	return n
-}
-
-// enter notes that work on a suspicious message begins, after so many crashes;
-// leave, that it ended in an orderly way.
-func (p *puller) enter(ctx context.Context, d Delivery, crashes int) {
-	if d.Tries < suspectAfter {
-		return
-	}
-	if _, err := p.kv.PutString(ctx, p.crashKey(d), fmt.Sprint(crashes+1)); err != nil {
-		p.log.Debug("could not note the start of a suspicious message", "subject", d.Subject, "error", err)
-	}
-}
-
-func (p *puller) leave(ctx context.Context, d Delivery) {
-	if d.Tries < suspectAfter {
-		return
-	}
-	// Being told to stop is orderly too, and leaves no other context.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	_ = p.kv.Purge(ctx, p.crashKey(d))
-}
-
-func (p *puller) crashKey(d Delivery) string {
-	return fmt.Sprintf("crash.%s.%d", p.from.Durable, d.Sequence)
 }
 
 func oneLine(err error) string {

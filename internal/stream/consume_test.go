@@ -205,6 +205,57 @@ func TestCrashLoopEndsInTheDeadLetters(t *testing.T) {
 	r.settled(Chunks, 1)
 }
 
+// Whoever kills every process at once, whatever it has in hand, makes no message
+// guilty, however often: none passes meanwhile.
+func TestKillsFromOutsideBuryNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 100*time.Millisecond)
+	r.publish(r.client(StageExtractor), "run", 5)
+	for range 2 * (suspectAfter + maxCrashes) {
+		r.crash(func(ctx context.Context, c *Client, died func()) error {
+			return Consume(ctx, c, Chunks, 2, nil, decodeChunk, func(context.Context, message) error { died(); return nil })
+		})
+	}
+	c := r.client(StageAttributor)
+	r.consume(c, 2, func(context.Context, message) error { return nil })
+	r.settled(Chunks, 5)
+	require.Empty(t, r.deadLetters(c))
+}
+
+// One that kills while others pass is guilty, though there are always others.
+func TestMessageThatKillsWhileOthersPassIsBuried(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 100*time.Millisecond)
+	publisher := r.client(StageExtractor)
+	r.publish(publisher, "bad", 1)
+	var passed atomic.Uint64
+	n := uint64(1)
+	for range suspectAfter - 1 + maxCrashes {
+		r.publish(publisher, fmt.Sprintf("good-%d", n), 2)
+		n += 2
+		r.crash(func(ctx context.Context, c *Client, died func()) error {
+			return Consume(ctx, c, Chunks, 2, nil, decodeChunk, func(_ context.Context, m message) error {
+				if m.Run == "bad" {
+					died()
+					return nil
+				}
+				passed.Add(1)
+				return nil
+			})
+		})
+	}
+	r.publish(publisher, "good", 50)
+	c := r.client(StageAttributor)
+	r.consume(c, 2, func(_ context.Context, m message) error {
+		if m.Run == "bad" {
+			return errors.New("must not be tried any more")
+		}
+		return nil
+	})
+	require.Equal(t, "bad", r.letters(c, 1)[0].Run)
+	r.settled(Chunks, n+50)
+}
+
 // In a batch, the one on which the process dies must not take the others along.
 func TestCrashLoopInABatchHarmsOnlyTheCulprit(t *testing.T) {
 	t.Parallel()

@@ -106,6 +106,7 @@ func (r *rig) client(stage string) *Client {
 	c, err := New(r.ctx, r.dial(), Options{Stage: stage, Grace: 10 * time.Second})
 	require.NoError(r.t, err)
 	c.redelivery = retry.Policy{First: time.Millisecond, Max: time.Millisecond}
+	c.crashed = c.redelivery
 	return c
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,11 +38,32 @@ func (c *Client) AcceptedAt(ctx context.Context, run string) (time.Time, error) 
 	return m.Time.UTC(), nil
 }
 
+// WrittenAt returns when a run was written, UTC, or [ErrNotFound].
+func (c *Client) WrittenAt(ctx context.Context, run string) (time.Time, error) {
+	m, err := c.lastOn(ctx, Runs, eventSubject(EventWritten, run))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return m.Time.UTC(), nil
+}
+
 // Extracted returns how many chunks and conversions a run has, or
 // [ErrNotFound] while they are not all extracted.
 func (c *Client) Extracted(ctx context.Context, run string) (*ihcv1.RunExtracted, error) {
 	e, err := c.lastEvent(ctx, run, EventExtracted)
 	return e.GetExtracted(), err
+}
+
+// Failed returns how a run failed, or [ErrNotFound].
+func (c *Client) Failed(ctx context.Context, run string) (*ihcv1.RunFailed, error) {
+	e, err := c.lastEvent(ctx, run, EventFailed)
+	return e.GetFailed(), err
+}
+
+// Reported returns the last report of a run, or [ErrNotFound].
+func (c *Client) Reported(ctx context.Context, run string) (*ihcv1.RunReported, error) {
+	e, err := c.lastEvent(ctx, run, EventReported)
+	return e.GetReported(), err
 }
 
 func (c *Client) lastEvent(ctx context.Context, run string, e Event) (*ihcv1.RunEvent, error) {
@@ -298,10 +321,11 @@ func (c *Client) follow(ctx context.Context, name string, headersOnly bool, subj
 	}
 }
 
-// Ended knows which runs were ended before their time, failed or cancelled.
+// Ended knows which runs have ended, and how. The first end of a run counts.
 type Ended struct {
 	mu   sync.RWMutex
-	runs map[string]bool
+	runs map[string]Event
+	open map[string]bool // accepted, and not ended
 }
 
 // WatchEnded returns an [Ended] that knows the past, and keeps it up to date
@@ -312,7 +336,7 @@ type Ended struct {
 // among them: so that what a process keeps of a run goes when the run does. The
 // client's meter of the run goes as well.
 func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run string)) *Ended {
-	e := &Ended{runs: map[string]bool{}}
+	e := &Ended{runs: map[string]Event{}, open: map[string]bool{}}
 	known := make(chan struct{})
 	go func() {
 		once := sync.OnceFunc(func() { close(known) })
@@ -345,17 +369,37 @@ func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run stri
 }
 
 func (e *Ended) hear(event Event, run string) {
-	if event != EventFailed && event != EventCancelled {
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.runs[run] = true
+	switch _, over := e.runs[run]; {
+	case over:
+	case event == EventAccepted:
+		e.open[run] = true
+	default:
+		e.runs[run] = event
+		delete(e.open, run)
+	}
 }
 
-// Has says whether the run was ended.
+// Has says whether the run was ended before its time, failed or cancelled.
 func (e *Ended) Has(run string) bool {
+	end := e.end(run)
+	return end == EventFailed || end == EventCancelled
+}
+
+// Over says whether the run has ended, in whatever way: then nothing is to be
+// done for it but with what was put back from the dead letters.
+func (e *Ended) Over(run string) bool { return e.end(run) != "" }
+
+func (e *Ended) end(run string) Event {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	return e.runs[run]
+}
+
+// Open returns the runs that were accepted and have not ended, by name.
+func (e *Ended) Open() []string {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return slices.Sorted(maps.Keys(e.open))
 }

@@ -340,6 +340,20 @@ func TestProgressIsToldToTheEnd(t *testing.T) {
 	require.Empty(t, none)
 }
 
+// Also by one that ends before it was to tell.
+func TestProgressIsToldBeforeAClientIsClosed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, never)
+	c := r.client(StageAttributor)
+	for range 100 {
+		c.MeterOf("run").Add(r.ctx, func(p *ihcv1.Progress) { p.Requests++ })
+	}
+	require.NoError(t, c.Close(r.ctx))
+	p, err := r.client("test").Progress(r.ctx, "run")
+	require.NoError(t, err)
+	require.EqualValues(t, 100, p[StageAttributor].GetRequests())
+}
+
 // People can end or resume a run with no more than a publish.
 func TestEventsInBothEncodings(t *testing.T) {
 	t.Parallel()

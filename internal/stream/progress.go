@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -126,6 +128,14 @@ func (m *Meter) Add(ctx context.Context, change func(*ihcv1.Progress)) {
 	}
 }
 
+// Total returns how many conversions there are to come to, 0 while that is not
+// known.
+func (m *Meter) Total() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now.GetConversionsTotal()
+}
+
 // Tell tells the progress as it is.
 func (m *Meter) Tell(ctx context.Context) {
 	m.mu.Lock()
@@ -133,6 +143,21 @@ func (m *Meter) Tell(ctx context.Context) {
 	m.told, m.due = time.Now(), false
 	m.mu.Unlock()
 	m.c.PutProgress(ctx, m.run, now)
+}
+
+// tellDue tells what was to be told a moment later, since this process ends.
+func (c *Client) tellDue(ctx context.Context) {
+	c.meters.mu.Lock()
+	all := slices.Collect(maps.Values(c.meters.all))
+	c.meters.mu.Unlock()
+	for _, m := range all {
+		m.mu.Lock()
+		due := m.due
+		m.mu.Unlock()
+		if due && c.nc.IsConnected() {
+			m.Tell(ctx)
+		}
+	}
 }
 
 // Progress adds up, for each stage, what its replicas last told about a run.

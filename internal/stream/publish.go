@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -31,9 +30,21 @@ const (
 	headerSequence = "Ihc-Origin-Sequence"
 )
 
-// MaxMessage is the largest message the pipeline publishes, in bytes: NATS'
-// default limit of 1 MiB less room for headers.
-const MaxMessage = 1<<20 - 16<<10
+// Headroom is what is left of a message for its headers, in bytes.
+const Headroom = 16 << 10
+
+// usualPayload is how large a NATS server lets messages be that says nothing
+// about it, in bytes.
+const usualPayload = 1 << 20
+
+// MaxMessage returns the largest message that the server takes, in bytes, without
+// its headers.
+func (c *Client) MaxMessage() int {
+	if most := c.nc.MaxPayload(); most > 0 {
+		return int(most) - Headroom
+	}
+	return usualPayload - Headroom
+}
 
 // inFlight and inFlightBytes are how many published chunks, and how many bytes
 // of them, may wait for JetStream's word at once.
@@ -61,43 +72,6 @@ func (c *Client) PublishRequest(ctx context.Context, req *ihcv1.RunRequest) erro
 	return nil
 }
 
-// PublishEvent puts e into the stream, once for each run, event and revision;
-// a run can be paused and resumed any number of times.
-func (c *Client) PublishEvent(ctx context.Context, e *ihcv1.RunEvent) error {
-	name, err := eventName(e)
-	if err != nil {
-		return err
-	}
-	data, err := proto.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("encode event %s of run %s: %w", name, e.GetRunId(), err)
-	}
-	id := string(name) + "." + e.GetRunId()
-	if n := max(uint64(e.GetWritten().GetRevision()), uint64(e.GetReported().GetRevision()), e.GetPaused().GetSince()); n > 0 {
-		id += "." + strconv.FormatUint(n, 10)
-	}
-	if name == EventResumed {
-		id = ""
-	}
-	if err := c.publish(ctx, &nats.Msg{Subject: eventSubject(name, e.GetRunId()), Data: data}, id); err != nil {
-		return err
-	}
-	if name == EventReported || name == EventFailed || name == EventCancelled {
-		c.forget(ctx, e.GetRunId())
-	}
-	return nil
-}
-
-// PublishResult puts an attributor's answer to a chunk into the stream.
-func (c *Client) PublishResult(ctx context.Context, r *ihcv1.AttributionResult) error {
-	data, err := proto.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("encode result of chunk %d of run %s: %w", r.GetChunk(), r.GetRunId(), err)
-	}
-	return c.publish(ctx, &nats.Msg{Subject: resultSubject(r.GetRunId(), r.GetChunk()), Data: data},
-		fmt.Sprintf("result.%s.%d.%d", r.GetRunId(), r.GetChunk(), r.GetRevision()))
-}
-
 // KeepPart keeps what one part of a divided chunk gave, by the part's number,
 // so that it is not asked for again, and returns when it is on disk.
 func (c *Client) KeepPart(ctx context.Context, r *ihcv1.AttributionResult, part uint32) error {
@@ -122,9 +96,9 @@ func (c *Client) KeepPart(ctx context.Context, r *ihcv1.AttributionResult, part 
 
 // publish sends m and waits for JetStream's acknowledgement, trying again for
 // as long as ctx lives when the trouble may pass. id, when not empty, makes
-// repetition within the stream's window harmless (invariant 3).
-func (c *Client) publish(ctx context.Context, m *nats.Msg, id string) error {
-	var opts []jetstream.PublishOpt
+// repetition within the stream's window harmless (invariant 3). An option that
+// the server refuses the message for gives an error that [tooLate] knows.
+func (c *Client) publish(ctx context.Context, m *nats.Msg, id string, opts ...jetstream.PublishOpt) error {
 	if id != "" {
 		opts = append(opts, jetstream.WithMsgID(id))
 	}
@@ -157,6 +131,9 @@ func (c *Client) pauseAfter(ctx context.Context, err error, subject, run string,
 	}
 	c.refused.set(subject, err)
 	c.Waiting(ctx, run, "NATS does not take a message: "+err.Error())
+	if try == 3 && c.told != nil {
+		c.told(err)
+	}
 	if try == 1 || try%10 == 0 {
 		c.log.Warn("JetStream did not take a message, trying again", "subject", subject, "try", try, "error", err)
 	}
@@ -198,6 +175,13 @@ func (r *refusals) clear(subject string) bool {
 	return was
 }
 
+// number returns how many there are.
+func (r *refusals) number() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.why)
+}
+
 // last returns why one of them is refused, nil if none is.
 func (r *refusals) last() error {
 	r.mu.Lock()
@@ -214,9 +198,11 @@ func (r *refusals) last() error {
 type ChunkPublisher struct {
 	c       *Client
 	run     string
-	stored  map[uint32]string // chunk → digest, from an earlier attempt
+	stored  map[uint32]string // chunk → digest, from an earlier attempt; "" for one that is done with
+	last    uint32            // highest number published
 	pending []pendingChunk
-	bytes   int // of pending
+	bytes   int  // of pending
+	again   bool // puts back what was lost
 	// Sent and Skipped count chunks published now and found published.
 	Sent, Skipped uint32
 }
@@ -227,8 +213,9 @@ type pendingChunk struct {
 	ack jetstream.PubAckFuture
 }
 
-// ErrSourceChanged means that a run's chunk differs from the one an earlier,
-// interrupted attempt published under the same number.
+// ErrSourceChanged means that a run's chunk differs from the one that another
+// attempt at the run, before this one or beside it, published under its number,
+// or that it published more of them.
 var ErrSourceChanged = errors.New("the source data changed while the run was interrupted; start a new run")
 
 // NewChunkPublisher prepares to publish the chunks of run, reading what is
@@ -266,10 +253,11 @@ func chunkMessage(chunk *ihcv1.JourneyChunk) (m *nats.Msg, id string, err error)
 	}
 	sum := sha256.Sum256(first)
 	m = &nats.Msg{Subject: chunkSubject(chunk.GetRunId(), chunk.GetChunk()), Data: data, Header: nats.Header{headerDigest: {hex.EncodeToString(sum[:])}}}
-	return m, fmt.Sprintf("chunk.%s.%d.%d", chunk.GetRunId(), chunk.GetChunk(), chunk.GetRevision()), nil
+	// Other content has another id, so that it never passes for a repetition.
+	return m, fmt.Sprintf("chunk.%s.%d.%d.%x", chunk.GetRunId(), chunk.GetChunk(), chunk.GetRevision(), sum[:8]), nil
 }
 
-// Publish sends one chunk, which must be smaller than [MaxMessage]. It may
+// Publish sends one chunk, which must be smaller than [Client.MaxMessage]. It may
 // return before JetStream has it: see [ChunkPublisher.Flush]. A chunk that an
 // earlier attempt stored with other content gives [ErrSourceChanged].
 func (p *ChunkPublisher) Publish(ctx context.Context, chunk *ihcv1.JourneyChunk) error {
@@ -277,15 +265,16 @@ func (p *ChunkPublisher) Publish(ctx context.Context, chunk *ihcv1.JourneyChunk)
 	if err != nil {
 		return err
 	}
+	p.last = max(p.last, chunk.GetChunk())
 	if was, ok := p.stored[chunk.GetChunk()]; ok {
-		if was != msg.Header.Get(headerDigest) {
+		if was != "" && was != msg.Header.Get(headerDigest) {
 			return fmt.Errorf("chunk %d of run %s: %w", chunk.GetChunk(), p.run, ErrSourceChanged)
 		}
 		p.Skipped++
 		return nil
 	}
 	// While NATS is away there is no future to wait for; Flush sends then.
-	ack, err := p.c.js.PublishMsgAsync(msg, jetstream.WithMsgID(id), jetstream.WithStallWait(30*time.Second))
+	ack, err := p.c.js.PublishMsgAsync(msg, p.once(id, jetstream.WithStallWait(30*time.Second))...)
 	if err != nil && !Transient(err) {
 		return fmt.Errorf("publish chunk %d of run %s: %w", chunk.GetChunk(), p.run, err)
 	}
@@ -298,9 +287,42 @@ func (p *ChunkPublisher) Publish(ctx context.Context, chunk *ihcv1.JourneyChunk)
 	return nil
 }
 
+// once returns the options of a chunk's message: it is stored if there is none.
+// What is put where another was is no repetition, so it has no id.
+func (p *ChunkPublisher) once(id string, more ...jetstream.PublishOpt) []jetstream.PublishOpt {
+	more = append(more, after(0))
+	if !p.again {
+		more = append(more, jetstream.WithMsgID(id))
+	}
+	return more
+}
+
 // Flush returns when JetStream has acknowledged every chunk (invariant 1), or
-// with the error that made one impossible.
-func (p *ChunkPublisher) Flush(ctx context.Context) error { return p.settle(ctx, 0) }
+// with the error that made one impossible. It comes after the run's last chunk:
+// one with a higher number that an earlier attempt stored gives
+// [ErrSourceChanged].
+func (p *ChunkPublisher) Flush(ctx context.Context) error {
+	if err := p.settle(ctx, 0); err != nil {
+		return err
+	}
+	for chunk := range p.stored {
+		if chunk > p.last {
+			return fmt.Errorf("chunk %d of run %s, where there are %d now: %w", chunk, p.run, p.last, ErrSourceChanged)
+		}
+	}
+	return nil
+}
+
+// Restore makes the publisher one that puts chunks back that were lost from the
+// stream: those that are in it and those that are done with are left out.
+func (p *ChunkPublisher) Restore(done []uint32) {
+	p.again = true
+	for _, chunk := range done {
+		if _, ok := p.stored[chunk]; !ok {
+			p.stored[chunk] = ""
+		}
+	}
+}
 
 // settle waits until no more than keep chunks are without acknowledgement.
 func (p *ChunkPublisher) settle(ctx context.Context, keep int) error {
@@ -324,7 +346,10 @@ func (p *ChunkPublisher) confirm(ctx context.Context, sent pendingChunk) error {
 		case err := <-sent.ack.Err():
 			// After a lost connection this is said of all of them: publish
 			// below is patient for the first, and the others need not wait.
-			if !Transient(err) {
+			switch {
+			case tooLate(err):
+				return p.c.same(ctx, sent.msg)
+			case !Transient(err):
 				return fmt.Errorf("publish to %s: %w", sent.msg.Subject, err)
 			}
 		case <-time.After(10 * time.Second): // the connection broke under it
@@ -333,5 +358,8 @@ func (p *ChunkPublisher) confirm(ctx context.Context, sent pendingChunk) error {
 		}
 	}
 	again := &nats.Msg{Subject: sent.msg.Subject, Data: sent.msg.Data, Header: nats.Header{headerDigest: sent.msg.Header[headerDigest]}}
-	return p.c.publish(ctx, again, sent.id)
+	if err := p.c.publish(ctx, again, "", p.once(sent.id)...); !tooLate(err) {
+		return err
+	}
+	return p.c.same(ctx, sent.msg)
 }

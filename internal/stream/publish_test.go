@@ -153,7 +153,7 @@ func TestMessageTooLargeIsToldPlainly(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, never)
 	c := r.client(StageAttributor)
-	err := c.PublishResult(r.ctx, &ihcv1.AttributionResult{RunId: "run", Chunk: 1, Model: string(make([]byte, 2<<20))})
+	err := c.PublishResult(r.ctx, &ihcv1.AttributionResult{RunId: "run", Chunk: 1, Model: string(make([]byte, 20<<20))})
 	require.ErrorContains(t, err, "max_payload")
 }
 

@@ -3,6 +3,8 @@ package stream
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +27,37 @@ type puller struct {
 	ackWait time.Duration // of handle
 
 	suspects sync.Mutex // held while a message is worked on that processes died on
+	waiting  keys       // of such messages, while they wait for their next try
+}
+
+// keys is a set of keys.
+type keys struct {
+	mu  sync.Mutex
+	all map[string]bool
+}
+
+func (k *keys) add(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.all == nil {
+		k.all = map[string]bool{}
+	}
+	k.all[key] = true
+}
+
+func (k *keys) remove(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.all, key)
+}
+
+// take returns the keys and leaves none.
+func (k *keys) take() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := slices.Collect(maps.Keys(k.all))
+	clear(k.all)
+	return all
 }
 
 // consumer returns the server's consumer, asked for once.
@@ -122,16 +155,29 @@ func (h *hand) fetch(ctx context.Context, n int) ([]jetstream.Msg, error) {
 	}
 	got := []jetstream.Msg{m}
 	// Messages of one time are of about one size: take so many more that a
-	// batch of large ones does not fill the memory (invariant 8).
-	if n = min(n, maxBatch/max(len(m.Data()), 1)); n > 1 {
-		if more, err := consumer.FetchNoWait(n - 1); err == nil { // one is enough to go on with
-			for m := range more.Messages() {
-				got = append(got, m)
-			}
+	// batch of large ones does not fill the memory (invariant 8), and no more at
+	// once than were seen.
+	for bytes, largest := len(m.Data()), len(m.Data()); ; {
+		most := min(n-len(got), 4*len(got), (maxBatch-bytes)/max(largest, 1))
+		if most <= 0 {
+			break
+		}
+		more, err := consumer.FetchNoWait(most)
+		if err != nil {
+			break
+		}
+		before := len(got)
+		for m := range more.Messages() {
+			got = append(got, m)
+			bytes += len(m.Data())
+			largest = max(largest, len(m.Data()))
+		}
+		if len(got)-before < most {
+			break
 		}
 	}
 	h.p.metrics.in.Add(float64(len(got)))
-	return got, nil
+	return got, nil //nolint:nilerr // what is there is enough to go on with
 }
 
 // next waits for a message. The iterator asks for one when Next is called, but
@@ -172,13 +218,37 @@ func (h *hand) close() {
 	}
 }
 
+// lease is a process's hold on messages: the server may have handed them to
+// another if it heard nothing for AckWait, as while a process is suspended.
+type lease struct {
+	wait time.Duration
+	mu   sync.Mutex
+	last time.Time // of the last sign of life
+	lost bool
+}
+
+// beat notes a sign of life.
+func (l *lease) beat() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.lost = l.lost || now.Sub(l.last) > l.wait
+	l.last = now
+}
+
+func (l *lease) gone() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost || time.Since(l.last) > l.wait
+}
+
 // keepAlive tells the server every third of the consumer's AckWait that the
 // messages are being worked on, until the function it returns is called.
-func (p *puller) keepAlive(ms ...jetstream.Msg) (stop func()) {
+func (p *puller) keepAlive(ms ...jetstream.Msg) (l *lease, stop func()) {
 	p.mu.Lock()
-	every := p.ackWait / 3
+	l = &lease{wait: p.ackWait, last: time.Now()}
 	p.mu.Unlock()
-	t := time.NewTicker(every)
+	t := time.NewTicker(l.wait / 3)
 	done := make(chan struct{})
 	go func() {
 		for {
@@ -186,11 +256,12 @@ func (p *puller) keepAlive(ms ...jetstream.Msg) (stop func()) {
 			case <-done:
 				return
 			case <-t.C:
+				l.beat()
 				for _, m := range ms {
 					_ = m.InProgress()
 				}
 			}
 		}
 	}()
-	return func() { t.Stop(); close(done) }
+	return l, func() { t.Stop(); close(done) }
 }

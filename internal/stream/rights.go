@@ -19,6 +19,7 @@ type does struct {
 	keys      []string // of [State] it writes, beside those every stage does
 	reads     []string // streams it reads from the beginning
 	looks     []string // streams it looks messages up in
+	answers   []string // subjects of questions it answers
 	more      []string // of the server's API, for tools like nats
 }
 
@@ -27,17 +28,18 @@ type does struct {
 var users = map[string]does{
 	StageExtractor: {
 		events:    []Event{EventAccepted, EventExtracted, EventFailed},
-		publishes: []string{"ihc.v1.journeys.extracted.*.*"},
+		publishes: []string{"ihc.v1.journeys.extracted.*.*", SubjectScoring},
 		keys:      []string{"budget.*"},
 		reads:     []string{Runs, Journeys, Results, Dead},
-		looks:     []string{Runs},
+		looks:     []string{Runs, Journeys},
 	},
 	StageAttributor: {
 		events:    []Event{EventFailed, EventPaused},
 		publishes: []string{"ihc.v1.journeys.attributed.*.*"},
-		keys:      []string{"part.>", "budget.*"},
+		keys:      []string{"part.>", "budget.*", "scoring.*.*"},
 		reads:     []string{Runs},
 		looks:     []string{Runs, Results},
+		answers:   []string{SubjectScoring},
 	},
 	StageWriter: {
 		events: []Event{EventWritten, EventFailed},
@@ -52,7 +54,9 @@ var users = map[string]does{
 		// What was moved to the dead letters is put back where it was.
 		events: []Event{EventCancelled, EventResumed, EventAccepted, EventExtracted, EventWritten, EventFailed},
 		publishes: []string{SubjectRunRequested, "ihc.v1.journeys.extracted.*.*", "ihc.v1.journeys.attributed.*.*",
-			"$JS.API.STREAM.MSG.DELETE." + Dead},
+			"$JS.API.STREAM.MSG.DELETE." + Dead,
+			// A run's chunks and results are freed when it is over.
+			"$JS.API.STREAM.PURGE." + Journeys, "$JS.API.STREAM.PURGE." + Results},
 		reads: []string{Runs, Journeys, Results, Dead, bucketStream},
 		looks: []string{Runs, Journeys, Results, Dead},
 		more: []string{"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.MSG.GET.*",
@@ -66,6 +70,8 @@ const bucketStream = "KV_" + State
 // Rights are what a user of the NATS server may do, in the server's patterns.
 type Rights struct {
 	Publish, Deny, Subscribe []string
+	// Respond says that it may answer what it is asked (allow_responses).
+	Respond bool
 }
 
 // RightsOf returns the rights a user needs and no more: those of the stages,
@@ -94,6 +100,7 @@ func RightsOf(user string) Rights {
 	}
 	r.Publish = append(r.Publish, is.publishes...)
 	r.Publish = append(r.Publish, is.more...)
+	r.Subscribe, r.Respond = append(r.Subscribe, is.answers...), len(is.answers) > 0
 	for _, k := range is.keys {
 		allow("$KV.%s.%s", State, k)
 	}
@@ -101,6 +108,7 @@ func RightsOf(user string) Rights {
 		allow("$JS.API.DIRECT.GET.%s.>", s)
 	}
 	allow("$JS.API.DIRECT.GET.%s.>", bucketStream)
+	allow("$KV.%s.probe.%s", State, user)
 	if user == UserTools { // of any name, for the nats command makes its own
 		r.Subscribe = []string{"_INBOX.>", "ihc.v1.>"}
 	} else {

@@ -23,6 +23,9 @@ import (
 const (
 	// SubjectRunRequested takes run requests, in protobuf or JSON.
 	SubjectRunRequested = "ihc.v1.run.requested"
+	// SubjectScoring takes the question what a run would be scored with, which
+	// an attributor answers at once. No stream keeps it.
+	SubjectScoring = "ihc.v1.scoring.settle"
 
 	subjectRunEvents  = "ihc.v1.run.%s.%s"                 // event, run
 	subjectExtracted  = "ihc.v1.journeys.extracted.%s.%d"  // run, chunk
@@ -38,10 +41,12 @@ const (
 	Dead     = "IHC_DEAD"     // whatever could not be processed, as it came
 
 	// State is a key-value bucket of live state that no result depends on:
-	// `progress.<run>.<stage>.<instance>`, `crash.<consumer>.<sequence>`; and of
+	// `progress.<run>.<stage>.<instance>`, `crash.<consumer>.<sequence>`,
+	// `probe.<stage>` (whether there is room for a message); and of
 	// what has to do with money: how much of a run's budget of requests is spent,
 	// `budget.<run>`, and what the parts of divided chunks gave, so that it is
-	// not paid for again, `part.<run>.<chunk>.<revision>.<part>`.
+	// not paid for again, `part.<run>.<chunk>.<revision>.<part>`; and what scores a
+	// run that was accepted while no attributor was there, `scoring.<run>.<asked>`.
 	State = "IHC_STATE"
 )
 
@@ -237,6 +242,18 @@ func resultSubject(run string, chunk uint32) string {
 func partKey(run string, chunk, revision, part uint32) string {
 	return fmt.Sprintf("part.%s.%d.%d.%d", run, chunk, revision, part)
 }
+func scoringKey(run, asked string) string { return "scoring." + run + "." + keyed(asked) }
+
+// keyed returns a text as a token of a key: what a key may not hold is a dash.
+func keyed(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '-'
+	}, "at"+text)
+}
+
 func deadSubject(stage, run string) string { return fmt.Sprintf(subjectDead, stage, run) }
 
 func chunksOf(run string) string { return "ihc.v1.journeys.extracted." + run + ".*" }

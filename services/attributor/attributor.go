@@ -10,12 +10,13 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
-	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
+	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
@@ -29,19 +30,22 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	a := &attributor{cfg: cfg, Deps: d, runs: map[string]*settings{}, metrics: newMetrics(d.Metrics)}
 	a.Ready = func(err error) { a.setWaiting(err); d.SetReady(err) }
 	a.ended = d.Bus.WatchEnded(ctx, func(e stream.Event, id string) { a.hear(ctx, e, id) })
-	params, err := cfg.ModelParams("")
+	if _, err := cfg.ModelParams(""); err != nil {
+		return err // now, and not at the first run
+	}
+	if cfg.APIKey != "" {
+		calls, err := a.newCalls(cfg)
+		if err != nil {
+			return err
+		}
+		a.calls = calls
+		defer calls.Client.Close()
+	}
+	stop, err := d.Bus.AnswerScoring(a.answer)
 	if err != nil {
 		return err
 	}
-	if a.model, err = ihcmodel.New(params); err != nil {
-		return errkind.As(errkind.Input, err)
-	}
-	if cfg.APIKey != "" {
-		if a.calls, err = a.newCalls(cfg); err != nil {
-			return err
-		}
-		defer a.calls.Client.Close()
-	}
+	defer stop()
 	d.Log.Info("scoring", "default_model", cfg.DefaultModel(), "workers", cfg.Workers)
 	return stream.Consume(ctx, d.Bus, stream.Chunks, cfg.Workers, a.gate,
 		stream.Proto(func() *ihcv1.JourneyChunk { return &ihcv1.JourneyChunk{} }), a.handle)
@@ -51,8 +55,7 @@ type attributor struct {
 	cfg Config
 	service.Deps
 	ended   *stream.Ended
-	model   *ihcmodel.Model // for runs without parameters of their own
-	calls   *scoring.Calls  // nil without a key
+	calls   *scoring.Calls // nil without a key
 	metrics *metrics
 
 	mu   sync.Mutex
@@ -66,6 +69,7 @@ type attributor struct {
 // settings is what one run is scored with.
 type settings struct {
 	scorer scoring.Scorer
+	digest []byte // of what was settled
 
 	pausing sync.Mutex
 	paused  bool   // told so
@@ -163,12 +167,15 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 		return stream.Poison(err)
 	}
 	id := chunk.GetRunId()
-	if a.ended.Has(id) {
+	if a.ended.Has(id) || a.ended.Over(id) && chunk.GetRevision() == 0 {
 		return a.Outcome(ctx, nil, id) // nor is anything waited for with it
 	}
 	s, err := a.settings(ctx, id)
+	if err == nil {
+		err = s.checkSettled(chunk)
+	}
 	if err != nil {
-		return a.Outcome(ctx, err, id)
+		return a.unable(ctx, id, err)
 	}
 	// A result that is there already was published by somebody who could not
 	// acknowledge any more. Where scoring costs money, the look is taken right
@@ -184,10 +191,13 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 			return a.trouble(ctx, s, m, err)
 		}
 	}
+	for _, x := range done.Attributions {
+		x.Fingerprint = journey.ScoredBy(x.GetFingerprint(), s.digest)
+	}
 	err = a.Bus.PublishResult(ctx, &ihcv1.AttributionResult{
-		RunId: id, Chunk: chunk.GetChunk(), Attributions: done.Attributions,
+		RunId: id, Chunk: chunk.GetChunk(), Attributions: done.Attributions, Scoring: s.digest,
 		Outcomes: append(chunk.GetOutcomes(), done.Outcomes...),
-		Model:    s.scorer.Name(), Requests: done.Requests, Revision: chunk.GetRevision(),
+		Model:    s.scorer.Name(), Requests: done.Requests, RequestSeconds: done.Seconds, Revision: chunk.GetRevision(),
 	})
 	if err != nil {
 		return a.Outcome(ctx, err, id)
@@ -201,6 +211,23 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 	})
 	return a.Outcome(ctx, nil, id)
 }
+
+// unable says what it means that a chunk cannot even be tried. Where this
+// attributor lacks what it takes, the chunk is given back for another one, and
+// at a pace that leaves the others to those.
+func (a *attributor) unable(ctx context.Context, id string, err error) error {
+	var lacks *lackError
+	if errors.As(err, &lacks) {
+		err = stream.Retry(err, lackDelay/4)
+		again := a.Outcome(ctx, err, id)
+		_ = retry.Sleep(ctx, retry.Real, lackDelay) // if ctx ends, the chunk is given back at once
+		return again
+	}
+	return a.Outcome(ctx, err, id)
+}
+
+// lackDelay is how long a worker rests that has met a chunk it cannot score.
+const lackDelay = 2 * time.Second
 
 // trouble says what it means that a chunk could not be scored.
 func (a *attributor) trouble(ctx context.Context, s *settings, m stream.Message[*ihcv1.JourneyChunk], err error) error {
@@ -243,11 +270,15 @@ func (a *attributor) settings(ctx context.Context, id string) (*settings, error)
 	if err != nil {
 		return nil, fmt.Errorf("settings of run %s: %w", id, err)
 	}
-	scorer, err := a.scorer(accepted.GetRequest())
+	settled, err := a.settled(ctx, accepted, id)
 	if err != nil {
 		return nil, err
 	}
-	s = &settings{scorer: scorer}
+	scorer, err := a.scorer(settled, accepted.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	s = &settings{scorer: scorer, digest: run.ScoringDigest(settled)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if was := a.runs[id]; was != nil {
@@ -255,43 +286,4 @@ func (a *attributor) settings(ctx context.Context, id string) (*settings, error)
 	}
 	a.runs[id] = s
 	return s, nil
-}
-
-func (a *attributor) scorer(r *ihcv1.RunRequest) (scoring.Scorer, error) {
-	cfg, calls, err := a.api()
-	if err != nil {
-		return nil, err
-	}
-	redistribution := run.Redistribution(r.GetRedistributionParameter())
-	model := r.GetModel()
-	if model == "" {
-		model = cfg.DefaultModel()
-	}
-	if model == run.ModelBuiltin {
-		m := a.model
-		if text := r.GetModelParams(); text != "" {
-			params, err := cfg.ModelParams(text)
-			if err != nil {
-				return nil, err
-			}
-			if m, err = ihcmodel.New(params); err != nil {
-				return nil, errkind.As(errkind.Input, err)
-			}
-		}
-		return scoring.NewBuiltin(m, redistribution), nil
-	}
-	if run.IsRule(model) {
-		return scoring.NewRule(model)
-	}
-	api := &scoring.API{Calls: calls, ConvTypeID: r.GetConvTypeId(), Redistribution: redistribution, Spend: a.spend(r.GetMaxRequests())}
-	if api.ConvTypeID == "" {
-		api.ConvTypeID = cfg.ConvTypeID
-	}
-	switch {
-	case calls == nil:
-		return nil, errkind.Environmentf("the run asks for the IHC API, but the attributor has no key: set IHC_API_KEY")
-	case api.ConvTypeID == "":
-		return nil, errkind.Inputf("the IHC API needs a conversion type: set IHC_CONV_TYPE_ID or the request's conv_type_id")
-	}
-	return api, nil
 }

@@ -104,6 +104,24 @@ func TestPoisonedConversionHarmsOnlyItself(t *testing.T) {
 	require.Contains(t, reasons["c1-60"], "do not sum to 1")
 }
 
+// A conversion that makes its request fail every time does not hold the run,
+// though nothing else is left to ask.
+func TestConversionThatBreaksTheLastRequestFailsAlone(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	s, cfg := api(t, sandbox.Faults{Break: map[string]string{"c1-3": "500"}}, nil)
+	b.Publish(&ihcv1.RunRequest{RunId: "run"}, nil, chunks("run", 1, 10)...)
+	attribute(b, cfg)
+	r := b.Results("run", 1)[1]
+	require.Len(t, r.GetAttributions(), 9)
+	require.Len(t, r.GetOutcomes(), 2)
+	require.Equal(t, "c1-3", r.GetOutcomes()[1].GetConvId())
+	require.Contains(t, r.GetOutcomes()[1].GetReason(), "HTTP 500")
+	b.Idle(stream.Chunks)
+	require.Empty(t, b.Dead(0))
+	require.Zero(t, s.Stats().ConversionsScoredTwice)
+}
+
 // A run goes on by itself when the API is back, and has lost nothing.
 func TestRunGoesOnWhenTheAPIIsBack(t *testing.T) {
 	t.Parallel()

@@ -42,6 +42,7 @@ func (a *attributor) pause(ctx context.Context, s *settings, id string, b *ihcv1
 		return nil
 	}
 	a.Log.Warn("the run's budget of requests is used up; it waits to be resumed", "run", id, "requests", b.GetSpent())
+	a.Bus.MeterOf(id).Tell(ctx) // whoever hears of the pause is to see what was done
 	err := a.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Paused{
 		Paused: &ihcv1.RunPaused{Since: b.GetResumed(), Requests: b.GetSpent()}}})
 	if err != nil {

@@ -6,44 +6,55 @@ import (
 	"fmt"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/packing"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
-	"github.com/ihc-pipeline/ihc/services/extractor/internal/packing"
 	"github.com/ihc-pipeline/ihc/store"
 )
 
 // fromDatabase runs an ordinary request: check, announce, extract.
-func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest) (*ihcv1.Counts, error) {
-	b, err := e.begin(ctx, req)
+func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest, asked string) (*ihcv1.Counts, error) {
+	b, err := e.begin(ctx, req, asked)
+	if err == nil {
+		err = e.readInto(ctx, b)
+	}
+	if errors.Is(err, stream.ErrSourceChanged) && !e.takenOver(ctx, req.GetRunId()) {
+		return nil, errkind.As(errkind.Run, &supersededError{by: successorOf(req.GetRunId())})
+	}
 	if err != nil {
 		return nil, err
 	}
-	start, end := run.Range(req)
-	err = e.db.Journeys(ctx, journey.Options{
-		Start: start, End: end, LookbackDays: int(req.GetLookbackDays()),
-		IncludeSimultaneous: req.GetIncludeSimultaneous(), MaxSessions: int(req.GetMaxSessions()),
-	}, b.add)
-	if err != nil {
-		return nil, err
+	return b.chunks.Counts, e.finish(ctx, req.GetRunId(), b.chunk, b.chunks.Counts)
+}
+
+// readInto gives the builder the journeys of its run.
+func (e *extractor) readInto(ctx context.Context, b *builder) error {
+	if err := e.db.Journeys(ctx, run.Journeys(b.req), b.chunks.Add); err != nil {
+		return err
 	}
-	if err := b.flush(); err != nil {
-		return nil, err
-	}
-	return b.counts, e.finish(ctx, req.GetRunId(), b.chunk, b.counts)
+	return b.flush()
 }
 
 // begin makes sure that the run may be extracted and returns what its journeys
 // go to. The event accepted tells an attempt after an interruption from a first
 // one, whose data are to be checked and which has no chunks stored yet.
-func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest) (*builder, error) {
+func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest, asked string) (*builder, error) {
 	accepted, err := e.Bus.Accepted(ctx, req.GetRunId())
 	first := errors.Is(err, stream.ErrNotFound)
 	switch {
 	case first:
-		err = e.accept(ctx, req)
+		if accepted, err = e.accept(ctx, req, asked); errors.Is(err, stream.ErrTaken) {
+			first = false // another was faster, perhaps with other data
+			if accepted, err = e.Bus.Accepted(ctx, req.GetRunId()); err == nil {
+				err = e.unchanged(ctx, accepted)
+			}
+		}
 	case err == nil:
 		err = e.unchanged(ctx, accepted)
 	}
@@ -58,30 +69,32 @@ func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest) (*builder,
 	if err != nil {
 		return nil, err
 	}
-	return newBuilder(ctx, e, req, chunks, stored), nil
+	e.under.add(accepted)
+	return newBuilder(ctx, e, accepted, chunks, stored)
 }
 
 // accept checks the source data and, if they can give a true result, announces
-// the run.
-func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest) error {
+// the run, which the database knows from then on.
+func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked string) (*ihcv1.RunAccepted, error) {
 	found, err := e.db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := found.Err(); err != nil {
-		return &unsoundError{lines: found.Lines(), err: err}
+		return nil, &unsoundError{lines: found.Lines(), err: err}
 	}
 	// Now, and not when everything is scored and paid for.
 	over := e.Slow(ctx, "waiting to write to the database: is another program changing it?", req.GetRunId())
 	err = e.db.Rehearse(ctx)
 	over()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	e.Bus.MeterOf(req.GetRunId()).Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = uint64(found.ConversionsInRange) })
 	warnings := found.Warnings()
 	unknown, err := e.unknownLabels(ctx, req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, label := range unknown {
 		warnings = append(warnings, fmt.Sprintf("warning: redistribution label %q matches no channel of the data and changes nothing", label))
@@ -89,8 +102,14 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest) error {
 	for _, w := range warnings {
 		e.Log.Warn("source data", "run", req.GetRunId(), "finding", w)
 	}
-	return e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{
-		Accepted: &ihcv1.RunAccepted{Request: req, Warnings: warnings, SourceDigest: found.Digest}}})
+	accepted := &ihcv1.RunAccepted{Request: req, Warnings: warnings, SourceDigest: found.Digest, Asked: asked}
+	if accepted.Scoring, err = e.scoring(ctx, req); err != nil {
+		return nil, err
+	}
+	if err := e.enter(ctx, accepted); err != nil {
+		return nil, err
+	}
+	return accepted, e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{Accepted: accepted}})
 }
 
 // unknownLabels returns the redistribution labels no session's channel has.
@@ -102,113 +121,64 @@ func (e *extractor) unknownLabels(ctx context.Context, req *ihcv1.RunRequest) ([
 	return e.db.UnknownChannels(ctx, rules.Labels())
 }
 
-// maxOutcomes bounds the conversions that ride on one chunk without a journey.
-const maxOutcomes = 1000
-
-// builder turns journeys into chunks: the packer decides which journeys travel
-// together, and conversions without one ride along.
+// builder publishes the chunks of a run.
 type builder struct {
-	ctx      context.Context //nolint:containedctx // the packer calls back without one
-	e        *extractor
-	req      *ihcv1.RunRequest
-	limits   packing.Limits
-	packer   *packing.Packer
-	chunks   *stream.ChunkPublisher
-	meter    *stream.Meter
-	chunk    uint32 // number of the last chunk
-	counts   *ihcv1.Counts
-	outcomes []*ihcv1.Outcome // not yet on a chunk
-	weight   int              // of outcomes
-	prints   *journey.Fingerprints
-	stored   store.Stored // what an interrupted run has stored; nil for none
+	ctx       context.Context //nolint:containedctx // the packer calls back without one
+	e         *extractor
+	req       *ihcv1.RunRequest // with the model that was settled
+	chunks    *packing.Chunks
+	publisher *stream.ChunkPublisher
+	meter     *stream.Meter
+	chunk     uint32 // number of the last chunk
+	scoring   []byte // digest of what scores the run, nil where that is not settled
 }
 
-func newBuilder(ctx context.Context, e *extractor, req *ihcv1.RunRequest, chunks *stream.ChunkPublisher, stored store.Stored) *builder {
-	b := &builder{ctx: ctx, e: e, req: req, chunks: chunks, counts: &ihcv1.Counts{}, meter: e.Bus.Meter(req.GetRunId()),
-		prints: journey.NewFingerprints(run.ScoringSettings(req)), stored: stored}
-	b.limits = packing.Limits{Sessions: int(req.GetMaxSessions()), Journeys: int(req.GetMaxJourneys()), Bytes: stream.MaxMessage * 3 / 4}
-	b.packer = packing.New(b.limits, b.publish)
-	return b
-}
-
-// add takes the next conversion in the order of reading.
-func (b *builder) add(j journey.Journey) error {
-	o := &ihcv1.Outcome{ConvId: j.ConvID, Sessions: uint64(j.Count)}
-	switch {
-	case j.Count == 0:
-		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_WITHOUT_SESSIONS
-		o.Reason = "no session of the user comes before the conversion"
-		if b.req.GetLookbackDays() > 0 {
-			o.Reason = fmt.Sprintf("no session of the user comes within %d days before the conversion", b.req.GetLookbackDays())
-		}
-	case j.Count > b.limits.Sessions:
-		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_EXCLUDED
-		o.Reason = fmt.Sprintf("the journey has more than %d sessions, the most one request may hold", b.limits.Sessions)
-	case !b.limits.Fits(j):
-		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_EXCLUDED
-		o.Reason = fmt.Sprintf("the journey takes more than %d bytes, the most one message may hold", b.limits.Bytes)
-	default:
-		j.Fingerprint = b.prints.Of(j)
-		there, err := b.isStored(j)
-		if err != nil {
-			return err
-		}
-		if !there {
-			run.Add(b.counts, ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED, 1, uint64(j.Count))
-			return b.packer.Add(j)
-		}
-		o.Kind = ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED
+// newBuilder returns one; stored is what an interrupted run has stored, nil for
+// none, which is not scored again (invariant 11).
+func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, publisher *stream.ChunkPublisher, stored store.Stored) (*builder, error) {
+	req := proto.CloneOf(accepted.GetRequest())
+	if settled := accepted.GetScoring(); settled != nil {
+		req.Model, req.ModelParams = settled.GetModel(), settled.GetModelParams()
 	}
-	run.Add(b.counts, o.GetKind(), 1, o.GetSessions())
-	b.outcomes = append(b.outcomes, o)
-	b.weight += len(o.GetConvId()) + len(o.GetReason()) + 24
-	if len(b.outcomes) >= maxOutcomes || b.weight > b.limits.Bytes/4 {
-		return b.publish(nil)
+	total := e.Bus.MeterOf(req.GetRunId()).Total() // as the check has it
+	b := &builder{ctx: ctx, e: e, req: req, publisher: publisher, meter: e.Bus.Meter(req.GetRunId()), scoring: run.ScoringDigest(accepted.GetScoring())}
+	b.meter.Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = total })
+	var known func(string, []byte) (bool, error)
+	if stored != nil && b.scoring != nil {
+		known = func(conv string, fingerprint []byte) (bool, error) {
+			return stored.Has(ctx, conv, journey.ScoredBy(fingerprint, b.scoring))
+		}
 	}
-	return nil
-}
-
-// isStored says whether a journey was scored by the run that was interrupted
-// (invariant 11).
-func (b *builder) isStored(j journey.Journey) (bool, error) {
-	if b.stored == nil {
-		return false, nil
-	}
-	return b.stored.Has(b.ctx, j.ConvID, j.Fingerprint)
+	var err error
+	b.chunks, err = packing.NewChunks(req, e.Bus.MaxMessage(), known, b.publish)
+	return b, err
 }
 
 func (b *builder) flush() error {
-	if err := b.packer.Flush(); err != nil {
+	if err := b.chunks.Flush(); err != nil {
 		return err
 	}
-	if len(b.outcomes) > 0 {
-		if err := b.publish(nil); err != nil {
-			return err
-		}
-	}
-	if err := b.chunks.Flush(b.ctx); err != nil {
+	if err := b.publisher.Flush(b.ctx); err != nil {
 		return err
 	}
-	b.meter.Add(b.ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = b.counts.GetInRange() })
+	b.meter.Add(b.ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = b.chunks.Counts.GetInRange() })
 	b.meter.Tell(b.ctx)
 	return nil
 }
 
-// publish sends one chunk with the journeys and all outcomes at hand.
-func (b *builder) publish(journeys []journey.Journey) error {
-	if b.e.ended.Has(b.req.GetRunId()) {
+// publish sends one chunk.
+func (b *builder) publish(c packing.Chunk) error {
+	if b.e.ended.Over(b.req.GetRunId()) {
 		return errEnded
 	}
 	b.chunk++
-	chunk := encode(journeys)
-	chunk.RunId, chunk.Chunk, chunk.Outcomes = b.req.GetRunId(), b.chunk, b.outcomes
-	conversions := uint64(len(journeys) + len(b.outcomes))
-	b.outcomes, b.weight = nil, 0
-	if err := b.chunks.Publish(b.ctx, chunk); err != nil {
+	chunk := encode(c.Journeys)
+	chunk.RunId, chunk.Chunk, chunk.Outcomes, chunk.Scoring = b.req.GetRunId(), b.chunk, c.Outcomes, b.scoring
+	if err := b.publisher.Publish(b.ctx, chunk); err != nil {
 		return err
 	}
 	b.meter.Add(b.ctx, func(p *ihcv1.Progress) {
-		p.Conversions += conversions
+		p.Conversions += uint64(len(c.Journeys) + len(c.Outcomes))
 		p.Chunks++
 	})
 	return nil
@@ -231,6 +201,9 @@ func encode(journeys []journey.Journey) *ihcv1.JourneyChunk {
 			}
 			m.SessionIds[k], m.TimeDeltas[k], m.Channels[k], m.Flags[k] = s.ID, s.Time-before, channel, s.Flags
 			before = s.Time
+		}
+		if j.Strategy != "" {
+			m.Approximation = &ihcv1.Approximation{Strategy: j.Strategy, LeftOut: uint64(j.LeftOut())}
 		}
 		c.Journeys[i] = m
 	}

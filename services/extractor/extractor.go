@@ -4,23 +4,39 @@
 package extractor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Config is the extractor's environment.
 type Config struct {
 	// Database is the path of the SQLite database with the source tables.
 	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
+	// LongJourneys is what becomes of journeys with more sessions than a request
+	// may hold, for runs that do not say.
+	LongJourneys string `envconfig:"IHC_LONG_JOURNEYS" default:"latest" desc:"what becomes of journeys longer than a request: latest, cut, builtin or exclude"`
+}
+
+// Validate returns an input fault that names the variable that is wrong.
+func (c Config) Validate() error {
+	if err := run.CheckLongJourneys(c.LongJourneys); err != nil {
+		return errkind.Inputf("IHC_LONG_JOURNEYS: %w", err)
+	}
+	return nil
 }
 
 // Run processes run requests, one at a time, until ctx ends.
@@ -28,14 +44,19 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	db := open.Database(cfg.Database)
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
 	d.Check(service.Database, db.Check)
-	e := &extractor{db: db, Deps: d, ended: d.Bus.WatchEnded(ctx)}
+	under := &underWay{runs: map[string]*ihcv1.RunAccepted{}}
+	e := &extractor{db: db, longJourneys: cmp.Or(cfg.LongJourneys, run.DefaultLongJourneys), Deps: d, under: under, ended: d.Bus.WatchEnded(ctx, under.hear)}
 	switch err := e.goOn(ctx); {
 	case ctx.Err() != nil:
 		return nil // told to stop, which is no failure
 	case err != nil:
 		return err
 	}
-	return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { e.watch(ctx); return nil })
+	group.Go(func() error { return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle) })
+	group.Go(func() error { return d.Look(ctx, e.ended, e.lookAfter) })
+	return group.Wait()
 }
 
 // decode reads a request, or an event, which alone names its run in the
@@ -57,9 +78,14 @@ type request struct {
 }
 
 type extractor struct {
-	db store.Database
+	db           store.Database
+	longJourneys string // where a run does not say
 	service.Deps
 	ended *stream.Ended
+	under *underWay
+
+	noticing sync.Mutex
+	lost     map[string][]uint32 // what the last look at a run found to be lost
 }
 
 // handle takes one request to its end: chunks and the event extracted, or the
@@ -78,7 +104,10 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	}
 	id := run.IDOf(m.Body.RunRequest, m.Time, m.Sequence)
 	log := e.Log.With("run", id)
-	if e.ended.Has(id) {
+	if another, err := e.isAnother(ctx, id, m.Body); another || err != nil {
+		return e.Outcome(ctx, err)
+	}
+	if e.ended.Over(id) {
 		return nil
 	}
 	switch _, err := e.Bus.Extracted(ctx, id); {
@@ -89,12 +118,15 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	}
 	log.Info("run requested", "tries", m.Tries)
 	start := time.Now()
-	counts, err := e.extract(ctx, id, m.Body)
+	counts, err := e.extract(ctx, id, m)
 	switch {
-	case errors.Is(err, errEnded):
+	case errors.Is(err, errEnded), errors.Is(err, stream.ErrOver):
 		err = nil // cancelled, or failed elsewhere
+	case err != nil && (m.Lost() || e.takenOver(ctx, id)):
+		log.Warn("another extractor took the run over; this one lets go of it", "error", err)
+		return err // not settled: see [stream.Delivery.Lost]
 	case err == nil:
-		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", counts.GetAttributed(),
+		log.Info("run extracted", "conversions", counts.GetInRange(), "journeys", run.WithAttribution(counts),
 			"touchpoints", counts.GetTouchpoints(), "seconds", time.Since(start).Seconds())
 	}
 	if err := e.Outcome(ctx, err, id); err != nil {
@@ -104,6 +136,13 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 		return stream.Poison(m.Body.err) // keep the bytes for whoever wonders (invariant 5)
 	}
 	return nil
+}
+
+// takenOver says whether another extractor has taken the run to its end
+// meanwhile, so that whatever befell this one is nothing to the run.
+func (e *extractor) takenOver(ctx context.Context, id string) bool {
+	_, err := e.Bus.Extracted(ctx, id)
+	return err == nil
 }
 
 // resume gives a paused run its new budget and puts its chunks back. Both may
@@ -124,13 +163,15 @@ func (e *extractor) resume(ctx context.Context, id string, r *ihcv1.RunResumed, 
 		return fmt.Errorf("put back the chunks of run %s: %w", id, err)
 	}
 	e.Log.Info("run resumed", "run", id, "chunks", chunks)
-	return nil
+	// Some may have aged out of the stream while it was paused.
+	return e.Outcome(ctx, e.putBackLost(ctx, id, true), id)
 }
 
 // errEnded says that the run was cancelled or failed while it was extracted.
 var errEnded = errors.New("the run was ended")
 
-func (e *extractor) extract(ctx context.Context, id string, r request) (*ihcv1.Counts, error) {
+func (e *extractor) extract(ctx context.Context, id string, m stream.Message[request]) (*ihcv1.Counts, error) {
+	r, asked := m.Body, run.Asked(m.Time, m.Sequence)
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -139,10 +180,11 @@ func (e *extractor) extract(ctx context.Context, id string, r request) (*ihcv1.C
 		return nil, err
 	}
 	req.RunId = id
+	req.LongJourneys = cmp.Or(req.GetLongJourneys(), e.longJourneys)
 	if req.GetReplayOf() != "" {
-		return e.replay(ctx, req)
+		return e.replay(ctx, req, asked)
 	}
-	return e.fromDatabase(ctx, req)
+	return e.fromDatabase(ctx, req, asked)
 }
 
 // finish closes the run's chunks.

@@ -101,7 +101,12 @@ func TestEveryConversionIsInOneChunk(t *testing.T) {
 			require.False(t, seen[j.GetConvId()])
 			seen[j.GetConvId()] = true
 			sessions += len(j.GetSessionIds())
-			run.Add(counts, ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED, 1, uint64(len(j.GetSessionIds())))
+			kind := ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED
+			if j.GetApproximation() != nil {
+				kind = ihcv1.OutcomeKind_OUTCOME_KIND_APPROXIMATED
+				require.Len(t, j.GetSessionIds(), 50)
+			}
+			run.Add(counts, kind, 1, uint64(len(j.GetSessionIds())))
 		}
 		for _, o := range c.GetOutcomes() {
 			require.False(t, seen[o.GetConvId()])

@@ -2,6 +2,7 @@ package extractor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -26,7 +27,7 @@ import (
 // that are extracted go on by themselves, unless the source has changed. The
 // others are delivered again and looked at then.
 func (e *extractor) goOn(ctx context.Context) error {
-	under, err := e.underWay(ctx)
+	under, err := e.extracted(ctx)
 	if err != nil || len(under) == 0 {
 		return err
 	}
@@ -48,6 +49,7 @@ func (e *extractor) goOnWith(ctx context.Context, id string) (goesOn bool, err e
 	if err := e.patiently(ctx, id, func() error { return e.unchanged(ctx, accepted) }); err != nil {
 		return false, e.Outcome(ctx, err, id)
 	}
+	e.under.add(accepted)
 	return true, nil
 }
 
@@ -72,8 +74,8 @@ func (e *extractor) patiently(ctx context.Context, id string, do func() error) e
 	}
 }
 
-// underWay returns the runs that are extracted and not over.
-func (e *extractor) underWay(ctx context.Context) ([]*run.State, error) {
+// extracted returns the runs that are extracted and not over.
+func (e *extractor) extracted(ctx context.Context) ([]*run.State, error) {
 	events, err := e.Bus.Events(ctx, "*")
 	if err != nil {
 		return nil, fmt.Errorf("read the events of runs: %w", err)
@@ -92,9 +94,15 @@ func (e *extractor) underWay(ctx context.Context) ([]*run.State, error) {
 }
 
 // supersededError ends a run whose source has changed while it was interrupted.
-type supersededError struct{ by string }
+type supersededError struct {
+	by      string
+	another bool // it is another database
+}
 
 func (s *supersededError) Error() string {
+	if s.another {
+		return fmt.Sprintf("the database was replaced by another while the run was interrupted; run %s takes the one that is there now", s.by)
+	}
 	return fmt.Sprintf("the source data changed while the run was interrupted; run %s takes them as they are now, and uses what was scored of journeys that are the same", s.by)
 }
 
@@ -107,11 +115,18 @@ func (e *extractor) unchanged(ctx context.Context, accepted *ihcv1.RunAccepted) 
 	if accepted.GetSourceDigest() == "" {
 		return nil // of an earlier release
 	}
+	next := successorOf(accepted.GetRequest().GetRunId())
+	switch err := e.db.Confirm(ctx, accepted); {
+	case errors.Is(err, store.ErrRefused):
+		return errkind.As(errkind.Run, &supersededError{next, true})
+	case err != nil:
+		return err
+	}
 	found, err := e.db.Validate(ctx, findings.Options{Alone: true})
 	if err != nil || found.Digest == accepted.GetSourceDigest() {
 		return err
 	}
-	return errkind.As(errkind.Run, &supersededError{successorOf(accepted.GetRequest().GetRunId())})
+	return errkind.As(errkind.Run, &supersededError{by: next})
 }
 
 // successor returns the request of the run that takes the place of one that

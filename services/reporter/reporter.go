@@ -49,17 +49,30 @@ type reporter struct {
 	metrics *metrics
 }
 
+// judgedWithin is about how long it takes the extractor to see that the database
+// was replaced.
+const judgedWithin = 2 * time.Second
+
 // handle makes a run's report. Doing it twice leaves the same table and files
 // (invariant 3).
 func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]) error {
 	id := m.Body.GetRunId()
 	written := m.Body.GetWritten()
 	accepted, err := r.Bus.Accepted(ctx, id)
+	if err == nil {
+		err = r.toReport(ctx, id, written)
+	}
 	if err != nil {
 		return r.Outcome(ctx, err, id)
 	}
 	start := time.Now()
-	result, err := r.report(ctx, id, accepted.GetRequest(), written)
+	result, err := r.own(ctx, accepted, written)
+	if errors.Is(err, store.ErrRefused) && accepted.GetRequest().GetReplayOf() == "" {
+		if _, ended := r.Bus.Failed(ctx, id); ended == nil {
+			return r.Outcome(ctx, nil, id)
+		}
+		err = stream.Retry(err, judgedWithin) // the extractor will end the run
+	}
 	// Before anybody hears of it: the file alone is the database then, to be
 	// copied or replaced.
 	if err := errors.Join(err, r.db.Close()); err != nil {
@@ -83,20 +96,56 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 	return r.Outcome(ctx, nil, id)
 }
 
+// own is report for a run that is the database's, before and after, since the
+// database may be replaced in between.
+func (r *reporter) own(ctx context.Context, accepted *ihcv1.RunAccepted, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
+	if err := r.db.Confirm(ctx, accepted); err != nil {
+		return nil, err
+	}
+	result, err := r.report(ctx, accepted.GetRequest().GetRunId(), accepted.GetRequest(), w)
+	if err != nil {
+		return nil, err
+	}
+	return result, r.db.Confirm(ctx, accepted)
+}
+
+// toReport returns [stream.ErrOver] if a run is not to be reported: it was ended
+// before its time, or another reporter was faster. Later runs may have put their
+// files where this one's would go.
+func (r *reporter) toReport(ctx context.Context, id string, w *ihcv1.RunWritten) error {
+	end, err := r.Bus.Over(ctx, id)
+	if err != nil || end == nil {
+		return err
+	}
+	if is := end.GetReported(); is != nil {
+		last, err := r.Bus.Reported(ctx, id)
+		if err != nil || last.GetRevision() < w.GetRevision() {
+			return err
+		}
+	}
+	r.Log.Info("the run has ended; there is nothing to report", "run", id)
+	return stream.ErrOver
+}
+
 func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
 	totals, err := r.db.Rebuild(ctx, req)
 	if err != nil {
 		return nil, err
 	}
+	if err := r.toReport(ctx, id, w); err != nil { // while this one was at it, or suspended
+		return nil, err
+	}
+	rows := totals.Told()
 	csv := filepath.Join(r.cfg.Out, CSVFile)
-	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.Write(f, totals.Covered) }); err != nil {
+	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.Write(f, rows) }); err != nil {
 		return nil, err
 	}
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: w.GetRequests(),
-		ReportRows: uint64(len(totals.Covered)), Csv: csv,
-		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: totals.Reasons}
+		ReportRows: uint64(len(rows)), Csv: csv,
+		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: totals.Reasons,
+		Approximations: totals.Approximations}
 	reconciliation.Fill(result, totals)
-	report.SumChannels(result, totals.Covered)
+	report.SumChannels(result, rows)
 	proof, err := run.JSON(result, "  ")
 	if err != nil {
 		return nil, err

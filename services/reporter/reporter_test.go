@@ -106,6 +106,29 @@ func TestReport(t *testing.T) {
 	require.Equal(t, string(proof), string(again))
 }
 
+// A run that was ended is not reported, though it was written; nor is one that
+// was, by a reporter that wakes up late, over the files of a later run.
+func TestWhatHasEndedIsNotReported(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	dir := t.TempDir()
+	cfg := Config{Database: filepath.Join(dir, "shop.db"), Out: filepath.Join(dir, "out")}
+	newDB(t, cfg.Database)
+	written(b, 0)
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}})
+	again := &ihcv1.RunEvent{RunId: "late", Event: &ihcv1.RunEvent_Written{Written: &ihcv1.RunWritten{Counts: counts}}}
+	b.Event("late", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "late"}}}})
+	b.Event("late", again)
+	b.Event("late", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{Report: &ihcv1.Report{RunId: "late"}}}})
+	serve(b, cfg, nil)
+	b.Idle(stream.Written)
+	require.NoFileExists(t, filepath.Join(cfg.Out, CSVFile))
+	require.NoFileExists(t, filepath.Join(cfg.Out, ReconciliationFile))
+	events, err := b.Events(b.Ctx, "*")
+	require.NoError(t, err)
+	require.Len(t, events, 6)
+}
+
 // A proof that does not hold is the run's state, an error in the log and a
 // metric.
 func TestReportWhoseProofDoesNotHoldIsSeenEverywhere(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -42,7 +44,8 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	db := open.Database(cfg.Database)
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
 	d.Check(service.Database, db.Check)
-	w := &writer{Deps: d, ledger: db, ended: d.Bus.WatchEnded(ctx), metrics: newMetrics(d.Metrics)}
+	w := &writer{Deps: d, ledger: db, metrics: newMetrics(d.Metrics), owned: map[string]bool{}}
+	w.ended = d.Bus.WatchEnded(ctx, w.hear)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return stream.ConsumeBatches(ctx, d.Bus, stream.Scored, cfg.Batch, decode, w.results)
@@ -50,6 +53,7 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	group.Go(func() error {
 		return stream.Consume(ctx, d.Bus, stream.Milestones, 1, nil, stream.DecodeEvent, w.milestone)
 	})
+	group.Go(func() error { return d.Look(ctx, w.ended, w.lookAfter) })
 	return group.Wait()
 }
 
@@ -75,31 +79,44 @@ type writer struct {
 	metrics *metrics
 	ledger  store.Database
 	ended   *stream.Ended
+
+	mu    sync.Mutex
+	owned map[string]bool // runs that were found to be this database's
 }
 
 // results stores a batch, and only then are its messages acknowledged
 // (invariant 1).
 func (w *writer) results(ctx context.Context, batch []stream.Message[*ihcv1.AttributionResult]) error {
-	var store []*ihcv1.AttributionResult
+	var results []*ihcv1.AttributionResult
+	touched := map[string]*ihcv1.Progress{}
 	for _, m := range batch {
 		if !w.ended.Has(m.Run) {
-			store = append(store, m.Body)
+			results = append(results, m.Body)
+			did := touched[m.Run]
+			if did == nil {
+				did = &ihcv1.Progress{}
+				touched[m.Run] = did
+			}
+			did.Conversions += uint64(len(m.Body.GetAttributions()) + len(m.Body.GetOutcomes()))
+			did.Chunks++
 		}
 	}
-	if len(store) == 0 {
+	if len(results) == 0 {
 		return w.Outcome(ctx, nil)
 	}
-	touched := map[string]uint64{}
-	for _, r := range store {
-		touched[r.GetRunId()] += uint64(len(r.GetAttributions()) + len(r.GetOutcomes()))
+	runs := slices.Sorted(maps.Keys(touched))
+	err := w.own(ctx, runs)
+	if err == nil {
+		err = w.ledger.Store(ctx, results)
 	}
-	if err := w.ledger.Store(ctx, store); err != nil {
-		return w.Outcome(ctx, err, slices.Collect(maps.Keys(touched))...)
+	if err != nil {
+		return w.trouble(ctx, err, runs...)
 	}
 	w.SetReady(nil)
-	for id, conversions := range touched {
+	for id, did := range touched {
 		w.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) {
-			p.Conversions += conversions
+			p.Conversions += did.GetConversions()
+			p.Chunks += did.GetChunks()
 			p.Waiting = ""
 		})
 		if err := w.finish(ctx, id); err != nil {
@@ -115,26 +132,43 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 	var err error
 	switch e := m.Body.GetEvent().(type) {
 	case *ihcv1.RunEvent_Accepted:
-		err = w.ledger.Accept(ctx, e.Accepted.GetRequest())
+		err = w.ledger.Accept(ctx, e.Accepted)
 	case *ihcv1.RunEvent_Extracted:
 		if err = w.extracted(ctx, id, e.Extracted); err == nil {
 			return w.finish(ctx, id)
 		}
+	case *ihcv1.RunEvent_Failed, *ihcv1.RunEvent_Cancelled:
+		return w.ending(ctx, id, m.Body)
+	}
+	return w.Outcome(ctx, err, id)
+}
+
+// ending records that a run was ended before its time, if that is its first end.
+func (w *writer) ending(ctx context.Context, id string, e *ihcv1.RunEvent) error {
+	first, err := w.Bus.Over(ctx, id)
+	if err != nil {
+		return w.Outcome(ctx, err, id)
+	}
+	if first.GetReported() != nil || first.GetFailed() == nil && e.GetFailed() != nil || first.GetCancelled() == nil && e.GetCancelled() != nil {
+		w.Log.Warn("the run had ended; what comes after that changes nothing", "run", id, "reason", e.GetFailed().GetReason()+e.GetCancelled().GetReason())
+		return w.Outcome(ctx, nil, id)
+	}
+	switch e := e.GetEvent().(type) {
 	case *ihcv1.RunEvent_Failed:
-		// A run that never began has no place in the database: there may be
-		// none, or it may be what the run failed on.
-		if _, notFound := w.Bus.Accepted(ctx, id); notFound == nil {
-			err = errors.Join(w.ledger.End(ctx, id, endOf(e.Failed)), w.ledger.Close())
-		}
-		if err == nil {
+		if err = w.end(ctx, id, endOf(e.Failed)); err == nil {
 			w.metrics.endedEarly.WithLabelValues("failed").Inc()
 		}
 	case *ihcv1.RunEvent_Cancelled:
-		if err = errors.Join(w.ledger.End(ctx, id, store.Cancelled), w.ledger.Close()); err == nil {
+		if _, notFound := w.Bus.Accepted(ctx, id); errors.Is(notFound, stream.ErrNotFound) {
+			w.Log.Info("a run was cancelled that was not accepted", "run", id)
+			break
+		}
+		w.Log.Info("run cancelled", "run", id, "reason", e.Cancelled.GetReason())
+		if err = w.end(ctx, id, store.Cancelled); err == nil {
 			w.metrics.endedEarly.WithLabelValues("cancelled").Inc()
 		}
 	}
-	return w.Outcome(ctx, err, id)
+	return w.trouble(ctx, err, id)
 }
 
 // endOf returns what the ledger calls a run that failed.
@@ -152,7 +186,7 @@ func (w *writer) extracted(ctx context.Context, id string, e *ihcv1.RunExtracted
 	if err != nil {
 		return err
 	}
-	if err := w.ledger.Accept(ctx, accepted.GetRequest()); err != nil {
+	if err := w.ledger.Accept(ctx, accepted); err != nil {
 		return err
 	}
 	if err := w.ledger.Expect(ctx, id, e); err != nil {
@@ -166,42 +200,140 @@ func (w *writer) extracted(ctx context.Context, id string, e *ihcv1.RunExtracted
 
 // replay stores the results of an earlier run again.
 func (w *writer) replay(ctx context.Context, id string, accepted *ihcv1.RunAccepted, e *ihcv1.RunExtracted) error {
-	chunks := map[uint32]bool{}
+	origin := accepted.GetResultsRun()
+	stored, err := w.Bus.Scored(ctx, origin)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for chunk := range stored {
+		if chunk >= 1 && chunk <= e.GetChunks() {
+			n++
+		}
+	}
+	// Before anything is stored, let alone shown.
+	if n != int(e.GetChunks()) {
+		return errkind.Inputf("only %d of the %d results of run %s are stored; replay it from its journeys", n, e.GetChunks(), origin)
+	}
+	return w.storeAgain(ctx, origin, id, func(uint32) bool { return true })
+}
+
+// storeAgain stores the wanted results that are in the stream of one run as those
+// of another, or of the same.
+func (w *writer) storeAgain(ctx context.Context, from, id string, wanted func(chunk uint32) bool) error {
 	var batch []*ihcv1.AttributionResult
-	err := w.Bus.EachResult(ctx, accepted.GetResultsRun(), func(r *ihcv1.AttributionResult) error {
-		if w.ended.Has(id) {
+	store := func() error {
+		all := batch
+		batch = nil
+		if len(all) == 0 || w.ended.Has(id) {
+			return nil
+		}
+		return w.ledger.Store(ctx, all)
+	}
+	err := w.Bus.EachResult(ctx, from, func(r *ihcv1.AttributionResult) error {
+		if !wanted(r.GetChunk()) {
 			return nil
 		}
 		r.RunId = id
-		chunks[r.GetChunk()] = true
 		if batch = append(batch, r); len(batch) < 64 {
 			return nil
 		}
-		store := batch
-		batch = nil
-		return w.ledger.Store(ctx, store)
+		return store()
 	})
 	if err != nil {
 		return err
 	}
-	if len(batch) > 0 {
-		if err := w.ledger.Store(ctx, batch); err != nil {
-			return err
+	return store()
+}
+
+// lookAfter sees to a run whose results were acknowledged and are not in the
+// ledger, as in a database that was restored from a backup.
+func (w *writer) lookAfter(ctx context.Context, id string) error {
+	e, err := w.Bus.Extracted(ctx, id)
+	if err != nil {
+		return err
+	}
+	done, err := w.Bus.Done(ctx, stream.Scored)
+	if err != nil {
+		return err
+	}
+	accepted, err := w.Bus.Accepted(ctx, id)
+	if err != nil || accepted.GetResultsRun() != "" {
+		return err // stored in one go: see replay
+	}
+	results, err := w.Bus.Scored(ctx, id)
+	if err != nil {
+		return err
+	}
+	missing, err := w.ledger.Missing(ctx, id, e.GetChunks())
+	if err != nil {
+		return err
+	}
+	lost := map[uint32]bool{}
+	for _, chunk := range missing {
+		if at := results[chunk]; at > 0 && at <= done {
+			lost[chunk] = true
 		}
 	}
-	if len(chunks) != int(e.GetChunks()) && !w.ended.Has(id) {
-		err := errkind.Inputf("only %d of the %d results of run %s are stored; replay it from its journeys", len(chunks), e.GetChunks(), accepted.GetResultsRun())
-		return w.Bus.PublishEvent(ctx, run.Failed(id, stream.StageWriter, err))
+	if len(lost) == 0 {
+		return nil
+	}
+	w.Log.Warn("results of the run were acknowledged and are not in the ledger; they are stored again", "run", id, "chunks", len(lost))
+	if err := w.extracted(ctx, id, e); err != nil {
+		return err
+	}
+	if err := w.storeAgain(ctx, id, id, func(chunk uint32) bool { return lost[chunk] }); err != nil {
+		return err
+	}
+	return w.finish(ctx, id)
+}
+
+// turn returns an error that has a run wait that is complete while another is
+// written and not reported: what the proof of that one is of, this one would
+// change. It waits for five minutes at the most, since a report may never come.
+func (w *writer) turn(ctx context.Context, id string) error {
+	for _, other := range w.ended.Open() {
+		if other == id {
+			continue
+		}
+		at, err := w.Bus.WrittenAt(ctx, other)
+		if errors.Is(err, stream.ErrNotFound) || err == nil && time.Since(at) > 5*time.Minute {
+			continue
+		}
+		if err != nil {
+			return w.Outcome(ctx, err, id)
+		}
+		e, err := w.Bus.Extracted(ctx, id)
+		if errors.Is(err, stream.ErrNotFound) {
+			return nil // it is not complete
+		}
+		var missing []uint32
+		if err == nil {
+			missing, err = w.ledger.Missing(ctx, id, e.GetChunks())
+		}
+		if err != nil || len(missing) > 0 {
+			return w.Outcome(ctx, err, id)
+		}
+		why := fmt.Errorf("waiting for the report of run %s, which is written", other)
+		w.Bus.Waiting(ctx, id, why.Error())
+		return stream.Retry(why, time.Second/2)
 	}
 	return nil
 }
 
 // finish tells that a run is complete, if it is.
 func (w *writer) finish(ctx context.Context, id string) error {
+	// What the writer hears of ends may come too late to keep a run from showing.
+	if end, err := w.Bus.Over(ctx, id); err != nil || end != nil && end.GetReported() == nil {
+		return w.Outcome(ctx, err, id)
+	}
+	if err := w.turn(ctx, id); err != nil {
+		return err
+	}
 	s, err := w.ledger.Finish(ctx, id)
 	switch {
 	case err != nil:
-		return w.Outcome(ctx, err, id)
+		return w.trouble(ctx, err, id)
 	case !s.Complete:
 		return nil
 	case s.Wrong != "":
@@ -213,6 +345,6 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	if err != nil {
 		return w.Outcome(ctx, err, id)
 	}
-	w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", s.Counts.GetAttributed(), "failed", s.Counts.GetFailed())
+	w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", run.WithAttribution(s.Counts), "failed", s.Counts.GetFailed())
 	return w.ledger.Close()
 }

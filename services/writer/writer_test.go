@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	_ "github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
@@ -138,6 +139,55 @@ func TestReplayFromResults(t *testing.T) {
 	f := b.Await("incomplete", isFailed).GetFailed()
 	require.Equal(t, ihcv1.Cause_CAUSE_INPUT, f.GetCause())
 	require.Contains(t, f.GetReason(), "only 100 of the 101 results of run origin are stored")
+	require.Zero(t, count(t, db, `SELECT count(*) FROM pipeline_journeys JOIN pipeline_runs USING (run) WHERE run_id = 'incomplete'`), "nothing of it was stored")
+}
+
+// Results that were acknowledged and are not in the ledger, as after a backup of
+// the database was put back, are found and stored again.
+func TestResultsThatTheLedgerLostAreStoredAgain(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	db := filepath.Join(t.TempDir(), "shop.db")
+	newDB(t, db)
+	stop := write(b, db)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+	extracted(b, "run", 6, 12)
+	publishResults(t, b, "run", 5)
+	b.Idle(stream.Scored)
+	b.Idle(stream.Milestones)
+	stop()
+	c, err := sql.Open("sqlite3", db)
+	require.NoError(t, err)
+	_, err = c.Exec(`DELETE FROM pipeline_runs; DELETE FROM pipeline_chunks; DELETE FROM pipeline_counts; DELETE FROM pipeline_outcomes; DELETE FROM pipeline_journeys`)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	b.Service(stream.StageWriter, func(ctx context.Context, d service.Deps) error {
+		d.LookEvery = 10 * time.Millisecond
+		return Run(ctx, Config{Database: db, Batch: 10}, d)
+	})
+	require.NoError(t, b.PublishResult(b.Ctx, result("run", 6)))
+	w := b.Await("run", isWritten).GetWritten()
+	require.EqualValues(t, 6, w.GetCounts().GetAttributed())
+	require.EqualValues(t, 6, w.GetRequests())
+	require.Equal(t, 12, count(t, db, `SELECT count(*) FROM attribution_customer_journey`))
+}
+
+// The end of a run counts from the moment it is in the stream, whether the writer
+// has heard of it or not.
+func TestRunThatEndsWhileItIsStoredDoesNotShow(t *testing.T) {
+	t.Parallel()
+	b, db := setup(t)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+	publishResults(t, b, "run", 5)
+	b.Idle(stream.Scored)
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}})
+	_, err := b.JS.Publish(b.Ctx, "ihc.v1.run.extracted.run", []byte(`{"extracted":{"chunks":5,"counts":{"in_range":10}}}`))
+	require.NoError(t, err)
+	b.Idle(stream.Milestones)
+	require.Zero(t, count(t, db, `SELECT count(*) FROM attribution_customer_journey`))
+	events, err := b.Events(b.Ctx, "run")
+	require.NoError(t, err)
+	require.Len(t, events, 3)
 }
 
 func TestNothingMoreIsWrittenOfACancelledRun(t *testing.T) {
@@ -223,6 +273,30 @@ func TestLaterRevisionIsWrittenAgain(t *testing.T) {
 	w := b.Await("run", func(e *ihcv1.RunEvent) bool { return e.GetWritten().GetRevision() == 1 }).GetWritten()
 	require.True(t, proto.Equal(&ihcv1.Counts{InRange: 4, Attributed: 3, Failed: 1, Touchpoints: 4}, w.GetCounts()), w.GetCounts())
 	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM attribution_customer_journey WHERE conv_id = 'a2'`))
+}
+
+// The proof of a run is of the tables as it left them: the next one is written
+// when it is reported.
+func TestRunsAreWrittenOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	b, db := setup(t)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "one"}})
+	extracted(b, "one", 2, 4)
+	publishResults(t, b, "one", 2)
+	b.Await("one", isWritten)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "two"}})
+	extracted(b, "two", 1, 2)
+	publishResults(t, b, "two", 1)
+	require.Eventually(t, func() bool {
+		p, err := b.Progress(b.Ctx, "two")
+		return err == nil && strings.Contains(p[stream.StageWriter].GetWaiting(), "waiting for the report of run one")
+	}, 50*time.Second, 5*time.Millisecond)
+	require.Equal(t, 4, count(t, db, `SELECT count(*) FROM attribution_customer_journey`))
+	_, err := b.WrittenAt(b.Ctx, "two")
+	require.ErrorIs(t, err, stream.ErrNotFound)
+	b.Event("one", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{}}})
+	b.Await("two", isWritten)
+	b.Idle(stream.Scored)
 }
 
 func TestUnusableResultsEndInTheDeadLetters(t *testing.T) {

@@ -5,10 +5,12 @@ package reconciliation
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/shopspring/decimal"
 
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -32,8 +34,12 @@ func Equations(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 	if t.Ranged {
 		all = append(all, dates(t)...)
 	}
-	if t.NoShare > 0 {
-		all = append(all, equation("shares", "attributions in the table that are no share of a conversion, 0 to 1 = none", integer(t.NoShare), decimal.Zero, decimal.Zero))
+	if t.Subtract {
+		all = append(all, refunds(t)...)
+	}
+	if t.NoShare+t.Uneven > 0 {
+		all = append(all, equation("shares", "attributions in the table that are no share of a conversion, 0 to 1, and conversions whose shares do not sum to 1 = none",
+			integer(t.NoShare+t.Uneven), decimal.Zero, decimal.Zero))
 	}
 	return all
 }
@@ -45,7 +51,7 @@ func conversions(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 	attributed := integer(int64(run.WithAttribution(counts)) - t.Changes.WentAttributed)
 	shown := integer(r.Attributed - t.Changes.CameAttributed)
 	ones := attributed.Add(integer(t.Changes.CameAttributed)) // to which the shares sum
-	share, revenue := r.Share.Decimal(store.ShareDecimals), money(r.Revenue)
+	share, revenue := store.Shares(r.Share), money(r.Revenue)
 	byShare, byRevenue := shareTolerance.Mul(ones), shareTolerance.Mul(money(r.Gross))
 	none := decimal.Zero
 	came, went := "", ""
@@ -55,17 +61,17 @@ func conversions(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 	if t.Changes.Went > 0 {
 		went = ", less those that went since"
 	}
-	if share.Equal(ones) {
+	if r.Share.Decimal(store.ShareDecimals).Equal(ones) {
 		byShare, byRevenue = none, none // every share is exact, so must be what follows from them
 	}
 	return []*ihcv1.Equation{
-		equation("conversions", "conversions in range"+came+strings.Replace(went, "less", "with", 1)+" = attributed + approximated + excluded + failed + without sessions",
+		equation("conversions", "conversions in range"+came+strings.Replace(went, "less", "with", 1)+" = attributed (those approximated among them) + excluded + failed + without sessions",
 			there.Add(integer(t.Changes.Went)), decimal.NewFromUint64(run.Accounted(counts)), none),
 		equation("attributed", "conversions the run attributed"+went+" = conversions in range with attributions in the table"+came, attributed, shown, none),
 		equation("touchpoints", "touchpoints the run wrote"+went+" = attributions of conversions in range in the table"+came,
 			decimal.NewFromUint64(counts.GetTouchpoints()).Sub(integer(t.Changes.WentTouchpoints)), integer(r.Touchpoints-t.Changes.CameTouchpoints), none),
 		equation("ihc", "Σ ihc of conversions in range = conversions attributed"+went+strings.Replace(came, "less", "with", 1), share, ones, byShare),
-		equation("ihc_revenue", "Σ ihc_revenue of conversions in range that were attributed = their revenue", r.Credit.Decimal(store.CreditDecimals), revenue, byRevenue),
+		equation("ihc_revenue", "Σ ihc_revenue of conversions in range that were attributed = their revenue", store.Credit(r.Credit), revenue, byRevenue),
 		equation("unattributed", "conversions in range without attribution"+came+" = those on record with the reason", there.Sub(shown), integer(r.Unattributed), none),
 		equation("revenue", "revenue of conversions in range"+came+" = revenue attributed + not attributed", money(r.All.Sub(t.Changes.CameRevenue)), money(r.Revenue.Plus(r.UnattributedRevenue)), none),
 	}
@@ -75,8 +81,8 @@ func conversions(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 func report(t *store.Totals) []*ihcv1.Equation {
 	s := sums(t.Rows)
 	return []*ihcv1.Equation{
-		equation("report_ihc", "Σ ihc of channel_reporting = Σ ihc of attribution_customer_journey", s.ihc, t.Share.Decimal(store.ShareDecimals), double(s.ihc)),
-		equation("report_ihc_revenue", "Σ ihc_revenue of channel_reporting = Σ ihc × revenue", s.revenue, t.Credit.Decimal(store.CreditDecimals), double(s.gross)),
+		equation("report_ihc", "Σ ihc of channel_reporting = Σ ihc of attribution_customer_journey", s.ihc, store.Shares(t.Share), s.rounding(s.ihc, shares(t.Share))),
+		equation("report_ihc_revenue", "Σ ihc_revenue of channel_reporting = Σ ihc × revenue", s.revenue, store.Credit(t.Credit), s.rounding(s.gross, credits(t.Credit))),
 		equation("report_cost", "Σ cost of channel_reporting = Σ session_costs of known sessions", s.cost, t.KnownCosts.Decimal(unit.CostDecimals), double(s.cost)),
 	}
 }
@@ -85,9 +91,20 @@ func report(t *store.Totals) []*ihcv1.Equation {
 func dates(t *store.Totals) []*ihcv1.Equation {
 	s, d := sums(t.Covered), &t.Dates
 	return []*ihcv1.Equation{
-		equation("dates_ihc", "Σ ihc of the report's dates = Σ ihc of sessions of these dates", s.ihc, d.Share.Decimal(store.ShareDecimals), double(s.ihc)),
-		equation("dates_ihc_revenue", "Σ ihc_revenue of the report's dates = Σ ihc × revenue of sessions of these dates", s.revenue, d.Credit.Decimal(store.CreditDecimals), double(s.gross)),
+		equation("dates_ihc", "Σ ihc of the report's dates = Σ ihc of sessions of these dates", s.ihc, store.Shares(d.Share), s.rounding(s.ihc, shares(d.Share))),
+		equation("dates_ihc_revenue", "Σ ihc_revenue of the report's dates = Σ ihc × revenue of sessions of these dates", s.revenue, store.Credit(d.Credit), s.rounding(s.gross, credits(d.Credit))),
 		equation("dates_cost", "Σ cost of the report's dates = Σ session_costs of sessions of these dates", s.cost, d.KnownCosts.Decimal(unit.CostDecimals), double(s.cost)),
+	}
+}
+
+// refunds are the equations of a report that has refunds as conversions less.
+func refunds(t *store.Totals) []*ihcv1.Equation {
+	r, rows := &t.Range, sums(t.Told())
+	refunded := integer(r.RefundsAttributed)
+	tolerance := shareTolerance.Mul(refunded)
+	return []*ihcv1.Equation{
+		equation("refunds", "Σ ihc of refunds in range = refunds in range with attributions in the table", store.Shares(r.Refunded), refunded, tolerance),
+		equation("told_ihc", "Σ ihc of the report = Σ ihc of its sessions, less twice that of refunds", rows.ihc, store.Shares(told(t)), rows.rounding(sums(t.Covered).ihc, shares(told(t))).Mul(decimal.NewFromInt(2))),
 	}
 }
 
@@ -104,9 +121,30 @@ func equation(name, description string, left, right, tolerance decimal.Decimal) 
 
 // rowSums are what rows add up to. Gross is the revenue without its signs: how
 // far doubles are off goes by that.
-type rowSums struct{ cost, ihc, revenue, gross decimal.Decimal }
+type rowSums struct {
+	cost, ihc, revenue, gross decimal.Decimal
+	rows                      int
+}
+
+// rounding is how far a sum of the rows may be off that is x without signs. Each
+// row is a double; and where a share of another program has more decimals than
+// are told, each was rounded.
+func (s rowSums) rounding(x decimal.Decimal, of amount) decimal.Decimal {
+	if of.exact.Equal(of.told) {
+		return double(x)
+	}
+	return double(x).Add(decimal.New(int64(s.rows), of.told.Exponent()))
+}
+
+// amount is a sum exactly and as it is told.
+type amount struct{ exact, told decimal.Decimal }
+
+func shares(s unit.Sum) amount { return amount{s.Decimal(store.ShareDecimals), store.Shares(s)} }
+
+func credits(s unit.Sum) amount { return amount{s.Decimal(store.CreditDecimals), store.Credit(s)} }
 
 func sums(rows []store.Row) (s rowSums) {
+	s.rows = len(rows)
 	for _, r := range rows {
 		revenue := decimal.NewFromFloat(r.IHCRevenue)
 		s.cost = s.cost.Add(decimal.NewFromFloat(r.Cost))
@@ -132,10 +170,36 @@ func Notes(t *store.Totals) []string {
 		notes = append(notes, fmt.Sprintf("%d rows of attribution_customer_journey hold no share of a conversion, 0 to 1; one is %s. What is a number was summed as it is; delete the rows of their conversions and run again",
 			t.NoShare, t.NoShareExample))
 	}
+	if t.Uneven > 0 {
+		notes = append(notes, fmt.Sprintf("the shares of %d conversions in attribution_customer_journey do not sum to 1; one is %s. Run again over their dates, or delete their rows", t.Uneven, t.UnevenExample))
+	}
+	if n := t.Range.Refunds; n > 0 {
+		does := "is a conversion more (ihc)"
+		if t.Subtract {
+			does = "is a conversion less (ihc) in this report"
+		}
+		notes = append(notes, fmt.Sprintf("%s in range with a negative revenue, %s together: each such refund %s", human.Count(uint64(n), "conversion"), money(t.Range.RefundRevenue), does))
+	}
+	for _, a := range t.Approximations {
+		notes = append(notes, approximated(a))
+	}
 	if changed := changes(t.Changes); changed != "" {
 		notes = append(notes, changed)
 	}
 	return notes
+}
+
+// approximated tells how conversions were scored whose journeys are too long.
+func approximated(a *ihcv1.ApproximationCount) string {
+	many := strconv.FormatUint(a.GetConversions(), 10) + " conversions have journeys"
+	if a.GetConversions() == 1 {
+		many = "1 conversion has a journey"
+	}
+	by := fmt.Sprintf("approximated by what of it fits, %d sessions left out", a.GetSessionsLeftOut())
+	if a.GetModel() != "" {
+		by = "scored whole by model " + a.GetModel()
+	}
+	return fmt.Sprintf("%s longer than a request may hold: %s (--long-journeys %s)", many, by, a.GetStrategy())
 }
 
 // changes tells what came and went, "" where nothing did.
@@ -166,26 +230,35 @@ func changes(c store.Changes) string {
 func Fill(into *ihcv1.Report, t *store.Totals) {
 	into.Ihc, into.IhcRevenue, into.Cost = IHC(t), IHCRevenue(t), Cost(t)
 	into.Revenue = &ihcv1.Revenue{InRange: money(t.Range.All.Sub(t.Changes.CameRevenue)).String(), Attributed: money(t.Range.Revenue).String(), Unattributed: money(t.Range.UnattributedRevenue).String()}
+	if n := t.Range.Refunds; n > 0 {
+		into.Refunds = &ihcv1.Refunds{Conversions: uint64(n), Revenue: money(t.Range.RefundRevenue).String(), Subtracted: t.Subtract}
+	}
 	if !t.Ranged {
 		return
 	}
 	r, d := &t.Range, &t.Dates
+	own := t.Net(d.OwnShare, d.OwnRefunded)
 	into.Bridge = &ihcv1.Bridge{NeverAttributed: uint64(d.NeverAttributed),
-		Elsewhere:  credit(r.Share.Sub(d.OwnShare), r.Credit.Sub(d.OwnCredit)),
-		FromOthers: credit(d.Share.Sub(d.OwnShare), d.Credit.Sub(d.OwnCredit))}
+		Elsewhere:  credit(t.Net(r.Share, r.Refunded).Sub(own), r.Credit.Sub(d.OwnCredit)),
+		FromOthers: credit(t.Net(d.Share, d.Refunded).Sub(own), d.Credit.Sub(d.OwnCredit))}
 }
 
 func credit(share, revenue unit.Sum) *ihcv1.Credit {
-	return &ihcv1.Credit{Ihc: share.Decimal(store.ShareDecimals).String(), IhcRevenue: revenue.Decimal(store.CreditDecimals).String()}
+	return &ihcv1.Credit{Ihc: store.Shares(share).String(), IhcRevenue: store.Credit(revenue).String()}
 }
 
-// IHC returns Σ ihc over the session dates in the run's range.
-func IHC(t *store.Totals) string {
-	share := t.Share
+// told returns Σ ihc over the session dates in the run's range, as it is told.
+func told(t *store.Totals) unit.Sum {
 	if t.Ranged {
-		share = t.Dates.Share
+		return t.Net(t.Dates.Share, t.Dates.Refunded)
 	}
-	return share.Decimal(store.ShareDecimals).String()
+	return t.Net(t.Share, t.Refunded)
+}
+
+// IHC returns Σ ihc over the session dates in the run's range, refunds counted
+// as the run asks for.
+func IHC(t *store.Totals) string {
+	return store.Shares(told(t)).String()
 }
 
 // IHCRevenue returns Σ ihc × revenue over the session dates in the run's range.
@@ -194,7 +267,7 @@ func IHCRevenue(t *store.Totals) string {
 	if t.Ranged {
 		credit = t.Dates.Credit
 	}
-	return credit.Decimal(store.CreditDecimals).String()
+	return store.Credit(credit).String()
 }
 
 // Cost returns Σ cost over the session dates in the run's range.

@@ -11,7 +11,7 @@ import (
 func (d *Database) Adopt(ctx context.Context, superseded, successor string) (store.Stored, error) {
 	var run int64
 	err := d.transact(ctx, func(tx transaction) (err error) {
-		if run, _, err = tx.number(ctx, successor); err != nil {
+		if run, err = tx.number(ctx, successor); err != nil {
 			return err
 		}
 		r, err := tx.run(ctx, superseded)

@@ -16,12 +16,47 @@ import (
 func seenOf(name string) string {
 	folded := strings.ToLower(norm.NFKC.String(name))
 	return strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Variation_Selector) {
+		if unicode.IsSpace(r) || r == '\u2800' || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
 			return -1
 		}
 		return r
 	}, folded)
 }
+
+// shapeOf returns the same with the Latin letter for the Cyrillic and Greek ones
+// that have its shape, which depends on the case.
+func shapeOf(name string) string { return seenOf(sameShape.Replace(name)) }
+
+// alike returns those of some names that look like another, and two of them,
+// apart.
+func alike(names []string) (all map[string]bool, example string) {
+	all = map[string]bool{}
+	for _, looks := range []func(string) string{seenOf, shapeOf} {
+		first := map[string]string{}
+		for _, name := range names {
+			key := looks(name)
+			was, there := first[key]
+			if !there {
+				first[key] = name
+				continue
+			}
+			if example == "" {
+				example = apart(was, name)
+			}
+			all[was], all[name] = true, true
+		}
+	}
+	return all, example
+}
+
+// sameShape has the letters of other alphabets that most fonts draw as Latin ones
+// (https://www.unicode.org/reports/tr39/), and hyphens and quotes by their plain
+// form.
+var sameShape = strings.NewReplacer(
+	"А", "A", "В", "B", "Е", "E", "З", "3", "І", "I", "Ј", "J", "К", "K", "М", "M", "Н", "H", "О", "O", "Р", "P", "С", "C", "Ѕ", "S", "Т", "T", "У", "Y", "Х", "X",
+	"а", "a", "е", "e", "і", "i", "ј", "j", "о", "o", "р", "p", "с", "c", "ѕ", "s", "у", "y", "х", "x", "ԁ", "d", "һ", "h", "ԛ", "q", "ԝ", "w",
+	"Α", "A", "Β", "B", "Ε", "E", "Ζ", "Z", "Η", "H", "Ι", "I", "Κ", "K", "Μ", "M", "Ν", "N", "Ο", "O", "Ρ", "P", "Τ", "T", "Υ", "Y", "Χ", "X", "ο", "o", "ν", "v",
+	"\u2010", "-", "\u2011", "-", "\u2012", "-", "\u2013", "-", "\u2212", "-", "\u2018", "'", "\u2019", "'", "\u201c", `"`, "\u201d", `"`)
 
 // apart quotes two different names that look alike so that they do not: by
 // their letters where these differ in case or spaces, by their code points

@@ -13,10 +13,15 @@ func TestNamesThatLookAlikeAreTheSameToTheEye(t *testing.T) {
 	for _, same := range [][]string{
 		{"Paid Search", "paid search", "PaidSearch ", " paid\u00a0search", "paid\u200bsearch", "\ufeffpaid search", "paid\u00adsearch", "ｐａｉｄ search"},
 		{"café", "cafe\u0301", "CAFÉ", "caf\u00e9\u200d"},
+		{"новости", "НОВОСТИ", "новости\u200b"},
 		{"☎", "☎\ufe0f"},
+		{"Facebook", "Fаcebооk", "FACEBOOK", "face\u2800book", "face\u3164book"},
+		{"SEO", "ЅЕО", "SΕΟ"},
+		{"e-mail", "e\u2010mail", "e\u2013mail"},
 	} {
-		for _, name := range same {
-			require.Equal(t, seenOf(same[0]), seenOf(name), "%+q", name)
+		for _, name := range same[1:] {
+			found, _ := alike([]string{same[0], "another", name})
+			require.Equal(t, map[string]bool{same[0]: true, name: true}, found, "%+q", name)
 		}
 	}
 	require.NotEqual(t, seenOf("cafe"), seenOf("café"))

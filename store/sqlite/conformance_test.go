@@ -28,8 +28,9 @@ func memory() string {
 	return dir
 }
 
-// backend is a new SQLite file, with more tables than those that are read.
-func backend(name, more string) storetest.Backend {
+// backend is a new SQLite file, with a script run before the tables that are
+// read are made and another one after it.
+func backend(name, before, after string) storetest.Backend {
 	return storetest.Backend{Name: name, Open: func(path string) store.Database { return New(path) },
 		New: func(t storetest.T) (string, *sql.DB) {
 			t.Helper()
@@ -41,7 +42,7 @@ func backend(name, more string) storetest.Backend {
 			t.Cleanup(func() {
 				require.NoError(t, errors.Join(db.Close(), os.RemoveAll(dir)))
 			})
-			_, err = db.ExecContext(t.Context(), InputSchema+more)
+			_, err = db.ExecContext(t.Context(), before+InputSchema+after)
 			require.NoError(t, err)
 			return path, db
 		}}
@@ -50,6 +51,7 @@ func backend(name, more string) storetest.Backend {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	require.NotEqual(t, CreateCustomerJourney, withRowNumbers)
-	storetest.Run(t, backend("WithoutRowNumbers", ""))
-	storetest.Run(t, backend("WithRowNumbers", withRowNumbers))
+	storetest.Run(t, backend("WithoutRowNumbers", "", ""))
+	storetest.Run(t, backend("WithRowNumbers", "", withRowNumbers))
+	storetest.Run(t, backend("UTF16", `PRAGMA encoding = 'UTF-16le';`, ""))
 }

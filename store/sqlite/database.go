@@ -24,6 +24,9 @@ type Database struct {
 	use           sync.RWMutex
 	writes, reads *Handle
 	checkpoints   *checkpoints
+	opening       sync.Mutex
+	file, log     FileID   // of the file under writes, and its write-ahead log
+	marks         sync.Map // run → [mark], of those that were found to be this database's
 }
 
 var _ store.Database = (*Database)(nil)
@@ -40,6 +43,7 @@ func New(path string) *Database {
 func (d *Database) Close() error {
 	d.use.Lock()
 	defer d.use.Unlock()
+	d.log = FileID{}
 	return errors.Join(d.checkpoints.close(), d.reads.Close(), d.writes.Close())
 }
 

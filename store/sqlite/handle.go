@@ -98,6 +98,7 @@ func Checkpoint(path string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	path = followed(path) // beside which SQLite keeps the log
+	arrive(path)
 	for try := range 4 {
 		if _, err := os.Stat(path + "-wal"); err != nil {
 			return

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -13,17 +14,21 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/journey"
 )
 
+// Ids are compared by their bytes, in whatever encoding the database has,
+// whatever order the users gave their columns: both readings have users in the
+// same order, which is what [journey.Walk] asks for.
+//
 // Times compare as text because validation has made sure of their form; ties
 // between forms of the same time (12:00:00 and 12:00:00.0) are put right by
 // [journey.Walk]. Concatenation hides declared column types like DATE from the
 // driver, which would convert them.
 const (
 	conversionsQuery = `SELECT user_id||'', conv_id||'', conv_date||' '||conv_time FROM conversions
-		WHERE conv_date BETWEEN ?1 AND ?2
+		WHERE conv_date COLLATE BINARY BETWEEN ?1 AND ?2
 		ORDER BY user_id COLLATE BINARY, conv_date COLLATE BINARY, conv_time COLLATE BINARY, conv_id COLLATE BINARY`
 	sessionsQuery = `SELECT user_id||'', session_id||'', event_date||' '||event_time, channel_name||'',
 		holder_engagement + 2*closer_engagement + 4*impression_interaction FROM session_sources
-		WHERE user_id COLLATE BINARY IN (SELECT user_id FROM conversions WHERE conv_date BETWEEN ?1 AND ?2)
+		WHERE user_id COLLATE BINARY IN buyers
 		ORDER BY user_id COLLATE BINARY, event_date COLLATE BINARY, event_time COLLATE BINARY`
 )
 
@@ -61,26 +66,43 @@ func snapshot(ctx context.Context, conn *sql.Conn, do func(*sqlite3.SQLiteConn) 
 
 func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Options, yield func(journey.Journey) error) (err error) {
 	dates := []driver.Value{o.Start, o.End}
-	conversions, err := conn.Query(conversionsQuery, dates)
+	conversions, err := ask(ctx, conn, conversionsQuery, dates)
 	if err != nil {
 		return fmt.Errorf("read conversions: %w", err)
 	}
 	defer func() { err = errors.Join(err, conversions.Close()) }()
-	sessions, err := conn.Query(sessionsQuery, dates)
+	if err := listBuyers(conn, dates); err != nil {
+		return fmt.Errorf("list the users who bought: %w", err)
+	}
+	sessions, err := ask(ctx, conn, sessionsQuery, nil)
 	if err != nil {
 		return fmt.Errorf("read session_sources: %w", err)
 	}
 	defer func() { err = errors.Join(err, sessions.Close()) }()
-	return journey.Walk(o, nextConversion(ctx, conversions, make([]driver.Value, 3)), nextVisit(sessions), yield)
+	return journey.Walk(o, nextConversion(conversions), nextVisit(sessions), yield)
 }
 
-// nextConversion reads user, id and time, the first three columns, by way of row.
-func nextConversion(ctx context.Context, rows driver.Rows, row []driver.Value) func() (journey.Conversion, error) {
-	n := 0
-	return func() (c journey.Conversion, err error) {
-		if n++; n%1024 == 0 && ctx.Err() != nil {
-			return c, ctx.Err()
+// listBuyers makes the temporary table buyers. SQLite would make one of its own
+// for a list in the query, but with more than some ten thousand users that one
+// is not kept in memory, and each session read it from the disk's cache.
+func listBuyers(conn *sqlite3.SQLiteConn, dates []driver.Value) error {
+	for _, statement := range []string{`PRAGMA query_only = 0`, `PRAGMA temp.cache_size = -16384`,
+		`CREATE TEMP TABLE buyers (user_id text PRIMARY KEY) WITHOUT ROWID`} {
+		if _, err := conn.Exec(statement, nil); err != nil {
+			return err
 		}
+	}
+	_, err := conn.Exec(`INSERT INTO buyers SELECT DISTINCT user_id||'' COLLATE BINARY FROM conversions WHERE conv_date COLLATE BINARY BETWEEN ?1 AND ?2 ORDER BY 1`, dates)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(`PRAGMA query_only = 1`, nil)
+	return err
+}
+
+func nextConversion(rows driver.Rows) func() (journey.Conversion, error) {
+	row := make([]driver.Value, 3)
+	return func() (c journey.Conversion, err error) {
 		if err := rows.Next(row); err != nil {
 			return c, err
 		}
@@ -123,6 +145,28 @@ func text(v driver.Value) string {
 	}
 }
 
+// RequestTime implements [store.Source]. The tables may not be there, or be of an
+// earlier version.
+func (d *Database) RequestTime(ctx context.Context) (time.Duration, error) {
+	d.use.RLock()
+	defer d.use.RUnlock()
+	db, _, err := d.reads.DB(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var known bool
+	err = db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pragma_table_info('pipeline_runs') WHERE name = 'request_seconds')`).Scan(&known)
+	if err != nil || !known {
+		return 0, Explain(d.path, err)
+	}
+	var seconds float64
+	err = db.QueryRowContext(ctx, `SELECT request_seconds / requests FROM pipeline_runs WHERE requests > 0 AND request_seconds > 0 ORDER BY run DESC LIMIT 1`).Scan(&seconds)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return time.Duration(seconds * float64(time.Second)), Explain(d.path, err)
+}
+
 // UnknownChannels implements [store.Source].
 func (d *Database) UnknownChannels(ctx context.Context, labels []string) ([]string, error) {
 	d.use.RLock()
@@ -134,7 +178,7 @@ func (d *Database) UnknownChannels(ctx context.Context, labels []string) ([]stri
 	var unknown []string
 	for _, label := range labels {
 		var there bool
-		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM session_sources WHERE channel_name = ?)`, label).Scan(&there)
+		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM session_sources WHERE channel_name = ? COLLATE BINARY)`, label).Scan(&there)
 		if err != nil {
 			return nil, Explain(d.path, fmt.Errorf("look for channel %q: %w", label, err))
 		}

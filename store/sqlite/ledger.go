@@ -37,7 +37,17 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 			err = ctx.Err()
 		}
 	}()
+	d.opening.Lock()
+	if d.uprooted() {
+		d.opening.Unlock()
+		return refuse("the database at %q was replaced while it was in use", d.path)
+	}
 	db, fresh, err := d.writes.DB(ctx)
+	if err == nil && fresh {
+		d.file, _ = Identity(d.path)
+		d.log, _ = Identity(followed(d.path) + "-wal")
+	}
+	d.opening.Unlock()
 	if err != nil {
 		return err
 	}
@@ -72,53 +82,59 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 	return Explain(d.path, err)
 }
 
-// Accept implements [store.Ledger].
-func (d *Database) Accept(ctx context.Context, req *ihcv1.RunRequest) error {
-	text, err := run.JSON(req, "")
-	if err != nil {
+// Expect implements [store.Ledger].
+func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted) error {
+	if err := d.inPlace(id); err != nil {
 		return err
 	}
 	return d.transact(ctx, func(tx transaction) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, request) VALUES (?1, ?2)
-			ON CONFLICT (run_id) DO UPDATE SET request = ?2`, req.GetRunId(), string(text))
-		return err
-	})
-}
-
-// Expect implements [store.Ledger].
-func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted) error {
-	return d.transact(ctx, func(tx transaction) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, expected_chunks, expected_range) VALUES (?1, ?2, ?3)
-			ON CONFLICT (run_id) DO UPDATE SET expected_chunks = ?2, expected_range = ?3`, id, e.GetChunks(), e.GetCounts().GetInRange())
-		return err
+		if err := d.checkStill(ctx, tx, id); err != nil {
+			return err
+		}
+		told, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, expected_chunks, expected_range) VALUES (?1, ?2, ?3)
+			ON CONFLICT (run_id) DO UPDATE SET expected_chunks = ?2, expected_range = ?3 WHERE status = 'running' AND expected_chunks IS NULL`,
+			id, e.GetChunks(), e.GetCounts().GetInRange())
+		if err != nil {
+			return err
+		}
+		if n, err := told.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		return tx.dropBeyond(ctx, id, e.GetChunks())
 	})
 }
 
 // End implements [store.Ledger].
 func (d *Database) End(ctx context.Context, id string, status store.Status) error {
-	return d.transact(ctx, func(tx transaction) error {
-		changed, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, status) VALUES (?1, ?2)
-			ON CONFLICT (run_id) DO UPDATE SET status = ?2 WHERE status = 'running'`, id, string(status))
-		if err != nil {
+	if err := d.inPlace(id); err != nil {
+		return err
+	}
+	return d.transact(ctx, func(tx transaction) error { return tx.end(ctx, id, string(status)) })
+}
+
+// end ends a run that is under way.
+func (tx transaction) end(ctx context.Context, id, status string) error {
+	changed, err := tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, status) VALUES (?1, ?2)
+		ON CONFLICT (run_id) DO UPDATE SET status = ?2 WHERE status = 'running'`, id, status)
+	if err != nil {
+		return err
+	}
+	if n, err := changed.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	if status == string(store.Superseded) {
+		return nil // its successor takes over what it has
+	}
+	for _, remove := range []string{
+		`DELETE FROM pipeline_journeys WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)
+			AND journey >= (SELECT next_journey FROM pipeline_runs WHERE run_id = ?1)`,
+		`DELETE FROM pipeline_adopted WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)`,
+	} {
+		if _, err := tx.ExecContext(ctx, remove, id); err != nil {
 			return err
 		}
-		if n, err := changed.RowsAffected(); err != nil || n == 0 {
-			return err
-		}
-		if status == store.Superseded {
-			return nil // its successor takes over what it has
-		}
-		for _, remove := range []string{
-			`DELETE FROM pipeline_journeys WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)
-				AND journey >= (SELECT next_journey FROM pipeline_runs WHERE run_id = ?1)`,
-			`DELETE FROM pipeline_adopted WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)`,
-		} {
-			if _, err := tx.ExecContext(ctx, remove, id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // Store implements [store.Ledger].
@@ -127,10 +143,16 @@ func (d *Database) Store(ctx context.Context, results []*ihcv1.AttributionResult
 	for _, r := range results {
 		byRun[r.GetRunId()] = append(byRun[r.GetRunId()], r)
 	}
+	if err := d.inPlace(slices.Collect(maps.Keys(byRun))...); err != nil {
+		return err
+	}
 	written := 0
 	err := d.transact(ctx, func(tx transaction) error {
 		written = 0
 		for _, id := range slices.Sorted(maps.Keys(byRun)) {
+			if err := d.checkStill(ctx, tx, id); err != nil {
+				return err
+			}
 			n, err := tx.store(ctx, id, byRun[id])
 			if err != nil {
 				return fmt.Errorf("store %s: %w", named(byRun[id]), err)
@@ -155,17 +177,25 @@ func named(results []*ihcv1.AttributionResult) string {
 }
 
 // number returns what the other tables call a run, which is entered if it is
-// not known, and its status.
-func (tx transaction) number(ctx context.Context, id string) (number int64, is status, err error) {
-	err = tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run, status`, id).Scan(&number, &is)
-	return number, is, err
+// not known.
+func (tx transaction) number(ctx context.Context, id string) (number int64, err error) {
+	err = tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run`, id).Scan(&number)
+	return number, err
 }
 
 // store puts results of one run into its books and the journal, and returns
 // about how many bytes that wrote. An ended run takes nothing.
 func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.AttributionResult) (bytes int, err error) {
-	number, status, err := tx.number(ctx, id)
-	if err != nil || status.over() {
+	number, err := tx.number(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	r, err := tx.run(ctx, id)
+	if err != nil || r.status.over() {
+		return 0, err
+	}
+	results = r.own(results)
+	if err := tx.checkScoring(ctx, number, id, results); err != nil {
 		return 0, err
 	}
 	fresh, sums, err := tx.fresh(ctx, number, results)
@@ -183,18 +213,23 @@ func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.Att
 	for _, r := range fresh {
 		sums.chunks++
 		sums.requests += int64(r.GetRequests())
+		sums.seconds += r.GetRequestSeconds()
 		if r.GetRevision() > 0 {
 			sums.revisions++
 		}
 		model = max(model, r.GetModel())
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE pipeline_runs SET chunks = chunks + ?2, requests = requests + ?3, revision = revision + ?4,
-		model = max(model, ?5), shown = 0 WHERE run = ?1`, number, sums.chunks, sums.requests, sums.revisions, model)
+		model = max(model, ?5), request_seconds = request_seconds + ?6, shown = 0 WHERE run = ?1`,
+		number, sums.chunks, sums.requests, sums.revisions, model, sums.seconds)
 	return bytes, err
 }
 
 // sums are what results add to their run.
-type sums struct{ chunks, requests, revisions int64 }
+type sums struct {
+	chunks, requests, revisions int64
+	seconds                     float64 // that requests took
+}
 
 // fresh returns those results that are not stored yet, in the order of their
 // chunks, the highest revision of each. Where an earlier revision of a chunk
@@ -256,7 +291,7 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 	chunks := newRows(c, `INSERT INTO pipeline_chunks (run, chunk, revision, requests) VALUES `, "(?,?,?,?)", ``, 4, 128)
 	counts := newRows(c, `INSERT INTO pipeline_counts (run, chunk, outcome, conversions, touchpoints) VALUES `, "(?,?,?,?,?)", ``, 5, 128)
 	outcomes := newRows(c, `INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions) VALUES `, "(?,?,?,?,?,?)", ``, 6, 128)
-	journeys := newRows(c, `INSERT INTO pipeline_journeys (run, chunk, conv_id, fingerprint, sessions, shares) VALUES `, "(?,?,?,?,?,?)", ``, 6, 64)
+	journeys := newRows(c, `INSERT INTO pipeline_journeys (run, chunk, conv_id, fingerprint, sessions, shares, strategy, left_out, model) VALUES `, "(?,?,?,?,?,?,?,?,?)", ``, 9, 64)
 	all := []*rows{chunks, counts, outcomes, journeys}
 	defer func() {
 		for _, table := range all {
@@ -274,7 +309,7 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 			}
 		}
 		for _, o := range r.GetOutcomes() {
-			if o.GetKind() == ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED {
+			if run.OutcomeOf(o.GetKind()).Attributed {
 				if err := useAdopted(c, number, chunk, o.GetConvId()); err != nil {
 					return 0, err
 				}
@@ -294,7 +329,8 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 			}
 			shares := encodeShares(a)
 			bytes += len(a.GetConvId()) + len(sessions) + len(shares) + 16
-			if err := journeys.add(number, chunk, a.GetConvId(), a.GetFingerprint(), sessions, shares); err != nil {
+			if err := journeys.add(number, chunk, a.GetConvId(), a.GetFingerprint(), sessions, shares,
+				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel())); err != nil {
 				return 0, err
 			}
 		}
@@ -305,6 +341,14 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 		}
 	}
 	return bytes, nil
+}
+
+// textOrNull returns NULL for no text.
+func textOrNull(text string) driver.Value {
+	if text == "" {
+		return nil
+	}
+	return text
 }
 
 // useAdopted makes a conversion's adopted attribution one of the chunk's.
@@ -336,14 +380,18 @@ func countsOf(r *ihcv1.AttributionResult) []kindCount {
 		return by[kind]
 	}
 	for _, a := range r.GetAttributions() {
-		k := at(ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED)
+		kind := ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED
+		if a.GetApproximation() != nil {
+			kind = ihcv1.OutcomeKind_OUTCOME_KIND_APPROXIMATED
+		}
+		k := at(kind)
 		k.conversions++
 		k.touchpoints += int64(len(a.GetSessionIds()))
 	}
 	for _, o := range r.GetOutcomes() {
 		k := at(o.GetKind())
 		k.conversions++
-		if o.GetKind() == ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED {
+		if run.OutcomeOf(o.GetKind()).Attributed {
 			k.touchpoints += int64(o.GetSessions())
 		}
 	}
@@ -357,15 +405,42 @@ func countsOf(r *ihcv1.AttributionResult) []kindCount {
 
 // Finish implements [store.Ledger].
 func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
+	s, err := d.finish(ctx, id, false)
+	if !errors.Is(err, errDue) {
+		return s, err
+	}
+	d.leaveLog(ctx)
+	s, err = d.finish(ctx, id, true)
+	d.use.Lock()
+	defer d.use.Unlock()
+	d.log = FileID{}
+	return s, errors.Join(err, d.writes.Close()) // the next to open it goes back to the log
+}
+
+// errDue says that a run is complete and waits to be shown.
+var errDue = errors.New("the run is to be shown")
+
+// finish shows a run that is complete or, where it is not to show it, returns
+// [errDue].
+func (d *Database) finish(ctx context.Context, id string, show bool) (store.State, error) {
 	var s store.State
 	swept := 0
+	if err := d.inPlace(id); err != nil {
+		return s, err
+	}
 	err := d.transact(ctx, func(tx transaction) (err error) {
+		if err := d.checkStill(ctx, tx, id); err != nil {
+			return err
+		}
 		var r runRow
 		if r, err = tx.run(ctx, id); err != nil || !r.complete() {
 			return err
 		}
 		if s, err = tx.state(ctx, r); err != nil || s.Wrong != "" || r.shown {
 			return err
+		}
+		if !show {
+			return errDue
 		}
 		if swept, err = d.sweep(ctx, tx, r); err != nil {
 			return fmt.Errorf("bring attribution_customer_journey to the journal's state: %w", err)
@@ -379,17 +454,9 @@ func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 	})
 	if err == nil {
 		d.checkpoints.written(swept)
-		if swept > longLog {
-			d.checkpoints.ends.Wait()
-		}
 	}
 	return s, err
 }
-
-// longLog is about how many bytes a sweep writes from which on whoever reads
-// next had better wait until they are in the database itself: to find a page in
-// the write-ahead log takes the longer the longer that is.
-const longLog = 1 << 30
 
 // status is what pipeline_runs says of a run.
 type status string
@@ -405,6 +472,15 @@ type runRow struct {
 	wantChunks, wantRange            sql.NullInt64
 	chunks, requests, revision, from int64
 	shown                            bool
+}
+
+// own returns the results that are of the run: once it is known how many chunks
+// it has, one with a higher number comes from somebody who lost his work.
+func (r runRow) own(results []*ihcv1.AttributionResult) []*ihcv1.AttributionResult {
+	if !r.wantChunks.Valid {
+		return results
+	}
+	return slices.DeleteFunc(slices.Clone(results), func(a *ihcv1.AttributionResult) bool { return int64(a.GetChunk()) > r.wantChunks.Int64 })
 }
 
 func (r runRow) complete() bool {

@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is what this release reads and writes.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // columns are those of a table.
 type columns struct{ table, names string }
@@ -33,11 +33,12 @@ var firstTables = []columns{
 
 // ownTables are the pipeline's tables at [schemaVersion] with their columns.
 var ownTables = []columns{
-	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown"},
+	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown, asked, scoring, scored_by, request_seconds"},
+	{"pipeline_database", "id"},
 	{"pipeline_chunks", "run, chunk, revision, requests, shown"},
 	{"pipeline_counts", "run, chunk, outcome, conversions, touchpoints"},
 	{"pipeline_outcomes", "run, chunk, conv_id, outcome, reason, sessions"},
-	{"pipeline_journeys", "journey, run, chunk, conv_id, fingerprint, sessions, shares"},
+	{"pipeline_journeys", "journey, run, chunk, conv_id, fingerprint, sessions, shares, strategy, left_out, model"},
 	{"pipeline_latest", "conv_id, journey"},
 	{"pipeline_adopted", "run, conv_id, fingerprint, journey"},
 }
@@ -47,6 +48,9 @@ var ownTables = []columns{
 // that made them may have come to nothing, and users may drop them: all at
 // once, which begins anew.
 func (d *Database) migrate(ctx context.Context, tx *sql.Tx) error {
+	if err := checkSchema(ctx, tx, d.path); err != nil {
+		return err
+	}
 	for _, table := range []string{CreateCustomerJourney, CreateChannelReporting} {
 		if _, err := tx.ExecContext(ctx, table); err != nil {
 			return fmt.Errorf("create the results' tables: %w", err)

@@ -70,7 +70,7 @@ func TestRunOfTheFirstReleaseGoesOn(t *testing.T) {
 	s, err = d.Finish(t.Context(), "lost")
 	require.NoError(t, err)
 	require.False(t, s.Complete)
-	require.Equal(t, []string{"2"}, tableRows(t, path, `SELECT version FROM pipeline_schema`))
+	require.Equal(t, []string{"3"}, tableRows(t, path, `SELECT version FROM pipeline_schema`))
 	require.Empty(t, tableRows(t, path, `SELECT name FROM sqlite_schema WHERE name LIKE 'pipeline%_1'`))
 }
 
@@ -108,7 +108,7 @@ func TestTablesThatAreNotThePipelinesAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	const remedy = "rename or drop all tables named pipeline_*, and they are created anew"
 	for name, c := range map[string]struct{ script, says, remedy string }{
-		"a later version":        {`CREATE TABLE pipeline_schema (version integer NOT NULL); INSERT INTO pipeline_schema VALUES (99)`, "was last written by a later release (its tables have version 99, this one knows 2)", "use that release"},
+		"a later version":        {`CREATE TABLE pipeline_schema (version integer NOT NULL); INSERT INTO pipeline_schema VALUES (99)`, "was last written by a later release (its tables have version 99, this one knows 3)", "use that release"},
 		"another number":         {`CREATE TABLE pipeline_schema (n); INSERT INTO pipeline_schema VALUES (1)`, "table pipeline_schema of database", remedy},
 		"no number":              {`CREATE TABLE pipeline_schema (version); INSERT INTO pipeline_schema VALUES ('new')`, "table pipeline_schema of database", remedy},
 		"another journal":        {`CREATE TABLE pipeline_journeys (x)`, "table pipeline_journeys already exists", remedy},
@@ -123,7 +123,7 @@ func TestTablesThatAreNotThePipelinesAreRefused(t *testing.T) {
 			path := build(t, InputSchema+c.script)
 			d := opened(t, path)
 			if c.script == "" {
-				require.NoError(t, d.Accept(t.Context(), &ihcv1.RunRequest{RunId: "run"}))
+				require.NoError(t, d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}}))
 				execute(t, path, "", map[string]string{"a column went": `ALTER TABLE pipeline_latest RENAME COLUMN journey TO j`, "a table went": `DROP TABLE pipeline_counts`}[name])
 			}
 			const schema = `SELECT sql FROM sqlite_schema ORDER BY name`
@@ -144,11 +144,11 @@ func TestDroppedTablesAreMadeAnew(t *testing.T) {
 	t.Parallel()
 	path := firstRelease(t)
 	d := opened(t, path)
-	require.NoError(t, d.Accept(t.Context(), &ihcv1.RunRequest{RunId: "run"}))
+	require.NoError(t, d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}}))
 	for _, name := range tableRows(t, path, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'pipeline%'`) {
 		execute(t, path, "", fmt.Sprintf(`DROP TABLE %s`, name))
 	}
-	require.NoError(t, d.Accept(t.Context(), &ihcv1.RunRequest{RunId: "run"}))
+	require.NoError(t, d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}}))
 	require.Equal(t, []string{"1|run"}, tableRows(t, path, `SELECT run, run_id FROM pipeline_runs`))
 }
 

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mattn/go-sqlite3" // also registers the driver "sqlite3"
+	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/retry"
@@ -73,6 +73,7 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 		return nil, err
 	}
 	path = followed(path)
+	arrive(path)
 	open := openReader
 	if mode == Write {
 		open = openWriter
@@ -83,6 +84,7 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 			_ = db.Close()
 			return nil, err
 		}
+		note(path)
 		return db, nil
 	}
 	// What SQLite cannot make sense of, the file's first bytes may explain.
@@ -129,6 +131,9 @@ func openReader(ctx context.Context, path string, s settings) (*sql.DB, error) {
 	if !isSQLite(err, sqlite3.ErrReadonly, sqlite3.ErrCantOpen) {
 		return db, err
 	}
+	if journal, statErr := os.Stat(path + "-journal"); statErr == nil && journal.Size() > 0 {
+		return nil, err // only who may write can put it back: see [Explain]
+	}
 	// A database in write-ahead mode cannot be opened where its index file
 	// cannot be made. What is to be read depends on whether there is a log.
 	query.Set("mode", "ro")
@@ -174,10 +179,7 @@ func connect(ctx context.Context, path string, s settings, query url.Values, con
 		return nil, err
 	}
 	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: query.Encode()}
-	db, err := sql.Open("sqlite3", dsn.String())
-	if err != nil {
-		return nil, err
-	}
+	db := sql.OpenDB(guarded{dsn.String()})
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	if err := probe(ctx, db); err != nil {
@@ -234,6 +236,9 @@ func Explain(path string, err error) error {
 	if e.SystemErrno == syscall.ENOSPC { // in the log's index, which SQLite tells otherwise
 		e.Code = sqlite3.ErrFull
 	}
+	if journal, left := os.Stat(followed(path) + "-journal"); left == nil && journal.Size() > 0 && isSQLite(e, sqlite3.ErrReadonly, sqlite3.ErrCantOpen) {
+		return errkind.Environmentf("database %q was left in the middle of a transaction: %w; open it once as a user who may write to it and its directory, by ihc validate for example, which puts it back", path, err)
+	}
 	switch e.Code {
 	case sqlite3.ErrNotADB:
 		return errkind.Inputf("%q is no SQLite database, or is encrypted or damaged: %w", path, err)
@@ -242,6 +247,8 @@ func Explain(path string, err error) error {
 			return errkind.Inputf("database %q is damaged or cut short: %w; restore it from a backup, or remove %q if that was left by another database in its place", path, err, path+"-wal")
 		}
 		return errkind.Inputf("database %q is damaged or cut short: %w; restore it from a backup", path, err)
+	case sqlite3.ErrTooBig:
+		return errkind.Inputf("database %q holds a value of more than %d MiB: %w; is a file in a column of text? Shorten it", path, longestValue>>20, err)
 	case sqlite3.ErrBusy, sqlite3.ErrLocked:
 		return errkind.Environmentf("database %q is locked by another program: %w; close it or try again later", path, err)
 	case sqlite3.ErrReadonly:

@@ -15,19 +15,26 @@ func raw(c *sql.Conn, do func(*sqlite3.SQLiteConn) error) error {
 	return c.Raw(func(c any) error { return do(c.(*sqlite3.SQLiteConn)) })
 }
 
+// ask begins a query that ends with ctx, also one that has no row to give yet
+// and would go on for ever.
+func ask(ctx context.Context, c *sqlite3.SQLiteConn, query string, args []driver.Value) (driver.Rows, error) {
+	named := make([]driver.NamedValue, len(args))
+	for i, a := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
+	}
+	return c.QueryContext(ctx, query, named)
+}
+
 // each calls do with every row of a query and stops at its first error. The
 // row is used again.
 func each(ctx context.Context, c *sqlite3.SQLiteConn, query string, args []driver.Value, columns int, do func([]driver.Value) error) (err error) {
-	rows, err := c.Query(query, args)
+	rows, err := ask(ctx, c, query, args)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	row := make([]driver.Value, columns)
-	for n := 0; ; n++ {
-		if n%4096 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
+	for {
 		if err := rows.Next(row); err != nil {
 			if isEnd(err) {
 				return nil

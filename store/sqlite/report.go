@@ -21,7 +21,7 @@ import (
 )
 
 // group is what a channel and date add up to.
-type group struct{ cost, share, credit unit.Sum }
+type group struct{ cost, share, refunded, credit unit.Sum }
 
 // Rebuild implements [store.Reports]. The tables are read by two connections
 // side by side.
@@ -32,7 +32,7 @@ func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (*store.T
 	if err != nil {
 		return nil, err
 	}
-	t, err := rebuild(ctx, db, reads, req, usual)
+	t, err := rebuild(ctx, d.path, db, reads, req, usual)
 	if err != nil {
 		return nil, Explain(d.path, fmt.Errorf("rebuild channel_reporting: %w", err))
 	}
@@ -57,8 +57,9 @@ func (d *Database) both(ctx context.Context) (db, reads *sql.DB, err error) {
 }
 
 // rebuild replaces channel_reporting in one transaction on db. The tables are
-// read by the connections of readers or, where that is nil, by db alone.
-func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (*store.Totals, error) {
+// read by the connections of readers or, where that is nil, by db alone. The
+// path is for messages.
+func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.RunRequest, size sizes) (*store.Totals, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -77,6 +78,9 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 		return nil, err
 	}
 	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // after a commit there is nothing to undo
+	if err := checkSchema(ctx, conn, path); err != nil {
+		return nil, err
+	}
 	t, x, groups, err := sumTables(ctx, conn, readers, req, size)
 	if err != nil {
 		return nil, err
@@ -87,6 +91,10 @@ func rebuild(ctx context.Context, db, readers *sql.DB, req *ihcv1.RunRequest, si
 	if t.Rows, err = readBack(ctx, conn); err != nil {
 		return nil, err
 	}
+	for i, r := range t.Rows {
+		t.Rows[i].Refunded = store.Shares(groups[x.number[key{r.Channel, r.Date}]].refunded).InexactFloat64()
+	}
+	t.Subtract = run.SubtractsRefunds(req)
 	t.Ranged, t.Covered = ranged(req), covered(t.Rows, req)
 	_, err = conn.ExecContext(ctx, `COMMIT`)
 	return t, err
@@ -111,7 +119,9 @@ func sumTables(ctx context.Context, conn *sql.Conn, readers *sql.DB, req *ihcv1.
 	}
 	for tries := range 8 {
 		s := &summing{conn: conn, readers: readers, req: req, size: size, x: newSessionIndex(sessions, size.few, size.most, tries, size.hash()), whole: &part{}}
-		if err = s.passes(ctx); err == nil {
+		err = s.passes(ctx)
+		s.x.close()
+		if err == nil {
 			s.sumDates()
 			return &s.whole.Totals, s.x, s.whole.groups, nil
 		}
@@ -161,6 +171,9 @@ func (s *summing) passes(ctx context.Context) error {
 			return err
 		}
 		once = nil
+	}
+	if err := s.checkPartial(ctx); err != nil {
+		return fmt.Errorf("add up the shares of each conversion: %w", err)
 	}
 	if err := s.readChanges(ctx, s.conn, s.whole); err != nil {
 		return fmt.Errorf("find what came and went: %w", err)
@@ -264,7 +277,7 @@ func replaceReport(ctx context.Context, conn *sql.Conn, x *sessionIndex, groups 
 	})
 	for _, n := range order {
 		k, g := x.keys[n], &groups[n]
-		_, err := insert.ExecContext(ctx, k.channel, k.date, g.cost.Float(unit.CostDecimals), g.share.Float(store.ShareDecimals), g.credit.Float(store.CreditDecimals))
+		_, err := insert.ExecContext(ctx, k.channel, k.date, g.cost.Float(unit.CostDecimals), store.Shares(g.share).InexactFloat64(), store.Credit(g.credit).InexactFloat64())
 		if err != nil {
 			return fmt.Errorf("write channel_reporting: %w", err)
 		}
@@ -273,7 +286,7 @@ func replaceReport(ctx context.Context, conn *sql.Conn, x *sessionIndex, groups 
 }
 
 func readBack(ctx context.Context, conn *sql.Conn) ([]store.Row, error) {
-	rows, err := conn.QueryContext(ctx, `SELECT channel_name, date||'', cost, ihc, ihc_revenue FROM channel_reporting ORDER BY date, channel_name`)
+	rows, err := conn.QueryContext(ctx, `SELECT channel_name, date||'', cost, ihc, ihc_revenue FROM channel_reporting`)
 	if err != nil {
 		return nil, fmt.Errorf("read channel_reporting: %w", err)
 	}
@@ -286,5 +299,9 @@ func readBack(ctx context.Context, conn *sql.Conn) ([]store.Row, error) {
 		}
 		all = append(all, r)
 	}
+	// Here, so that the order is the same whatever encoding the database has.
+	slices.SortFunc(all, func(a, b store.Row) int {
+		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Channel, b.Channel))
+	})
 	return all, rows.Err()
 }

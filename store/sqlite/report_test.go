@@ -35,6 +35,10 @@ func TestReportDoesNotDependOnTheParts(t *testing.T) {
 		_, err = memory.Exec(InputSchema + table)
 		require.NoError(t, err)
 		d.Insert(t, memory, 0)
+		// Conversions whose shares do not sum to 1 are found wherever their rows lie.
+		spoilt := rapid.IntRange(0, 40).Draw(t, "spoilt")
+		_, err = memory.Exec(`UPDATE attribution_customer_journey SET ihc = 0.37 WHERE conv_id IN ('c'||?, 'c'||?)`, spoilt, spoilt+1)
+		require.NoError(t, err)
 		if numbered {
 			_, err = memory.Exec(`UPDATE attribution_customer_journey SET rowid = -3 * rowid`)
 			require.NoError(t, err)
@@ -43,7 +47,7 @@ func TestReportDoesNotDependOnTheParts(t *testing.T) {
 		path := filepath.Join(dir, fmt.Sprintf("shop%d.db", n))
 		_, err = memory.Exec(`VACUUM INTO ?`, path)
 		require.NoError(t, err)
-		want, err := rebuild(context.Background(), memory, nil, &ihcv1.RunRequest{}, usual)
+		want, err := rebuild(context.Background(), "", memory, nil, &ihcv1.RunRequest{}, usual)
 		require.NoError(t, err)
 
 		db, err := Open(context.Background(), path, Write)
@@ -52,7 +56,7 @@ func TestReportDoesNotDependOnTheParts(t *testing.T) {
 		readers, err := Open(context.Background(), path, Read, Readers(3))
 		require.NoError(t, err)
 		defer readers.Close()
-		got, err := rebuild(context.Background(), db, readers, &ihcv1.RunRequest{},
+		got, err := rebuild(context.Background(), path, db, readers, &ihcv1.RunRequest{},
 			sizes{rows: rapid.Int64Range(1, 90).Draw(t, "rows"), few: rapid.IntRange(8, 40).Draw(t, "slots"), most: rapid.IntRange(8, 40).Draw(t, "most"), hash: newHash})
 		require.NoError(t, err)
 		require.Equal(t, want, got)
@@ -149,7 +153,7 @@ func TestWhatCannotBeSummedIsToldAndCountsAsNothing(t *testing.T) {
 		INSERT INTO attribution_customer_journey VALUES ('a', 's', 1), ('b', 's', 'half'), ('b', 'z', 1e300), ('c', 's', 9e999), ('c', 'z', x'00')`), Write)
 	require.NoError(t, err)
 	defer db.Close()
-	totals, err := rebuild(t.Context(), db, nil, &ihcv1.RunRequest{}, usual)
+	totals, err := rebuild(t.Context(), "", db, nil, &ihcv1.RunRequest{}, usual)
 	require.NoError(t, err)
 	require.EqualValues(t, 4, totals.NoShare)
 	require.Equal(t, `conv_id "b", session_id "s"`, totals.NoShareExample)

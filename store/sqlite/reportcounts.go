@@ -19,6 +19,9 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 	if err := s.readOutcomes(ctx, conn, p); err != nil {
 		return fmt.Errorf("read the outcomes of the run: %w", err)
 	}
+	if err := s.readApproximations(ctx, conn, p); err != nil {
+		return fmt.Errorf("read the journal of the run: %w", err)
+	}
 	if err := s.readKnownCosts(ctx, conn, p); err != nil {
 		return fmt.Errorf("read session_costs: %w", err)
 	}
@@ -47,6 +50,13 @@ func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) 
 		}
 		p.Range.Conversions++
 		p.Range.All.Add(int64(revenue))
+		if revenue < 0 {
+			p.Range.Refunds++
+			p.Range.RefundRevenue.Add(int64(revenue))
+			if attributed {
+				p.Range.RefundsAttributed++
+			}
+		}
 		if attributed {
 			p.Range.Attributed++
 			p.Range.Revenue.Add(int64(revenue))
@@ -131,7 +141,7 @@ func (s *summing) readOutcomes(ctx context.Context, conn *sql.Conn, p *part) err
 			coalesce(sum(units / 10000), 0), coalesce(sum(units % 10000), 0), sum(sessions)
 		FROM (SELECT o.outcome, o.reason, o.conv_id, o.sessions, v.conv_id AS there,
 				CASE WHEN v.conv_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id) THEN `+inMoney+` END AS units
-			FROM pipeline_outcomes o LEFT JOIN conversions v ON v.conv_id = o.conv_id AND v.conv_date BETWEEN ? AND ? WHERE o.run = ?)
+			FROM pipeline_outcomes o LEFT JOIN conversions v ON v.conv_id = o.conv_id COLLATE BINARY AND v.conv_date BETWEEN ? AND ? WHERE o.run = ?)
 		GROUP BY outcome, reason ORDER BY outcome, count(*) DESC, reason`, start, end, l.run)
 	if err != nil {
 		return err
@@ -163,6 +173,29 @@ func (s *summing) readOutcomes(ctx context.Context, conn *sql.Conn, p *part) err
 	return rows.Err()
 }
 
+// readApproximations counts the run's conversions that were not scored whole and
+// by its model.
+func (s *summing) readApproximations(ctx context.Context, conn *sql.Conn, p *part) error {
+	l, err := s.findLedger(ctx, conn)
+	if err != nil || l.run == 0 {
+		return err
+	}
+	rows, err := conn.QueryContext(ctx, `SELECT strategy, coalesce(model, ''), count(*), sum(left_out) FROM pipeline_journeys
+		WHERE run = ? AND chunk > 0 AND strategy IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2`, l.run)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		a := &ihcv1.ApproximationCount{}
+		if err := rows.Scan(&a.Strategy, &a.Model, &a.Conversions, &a.SessionsLeftOut); err != nil {
+			return err
+		}
+		p.Approximations = append(p.Approximations, a)
+	}
+	return rows.Err()
+}
+
 // readCame finds the conversions in range that the run knows nothing of.
 func (s *summing) readCame(ctx context.Context, conn *sql.Conn, p *part, number int64) error {
 	start, end := run.Range(s.req)
@@ -170,8 +203,8 @@ func (s *summing) readCame(ctx context.Context, conn *sql.Conn, p *part, number 
 	err := conn.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(units / 10000), 0), coalesce(sum(units % 10000), 0) FROM (
 		SELECT `+inMoney+` AS units FROM conversions v WHERE v.conv_date BETWEEN ?1 AND ?2
 			AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
-			AND v.conv_id NOT IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?3 AND outcome <> ?4)
-			AND v.conv_id NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0))`, start, end, number, gone).
+			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?3 AND outcome <> ?4)
+			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0))`, start, end, number, gone).
 		Scan(&p.Changes.Came, &whole, &rest)
 	addMoney(&p.Changes.CameRevenue, whole, rest)
 	return err
@@ -211,10 +244,10 @@ func (s *summing) readOthers(ctx context.Context, conn *sql.Conn, p *part, numbe
 	start, end := run.Range(s.req)
 	var conversions, touchpoints int64
 	err := conn.QueryRowContext(ctx, `SELECT count(DISTINCT a.conv_id), count(s.session_id)
-		FROM conversions v JOIN attribution_customer_journey a ON a.conv_id = v.conv_id LEFT JOIN session_sources s ON s.session_id = a.session_id
+		FROM conversions v JOIN attribution_customer_journey a ON a.conv_id = v.conv_id LEFT JOIN session_sources s ON s.session_id = a.session_id COLLATE BINARY
 		WHERE v.conv_date BETWEEN ?1 AND ?2
-			AND v.conv_id NOT IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?3 AND outcome <> ?4)
-			AND v.conv_id NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0)`, start, end, number, gone).
+			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?3 AND outcome <> ?4)
+			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0)`, start, end, number, gone).
 		Scan(&conversions, &touchpoints)
 	if err == nil && conversions == want {
 		p.Changes.CameAttributed, p.Changes.CameTouchpoints = conversions, touchpoints
@@ -230,7 +263,7 @@ func (s *summing) readKnownCosts(ctx context.Context, conn *sql.Conn, p *part) e
 	err := conn.QueryRowContext(ctx, `SELECT coalesce(sum(units / 1000000), 0), coalesce(sum(units % 1000000), 0), count(*) - count(date),
 			coalesce(sum(units / 1000000) FILTER (WHERE date BETWEEN ?1 AND ?2), 0), coalesce(sum(units % 1000000) FILTER (WHERE date BETWEEN ?1 AND ?2), 0) FROM (
 		SELECT s.event_date AS date, CASE WHEN s.session_id IS NOT NULL THEN CAST(round(coalesce(c.cost, 0.0) * 1000000) AS integer) END AS units
-		FROM session_costs c LEFT JOIN session_sources s ON s.session_id = c.session_id)`, start, end).
+		FROM session_costs c LEFT JOIN session_sources s ON s.session_id = c.session_id COLLATE BINARY)`, start, end).
 		Scan(&whole, &rest, &p.WithoutSession, &wholeDates, &restDates)
 	p.KnownCosts.AddProduct(whole, 1_000_000)
 	p.KnownCosts.Add(rest)
@@ -250,12 +283,17 @@ func (s *summing) readDates(ctx context.Context, conn *sql.Conn, p *part) error 
 	}
 	start, end := run.Range(s.req)
 	err := conn.QueryRowContext(ctx, `SELECT count(DISTINCT v.conv_id) FROM session_sources s CROSS JOIN
-			(SELECT conv_id, user_id, CASE WHEN ?3 > 0 THEN datetime(conv_date||' '||conv_time, '-'||?3||' days') END AS earliest FROM conversions c WHERE conv_date > ?2
-				AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = c.conv_id)) v ON v.user_id = s.user_id
-		WHERE s.event_date BETWEEN ?1 AND ?2 AND s.event_date||' '||s.event_time >= coalesce(v.earliest, '')`, start, end, s.req.GetLookbackDays()).
+			(SELECT conv_id, user_id, CASE WHEN ?3 > 0 THEN datetime(conv_date||' '||conv_time, '-'||?3||' days')||substr(`+micros("conv_time")+`, 9) END AS earliest FROM conversions c WHERE conv_date > ?2
+				AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = c.conv_id)) v ON v.user_id = s.user_id COLLATE BINARY
+		WHERE s.event_date BETWEEN ?1 AND ?2 AND s.event_date||' '||`+micros("s.event_time")+` >= coalesce(v.earliest, '')`, start, end, s.req.GetLookbackDays()).
 		Scan(&p.Dates.NeverAttributed)
 	if err != nil {
 		return fmt.Errorf("read the conversions after the range: %w", err)
 	}
 	return nil
+}
+
+// micros spells a time of day with six decimals, so that times compare as text.
+func micros(column string) string {
+	return "(substr(" + column + ", 1, 8)||'.'||substr(substr(" + column + ", 10)||'000000', 1, 6))"
 }

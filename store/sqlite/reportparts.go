@@ -22,6 +22,7 @@ import (
 type part struct {
 	store.Totals
 	groups []group // by the number the session index gives
+	uneven uneven
 }
 
 // at returns the sums of a group.
@@ -35,7 +36,7 @@ func (p *part) at(number uint32) *group {
 func (p *part) add(q *part) {
 	for _, n := range []struct{ into, of *int64 }{
 		{&p.Range.Conversions, &q.Range.Conversions}, {&p.Range.Attributed, &q.Range.Attributed}, {&p.Range.Touchpoints, &q.Range.Touchpoints},
-		{&p.Range.Unattributed, &q.Range.Unattributed}, {&p.Dates.NeverAttributed, &q.Dates.NeverAttributed},
+		{&p.Range.Unattributed, &q.Range.Unattributed}, {&p.Range.Refunds, &q.Range.Refunds}, {&p.Range.RefundsAttributed, &q.Range.RefundsAttributed}, {&p.Dates.NeverAttributed, &q.Dates.NeverAttributed},
 		{&p.Changes.Came, &q.Changes.Came}, {&p.Changes.CameAttributed, &q.Changes.CameAttributed},
 		{&p.Changes.CameTouchpoints, &q.Changes.CameTouchpoints}, {&p.Changes.Went, &q.Changes.Went},
 		{&p.Changes.WentAttributed, &q.Changes.WentAttributed}, {&p.Changes.WentTouchpoints, &q.Changes.WentTouchpoints},
@@ -44,7 +45,8 @@ func (p *part) add(q *part) {
 		*n.into += *n.of
 	}
 	for _, sum := range []struct{ into, of *unit.Sum }{
-		{&p.Share, &q.Share}, {&p.Credit, &q.Credit}, {&p.Cost, &q.Cost}, {&p.KnownCosts, &q.KnownCosts},
+		{&p.Share, &q.Share}, {&p.Refunded, &q.Refunded}, {&p.Range.Refunded, &q.Range.Refunded}, {&p.Range.RefundRevenue, &q.Range.RefundRevenue},
+		{&p.Dates.Refunded, &q.Dates.Refunded}, {&p.Dates.OwnRefunded, &q.Dates.OwnRefunded}, {&p.Credit, &q.Credit}, {&p.Cost, &q.Cost}, {&p.KnownCosts, &q.KnownCosts},
 		{&p.Range.Share, &q.Range.Share}, {&p.Range.Credit, &q.Range.Credit}, {&p.Range.Revenue, &q.Range.Revenue},
 		{&p.Range.All, &q.Range.All}, {&p.Range.Gross, &q.Range.Gross}, {&p.Range.UnattributedRevenue, &q.Range.UnattributedRevenue},
 		{&p.Dates.Share, &q.Dates.Share}, {&p.Dates.Credit, &q.Dates.Credit}, {&p.Dates.OwnShare, &q.Dates.OwnShare}, {&p.Dates.OwnCredit, &q.Dates.OwnCredit},
@@ -52,11 +54,14 @@ func (p *part) add(q *part) {
 	} {
 		*sum.into = sum.into.Plus(*sum.of)
 	}
-	p.Reasons = append(p.Reasons, q.Reasons...) // only one part has any
+	p.Reasons = append(p.Reasons, q.Reasons...)                      // only one part has any
+	p.Approximations = append(p.Approximations, q.Approximations...) // likewise
 	p.addNoShare(q.NoShare, q.NoShareExample)
+	p.addUneven(q.Uneven, q.UnevenExample)
+	p.uneven.add(q.uneven)
 	for n := range q.groups {
 		g, of := p.at(uint32(n)), &q.groups[n]
-		g.cost, g.share, g.credit = g.cost.Plus(of.cost), g.share.Plus(of.share), g.credit.Plus(of.credit)
+		g.cost, g.share, g.refunded, g.credit = g.cost.Plus(of.cost), g.share.Plus(of.share), g.refunded.Plus(of.refunded), g.credit.Plus(of.credit)
 	}
 }
 
@@ -126,7 +131,7 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 	query := `SELECT conv_id||'', count(*), group_concat(session_id, char(31)), group_concat(` + shareText + `, char(31))
 		FROM attribution_customer_journey` + in.where + ` GROUP BY ` + in.conversion
 	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
-		conversions, err := newLookup(c, `SELECT revenue, conv_date||'' FROM conversions WHERE conv_id = ?`)
+		conversions, err := newLookup(c, `SELECT revenue, conv_date||'' FROM conversions WHERE conv_id = ?1 AND conv_id = ?1 COLLATE BINARY`)
 		if err != nil {
 			return err
 		}
@@ -154,6 +159,7 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 				}
 			}
 			p.addConversion(&a)
+			s.addWhole(p, &a, in)
 			return nil
 		})
 	})
@@ -189,15 +195,15 @@ const separator = "\x1f" // char(31)
 // shareText writes a share as the whole number of its [store.ShareDecimals]. What
 // is none, since another program wrote it, comes as noShare: the same number,
 // where it is one that can be summed.
-const shareText = `CASE WHEN ihc BETWEEN 0.0 AND 1.0 THEN CAST(ihc*1000000000000+0.5 AS integer)
-	WHEN typeof(ihc) IN ('integer', 'real') AND ihc BETWEEN -100 AND 100 THEN '` + noShare + `'||CAST(round(ihc*1000000000000) AS integer) ELSE '` + noShare + `' END`
+const shareText = `CASE WHEN ihc BETWEEN 0.0 AND 1.0 THEN CAST(ihc*1000000000000000+0.5 AS integer)
+	WHEN typeof(ihc) IN ('integer', 'real') AND ihc BETWEEN -100 AND 100 THEN '` + noShare + `'||CAST(round(ihc*1000000000000000) AS integer) ELSE '` + noShare + `' END`
 
 const noShare = "?"
 
 // addOneByOne adds the attributions of a conversion one of whose sessions has
 // the separator in its id.
 func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *part, conv string, sold soldFor, in condition) error {
-	where := in.and(`conv_id = ?`, conv)
+	where := in.and(`conv_id = ?`, conv) // of a table that compares ids by their bytes, or validation refuses it
 	a := conversionSums{conv: conv, sold: sold}
 	err := each(ctx, c, `SELECT session_id||'', `+shareText+`||'' FROM attribution_customer_journey`+where.where, where.args, 2, func(row []driver.Value) error {
 		session, _ := row[0].(string)
@@ -209,6 +215,7 @@ func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *par
 		return s.addAttribution(p, &a, f, share)
 	})
 	p.addConversion(&a)
+	s.addWhole(p, &a, in)
 	return err
 }
 
@@ -219,21 +226,31 @@ type conversionSums struct {
 	share int64 // in [store.ShareDecimals]
 	dates int64 // of it, on sessions of dates in range
 	rows  int64
+	all   int64 // of all rows in the part, also of sessions that are not there
 }
 
 // addAttribution adds one attribution to the group of its session.
 func (s *summing) addAttribution(p *part, a *conversionSums, f found, text string) error {
-	if !f.mine {
+	first := s.x.pass == 0
+	if !f.mine && !first {
 		return nil
 	}
 	share, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		p.addNoShare(1, "conv_id "+human.QuoteText(a.conv)+", session_id "+human.QuoteText(f.session))
+		if f.mine {
+			p.addNoShare(1, "conv_id "+human.QuoteText(a.conv)+", session_id "+human.QuoteText(f.session))
+		}
 		if text != noShare {
 			if share, err = strconv.ParseInt(strings.TrimPrefix(text, noShare), 10, 64); err != nil {
 				return err
 			}
 		}
+	}
+	if first {
+		a.all = bounded(a.all, share)
+	}
+	if !f.mine {
+		return nil
 	}
 	if !f.there || !a.sold.known {
 		p.Orphans++
@@ -241,12 +258,19 @@ func (s *summing) addAttribution(p *part, a *conversionSums, f found, text strin
 	}
 	g := p.at(f.group)
 	g.share.Add(share)
+	if a.sold.revenue < 0 {
+		g.refunded.Add(share)
+	}
 	g.credit.AddProduct(share, int64(a.sold.revenue))
-	a.share += share // room for nine million whole conversions
+	a.share += share
 	if int(f.group) < len(s.inDates) && s.inDates[f.group] {
 		a.dates += share
 	}
 	a.rows++
+	if max(a.share, a.dates, -a.share, -a.dates) > mostShare { // before there is no room
+		p.addConversion(a)
+		a.share, a.dates, a.rows = 0, 0, 0
+	}
 	return nil
 }
 
@@ -262,6 +286,9 @@ func (p *part) addNoShare(n int64, example string) {
 // addConversion adds what a conversion's attributions came to.
 func (p *part) addConversion(a *conversionSums) {
 	p.Share.Add(a.share)
+	if a.sold.revenue < 0 {
+		p.addRefund(a)
+	}
 	p.Credit.AddProduct(a.share, int64(a.sold.revenue))
 	if a.sold.inRange {
 		p.Range.Share.Add(a.share)
@@ -276,6 +303,16 @@ func (p *part) addConversion(a *conversionSums) {
 	if a.sold.inRange {
 		p.Dates.OwnShare.Add(a.dates)
 		p.Dates.OwnCredit.AddProduct(a.dates, int64(a.sold.revenue))
+	}
+}
+
+// addRefund adds what of the shares is of a conversion with a negative revenue.
+func (p *part) addRefund(a *conversionSums) {
+	p.Refunded.Add(a.share)
+	p.Dates.Refunded.Add(a.dates)
+	if a.sold.inRange {
+		p.Range.Refunded.Add(a.share)
+		p.Dates.OwnRefunded.Add(a.dates)
 	}
 }
 

@@ -81,6 +81,8 @@ type condition struct {
 	// conversion: the column itself where the part is in the order of it, and
 	// otherwise a term that keeps SQLite from going by another order.
 	conversion string
+	// whole: all attributions of a conversion are in one part.
+	whole bool
 }
 
 // and returns the condition with one more term, which has one parameter.
@@ -116,8 +118,11 @@ const touchpointsGuessed = 20
 // byConversion divides attribution_customer_journey into parts of so many
 // conversions, in the order of its key. The first and the last have no bound,
 // so that rows of conversions that are not there any more are in one as well.
+// They are sorted where they are compared, by SQLite: of a database in UTF-16 it
+// compares other bytes than Go would.
 func byConversion(ctx context.Context, conn *sql.Conn, conversions int64) (parts []condition, err error) {
-	found, err := conn.QueryContext(ctx, `SELECT conv_id FROM (SELECT conv_id, row_number() OVER (ORDER BY conv_id) AS n FROM conversions) WHERE n % ? = 0`, conversions)
+	found, err := conn.QueryContext(ctx, `SELECT conv_id||'' FROM (SELECT conv_id, row_number() OVER (ORDER BY conv_id) AS n FROM conversions)
+		WHERE n % ? = 0 ORDER BY (conv_id||'') COLLATE BINARY`, conversions)
 	if err != nil {
 		return nil, fmt.Errorf("look at conversions: %w", err)
 	}
@@ -130,8 +135,6 @@ func byConversion(ctx context.Context, conn *sql.Conn, conversions int64) (parts
 		}
 		bounds = append(bounds, bound)
 	}
-	// By bytes, whatever order the users gave the column of conversions.
-	slices.Sort(bounds)
 	var from condition
 	for _, bound := range bounds {
 		parts = append(parts, from.and(`conv_id COLLATE BINARY < ?`, bound))
@@ -139,7 +142,7 @@ func byConversion(ctx context.Context, conn *sql.Conn, conversions int64) (parts
 	}
 	parts = append(parts, from)
 	for i := range parts {
-		parts[i].conversion = "conv_id COLLATE BINARY"
+		parts[i].conversion, parts[i].whole = "conv_id COLLATE BINARY", true
 	}
 	return parts, found.Err()
 }

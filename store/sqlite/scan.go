@@ -30,7 +30,8 @@ const maxChannels = 100_000
 type scan struct {
 	table table
 	span  RowRange
-	row   []driver.Value
+	order binary.AppendByteOrder // of a database in UTF-16
+	row   []driver.Value         // its columns, and behind them what is stored of those of text in UTF-16
 
 	rows    int64
 	digest  uint64              // the sum of those of the rows
@@ -60,7 +61,7 @@ func (v *validation) scan(ctx context.Context, t table) error {
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return err
 	}
-	whole := newScan(t, RowRange{})
+	whole := newScan(t, RowRange{}, v.order)
 	var mu sync.Mutex
 	done := map[int]*scan{} // that wait for an earlier one, few at any time
 	taken := 0
@@ -68,7 +69,7 @@ func (v *validation) scan(ctx context.Context, t table) error {
 	g.SetLimit(max(v.db.Stats().MaxOpenConnections, 1))
 	for i, span := range spans {
 		g.Go(func() error {
-			s := newScan(t, span)
+			s := newScan(t, span, v.order)
 			if err := s.run(ctx, v.db); err != nil {
 				return err
 			}
@@ -89,8 +90,8 @@ func (v *validation) scan(ctx context.Context, t table) error {
 	return nil
 }
 
-func newScan(t table, span RowRange) *scan {
-	s := &scan{table: t, span: span, tallies: make([]map[string]*tally, len(t.columns)), dates: map[string]int64{}}
+func newScan(t table, span RowRange, order binary.AppendByteOrder) *scan {
+	s := &scan{table: t, span: span, order: order, tallies: make([]map[string]*tally, len(t.columns)), dates: map[string]int64{}}
 	if t.name == tables.SessionSources {
 		s.channels = map[string]int64{}
 	}
@@ -110,11 +111,7 @@ func (s *scan) run(ctx context.Context, db *sql.DB) error {
 		if !ok {
 			return fmt.Errorf("the database is opened by another driver than go-sqlite3: %T", c)
 		}
-		var args []driver.NamedValue
-		for i, a := range s.span.Args() {
-			args = append(args, driver.NamedValue{Ordinal: i + 1, Value: a})
-		}
-		rows, err := q.QueryContext(ctx, s.query(), args)
+		rows, err := ask(ctx, q, s.query(), s.span.Args())
 		if err != nil {
 			return err
 		}
@@ -152,15 +149,22 @@ func (s *scan) take(next *scan) {
 // declared types: for one declared date, timestamp or boolean the driver would
 // give a value of its own making and not what is stored.
 func (s *scan) query() string {
-	names := make([]string, len(s.table.columns))
-	for i, c := range s.table.columns {
-		names[i] = "+" + c.name
+	var names []string
+	for _, c := range s.table.columns {
+		names = append(names, "+"+c.name)
+	}
+	if s.order != nil {
+		for _, c := range s.table.columns {
+			if c.text {
+				names = append(names, "CAST("+c.name+" AS blob)")
+			}
+		}
 	}
 	return "SELECT " + strings.Join(names, ", ") + " FROM " + s.table.name + s.span.Where("rowid")
 }
 
 func (s *scan) read(rows driver.Rows) error {
-	s.row = make([]driver.Value, len(s.table.columns))
+	s.row = make([]driver.Value, len(rows.Columns()))
 	reports := make([]func(findings.Rule), len(s.table.columns))
 	date, channel := -1, -1
 	for i, c := range s.table.columns {
@@ -185,6 +189,7 @@ func (s *scan) read(rows driver.Rows) error {
 		for i, c := range s.table.columns {
 			c.is(s.row[i], reports[i])
 		}
+		s.checkWide(reports)
 		if date >= 0 {
 			s.countDate(s.row[date])
 		}
@@ -196,10 +201,30 @@ func (s *scan) read(rows driver.Rows) error {
 	}
 }
 
+// checkWide reports text that UTF-16 lets be stored and that cannot be written
+// again as it is.
+func (s *scan) checkWide(reports []func(findings.Rule)) {
+	behind := len(s.table.columns)
+	if len(s.row) == behind {
+		return
+	}
+	for i, c := range s.table.columns {
+		if !c.text {
+			continue
+		}
+		if text, ok := s.row[i].(string); ok {
+			if stored, _ := s.row[behind].([]byte); !survives(text, stored, s.order) {
+				reports[i](findings.NotUTF16)
+			}
+		}
+		behind++
+	}
+}
+
 // digestRow adds the digest of the row at hand.
 func (s *scan) digestRow() {
 	b := s.buffer[:0]
-	for _, value := range s.row {
+	for _, value := range s.row[:len(s.table.columns)] {
 		switch value := value.(type) {
 		case string:
 			b = append(binary.AppendUvarint(append(b, 't'), uint64(len(value))), value...)
@@ -305,7 +330,7 @@ func (v *validation) concludeChannels(s *scan) {
 	var blanks int64
 	var blankName string
 	var formulas []string
-	alike := map[string][]string{} // by what people see of the name
+	var seen []string
 	for _, name := range names {
 		if findings.Blank(name) {
 			if blanks == 0 {
@@ -317,8 +342,7 @@ func (v *validation) concludeChannels(s *scan) {
 		if strings.IndexAny(name, "=+-@\t\r\n＝＋－＠") == 0 {
 			formulas = append(formulas, name)
 		}
-		seen := seenOf(name)
-		alike[seen] = append(alike[seen], name)
+		seen = append(seen, name)
 	}
 	if blanks > 0 {
 		add(findings.BlankChannel, blanks, "rows", human.Quote(blankName))
@@ -326,17 +350,8 @@ func (v *validation) concludeChannels(s *scan) {
 	if len(formulas) > 0 {
 		add(findings.FormulaChannel, int64(len(formulas)), "channels", human.Quote(formulas[0]))
 	}
-	var similar int64
-	var example string
-	for _, key := range slices.Sorted(maps.Keys(alike)) {
-		if same := alike[key]; len(same) > 1 {
-			similar += int64(len(same))
-			if example == "" {
-				example = apart(same[0], same[1])
-			}
-		}
-	}
-	if similar > 0 {
-		add(findings.SimilarChannels, similar, "channels", example)
+	similar, example := alike(seen)
+	if len(similar) > 0 {
+		add(findings.SimilarChannels, int64(len(similar)), "channels", example)
 	}
 }

@@ -36,6 +36,7 @@ type sessionIndex struct {
 
 	slots []slot // open addressing by hash; one without a mark is free
 	free  int    // slots, of which one stays free, so that looking has an end
+	unmap func() // gives back the slots
 }
 
 // slot is a session's hash, in halves so that a slot takes no more room than it
@@ -57,8 +58,15 @@ var (
 func newSessionIndex(sessions int64, few, most, tries int, hash func(string) uint64) *sessionIndex {
 	slots := max(few, int(min(sessions/4*5+2, int64(most))), 2) // one in five free, so that slots are found soon
 	room := int64(max(slots/5*4, 1))
-	return &sessionIndex{hash: hash, passes: uint64(max((sessions+room-1)/room, 1)) * uint64(tries+1),
-		number: map[key]uint32{}, slots: make([]slot, slots), free: slots}
+	x := &sessionIndex{hash: hash, passes: uint64(max((sessions+room-1)/room, 1)) * uint64(tries+1), number: map[key]uint32{}, free: slots}
+	x.slots, x.unmap = newSlots(slots)
+	return x
+}
+
+// close gives back the slots. What is known of groups stays.
+func (x *sessionIndex) close() {
+	x.slots = nil
+	x.unmap()
 }
 
 // newHash returns a hash of its own.

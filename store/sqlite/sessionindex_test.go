@@ -29,6 +29,7 @@ func TestEverySessionIsFoundInOnePassOrACollisionIsNoticed(t *testing.T) {
 			seen[max(h, 1)] = true
 		}
 		x := newSessionIndex(int64(n), 1, most, rapid.IntRange(0, 2).Draw(t, "tries"), func(s string) uint64 { return hashes[s] })
+		defer x.close()
 		found := map[string]int{}
 		for again := true; again; again = x.next() {
 			var mine []string
@@ -72,7 +73,7 @@ func TestReportIsMadeAgainWhereHashesCollide(t *testing.T) {
 	db, err := Open(t.Context(), build(t, Schema+soundRows), Write)
 	require.NoError(t, err)
 	defer db.Close()
-	want, err := rebuild(t.Context(), db, nil, &ihcv1.RunRequest{}, usual)
+	want, err := rebuild(t.Context(), "", db, nil, &ihcv1.RunRequest{}, usual)
 	require.NoError(t, err)
 	tries := 0
 	size := usual
@@ -82,13 +83,13 @@ func TestReportIsMadeAgainWhereHashesCollide(t *testing.T) {
 		}
 		return newHash()
 	}
-	got, err := rebuild(t.Context(), db, nil, &ihcv1.RunRequest{}, size)
+	got, err := rebuild(t.Context(), "", db, nil, &ihcv1.RunRequest{}, size)
 	require.NoError(t, err)
 	require.Equal(t, 3, tries)
 	require.Equal(t, want, got)
 
 	size.hash = func() func(string) uint64 { return func(string) uint64 { return 7 } }
-	_, err = rebuild(t.Context(), db, nil, &ihcv1.RunRequest{}, size)
+	_, err = rebuild(t.Context(), "", db, nil, &ihcv1.RunRequest{}, size)
 	require.ErrorIs(t, err, errCollision)
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
 }

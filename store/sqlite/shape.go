@@ -78,6 +78,8 @@ var outputTables = []struct {
 type shape struct {
 	sound  bool // all columns are there, so that the rows can be read
 	unique bool // an index makes the id unique
+	// special are the collations of columns of text that do not go by bytes.
+	special map[string]string
 }
 
 // checkShapes looks at the tables and columns of all five tables and returns
@@ -88,6 +90,9 @@ func (v *validation) checkShapes(ctx context.Context) (map[string]shape, error) 
 		return nil, err
 	}
 	defer conn.Close()
+	if v.order, err = wide(ctx, conn); err != nil {
+		return nil, err
+	}
 	shapes := make(map[string]shape)
 	for _, t := range inputTables {
 		if shapes[t.name], err = v.checkInput(ctx, conn, t); err != nil {
@@ -99,7 +104,24 @@ func (v *validation) checkShapes(ctx context.Context) (map[string]shape, error) 
 			return nil, err
 		}
 	}
-	return shapes, nil
+	return shapes, v.checkTriggers(ctx, conn)
+}
+
+// checkTriggers reports those that would run on what the pipeline writes.
+func (v *validation) checkTriggers(ctx context.Context, conn *sql.Conn) error {
+	found, err := conn.QueryContext(ctx, `SELECT name, lower(tbl_name) FROM main.sqlite_schema WHERE type = 'trigger' AND `+ours("tbl_name")) //nolint:gosec // of constants
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		var name, table string
+		if err := found.Scan(&name, &table); err != nil {
+			return err
+		}
+		v.add(findings.HasTrigger.With(human.QuoteText(name)), table, "", 0, "", "")
+	}
+	return found.Err()
 }
 
 func (v *validation) checkInput(ctx context.Context, conn *sql.Conn, t table) (shape, error) {
@@ -113,6 +135,7 @@ func (v *validation) checkInput(ctx context.Context, conn *sql.Conn, t table) (s
 		return shape{}, nil
 	case "view":
 		v.add(findings.IsView, t.name, "", 0, "", "")
+		return shape{}, nil // which to read may have no end
 	}
 	s := shape{sound: true}
 	for _, want := range t.columns {
@@ -128,6 +151,9 @@ func (v *validation) checkInput(ctx context.Context, conn *sql.Conn, t table) (s
 	}
 	if !s.sound {
 		return s, nil
+	}
+	if s.special, s.sound, err = v.checkCollations(ctx, conn, t); err != nil || !s.sound {
+		return s, err
 	}
 	s.unique, err = hasKey(ctx, conn, t.name, t.columns[:1])
 	return s, err
@@ -168,10 +194,22 @@ func (v *validation) checkOutput(ctx context.Context, conn *sql.Conn, t table, k
 		return nil
 	}
 	unique, err := hasKey(ctx, conn, t.name, t.columns[:key])
-	if err == nil && !unique {
+	if err != nil {
+		return err
+	}
+	if !unique {
 		wrong("", "its primary key is not (%s, %s)", t.columns[0].name, t.columns[1].name)
 	}
-	return err
+	special, known, err := v.checkCollations(ctx, conn, t)
+	if err != nil || !known {
+		return err
+	}
+	for _, c := range t.columns {
+		if name := special[c.name]; name != "" {
+			wrong(c.name, "the column compares text by the collation %s, to which names that differ are one", name)
+		}
+	}
+	return nil
 }
 
 // broken tells whether a table has an error on record.

@@ -2,9 +2,11 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -26,12 +28,11 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (bytes i
 	if err := s.remove(ctx); err != nil {
 		return 0, err
 	}
-	// The rows are sorted and decoded by another connection, beside this one
-	// that writes them: what is in the journal was committed before.
-	reads, _, err := d.reads.DB(ctx)
+	reads, done, err := d.beside(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
+	defer done()
 	batches := make(chan []shownJourney, 8)
 	group, both := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -50,6 +51,45 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (bytes i
 		return 0, err
 	}
 	return s.bytes, s.clean(ctx)
+}
+
+// leaveLog has the writing connection go without the write-ahead log, which
+// SQLite allows where nobody else has the database open. Where somebody has,
+// everything stays as it is.
+func (d *Database) leaveLog(ctx context.Context) {
+	d.use.Lock()
+	defer d.use.Unlock()
+	if errors.Join(d.checkpoints.close(), d.reads.Close()) != nil {
+		return
+	}
+	if d.uprooted() {
+		return // a matter for whoever writes next
+	}
+	if db, fresh, err := d.writes.DB(ctx); err == nil && !fresh {
+		_, _ = db.ExecContext(ctx, `PRAGMA journal_mode = DELETE`)
+		d.log, _ = Identity(followed(d.path) + "-wal")
+	}
+}
+
+// beside returns a database to read the journal with while tx writes: another
+// connection sorts and decodes the rows that this one stores. What is in the
+// journal was committed before. done gives it back.
+func (d *Database) beside(ctx context.Context, tx transaction) (reads *sql.DB, done func(), err error) {
+	var mode string
+	if err := tx.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
+		return nil, nil, err
+	}
+	if mode == "wal" {
+		reads, _, err = d.reads.DB(ctx)
+		return reads, func() {}, err
+	}
+	// Without the log, a transaction that outgrows its cache locks others out
+	// of the file (https://www.sqlite.org/lockingv3.html, section 5). No page
+	// that is read here changes before all of them are read, so no lock is
+	// needed: to SQLite, the file is one that does not change.
+	s := settings{readers: 1}
+	reads, err = connect(ctx, followed(d.path), s, url.Values{"mode": {"ro"}, "immutable": {"1"}, "_cache_size": {readCache}}, 1, probeRead)
+	return reads, func() { _ = reads.Close() }, err
 }
 
 // sweeper is one sweep of a run.
@@ -134,8 +174,11 @@ func readJournal(ctx context.Context, c *sqlite3.SQLiteConn, run, from int64, to
 			return ctx.Err()
 		}
 	}
-	err := each(ctx, c, `SELECT journey, conv_id, conv_id IN (SELECT conv_id FROM conversions), sessions, shares, chunk FROM pipeline_journeys
-		WHERE journey >= ?2 AND run = ?1 AND chunk > 0 ORDER BY conv_id`, []driver.Value{run, from}, 6, func(row []driver.Value) error {
+	// What is sorted is small, and the rest is fetched row by row meanwhile: so
+	// the first journeys come soon.
+	err := each(ctx, c, `SELECT j.journey, j.conv_id, j.conv_id IN (SELECT conv_id FROM conversions), j.sessions, j.shares, j.chunk
+		FROM (SELECT journey, conv_id FROM pipeline_journeys WHERE journey >= ?2 AND run = ?1 AND chunk > 0 ORDER BY conv_id LIMIT -1) AS sorted
+		CROSS JOIN pipeline_journeys AS j ON j.journey = sorted.journey`, []driver.Value{run, from}, 6, func(row []driver.Value) error {
 		j, err := showJourney(row)
 		if err != nil {
 			return err
@@ -261,7 +304,7 @@ type there struct {
 }
 
 func newThere(c *sqlite3.SQLiteConn) (*there, error) {
-	look, err := c.Prepare(`SELECT session_id||'', ihc FROM attribution_customer_journey WHERE conv_id = ? ORDER BY session_id`)
+	look, err := c.Prepare(`SELECT session_id||'', ihc FROM attribution_customer_journey WHERE conv_id = ?`)
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +329,17 @@ func (t *there) same(j *shownJourney) (same bool, err error) {
 		case err != nil:
 			return false, err
 		}
-		if i == len(j.sessions) || t.row[0] != driver.Value(j.sessions[i]) || t.row[1] != driver.Value(float64(j.ihc[i])/float64(unit.Whole)) {
+		if i == len(j.sessions) {
+			return false, nil
+		}
+		n := i // where it is, but in a database in UTF-16, which has another order
+		if id := text(t.row[0]); j.sessions[n] != id {
+			var there bool
+			if n, there = slices.BinarySearch(j.sessions, id); !there {
+				return false, nil
+			}
+		}
+		if t.row[1] != driver.Value(float64(j.ihc[n])/float64(unit.Whole)) {
 			return false, nil
 		}
 	}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"strings"
 	"sync"
 
@@ -47,6 +48,8 @@ type validation struct {
 	db   *sql.DB
 	opts findings.Options
 	rows int64 // of a table that are read in one go
+	// order is that of the bytes of a database in UTF-16; nil for one in UTF-8.
+	order binary.AppendByteOrder
 
 	mu      sync.Mutex        // the checks run side by side
 	digests map[string]string // by table
@@ -67,6 +70,7 @@ func (v *validation) run(ctx context.Context) error {
 			}
 		}
 	}
+	g.Go(func() error { return v.checkIdentities(ctx, shapes) })
 	if v.opts.Alone {
 		return g.Wait()
 	}
@@ -105,7 +109,7 @@ func (v *validation) checkDuplicates(ctx context.Context, t table) error {
 	err := v.db.QueryRowContext(ctx, strings.NewReplacer("$id", id, "$table", t.name).Replace(`
 		SELECT coalesce(sum(n - 1), 0), min(id)
 		FROM (SELECT CAST($id AS text) AS id, count(*) AS n FROM $table
-		      WHERE $id IS NOT NULL GROUP BY $id HAVING count(*) > 1)`)).Scan(&rows, &example)
+		      WHERE $id IS NOT NULL GROUP BY $id COLLATE BINARY HAVING count(*) > 1)`)).Scan(&rows, &example)
 	if err != nil {
 		return err
 	}
@@ -120,7 +124,7 @@ func (v *validation) checkDuplicates(ctx context.Context, t table) error {
 // check below it asks NOT IN, which needs no index to be quick.
 func (v *validation) checkCosts(ctx context.Context) error {
 	unknown, err := v.countRows(ctx, findings.UnknownSession, tables.SessionCosts, "session_id", `FROM session_costs
-		WHERE session_id NOT IN (SELECT session_id FROM session_sources)`)
+		WHERE session_id COLLATE BINARY NOT IN (SELECT session_id FROM session_sources)`)
 	if err != nil {
 		return err
 	}
@@ -128,7 +132,7 @@ func (v *validation) checkCosts(ctx context.Context) error {
 	var example sql.NullString
 	err = v.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM session_sources), (SELECT count(*) FROM session_costs),
 		(SELECT CAST(session_id AS text) FROM session_sources
-		 WHERE session_id NOT IN (SELECT session_id FROM session_costs) LIMIT 1)`).
+		 WHERE session_id COLLATE BINARY NOT IN (SELECT session_id FROM session_costs) LIMIT 1)`).
 		Scan(&sessions, &costs, &example)
 	if err != nil {
 		return err
@@ -143,9 +147,9 @@ func (v *validation) checkCosts(ctx context.Context) error {
 // the (fewer) conversions are looked for among the sessions, so that sessions
 // need no index.
 func (v *validation) checkConversions(ctx context.Context) error {
-	const alone = `FROM conversions WHERE user_id NOT IN (
+	const alone = `FROM conversions WHERE user_id COLLATE BINARY NOT IN (
 		SELECT user_id FROM session_sources
-		WHERE user_id IN (SELECT user_id FROM conversions) AND user_id IS NOT NULL)`
+		WHERE user_id COLLATE BINARY IN (SELECT user_id FROM conversions) AND user_id IS NOT NULL)`
 	_, err := v.countRows(ctx, findings.ConversionsAlone, tables.Conversions, "conv_id", alone)
 	return err
 }

@@ -92,7 +92,10 @@ func oracle(t require.TestingT, visits []visit, orders []order, o journey.Option
 		}
 		slices.SortFunc(j.Sessions, func(a, b journey.Session) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.ID, b.ID)) })
 		j.Count = len(j.Sessions)
-		if j.Count > o.MaxSessions {
+		switch long := j.Count > o.MaxSessions; {
+		case long && o.Latest:
+			j.Sessions = j.Sessions[j.Count-o.MaxSessions:]
+		case long:
 			j.Sessions = nil
 		}
 		all = append(all, j)
@@ -102,7 +105,7 @@ func oracle(t require.TestingT, visits []visit, orders []order, o journey.Option
 
 // shop draws a small shop, full of ties.
 func drawVisits(t *rapid.T) (visits []visit, orders []order) {
-	users := []string{"u1", "u2", "O'Brien", "ü, 😀", ""}
+	users := []string{"u1", "u2", "O'Brien", "ü, 😀", "", "łucja", "\uff5e", "😀", "u1\x00"}
 	channels := []string{"SEO", "Direct", `a "quoted", one`, "=1+1"}
 	day := rapid.Custom(func(t *rapid.T) string {
 		return fmt.Sprintf("2023-0%d-%02d", rapid.IntRange(1, 3).Draw(t, "month"), rapid.IntRange(1, 28).Draw(t, "day"))
@@ -128,10 +131,29 @@ func journeysAreThoseOfTheOracle(t *testing.T, b Backend) {
 			LookbackDays:        rapid.SampledFrom([]int{0, 0, 1, 7, 30, 36500}).Draw(t, "lookback"),
 			IncludeSimultaneous: rapid.Bool().Draw(t, "simultaneous"),
 			MaxSessions:         rapid.SampledFrom([]int{1, 2, 3, 10, 200}).Draw(t, "most"),
+			Latest:              rapid.Bool().Draw(t, "latest"),
 		}
 		f := b.visited(t, visits, orders)
-		require.Equal(t, normal(oracle(t, visits, orders, o)), normal(f.journeys(o)))
+		require.Equal(t, normal(oracle(t, visits, orders, o)), normal(byUser(t, orders, f.journeys(o))))
 	})
+}
+
+// byUser makes sure that the journeys of each user come together, and puts the
+// users, whose order is the database's own, in the order of their names.
+func byUser(t require.TestingT, orders []order, js []journey.Journey) []journey.Journey {
+	user := map[string]string{}
+	for _, o := range orders {
+		user[o.id] = o.user
+	}
+	seen := map[string]bool{}
+	for i, j := range js {
+		if i == 0 || user[j.ConvID] != user[js[i-1].ConvID] {
+			require.False(t, seen[user[j.ConvID]], "the journeys of a user come together")
+			seen[user[j.ConvID]] = true
+		}
+	}
+	slices.SortStableFunc(js, func(a, b journey.Journey) int { return cmp.Compare(user[a.ConvID], user[b.ConvID]) })
+	return js
 }
 
 // normal writes journeys so that a difference can be read.
@@ -165,8 +187,10 @@ func longHistoriesAreDroppedAndCounted(t *testing.T, b Backend) {
 	f := b.visited(t, visits, orders)
 	for _, lookback := range []int{0, 1, 10, 100} {
 		for _, most := range []int{1, 3, 24, 240, 5000} {
-			o := journey.Options{Start: "0000-01-01", End: "9999-12-31", LookbackDays: lookback, MaxSessions: most}
-			require.Equal(t, normal(oracle(t, visits, orders, o)), normal(f.journeys(o)), "%+v", o)
+			for _, latest := range []bool{false, true} {
+				o := journey.Options{Start: "0000-01-01", End: "9999-12-31", LookbackDays: lookback, MaxSessions: most, Latest: latest}
+				require.Equal(t, normal(oracle(t, visits, orders, o)), normal(f.journeys(o)), "%+v", o)
+			}
 		}
 	}
 }

@@ -121,7 +121,7 @@ func runIsCompleteWhenEverythingIsAccountedFor(t *testing.T, b Backend) {
 	require.False(t, complete("unknown"))
 	f.store(one("run", 2))
 	require.False(t, complete("run"), "nobody knows yet how many there are")
-	require.NoError(t, f.Accept(ctx, &ihcv1.RunRequest{RunId: "run", StartDate: "2023-09-01"}))
+	require.NoError(t, f.Accept(ctx, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run", StartDate: "2023-09-01"}}))
 	f.expect("run", 2, 2)
 	require.False(t, complete("run"))
 	f.store(one("run", 1))
@@ -199,6 +199,14 @@ func anyOrderGivesTheSameTables(t *testing.T, b Backend) {
 			}
 			require.NoError(t, f.Store(context.Background(), batch))
 			require.Empty(t, f.shown())
+		}
+		for id, chunks := range stored { // a run's chunks are numbered without gaps
+			for n := uint32(1); len(chunks) > 0 && n < slices.Max(slices.Collect(maps.Keys(chunks))); n++ {
+				if chunks[n] == nil {
+					chunks[n] = &ihcv1.AttributionResult{RunId: id, Chunk: n, Requests: 1}
+					require.NoError(t, f.Store(context.Background(), []*ihcv1.AttributionResult{chunks[n]}))
+				}
+			}
 		}
 		holds := map[string][]string{} // conversion → rows
 		for _, id := range []string{"r1", "r2"} {

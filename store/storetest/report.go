@@ -22,6 +22,7 @@ var reportTests = map[string]func(*testing.T, Backend){
 	"ReasonsAreThoseOfTheRunMostOftenFirst":  reasonsAreThoseOfTheRunMostOftenFirst,
 	"ReportOfAnEmptyShopHasNoRows":           reportOfAnEmptyShopHasNoRows,
 	"ReportOfARunIsThatOfWhatItsSweepShowed": reportOfARunIsThatOfWhatItsSweepShowed,
+	"SumsHaveRoomForWhatValidationAdmits":    sumsHaveRoomForWhatValidationAdmits,
 }
 
 func (f *fixture) rebuilt(req *ihcv1.RunRequest) *store.Totals {
@@ -117,8 +118,8 @@ func reconciliationNoticesEveryLeak(t *testing.T, b Backend) {
 		"a conversion uncounted":   {func(_ *Shop, c *ihcv1.Counts) { c.Attributed--; c.InRange-- }, []string{"conversions", "attributed", "ihc"}},
 		"a conversion too many":    {func(_ *Shop, c *ihcv1.Counts) { c.WithoutSessions++ }, []string{"conversions"}},
 		"a touchpoint lost":        {func(_ *Shop, c *ihcv1.Counts) { c.Touchpoints++ }, []string{"touchpoints"}},
-		"half a conversion":        {func(d *Shop, _ *ihcv1.Counts) { d.attributions = d.attributions[1:] }, []string{"touchpoints", "ihc", "ihc_revenue"}},
-		"a share off by a tenth":   {func(d *Shop, _ *ihcv1.Counts) { d.attributions[0].share += 1000 }, []string{"ihc", "ihc_revenue"}},
+		"half a conversion":        {func(d *Shop, _ *ihcv1.Counts) { d.attributions = d.attributions[1:] }, []string{"touchpoints", "ihc", "ihc_revenue", "shares"}},
+		"a share off by a tenth":   {func(d *Shop, _ *ihcv1.Counts) { d.attributions[0].share += 1000 }, []string{"ihc", "ihc_revenue", "shares"}},
 		"a session that went away": {func(d *Shop, _ *ihcv1.Counts) { d.sessions = d.sessions[1:] }, []string{"touchpoints", "ihc", "ihc_revenue"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,4 +208,32 @@ func reportOfARunIsThatOfWhatItsSweepShowed(t *testing.T, b Backend) {
 			require.True(t, e.GetHolds(), "%s: %s ≠ %s", e.GetDescription(), e.GetLeft(), e.GetRight())
 		}
 	})
+}
+
+// In millionths, the costs alone are more than 64 bits hold; so are the revenue
+// attributed and that which is not.
+func sumsHaveRoomForWhatValidationAdmits(t *testing.T, b Backend) {
+	const n, most = 104, "89000000000"
+	d := &Shop{costs: map[string]string{}}
+	for i := range n {
+		id := fmt.Sprint(i)
+		d.sessions = append(d.sessions, session{"s" + id, "2023-01-01", "SEO"})
+		d.conversions = append(d.conversions, conversion{"c" + id, "2023-01-02", most}, conversion{"without" + id, "2023-01-02", most}, conversion{"refund" + id, "2023-01-02", "-" + most})
+		d.costs["s"+id] = most
+		d.attributions = append(d.attributions, attribution{"c" + id, "s" + id, 10_000}, attribution{"refund" + id, "s" + id, 5000}, attribution{"refund" + id, "s" + fmt.Sprint((i+1)%n), 5000})
+	}
+	for _, req := range []*ihcv1.RunRequest{{RunId: "run"}, {RunId: "run", StartDate: "2023-01-01", Refunds: "subtract"}} {
+		f := b.filled(t, d, 0)
+		r := d.scored(req)
+		f.store(r)
+		totals := f.rebuilt(req)
+		for _, e := range reconciliation.Equations(totals, d.counts(req)) {
+			require.True(t, e.GetHolds(), "%s: %s ≠ %s", e.GetDescription(), e.GetLeft(), e.GetRight())
+		}
+		require.Equal(t, "9256000000000", reconciliation.Cost(totals))
+		require.Equal(t, []store.Row{{Channel: "SEO", Date: "2023-01-01", Cost: 9256e9, IHC: 208, Refunded: 104}}, totals.Rows)
+		report := &ihcv1.Report{}
+		reconciliation.Fill(report, totals)
+		require.Equal(t, []string{"9256000000000", "0", "9256000000000"}, []string{report.GetRevenue().GetInRange(), report.GetRevenue().GetAttributed(), report.GetRevenue().GetUnattributed()})
+	}
 }

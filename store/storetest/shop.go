@@ -79,7 +79,7 @@ func (d *Shop) Insert(t T, db *sql.DB, seed uint64) {
 // oracle adds up channel_reporting in the most obvious way, exactly.
 func (d *Shop) oracle() []store.Row {
 	type key struct{ channel, date string }
-	type sum struct{ cost, ihc, revenue decimal.Decimal }
+	type sum struct{ cost, ihc, refunded, revenue decimal.Decimal }
 	sums := map[key]*sum{}
 	of := map[string]key{}
 	for _, s := range d.sessions {
@@ -100,12 +100,16 @@ func (d *Shop) oracle() []store.Row {
 		if known && sold {
 			share := decimal.New(a.share, -4)
 			sums[k].ihc = sums[k].ihc.Add(share)
+			if r.IsNegative() {
+				sums[k].refunded = sums[k].refunded.Add(share)
+			}
 			sums[k].revenue = sums[k].revenue.Add(share.Mul(r))
 		}
 	}
 	rows := make([]store.Row, 0, len(sums))
 	for k, s := range sums {
-		rows = append(rows, store.Row{Channel: k.channel, Date: k.date, Cost: s.cost.InexactFloat64(), IHC: s.ihc.InexactFloat64(), IHCRevenue: s.revenue.InexactFloat64()})
+		rows = append(rows, store.Row{Channel: k.channel, Date: k.date, Cost: s.cost.InexactFloat64(), IHC: s.ihc.InexactFloat64(), IHCRevenue: s.revenue.InexactFloat64(),
+			Refunded: s.refunded.InexactFloat64()})
 	}
 	slices.SortFunc(rows, func(a, b store.Row) int {
 		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Channel, b.Channel))

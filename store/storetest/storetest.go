@@ -45,7 +45,7 @@ type Backend struct {
 
 // Run tests a backend.
 func Run(t *testing.T, b Backend) {
-	for _, suite := range []map[string]func(*testing.T, Backend){ledgerTests, sweepTests, interruptionTests, adoptTests, reportTests, changesTests, journeyTests, historyTests} {
+	for _, suite := range []map[string]func(*testing.T, Backend){ledgerTests, fenceTests, sweepTests, interruptionTests, adoptTests, reportTests, changesTests, refundTests, journeyTests, historyTests, identityTests} {
 		for name, test := range suite {
 			t.Run(b.Name+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -71,7 +71,7 @@ func (b Backend) fresh(t T) *fixture {
 	f := &fixture{t: t, b: b, dsn: dsn, db: db}
 	f.Database = f.another()
 	t.Cleanup(func() { require.NoError(t, db.Close()) }) // first, so that the database is the last to leave
-	require.NoError(t, f.Accept(t.Context(), &ihcv1.RunRequest{RunId: "empty"}))
+	require.NoError(t, f.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "empty"}}))
 	return f
 }
 

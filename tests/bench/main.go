@@ -56,6 +56,7 @@ var sections = []section{
 	{name: "services", run: (*bench).services},
 	{name: "packing", run: (*bench).packing, long: true},
 	{name: "streams", run: (*bench).streams},
+	{name: "long-journeys", run: (*bench).longJourneys},
 }
 
 func main() {

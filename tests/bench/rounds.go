@@ -11,6 +11,7 @@ type rounds struct {
 	ours   several
 	floors []float64 // seconds; none where nobody wants them
 	peers  []usage   // likewise
+	tuned  []usage   // likewise, with the peer's statements as fast as they can be
 	before int64     // bytes of the shop's database
 	db     string    // the database as the pipeline left it
 }
@@ -59,11 +60,15 @@ func (b *bench) round(rs *rounds) error {
 		rs.floors = append(rs.floors, floor.seconds)
 	}
 	if b.wants("peer") {
-		peer, err := b.fillPeer()
+		tuned, err := b.fillPeer("counted")
 		if err != nil {
 			return err
 		}
-		rs.peers = append(rs.peers, peer)
+		peer, err := b.fillPeer("window")
+		if err != nil {
+			return err
+		}
+		rs.peers, rs.tuned = append(rs.peers, peer), append(rs.tuned, tuned)
 	}
 	r, err := b.whole(b.config)
 	if err == nil {

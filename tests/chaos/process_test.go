@@ -91,6 +91,15 @@ func (p *process) signal(s syscall.Signal) (code int, ran bool) {
 	return cmd.ProcessState.ExitCode(), true
 }
 
+// send sends s, which does not end the process.
+func (p *process) send(s syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		_ = p.cmd.Process.Signal(s)
+	}
+}
+
 func (p *process) kill() bool {
 	_, ran := p.signal(syscall.SIGKILL)
 	return ran

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -200,6 +201,56 @@ func TestTwoWritersAndReportersByMistake(t *testing.T) {
 		}()
 	}
 	s.request(ctx, calm.request())
+	s.ends(ctx)
+}
+
+// One of each kind is suspended in the midst of its work, for longer than its
+// messages are kept for it, and wakes when the other has done the work.
+func TestSuspendedProcessesWakeUpLate(t *testing.T) {
+	t.Parallel()
+	s, _, ctx := calmStack(t, stackOptions{reporters: 2, extractors: 2, attributors: 2})
+	s.startWithout("extractor-2", "reporter-2")
+	extracting, scoring, written, reported := s.tap.on("journeys.extracted", 3), s.tap.on("journeys.attributed", 5), s.tap.on("run.written", 1), s.tap.on("run.reported", 1)
+	at := func(moment <-chan struct{}, name string) {
+		select {
+		case <-moment:
+			s.procs[name].send(syscall.SIGSTOP)
+		case <-ctx.Done():
+		}
+	}
+	s.request(ctx, calm.request())
+	at(extracting, "extractor-1")
+	s.startNow("extractor-2")
+	at(scoring, "attributor-1")
+	at(written, "reporter-1")
+	s.startNow("reporter-2")
+	select {
+	case <-reported:
+	case <-ctx.Done():
+		require.Fail(t, "nobody took the work over", s.logs(25))
+	}
+	for _, name := range []string{"extractor-1", "attributor-1", "reporter-1"} {
+		s.procs[name].send(syscall.SIGCONT)
+	}
+	s.ends(ctx)
+}
+
+// A disaster takes chunks and results away that were acknowledged, in mid-run.
+func TestMessagesAreLostInMidRun(t *testing.T) {
+	t.Parallel()
+	s, _, ctx := calmStack(t, stackOptions{})
+	s.startWithout("writer")
+	s.request(ctx, calm.request())
+	s.published(ctx, "run.extracted", 1)
+	s.published(ctx, "journeys.attributed", 12)
+	for name, places := range map[string][]uint64{"IHC_JOURNEYS": {1, 2, 5}, "IHC_RESULTS": {1, 4, 7}} {
+		from, err := s.js.Stream(ctx, name)
+		require.NoError(t, err)
+		for _, at := range places {
+			require.NoError(t, from.DeleteMsg(ctx, at))
+		}
+	}
+	s.startNow("writer")
 	s.ends(ctx)
 }
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // badDatabase is a database as somebody might bring it, and what comes of it.
@@ -31,6 +33,10 @@ type badDatabase struct {
 	// tables are as they were, its bytes are not.
 	prepared bool
 }
+
+// polish is the small shop with users whose order in UTF-16 is not Go's.
+const polish = sound + `; UPDATE conversions SET user_id = 'łucja' WHERE user_id = 'u1'; UPDATE session_sources SET user_id = 'łucja' WHERE user_id = 'u1';
+	UPDATE conversions SET user_id = 'zoe' WHERE user_id = 'u2'; UPDATE session_sources SET user_id = 'zoe' WHERE user_id = 'u2'`
 
 var badDatabases = []badDatabase{
 	// Files that are no database, or not all of one.
@@ -122,7 +128,8 @@ var badDatabases = []badDatabase{
 	{name: "UTF-16", sql: "PRAGMA encoding = 'UTF-16'; " + sound},
 	{name: "strict tables without rowid", sql: strings.ReplaceAll(sound, "))", ")) STRICT, WITHOUT ROWID")},
 	{name: "ids that compare without case", sql: strings.ReplaceAll(sound, "user_id text NOT NULL", "user_id text NOT NULL COLLATE NOCASE") +
-		"; INSERT INTO conversions VALUES ('c5', 'U1', '2023-09-09', '10:00:00', 5)"},
+		"; INSERT INTO conversions VALUES ('c5', 'U1', '2023-09-09', '10:00:00', 5)", exit: 2,
+		says: `ids that differ are one to the column's collation NOCASE; write each id the same way everywhere, or make the table anew without COLLATE (first: "U1" and "u1")`},
 	{name: "a result table that is a view", sql: sound + "; CREATE VIEW channel_reporting AS SELECT 1", exit: 2, says: "channel_reporting: the table cannot take the results: it is a view"},
 	{name: "a result table of another shape", sql: sound + "; CREATE TABLE attribution_customer_journey (conv_id text, share real)", exit: 2, says: "attribution_customer_journey"},
 	{name: "a result table without its key", sql: sound + "; CREATE TABLE attribution_customer_journey (conv_id text, session_id text, ihc real)", exit: 2, says: "its primary key is not (conv_id, session_id)"},
@@ -179,6 +186,8 @@ var badDatabases = []badDatabase{
 
 	// Money.
 	{name: "negative revenue", sql: sound + ";" + setting("conversions", "revenue", "c1", "-100.5"), says: "warning: conversions.revenue: 1 row: negative revenue"},
+	{name: "a refund", sql: sound + ";" + setting("conversions", "revenue", "c1", "-100.5"), says: "1 conversion in range with a negative revenue, -100.5 together: each such refund is a conversion more (ihc)"},
+	{name: "a refund that is subtracted", sql: sound + ";" + setting("conversions", "revenue", "c1", "-100.5"), args: []string{"--refunds", "subtract"}, says: "each such refund is a conversion less (ihc) in this report"},
 	{name: "infinite revenue", sql: sound + ";" + setting("conversions", "revenue", "c1", "9e999"), exit: 2, says: "the number is infinite"},
 	{name: "too much revenue", sql: sound + ";" + setting("conversions", "revenue", "c1", "9e10"), exit: 2, says: "too large to be summed exactly"},
 	{name: "revenue of 0", sql: sound + "; UPDATE conversions SET revenue = 0"},
@@ -200,6 +209,13 @@ var badDatabases = []badDatabase{
 	{name: "ids with quotes", sql: sound + ";" + setting("conversions", "conv_id", "c1", quote(`c'1"`)) + ";" + setting("session_sources", "session_id", "s2", quote(`s"'2\`))},
 	{name: "ids with line breaks", sql: sound + ";" + setting("conversions", "conv_id", "c1", "'c' || char(10) || '1'") + ";" + setting("session_sources", "session_id", "s2", "'s' || char(13, 10, 9) || '2'"), says: "control characters"},
 	{name: "ids with emoji", sql: sound + ";" + setting("conversions", "conv_id", "c1", "'c👩‍🚀1'") + "; UPDATE conversions SET user_id = '🛒' WHERE user_id = 'u1'; UPDATE session_sources SET user_id = '🛒' WHERE user_id = 'u1'"},
+	{name: "ids in UTF-16", sql: "PRAGMA encoding = 'UTF-16le';" + polish},
+	{name: "ids in UTF-16, high bytes first", sql: "PRAGMA encoding = 'UTF-16be';" + polish},
+	{name: "ids without case", sql: strings.ReplaceAll(sound, "user_id text NOT NULL", "user_id text NOT NULL COLLATE NOCASE")},
+	{name: "results without case", sql: sound + "; CREATE TABLE attribution_customer_journey (conv_id text NOT NULL COLLATE NOCASE, session_id text NOT NULL, ihc real NOT NULL, PRIMARY KEY (conv_id, session_id))", exit: 2,
+		says: "the column compares text by the collation NOCASE, to which names that differ are one; rename or drop it, and it is created anew"},
+	{name: "a trigger that empties conversions", sql: sound + ";" + sqlite.CreateChannelReporting + "; CREATE TRIGGER trap AFTER INSERT ON channel_reporting BEGIN DELETE FROM conversions; END", exit: 2,
+		says: `the trigger "trap" would run on the results that are written; take it away (DROP TRIGGER "trap")`},
 	{name: "ids that are SQL", sql: sound + ";" + setting("conversions", "conv_id", "c1", quote(`'); DROP TABLE conversions; --`))},
 	{name: "ids that are subjects", sql: sound + ";" + setting("conversions", "conv_id", "c1", quote(`ihc.v1.run.*.>`))},
 

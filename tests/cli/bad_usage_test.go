@@ -81,6 +81,7 @@ var badUsages = []badUsage{
 	{name: "no temporary directory", args: []string{"run", "--db", "shop.db"}, env: []string{"TMPDIR=/no/such/directory"}, exit: 3, says: "cannot create a temporary directory"},
 
 	// Stacks.
+	{name: "refunds in another way", args: []string{"run", "--db", "shop.db", "--refunds", "ignore"}, exit: 2, says: `--refunds: refunds "ignore": use "count" or "subtract"`},
 	{name: "a stack that is not there", args: []string{"run", "--nats", "nats://127.0.0.1:1"}, exit: 3, says: "cannot reach NATS at nats://127.0.0.1:1"},
 	{name: "a stack's address with a password", args: []string{"run", "--nats", "nats://me:" + secret + "@127.0.0.1:1"}, exit: 3, says: "cannot reach NATS at nats://me:xxxxx@127.0.0.1:1"},
 	{name: "a stack from the environment that is not there", args: []string{"run"}, env: []string{"NATS_URL=nats://127.0.0.1:1"}, exit: 3, says: "cannot reach NATS"},

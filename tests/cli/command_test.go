@@ -106,7 +106,10 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).with("IHC_API_KEY=" + secret)
 	h.must("demo", "--out", h.path("demo"))
-	reference := read(t, h.path("demo", "channel_reporting.csv"))
+	h.must("demo", "--out", h.path("undisturbed")) // the same shop
+	whole, _ := startSandbox(h)
+	h.must("run", "--db", h.path("undisturbed", "shop.db"), "--out", h.path("undisturbed"), "--model", "api", "--api-url", whole, "--conv-type-id", "any")
+	reference := read(t, h.path("undisturbed", "channel_reporting.csv"))
 	api, root := startSandbox(h, "--latency", "100ms")
 	args := []string{"run", "--db", h.path("demo", "shop.db"), "--out", h.path("out"), "--model", "api", "--api-url", api,
 		"--conv-type-id", "any", "--data-dir", h.path("streams")}

@@ -124,9 +124,7 @@ func (s *stack) stop(t *testing.T) {
 	want, _ := s.reference(t, c)
 	s.underWay(t, c, "stopped")
 	s.must(t, dc+"stop extractor attributor writer reporter")
-	for consumer, n := range s.unacknowledged(t) {
-		require.Zero(t, n, "messages left in the hands of %s", consumer)
-	}
+	s.nothingInHand(t)
 	for _, service := range services {
 		require.Equal(t, []string{"0 false"}, s.inspect(t, service, "{{.State.ExitCode}} {{.State.OOMKilled}}"), service)
 	}

@@ -1,8 +1,8 @@
 // Command peer does with DuckDB what a pipeline without a model, checks and
 // restarts would do, on the same data, for `make bench` to compare with:
 //
-//	peer fill CSVDIR DATABASE   reads the shop's three tables and writes the results
-//	peer totals DATABASE        prints what the results add up to, as JSON
+//	peer fill WAY CSVDIR DATABASE   reads the shop's three tables and writes the results; WAY is window or counted
+//	peer totals DATABASE            prints what the results add up to, as JSON
 //
 // It is a module outside of go.work, so that nobody else has to fetch DuckDB.
 package main
@@ -10,7 +10,7 @@ package main
 import (
 	"context"
 	"database/sql"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,8 +20,8 @@ import (
 	_ "github.com/duckdb/duckdb-go/v2" // registers the driver
 )
 
-//go:embed fill.sql
-var fillSQL string
+//go:embed *.sql
+var statements embed.FS
 
 // totals of the results, as the bench compares them with ours.
 type totals struct {
@@ -40,12 +40,12 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	switch {
-	case len(args) == 3 && args[0] == "fill":
-		return fill(ctx, args[1], args[2])
+	case len(args) == 4 && args[0] == "fill":
+		return fill(ctx, args[1], args[2], args[3])
 	case len(args) == 2 && args[0] == "totals":
 		return printTotals(ctx, args[1])
 	}
-	return errors.New("usage: peer fill CSVDIR DATABASE, or peer totals DATABASE")
+	return errors.New("usage: peer fill window|counted CSVDIR DATABASE, or peer totals DATABASE")
 }
 
 // open opens a database for two threads, and never the network.
@@ -55,7 +55,7 @@ func open(path string) (*sql.DB, error) {
 
 // fill writes the results into a new database, from the files in a directory.
 // Closing the database brings all of it into its file.
-func fill(ctx context.Context, dir, path string) error {
+func fill(ctx context.Context, way, dir, path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -67,7 +67,15 @@ func fill(ctx context.Context, dir, path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = db.ExecContext(ctx, fillSQL)
+	for _, name := range []string{"tables.sql", way + ".sql", "report.sql"} {
+		var text []byte
+		if text, err = statements.ReadFile(name); err == nil {
+			_, err = db.ExecContext(ctx, string(text))
+		}
+		if err != nil {
+			break
+		}
+	}
 	return errors.Join(err, db.Close())
 }
 

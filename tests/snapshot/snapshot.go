@@ -91,15 +91,18 @@ func column(ctx context.Context, tx *sql.Tx, query string) ([]string, error) {
 
 // arrival are the tables in which the order shows that results arrived in, each
 // with a query for what they hold apart from that: rows of the journal go by
-// numbers that are given as they come, and so do runs.
+// numbers that are given as they come, and so do runs. What is not of the run
+// alone is left out: which database it is, when and where in its stream it was
+// asked for, and the address of the API, which is in the fingerprint.
 var arrival = map[string]string{
 	"pipeline_runs":     `SELECT run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, shown FROM pipeline_runs`,
+	"pipeline_database": `SELECT count(*) FROM pipeline_database`,
 	"pipeline_chunks":   `SELECT run_id, chunk, c.revision, c.requests, c.shown FROM pipeline_chunks c JOIN pipeline_runs USING (run)`,
 	"pipeline_counts":   `SELECT run_id, chunk, outcome, conversions, touchpoints FROM pipeline_counts JOIN pipeline_runs USING (run)`,
 	"pipeline_outcomes": `SELECT run_id, chunk, conv_id, outcome, reason, sessions FROM pipeline_outcomes JOIN pipeline_runs USING (run)`,
-	"pipeline_journeys": `SELECT run_id, chunk, conv_id, fingerprint, sessions, shares FROM pipeline_journeys JOIN pipeline_runs USING (run)`,
-	"pipeline_latest":   `SELECT l.conv_id, run_id, chunk, fingerprint FROM pipeline_latest l LEFT JOIN pipeline_journeys USING (journey) LEFT JOIN pipeline_runs USING (run)`,
-	"pipeline_adopted":  `SELECT run_id, conv_id, fingerprint FROM pipeline_adopted JOIN pipeline_runs USING (run)`,
+	"pipeline_journeys": `SELECT run_id, chunk, conv_id, length(fingerprint), sessions, shares, strategy, left_out, j.model FROM pipeline_journeys j JOIN pipeline_runs USING (run)`,
+	"pipeline_latest":   `SELECT l.conv_id, run_id, chunk, length(fingerprint) FROM pipeline_latest l LEFT JOIN pipeline_journeys USING (journey) LEFT JOIN pipeline_runs USING (run)`,
+	"pipeline_adopted":  `SELECT run_id, conv_id, length(fingerprint) FROM pipeline_adopted JOIN pipeline_runs USING (run)`,
 }
 
 // wholeOf returns the query for all that a table holds.

@@ -4,6 +4,7 @@ package streamtest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -96,11 +97,16 @@ func (b *Bus) Publish(req *ihcv1.RunRequest, counts *ihcv1.Counts, chunks ...*ih
 	b.Event(id, &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Extracted{Extracted: &ihcv1.RunExtracted{Chunks: uint32(len(chunks)), Counts: counts}}})
 }
 
-// Event publishes an event of a run.
+// Event publishes an event of a run; one of a run that has ended as somebody
+// does who knows of no rules.
 func (b *Bus) Event(run string, e *ihcv1.RunEvent) {
 	b.t.Helper()
 	e.RunId = run
-	require.NoError(b.t, b.PublishEvent(b.Ctx, e))
+	err := b.PublishEvent(b.Ctx, e)
+	if errors.Is(err, stream.ErrOver) && e.GetCancelled() != nil {
+		_, err = b.JS.Publish(b.Ctx, "ihc.v1.run.cancelled."+run, []byte(`{}`))
+	}
+	require.NoError(b.t, err)
 }
 
 // Await returns the first event of the run that is wanted, waiting for it.

@@ -37,9 +37,13 @@ type AttributionResult struct {
 	// to be divided, 0 for the built-in model and for a chunk without journeys.
 	Requests uint32 `protobuf:"varint,6,opt,name=requests,proto3" json:"requests,omitempty"`
 	// `JourneyChunk.revision` of the chunk it answers.
-	Revision      uint32 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Revision uint32 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Digest of the Scoring it was scored with.
+	Scoring []byte `protobuf:"bytes,8,opt,name=scoring,proto3" json:"scoring,omitempty"`
+	// How long these requests took, all together: what a plan reckons with.
+	RequestSeconds float64 `protobuf:"fixed64,9,opt,name=request_seconds,json=requestSeconds,proto3" json:"request_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *AttributionResult) Reset() {
@@ -121,6 +125,20 @@ func (x *AttributionResult) GetRevision() uint32 {
 	return 0
 }
 
+func (x *AttributionResult) GetScoring() []byte {
+	if x != nil {
+		return x.Scoring
+	}
+	return nil
+}
+
+func (x *AttributionResult) GetRequestSeconds() float64 {
+	if x != nil {
+		return x.RequestSeconds
+	}
+	return 0
+}
+
 // Attribution is the share of one conversion that each of its sessions earned.
 type Attribution struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -134,8 +152,12 @@ type Attribution struct {
 	Initializer []uint32 `protobuf:"varint,4,rep,packed,name=initializer,proto3" json:"initializer,omitempty"`
 	Holder      []uint32 `protobuf:"varint,5,rep,packed,name=holder,proto3" json:"holder,omitempty"`
 	Closer      []uint32 `protobuf:"varint,6,rep,packed,name=closer,proto3" json:"closer,omitempty"`
-	// `Journey.fingerprint` of what was scored.
-	Fingerprint   []byte `protobuf:"bytes,7,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// Digest of `Journey.fingerprint` and `AttributionResult.scoring`: of what was
+	// scored, and by what.
+	Fingerprint []byte `protobuf:"bytes,7,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// `Journey.approximation` of what was scored; not set for a whole journey
+	// that the run's model scored.
+	Approximation *Approximation `protobuf:"bytes,8,opt,name=approximation,proto3" json:"approximation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -219,11 +241,18 @@ func (x *Attribution) GetFingerprint() []byte {
 	return nil
 }
 
+func (x *Attribution) GetApproximation() *Approximation {
+	if x != nil {
+		return x.Approximation
+	}
+	return nil
+}
+
 var File_ihc_v1_attribution_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\n" +
-	"\x18ihc/v1/attribution.proto\x12\x06ihc.v1\x1a\x14ihc/v1/journey.proto\"\xf4\x01\n" +
+	"\x18ihc/v1/attribution.proto\x12\x06ihc.v1\x1a\x14ihc/v1/journey.proto\"\xb7\x02\n" +
 	"\x11AttributionResult\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05chunk\x18\x02 \x01(\rR\x05chunk\x127\n" +
@@ -231,7 +260,9 @@ const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\boutcomes\x18\x04 \x03(\v2\x0f.ihc.v1.OutcomeR\boutcomes\x12\x14\n" +
 	"\x05model\x18\x05 \x01(\tR\x05model\x12\x1a\n" +
 	"\brequests\x18\x06 \x01(\rR\brequests\x12\x1a\n" +
-	"\brevision\x18\a \x01(\rR\brevision\"\xcd\x01\n" +
+	"\brevision\x18\a \x01(\rR\brevision\x12\x18\n" +
+	"\ascoring\x18\b \x01(\fR\ascoring\x12'\n" +
+	"\x0frequest_seconds\x18\t \x01(\x01R\x0erequestSeconds\"\x8a\x02\n" +
 	"\vAttribution\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\tR\n" +
@@ -240,7 +271,8 @@ const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\vinitializer\x18\x04 \x03(\rR\vinitializer\x12\x16\n" +
 	"\x06holder\x18\x05 \x03(\rR\x06holder\x12\x16\n" +
 	"\x06closer\x18\x06 \x03(\rR\x06closer\x12 \n" +
-	"\vfingerprint\x18\a \x01(\fR\vfingerprintB0Z.github.com/ihc-pipeline/ihc/proto/ihc/v1;ihcv1b\x06proto3"
+	"\vfingerprint\x18\a \x01(\fR\vfingerprint\x12;\n" +
+	"\rapproximation\x18\b \x01(\v2\x15.ihc.v1.ApproximationR\rapproximationB0Z.github.com/ihc-pipeline/ihc/proto/ihc/v1;ihcv1b\x06proto3"
 
 var (
 	file_ihc_v1_attribution_proto_rawDescOnce sync.Once
@@ -259,15 +291,17 @@ var file_ihc_v1_attribution_proto_goTypes = []any{
 	(*AttributionResult)(nil), // 0: ihc.v1.AttributionResult
 	(*Attribution)(nil),       // 1: ihc.v1.Attribution
 	(*Outcome)(nil),           // 2: ihc.v1.Outcome
+	(*Approximation)(nil),     // 3: ihc.v1.Approximation
 }
 var file_ihc_v1_attribution_proto_depIdxs = []int32{
 	1, // 0: ihc.v1.AttributionResult.attributions:type_name -> ihc.v1.Attribution
 	2, // 1: ihc.v1.AttributionResult.outcomes:type_name -> ihc.v1.Outcome
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 2: ihc.v1.Attribution.approximation:type_name -> ihc.v1.Approximation
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_attribution_proto_init() }

@@ -37,7 +37,10 @@ type JourneyChunk struct {
 	// Conversions that need no scoring, passed on for the ledger.
 	Outcomes []*Outcome `protobuf:"bytes,5,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	// How often the chunk was put back after it had ended in the dead letters.
-	Revision      uint32 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint32 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Digest of the `RunAccepted.scoring` that the chunk is to be scored with,
+	// empty where that is not settled yet.
+	Scoring       []byte `protobuf:"bytes,7,opt,name=scoring,proto3" json:"scoring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +117,13 @@ func (x *JourneyChunk) GetRevision() uint32 {
 	return 0
 }
 
+func (x *JourneyChunk) GetScoring() []byte {
+	if x != nil {
+		return x.Scoring
+	}
+	return nil
+}
+
 // Journey holds the sessions before one conversion, ordered by time and then
 // by session id. The fields are parallel lists with an entry for each session:
 // a journey stream is mostly sessions, and lists cost a third of what a
@@ -130,9 +140,11 @@ type Journey struct {
 	// One byte for each session: 1 holder engaged, 2 closer engaged,
 	// 4 impression, added up.
 	Flags []byte `protobuf:"bytes,5,opt,name=flags,proto3" json:"flags,omitempty"`
-	// Digest of the sessions, the time of the conversion and the settings they
-	// are scored by: two journeys with the same fingerprint get the same shares.
-	Fingerprint   []byte `protobuf:"bytes,6,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// Digest of the sessions and the time of the conversion: two journeys with the
+	// same fingerprint get the same shares from the same scoring.
+	Fingerprint []byte `protobuf:"bytes,6,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// Set where the journey is longer than a request may hold.
+	Approximation *Approximation `protobuf:"bytes,7,opt,name=approximation,proto3" json:"approximation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,16 +221,90 @@ func (x *Journey) GetFingerprint() []byte {
 	return nil
 }
 
+func (x *Journey) GetApproximation() *Approximation {
+	if x != nil {
+		return x.Approximation
+	}
+	return nil
+}
+
+// Approximation says how a journey is scored that is longer than a request may
+// hold.
+type Approximation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in RunRequest.long_journeys: "latest", "cut" or "builtin".
+	Strategy string `protobuf:"bytes,1,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// Sessions of the journey, its oldest, that are not among those scored.
+	LeftOut uint64 `protobuf:"varint,2,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	// What scored it, where that is not the model of the run: "builtin" with the
+	// name of its parameters. Set by the attributor.
+	Model         string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Approximation) Reset() {
+	*x = Approximation{}
+	mi := &file_ihc_v1_journey_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Approximation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Approximation) ProtoMessage() {}
+
+func (x *Approximation) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_journey_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Approximation.ProtoReflect.Descriptor instead.
+func (*Approximation) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_journey_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Approximation) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *Approximation) GetLeftOut() uint64 {
+	if x != nil {
+		return x.LeftOut
+	}
+	return 0
+}
+
+func (x *Approximation) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
 // Outcome records how a conversion ended that is not scored in this chunk:
-// without an attribution, or (OUTCOME_KIND_ATTRIBUTED) with the one that an
-// interrupted run has stored of the same journey.
+// without an attribution, or (OUTCOME_KIND_ATTRIBUTED and
+// OUTCOME_KIND_APPROXIMATED) with the one that an interrupted run has stored of
+// the same journey.
 type Outcome struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	ConvId string                 `protobuf:"bytes,1,opt,name=conv_id,json=convId,proto3" json:"conv_id,omitempty"`
 	Kind   OutcomeKind            `protobuf:"varint,2,opt,name=kind,proto3,enum=ihc.v1.OutcomeKind" json:"kind,omitempty"`
 	// Why, for people: one line, the same for all conversions alike.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Sessions in its journey.
+	// Sessions in its journey; those scored, where it has an attribution.
 	Sessions      uint64 `protobuf:"varint,4,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -226,7 +312,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_ihc_v1_journey_proto_msgTypes[2]
+	mi := &file_ihc_v1_journey_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +324,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_journey_proto_msgTypes[2]
+	mi := &file_ihc_v1_journey_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,7 +337,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_journey_proto_rawDescGZIP(), []int{2}
+	return file_ihc_v1_journey_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Outcome) GetConvId() string {
@@ -286,14 +372,15 @@ var File_ihc_v1_journey_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_journey_proto_rawDesc = "" +
 	"\n" +
-	"\x14ihc/v1/journey.proto\x12\x06ihc.v1\x1a\x10ihc/v1/run.proto\"\xcd\x01\n" +
+	"\x14ihc/v1/journey.proto\x12\x06ihc.v1\x1a\x10ihc/v1/run.proto\"\xe7\x01\n" +
 	"\fJourneyChunk\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05chunk\x18\x02 \x01(\rR\x05chunk\x12\x1a\n" +
 	"\bchannels\x18\x03 \x03(\tR\bchannels\x12+\n" +
 	"\bjourneys\x18\x04 \x03(\v2\x0f.ihc.v1.JourneyR\bjourneys\x12+\n" +
 	"\boutcomes\x18\x05 \x03(\v2\x0f.ihc.v1.OutcomeR\boutcomes\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\rR\brevision\"\xb8\x01\n" +
+	"\brevision\x18\x06 \x01(\rR\brevision\x12\x18\n" +
+	"\ascoring\x18\a \x01(\fR\ascoring\"\xf5\x01\n" +
 	"\aJourney\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\tR\n" +
@@ -302,7 +389,12 @@ const file_ihc_v1_journey_proto_rawDesc = "" +
 	"timeDeltas\x12\x1a\n" +
 	"\bchannels\x18\x04 \x03(\rR\bchannels\x12\x14\n" +
 	"\x05flags\x18\x05 \x01(\fR\x05flags\x12 \n" +
-	"\vfingerprint\x18\x06 \x01(\fR\vfingerprint\"\x7f\n" +
+	"\vfingerprint\x18\x06 \x01(\fR\vfingerprint\x12;\n" +
+	"\rapproximation\x18\a \x01(\v2\x15.ihc.v1.ApproximationR\rapproximation\"\\\n" +
+	"\rApproximation\x12\x1a\n" +
+	"\bstrategy\x18\x01 \x01(\tR\bstrategy\x12\x19\n" +
+	"\bleft_out\x18\x02 \x01(\x04R\aleftOut\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\"\x7f\n" +
 	"\aOutcome\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.ihc.v1.OutcomeKindR\x04kind\x12\x16\n" +
@@ -321,22 +413,24 @@ func file_ihc_v1_journey_proto_rawDescGZIP() []byte {
 	return file_ihc_v1_journey_proto_rawDescData
 }
 
-var file_ihc_v1_journey_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_ihc_v1_journey_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_ihc_v1_journey_proto_goTypes = []any{
-	(*JourneyChunk)(nil), // 0: ihc.v1.JourneyChunk
-	(*Journey)(nil),      // 1: ihc.v1.Journey
-	(*Outcome)(nil),      // 2: ihc.v1.Outcome
-	(OutcomeKind)(0),     // 3: ihc.v1.OutcomeKind
+	(*JourneyChunk)(nil),  // 0: ihc.v1.JourneyChunk
+	(*Journey)(nil),       // 1: ihc.v1.Journey
+	(*Approximation)(nil), // 2: ihc.v1.Approximation
+	(*Outcome)(nil),       // 3: ihc.v1.Outcome
+	(OutcomeKind)(0),      // 4: ihc.v1.OutcomeKind
 }
 var file_ihc_v1_journey_proto_depIdxs = []int32{
 	1, // 0: ihc.v1.JourneyChunk.journeys:type_name -> ihc.v1.Journey
-	2, // 1: ihc.v1.JourneyChunk.outcomes:type_name -> ihc.v1.Outcome
-	3, // 2: ihc.v1.Outcome.kind:type_name -> ihc.v1.OutcomeKind
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 1: ihc.v1.JourneyChunk.outcomes:type_name -> ihc.v1.Outcome
+	2, // 2: ihc.v1.Journey.approximation:type_name -> ihc.v1.Approximation
+	4, // 3: ihc.v1.Outcome.kind:type_name -> ihc.v1.OutcomeKind
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_journey_proto_init() }
@@ -351,7 +445,7 @@ func file_ihc_v1_journey_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ihc_v1_journey_proto_rawDesc), len(file_ihc_v1_journey_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -166,7 +166,8 @@ type RunRequest struct {
 	// Moves attribution away from listed channels. Absent means none.
 	RedistributionParameter *RedistributionParameter `protobuf:"bytes,6,opt,name=redistribution_parameter,json=redistributionParameter,proto3" json:"redistribution_parameter,omitempty"`
 	// Most sessions in one request to the API, 1 to 10,000; 0 means 200, the
-	// free plan's limit. A journey with more sessions is excluded.
+	// free plan's limit. What becomes of a journey with more is said by
+	// long_journeys. Nothing is too long for the built-in model.
 	MaxSessions uint32 `protobuf:"varint,7,opt,name=max_sessions,json=maxSessions,proto3" json:"max_sessions,omitempty"`
 	// Most journeys in one request to the API, 1 to 1,000; 0 means 100.
 	MaxJourneys uint32 `protobuf:"varint,8,opt,name=max_journeys,json=maxJourneys,proto3" json:"max_journeys,omitempty"`
@@ -192,7 +193,19 @@ type RunRequest struct {
 	// The interrupted run in whose place this one is, since the source changed
 	// meanwhile: what it has stored of journeys that are the same is used.
 	// Empty for an ordinary run.
-	Supersedes    string `protobuf:"bytes,15,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
+	Supersedes string `protobuf:"bytes,15,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
+	// What becomes of a journey with more sessions than a request may hold:
+	// "latest" (its most recent sessions that fit are scored), "cut" (it begins
+	// where the built-in model begins anew, after the last gap at which the
+	// initializer curve is 1, and then as latest), "builtin" (the built-in model
+	// scores it, whole), "exclude" (it is not scored). Empty for the extractor's
+	// own setting.
+	LongJourneys string `protobuf:"bytes,16,opt,name=long_journeys,json=longJourneys,proto3" json:"long_journeys,omitempty"`
+	// How the report counts a refund, a conversion with a negative revenue, in
+	// ihc and CPO: "count" (one conversion more, also where this is empty) or
+	// "subtract" (one conversion less: an order refunded is no order). Decides
+	// nothing but what is told: the tables are the same.
+	Refunds       string `protobuf:"bytes,20,opt,name=refunds,proto3" json:"refunds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -328,6 +341,20 @@ func (x *RunRequest) GetReplayFrom() string {
 func (x *RunRequest) GetSupersedes() string {
 	if x != nil {
 		return x.Supersedes
+	}
+	return ""
+}
+
+func (x *RunRequest) GetLongJourneys() string {
+	if x != nil {
+		return x.LongJourneys
+	}
+	return ""
+}
+
+func (x *RunRequest) GetRefunds() string {
+	if x != nil {
+		return x.Refunds
 	}
 	return ""
 }
@@ -670,7 +697,18 @@ type RunAccepted struct {
 	ResultsRun string `protobuf:"bytes,3,opt,name=results_run,json=resultsRun,proto3" json:"results_run,omitempty"`
 	// Digest of the source tables as they were. A run that is interrupted goes
 	// on only while they are the same. Empty for a replay.
-	SourceDigest  string `protobuf:"bytes,4,opt,name=source_digest,json=sourceDigest,proto3" json:"source_digest,omitempty"`
+	SourceDigest string `protobuf:"bytes,4,opt,name=source_digest,json=sourceDigest,proto3" json:"source_digest,omitempty"`
+	// What scores the run, settled once for all its chunks. Absent where no
+	// attributor was there to say: then the first to score a chunk settles it, in
+	// the key-value bucket IHC_STATE under `scoring.<run>.<asked>`.
+	Scoring *Scoring `protobuf:"bytes,5,opt,name=scoring,proto3" json:"scoring,omitempty"`
+	// Identity of the database the run belongs to, see the pipeline's own table
+	// pipeline_database. Empty in runs of earlier releases.
+	Database string `protobuf:"bytes,6,opt,name=database,proto3" json:"database,omitempty"`
+	// When and where in its stream the run was asked for. It tells the run from
+	// another one of the same id that was asked for before the streams were
+	// emptied.
+	Asked         string `protobuf:"bytes,7,opt,name=asked,proto3" json:"asked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -733,6 +771,176 @@ func (x *RunAccepted) GetSourceDigest() string {
 	return ""
 }
 
+func (x *RunAccepted) GetScoring() *Scoring {
+	if x != nil {
+		return x.Scoring
+	}
+	return nil
+}
+
+func (x *RunAccepted) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *RunAccepted) GetAsked() string {
+	if x != nil {
+		return x.Asked
+	}
+	return ""
+}
+
+// Scoring is everything that decides which shares a journey gets: two runs with
+// equal Scoring give the same journey the same shares. The attributor makes it
+// of the request and its own settings, the key apart, when the run is accepted.
+type Scoring struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "api" or "builtin".
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Address of the API, without credentials, and the conversion type it scores
+	// with. Empty for the built-in model.
+	ApiUrl     string `protobuf:"bytes,2,opt,name=api_url,json=apiUrl,proto3" json:"api_url,omitempty"`
+	ConvTypeId string `protobuf:"bytes,3,opt,name=conv_type_id,json=convTypeId,proto3" json:"conv_type_id,omitempty"`
+	// The built-in model's parameters as a JSON text, and the version of its
+	// formulas. Empty for the API, unless journeys too long for it are scored by
+	// the built-in model.
+	ModelParams string `protobuf:"bytes,4,opt,name=model_params,json=modelParams,proto3" json:"model_params,omitempty"`
+	Formulas    uint32 `protobuf:"varint,5,opt,name=formulas,proto3" json:"formulas,omitempty"`
+	// As in the request.
+	RedistributionParameter *RedistributionParameter `protobuf:"bytes,6,opt,name=redistribution_parameter,json=redistributionParameter,proto3" json:"redistribution_parameter,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
+}
+
+func (x *Scoring) Reset() {
+	*x = Scoring{}
+	mi := &file_ihc_v1_run_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Scoring) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Scoring) ProtoMessage() {}
+
+func (x *Scoring) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Scoring.ProtoReflect.Descriptor instead.
+func (*Scoring) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Scoring) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Scoring) GetApiUrl() string {
+	if x != nil {
+		return x.ApiUrl
+	}
+	return ""
+}
+
+func (x *Scoring) GetConvTypeId() string {
+	if x != nil {
+		return x.ConvTypeId
+	}
+	return ""
+}
+
+func (x *Scoring) GetModelParams() string {
+	if x != nil {
+		return x.ModelParams
+	}
+	return ""
+}
+
+func (x *Scoring) GetFormulas() uint32 {
+	if x != nil {
+		return x.Formulas
+	}
+	return 0
+}
+
+func (x *Scoring) GetRedistributionParameter() *RedistributionParameter {
+	if x != nil {
+		return x.RedistributionParameter
+	}
+	return nil
+}
+
+// ScoringAnswer is an attributor's answer to a RunRequest on
+// `ihc.v1.scoring.settle`: what it would score such a run with, or why it
+// cannot.
+type ScoringAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Scoring       *Scoring               `protobuf:"bytes,1,opt,name=scoring,proto3" json:"scoring,omitempty"`
+	Refused       *RunFailed             `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScoringAnswer) Reset() {
+	*x = ScoringAnswer{}
+	mi := &file_ihc_v1_run_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScoringAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScoringAnswer) ProtoMessage() {}
+
+func (x *ScoringAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScoringAnswer.ProtoReflect.Descriptor instead.
+func (*ScoringAnswer) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ScoringAnswer) GetScoring() *Scoring {
+	if x != nil {
+		return x.Scoring
+	}
+	return nil
+}
+
+func (x *ScoringAnswer) GetRefused() *RunFailed {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
 // Counts are a run's conversions by outcome. All numbers of conversions but
 // `touchpoints` (sessions, counted once for each journey they are in).
 // in_range is the sum of the five below it.
@@ -751,7 +959,7 @@ type Counts struct {
 
 func (x *Counts) Reset() {
 	*x = Counts{}
-	mi := &file_ihc_v1_run_proto_msgTypes[5]
+	mi := &file_ihc_v1_run_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +971,7 @@ func (x *Counts) String() string {
 func (*Counts) ProtoMessage() {}
 
 func (x *Counts) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[5]
+	mi := &file_ihc_v1_run_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +984,7 @@ func (x *Counts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counts.ProtoReflect.Descriptor instead.
 func (*Counts) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{5}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Counts) GetInRange() uint64 {
@@ -842,7 +1050,7 @@ type RunExtracted struct {
 
 func (x *RunExtracted) Reset() {
 	*x = RunExtracted{}
-	mi := &file_ihc_v1_run_proto_msgTypes[6]
+	mi := &file_ihc_v1_run_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +1062,7 @@ func (x *RunExtracted) String() string {
 func (*RunExtracted) ProtoMessage() {}
 
 func (x *RunExtracted) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[6]
+	mi := &file_ihc_v1_run_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +1075,7 @@ func (x *RunExtracted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunExtracted.ProtoReflect.Descriptor instead.
 func (*RunExtracted) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{6}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RunExtracted) GetChunks() uint32 {
@@ -902,7 +1110,7 @@ type RunWritten struct {
 
 func (x *RunWritten) Reset() {
 	*x = RunWritten{}
-	mi := &file_ihc_v1_run_proto_msgTypes[7]
+	mi := &file_ihc_v1_run_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1122,7 @@ func (x *RunWritten) String() string {
 func (*RunWritten) ProtoMessage() {}
 
 func (x *RunWritten) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[7]
+	mi := &file_ihc_v1_run_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1135,7 @@ func (x *RunWritten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunWritten.ProtoReflect.Descriptor instead.
 func (*RunWritten) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{7}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RunWritten) GetCounts() *Counts {
@@ -970,7 +1178,7 @@ type RunReported struct {
 
 func (x *RunReported) Reset() {
 	*x = RunReported{}
-	mi := &file_ihc_v1_run_proto_msgTypes[8]
+	mi := &file_ihc_v1_run_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1190,7 @@ func (x *RunReported) String() string {
 func (*RunReported) ProtoMessage() {}
 
 func (x *RunReported) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[8]
+	mi := &file_ihc_v1_run_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1203,7 @@ func (x *RunReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunReported.ProtoReflect.Descriptor instead.
 func (*RunReported) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{8}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RunReported) GetReport() *Report {
@@ -1045,6 +1253,8 @@ type Report struct {
 	Total *ChannelTotal `protobuf:"bytes,15,opt,name=total,proto3" json:"total,omitempty"`
 	// How many channels there are, those that did not fit included.
 	ChannelCount uint64 `protobuf:"varint,16,opt,name=channel_count,json=channelCount,proto3" json:"channel_count,omitempty"`
+	// How conversions were scored otherwise than whole and by `model`.
+	Approximations []*ApproximationCount `protobuf:"bytes,21,rep,name=approximations,proto3" json:"approximations,omitempty"`
 	// First and last of the session dates it covers that have a row, empty where
 	// there is none.
 	FirstDate string `protobuf:"bytes,17,opt,name=first_date,json=firstDate,proto3" json:"first_date,omitempty"`
@@ -1053,14 +1263,16 @@ type Report struct {
 	Revenue *Revenue `protobuf:"bytes,19,opt,name=revenue,proto3" json:"revenue,omitempty"`
 	// What leads from the session dates it covers to the whole; absent where the
 	// request names no date.
-	Bridge        *Bridge `protobuf:"bytes,20,opt,name=bridge,proto3" json:"bridge,omitempty"`
+	Bridge *Bridge `protobuf:"bytes,20,opt,name=bridge,proto3" json:"bridge,omitempty"`
+	// The refunds among the conversions in range; absent where there are none.
+	Refunds       *Refunds `protobuf:"bytes,30,opt,name=refunds,proto3" json:"refunds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_ihc_v1_run_proto_msgTypes[9]
+	mi := &file_ihc_v1_run_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1284,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[9]
+	mi := &file_ihc_v1_run_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1297,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{9}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Report) GetRunId() string {
@@ -1200,6 +1412,13 @@ func (x *Report) GetChannelCount() uint64 {
 	return 0
 }
 
+func (x *Report) GetApproximations() []*ApproximationCount {
+	if x != nil {
+		return x.Approximations
+	}
+	return nil
+}
+
 func (x *Report) GetFirstDate() string {
 	if x != nil {
 		return x.FirstDate
@@ -1228,6 +1447,76 @@ func (x *Report) GetBridge() *Bridge {
 	return nil
 }
 
+func (x *Report) GetRefunds() *Refunds {
+	if x != nil {
+		return x.Refunds
+	}
+	return nil
+}
+
+// Refunds are the conversions in range with a negative revenue.
+type Refunds struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Conversions uint64                 `protobuf:"varint,1,opt,name=conversions,proto3" json:"conversions,omitempty"`
+	// What they sum to, below 0.
+	Revenue string `protobuf:"bytes,2,opt,name=revenue,proto3" json:"revenue,omitempty"`
+	// Whether ihc and CPO have each as a conversion less, not as one more.
+	Subtracted    bool `protobuf:"varint,3,opt,name=subtracted,proto3" json:"subtracted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refunds) Reset() {
+	*x = Refunds{}
+	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refunds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refunds) ProtoMessage() {}
+
+func (x *Refunds) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refunds.ProtoReflect.Descriptor instead.
+func (*Refunds) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Refunds) GetConversions() uint64 {
+	if x != nil {
+		return x.Conversions
+	}
+	return 0
+}
+
+func (x *Refunds) GetRevenue() string {
+	if x != nil {
+		return x.Revenue
+	}
+	return ""
+}
+
+func (x *Refunds) GetSubtracted() bool {
+	if x != nil {
+		return x.Subtracted
+	}
+	return false
+}
+
 // Revenue is that of the conversions in a run's range:
 // in_range = attributed + unattributed. Refunds are negative.
 type Revenue struct {
@@ -1241,7 +1530,7 @@ type Revenue struct {
 
 func (x *Revenue) Reset() {
 	*x = Revenue{}
-	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	mi := &file_ihc_v1_run_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1542,7 @@ func (x *Revenue) String() string {
 func (*Revenue) ProtoMessage() {}
 
 func (x *Revenue) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[10]
+	mi := &file_ihc_v1_run_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1555,7 @@ func (x *Revenue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revenue.ProtoReflect.Descriptor instead.
 func (*Revenue) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{10}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Revenue) GetInRange() string {
@@ -1308,7 +1597,7 @@ type Bridge struct {
 
 func (x *Bridge) Reset() {
 	*x = Bridge{}
-	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	mi := &file_ihc_v1_run_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1609,7 @@ func (x *Bridge) String() string {
 func (*Bridge) ProtoMessage() {}
 
 func (x *Bridge) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[11]
+	mi := &file_ihc_v1_run_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1622,7 @@ func (x *Bridge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bridge.ProtoReflect.Descriptor instead.
 func (*Bridge) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{11}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Bridge) GetElsewhere() *Credit {
@@ -1368,7 +1657,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1669,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[12]
+	mi := &file_ihc_v1_run_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1682,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{12}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Credit) GetIhc() string {
@@ -1429,7 +1718,7 @@ type ChannelTotal struct {
 
 func (x *ChannelTotal) Reset() {
 	*x = ChannelTotal{}
-	mi := &file_ihc_v1_run_proto_msgTypes[13]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1730,7 @@ func (x *ChannelTotal) String() string {
 func (*ChannelTotal) ProtoMessage() {}
 
 func (x *ChannelTotal) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[13]
+	mi := &file_ihc_v1_run_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1743,7 @@ func (x *ChannelTotal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelTotal.ProtoReflect.Descriptor instead.
 func (*ChannelTotal) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{13}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ChannelTotal) GetChannel() string {
@@ -1517,7 +1806,7 @@ type ReasonCount struct {
 
 func (x *ReasonCount) Reset() {
 	*x = ReasonCount{}
-	mi := &file_ihc_v1_run_proto_msgTypes[14]
+	mi := &file_ihc_v1_run_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1818,7 @@ func (x *ReasonCount) String() string {
 func (*ReasonCount) ProtoMessage() {}
 
 func (x *ReasonCount) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[14]
+	mi := &file_ihc_v1_run_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1831,7 @@ func (x *ReasonCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasonCount.ProtoReflect.Descriptor instead.
 func (*ReasonCount) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{14}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReasonCount) GetKind() OutcomeKind {
@@ -1580,6 +1869,79 @@ func (x *ReasonCount) GetRevenue() string {
 	return ""
 }
 
+// ApproximationCount says how many conversions of a run were approximated in one
+// way.
+type ApproximationCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in RunRequest.long_journeys.
+	Strategy string `protobuf:"bytes,1,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// What scored them, empty where that is the run's model.
+	Model       string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	Conversions uint64 `protobuf:"varint,3,opt,name=conversions,proto3" json:"conversions,omitempty"`
+	// Sessions of their journeys, the oldest, that were not scored.
+	SessionsLeftOut uint64 `protobuf:"varint,4,opt,name=sessions_left_out,json=sessionsLeftOut,proto3" json:"sessions_left_out,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ApproximationCount) Reset() {
+	*x = ApproximationCount{}
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproximationCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproximationCount) ProtoMessage() {}
+
+func (x *ApproximationCount) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproximationCount.ProtoReflect.Descriptor instead.
+func (*ApproximationCount) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ApproximationCount) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *ApproximationCount) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ApproximationCount) GetConversions() uint64 {
+	if x != nil {
+		return x.Conversions
+	}
+	return 0
+}
+
+func (x *ApproximationCount) GetSessionsLeftOut() uint64 {
+	if x != nil {
+		return x.SessionsLeftOut
+	}
+	return 0
+}
+
 // Equation is one line of the reconciliation.
 type Equation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1597,7 +1959,7 @@ type Equation struct {
 
 func (x *Equation) Reset() {
 	*x = Equation{}
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1971,7 @@ func (x *Equation) String() string {
 func (*Equation) ProtoMessage() {}
 
 func (x *Equation) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[15]
+	mi := &file_ihc_v1_run_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1984,7 @@ func (x *Equation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Equation.ProtoReflect.Descriptor instead.
 func (*Equation) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{15}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Equation) GetName() string {
@@ -1679,7 +2041,7 @@ type RunFailed struct {
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[16]
+	mi := &file_ihc_v1_run_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +2053,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[16]
+	mi := &file_ihc_v1_run_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +2066,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{16}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RunFailed) GetStage() string {
@@ -1753,7 +2115,7 @@ type RunCancelled struct {
 
 func (x *RunCancelled) Reset() {
 	*x = RunCancelled{}
-	mi := &file_ihc_v1_run_proto_msgTypes[17]
+	mi := &file_ihc_v1_run_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +2127,7 @@ func (x *RunCancelled) String() string {
 func (*RunCancelled) ProtoMessage() {}
 
 func (x *RunCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[17]
+	mi := &file_ihc_v1_run_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +2140,7 @@ func (x *RunCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelled.ProtoReflect.Descriptor instead.
 func (*RunCancelled) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{17}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RunCancelled) GetReason() string {
@@ -1803,7 +2165,7 @@ type RunPaused struct {
 
 func (x *RunPaused) Reset() {
 	*x = RunPaused{}
-	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	mi := &file_ihc_v1_run_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +2177,7 @@ func (x *RunPaused) String() string {
 func (*RunPaused) ProtoMessage() {}
 
 func (x *RunPaused) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[18]
+	mi := &file_ihc_v1_run_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +2190,7 @@ func (x *RunPaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPaused.ProtoReflect.Descriptor instead.
 func (*RunPaused) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{18}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RunPaused) GetSince() uint64 {
@@ -1857,7 +2219,7 @@ type RunResumed struct {
 
 func (x *RunResumed) Reset() {
 	*x = RunResumed{}
-	mi := &file_ihc_v1_run_proto_msgTypes[19]
+	mi := &file_ihc_v1_run_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +2231,7 @@ func (x *RunResumed) String() string {
 func (*RunResumed) ProtoMessage() {}
 
 func (x *RunResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_run_proto_msgTypes[19]
+	mi := &file_ihc_v1_run_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +2244,7 @@ func (x *RunResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResumed.ProtoReflect.Descriptor instead.
 func (*RunResumed) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_run_proto_rawDescGZIP(), []int{19}
+	return file_ihc_v1_run_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RunResumed) GetMaxRequests() uint64 {
@@ -1896,7 +2258,7 @@ var File_ihc_v1_run_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xb3\x04\n" +
+	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xf2\x04\n" +
 	"\n" +
 	"RunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1d\n" +
@@ -1919,7 +2281,9 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"replayFrom\x12\x1e\n" +
 	"\n" +
 	"supersedes\x18\x0f \x01(\tR\n" +
-	"supersedes\"\xbf\x01\n" +
+	"supersedes\x12#\n" +
+	"\rlong_journeys\x18\x10 \x01(\tR\flongJourneys\x12\x18\n" +
+	"\arefunds\x18\x14 \x01(\tR\arefunds\"\xbf\x01\n" +
 	"\x17RedistributionParameter\x12<\n" +
 	"\vinitializer\x18\x01 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\vinitializer\x122\n" +
 	"\x06holder\x18\x02 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\x06holder\x122\n" +
@@ -1938,13 +2302,27 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\tcancelled\x18\a \x01(\v2\x14.ihc.v1.RunCancelledH\x00R\tcancelled\x12+\n" +
 	"\x06paused\x18\b \x01(\v2\x11.ihc.v1.RunPausedH\x00R\x06paused\x12.\n" +
 	"\aresumed\x18\t \x01(\v2\x12.ihc.v1.RunResumedH\x00R\aresumedB\a\n" +
-	"\x05event\"\x9d\x01\n" +
+	"\x05event\"\xfa\x01\n" +
 	"\vRunAccepted\x12,\n" +
 	"\arequest\x18\x01 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12\x1f\n" +
 	"\vresults_run\x18\x03 \x01(\tR\n" +
 	"resultsRun\x12#\n" +
-	"\rsource_digest\x18\x04 \x01(\tR\fsourceDigest\"\xe8\x01\n" +
+	"\rsource_digest\x18\x04 \x01(\tR\fsourceDigest\x12)\n" +
+	"\ascoring\x18\x05 \x01(\v2\x0f.ihc.v1.ScoringR\ascoring\x12\x1a\n" +
+	"\bdatabase\x18\x06 \x01(\tR\bdatabase\x12\x14\n" +
+	"\x05asked\x18\a \x01(\tR\x05asked\"\xf5\x01\n" +
+	"\aScoring\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x17\n" +
+	"\aapi_url\x18\x02 \x01(\tR\x06apiUrl\x12 \n" +
+	"\fconv_type_id\x18\x03 \x01(\tR\n" +
+	"convTypeId\x12!\n" +
+	"\fmodel_params\x18\x04 \x01(\tR\vmodelParams\x12\x1a\n" +
+	"\bformulas\x18\x05 \x01(\rR\bformulas\x12Z\n" +
+	"\x18redistribution_parameter\x18\x06 \x01(\v2\x1f.ihc.v1.RedistributionParameterR\x17redistributionParameter\"g\n" +
+	"\rScoringAnswer\x12)\n" +
+	"\ascoring\x18\x01 \x01(\v2\x0f.ihc.v1.ScoringR\ascoring\x12+\n" +
+	"\arefused\x18\x02 \x01(\v2\x11.ihc.v1.RunFailedR\arefused\"\xe8\x01\n" +
 	"\x06Counts\x12\x19\n" +
 	"\bin_range\x18\x01 \x01(\x04R\ainRange\x12\x1e\n" +
 	"\n" +
@@ -1966,7 +2344,7 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\rR\brevision\"Q\n" +
 	"\vRunReported\x12&\n" +
 	"\x06report\x18\x01 \x01(\v2\x0e.ihc.v1.ReportR\x06report\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\rR\brevision\"\xb2\x05\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"\xa1\x06\n" +
 	"\x06Report\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12,\n" +
 	"\arequest\x18\x02 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x14\n" +
@@ -1986,12 +2364,20 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\areasons\x18\r \x03(\v2\x13.ihc.v1.ReasonCountR\areasons\x120\n" +
 	"\bchannels\x18\x0e \x03(\v2\x14.ihc.v1.ChannelTotalR\bchannels\x12*\n" +
 	"\x05total\x18\x0f \x01(\v2\x14.ihc.v1.ChannelTotalR\x05total\x12#\n" +
-	"\rchannel_count\x18\x10 \x01(\x04R\fchannelCount\x12\x1d\n" +
+	"\rchannel_count\x18\x10 \x01(\x04R\fchannelCount\x12B\n" +
+	"\x0eapproximations\x18\x15 \x03(\v2\x1a.ihc.v1.ApproximationCountR\x0eapproximations\x12\x1d\n" +
 	"\n" +
 	"first_date\x18\x11 \x01(\tR\tfirstDate\x12\x1b\n" +
 	"\tlast_date\x18\x12 \x01(\tR\blastDate\x12)\n" +
 	"\arevenue\x18\x13 \x01(\v2\x0f.ihc.v1.RevenueR\arevenue\x12&\n" +
-	"\x06bridge\x18\x14 \x01(\v2\x0e.ihc.v1.BridgeR\x06bridge\"h\n" +
+	"\x06bridge\x18\x14 \x01(\v2\x0e.ihc.v1.BridgeR\x06bridge\x12)\n" +
+	"\arefunds\x18\x1e \x01(\v2\x0f.ihc.v1.RefundsR\arefunds\"e\n" +
+	"\aRefunds\x12 \n" +
+	"\vconversions\x18\x01 \x01(\x04R\vconversions\x12\x18\n" +
+	"\arevenue\x18\x02 \x01(\tR\arevenue\x12\x1e\n" +
+	"\n" +
+	"subtracted\x18\x03 \x01(\bR\n" +
+	"subtracted\"h\n" +
 	"\aRevenue\x12\x19\n" +
 	"\bin_range\x18\x01 \x01(\tR\ainRange\x12\x1e\n" +
 	"\n" +
@@ -2020,7 +2406,12 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n" +
 	"\vconversions\x18\x03 \x01(\x04R\vconversions\x12&\n" +
 	"\x0fexample_conv_id\x18\x04 \x01(\tR\rexampleConvId\x12\x18\n" +
-	"\arevenue\x18\x05 \x01(\tR\arevenue\"\x80\x01\n" +
+	"\arevenue\x18\x05 \x01(\tR\arevenue\"\x94\x01\n" +
+	"\x12ApproximationCount\x12\x1a\n" +
+	"\bstrategy\x18\x01 \x01(\tR\bstrategy\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12 \n" +
+	"\vconversions\x18\x03 \x01(\x04R\vconversions\x12*\n" +
+	"\x11sessions_left_out\x18\x04 \x01(\x04R\x0fsessionsLeftOut\"\x80\x01\n" +
 	"\bEquation\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x12\n" +
@@ -2067,7 +2458,7 @@ func file_ihc_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_ihc_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_ihc_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_ihc_v1_run_proto_goTypes = []any{
 	(Cause)(0),                      // 0: ihc.v1.Cause
 	(OutcomeKind)(0),                // 1: ihc.v1.OutcomeKind
@@ -2076,21 +2467,25 @@ var file_ihc_v1_run_proto_goTypes = []any{
 	(*RedistributionRule)(nil),      // 4: ihc.v1.RedistributionRule
 	(*RunEvent)(nil),                // 5: ihc.v1.RunEvent
 	(*RunAccepted)(nil),             // 6: ihc.v1.RunAccepted
-	(*Counts)(nil),                  // 7: ihc.v1.Counts
-	(*RunExtracted)(nil),            // 8: ihc.v1.RunExtracted
-	(*RunWritten)(nil),              // 9: ihc.v1.RunWritten
-	(*RunReported)(nil),             // 10: ihc.v1.RunReported
-	(*Report)(nil),                  // 11: ihc.v1.Report
-	(*Revenue)(nil),                 // 12: ihc.v1.Revenue
-	(*Bridge)(nil),                  // 13: ihc.v1.Bridge
-	(*Credit)(nil),                  // 14: ihc.v1.Credit
-	(*ChannelTotal)(nil),            // 15: ihc.v1.ChannelTotal
-	(*ReasonCount)(nil),             // 16: ihc.v1.ReasonCount
-	(*Equation)(nil),                // 17: ihc.v1.Equation
-	(*RunFailed)(nil),               // 18: ihc.v1.RunFailed
-	(*RunCancelled)(nil),            // 19: ihc.v1.RunCancelled
-	(*RunPaused)(nil),               // 20: ihc.v1.RunPaused
-	(*RunResumed)(nil),              // 21: ihc.v1.RunResumed
+	(*Scoring)(nil),                 // 7: ihc.v1.Scoring
+	(*ScoringAnswer)(nil),           // 8: ihc.v1.ScoringAnswer
+	(*Counts)(nil),                  // 9: ihc.v1.Counts
+	(*RunExtracted)(nil),            // 10: ihc.v1.RunExtracted
+	(*RunWritten)(nil),              // 11: ihc.v1.RunWritten
+	(*RunReported)(nil),             // 12: ihc.v1.RunReported
+	(*Report)(nil),                  // 13: ihc.v1.Report
+	(*Refunds)(nil),                 // 14: ihc.v1.Refunds
+	(*Revenue)(nil),                 // 15: ihc.v1.Revenue
+	(*Bridge)(nil),                  // 16: ihc.v1.Bridge
+	(*Credit)(nil),                  // 17: ihc.v1.Credit
+	(*ChannelTotal)(nil),            // 18: ihc.v1.ChannelTotal
+	(*ReasonCount)(nil),             // 19: ihc.v1.ReasonCount
+	(*ApproximationCount)(nil),      // 20: ihc.v1.ApproximationCount
+	(*Equation)(nil),                // 21: ihc.v1.Equation
+	(*RunFailed)(nil),               // 22: ihc.v1.RunFailed
+	(*RunCancelled)(nil),            // 23: ihc.v1.RunCancelled
+	(*RunPaused)(nil),               // 24: ihc.v1.RunPaused
+	(*RunResumed)(nil),              // 25: ihc.v1.RunResumed
 }
 var file_ihc_v1_run_proto_depIdxs = []int32{
 	3,  // 0: ihc.v1.RunRequest.redistribution_parameter:type_name -> ihc.v1.RedistributionParameter
@@ -2098,34 +2493,40 @@ var file_ihc_v1_run_proto_depIdxs = []int32{
 	4,  // 2: ihc.v1.RedistributionParameter.holder:type_name -> ihc.v1.RedistributionRule
 	4,  // 3: ihc.v1.RedistributionParameter.closer:type_name -> ihc.v1.RedistributionRule
 	6,  // 4: ihc.v1.RunEvent.accepted:type_name -> ihc.v1.RunAccepted
-	8,  // 5: ihc.v1.RunEvent.extracted:type_name -> ihc.v1.RunExtracted
-	9,  // 6: ihc.v1.RunEvent.written:type_name -> ihc.v1.RunWritten
-	10, // 7: ihc.v1.RunEvent.reported:type_name -> ihc.v1.RunReported
-	18, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
-	19, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
-	20, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
-	21, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
+	10, // 5: ihc.v1.RunEvent.extracted:type_name -> ihc.v1.RunExtracted
+	11, // 6: ihc.v1.RunEvent.written:type_name -> ihc.v1.RunWritten
+	12, // 7: ihc.v1.RunEvent.reported:type_name -> ihc.v1.RunReported
+	22, // 8: ihc.v1.RunEvent.failed:type_name -> ihc.v1.RunFailed
+	23, // 9: ihc.v1.RunEvent.cancelled:type_name -> ihc.v1.RunCancelled
+	24, // 10: ihc.v1.RunEvent.paused:type_name -> ihc.v1.RunPaused
+	25, // 11: ihc.v1.RunEvent.resumed:type_name -> ihc.v1.RunResumed
 	2,  // 12: ihc.v1.RunAccepted.request:type_name -> ihc.v1.RunRequest
-	7,  // 13: ihc.v1.RunExtracted.counts:type_name -> ihc.v1.Counts
-	7,  // 14: ihc.v1.RunWritten.counts:type_name -> ihc.v1.Counts
-	11, // 15: ihc.v1.RunReported.report:type_name -> ihc.v1.Report
-	2,  // 16: ihc.v1.Report.request:type_name -> ihc.v1.RunRequest
-	7,  // 17: ihc.v1.Report.counts:type_name -> ihc.v1.Counts
-	17, // 18: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
-	16, // 19: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
-	15, // 20: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
-	15, // 21: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
-	12, // 22: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
-	13, // 23: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
-	14, // 24: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
-	14, // 25: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
-	1,  // 26: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
-	0,  // 27: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	7,  // 13: ihc.v1.RunAccepted.scoring:type_name -> ihc.v1.Scoring
+	3,  // 14: ihc.v1.Scoring.redistribution_parameter:type_name -> ihc.v1.RedistributionParameter
+	7,  // 15: ihc.v1.ScoringAnswer.scoring:type_name -> ihc.v1.Scoring
+	22, // 16: ihc.v1.ScoringAnswer.refused:type_name -> ihc.v1.RunFailed
+	9,  // 17: ihc.v1.RunExtracted.counts:type_name -> ihc.v1.Counts
+	9,  // 18: ihc.v1.RunWritten.counts:type_name -> ihc.v1.Counts
+	13, // 19: ihc.v1.RunReported.report:type_name -> ihc.v1.Report
+	2,  // 20: ihc.v1.Report.request:type_name -> ihc.v1.RunRequest
+	9,  // 21: ihc.v1.Report.counts:type_name -> ihc.v1.Counts
+	21, // 22: ihc.v1.Report.reconciliation:type_name -> ihc.v1.Equation
+	19, // 23: ihc.v1.Report.reasons:type_name -> ihc.v1.ReasonCount
+	18, // 24: ihc.v1.Report.channels:type_name -> ihc.v1.ChannelTotal
+	18, // 25: ihc.v1.Report.total:type_name -> ihc.v1.ChannelTotal
+	20, // 26: ihc.v1.Report.approximations:type_name -> ihc.v1.ApproximationCount
+	15, // 27: ihc.v1.Report.revenue:type_name -> ihc.v1.Revenue
+	16, // 28: ihc.v1.Report.bridge:type_name -> ihc.v1.Bridge
+	14, // 29: ihc.v1.Report.refunds:type_name -> ihc.v1.Refunds
+	17, // 30: ihc.v1.Bridge.elsewhere:type_name -> ihc.v1.Credit
+	17, // 31: ihc.v1.Bridge.from_others:type_name -> ihc.v1.Credit
+	1,  // 32: ihc.v1.ReasonCount.kind:type_name -> ihc.v1.OutcomeKind
+	0,  // 33: ihc.v1.RunFailed.cause:type_name -> ihc.v1.Cause
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_run_proto_init() }
@@ -2149,7 +2550,7 @@ func file_ihc_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ihc_v1_run_proto_rawDesc), len(file_ihc_v1_run_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -61,15 +60,6 @@ type API struct {
 // Name returns "api".
 func (a *API) Name() string { return "api" }
 
-// A transient failure is returned, to be tried again later. If the same
-// journeys fail this often while other requests are answered in between, the
-// trouble is taken to lie in them: a node is divided after divideAfter
-// failures, and a single journey fails for good after giveUpAfter.
-const (
-	divideAfter = 10
-	giveUpAfter = 20
-)
-
 // Score sends the chunk in one request. A chunk that the API refuses is
 // divided until the conversion it refuses is alone, between conversions and
 // never within one (invariant 2), so that this one fails and the others are
@@ -93,20 +83,15 @@ func (a *API) Score(ctx context.Context, chunk *ihcv1.JourneyChunk) (*Scored, er
 			}
 			resumed = id != root
 		}
-		got, err := a.ask(ctx, chunk, id.Number, journeys)
+		got, err := a.ask(ctx, chunk, part(id.Number), journeys)
 		if err != nil {
-			lies, reason := a.liesIn(id, err, len(journeys))
-			switch {
-			case !lies:
-				return &Repeated{err, a.Failures.failed(id)}
-			case len(journeys) == 1:
-				got = &Scored{}
-				got.fail(journeys[0], reason)
-			default:
-				got = &Scored{divided: true}
+			if got, err = a.judge(ctx, chunk, id, journeys, err); err != nil {
+				return err
 			}
 		}
-		a.Failures.answered(id)
+		if !got.divided {
+			a.Failures.settled(id)
+		}
 		if id == root && !got.divided {
 			*done = *got // the usual case: one request, one answer
 			return nil
@@ -119,28 +104,9 @@ func (a *API) Score(ctx context.Context, chunk *ihcv1.JourneyChunk) (*Scored, er
 	return done, score(root, chunk.GetJourneys())
 }
 
-// liesIn tells whether err is about the journeys sent rather than about the
-// API, and the reason to record for them.
-func (a *API) liesIn(id Node, err error, journeys int) (bool, string) {
-	var e *ihcapi.Error
-	if !errors.As(err, &e) {
-		return false, ""
-	}
-	if e.Kind == ihcapi.Refused {
-		return true, e.Error()
-	}
-	if e.Kind != ihcapi.Transient || e.HTTPStatus == 0 || e.HTTPStatus == http.StatusTooManyRequests {
-		return false, ""
-	}
-	times := a.Failures.failedAmidAnswers(id)
-	if times >= giveUpAfter || times >= divideAfter && journeys > 1 {
-		return true, fmt.Sprintf("%v (each of %d times, while other requests were answered)", e, times)
-	}
-	return false, ""
-}
-
-// ask sends one request and holds the reply against it.
-func (a *API) ask(ctx context.Context, chunk *ihcv1.JourneyChunk, part uint32, journeys []*ihcv1.Journey) (*Scored, error) {
+// ask sends one request and holds the reply against it. part tells what it is
+// of the chunk, "" for all.
+func (a *API) ask(ctx context.Context, chunk *ihcv1.JourneyChunk, part string, journeys []*ihcv1.Journey) (*Scored, error) {
 	rows := sessions(chunk, journeys)
 	body := ihcapi.AppendRequest(nil, rows, a.Redistribution)
 	if err := a.save(chunk, part, body); err != nil {
@@ -173,10 +139,17 @@ func (a *API) ask(ctx context.Context, chunk *ihcv1.JourneyChunk, part uint32, j
 	}
 	a.Observe(r)
 	a.Breaker.Note(err)
+	strange := a.Failures.heard(err == nil || e != nil && e.Kind == ihcapi.Refused, e != nil && e.NoReply)
+	if e != nil && e.NoReply && strange >= strangeAfter {
+		a.Failures.forgive()
+		return nil, &ihcapi.Error{Kind: ihcapi.Unexpected, HTTPStatus: e.HTTPStatus, StatusCode: e.StatusCode,
+			Reason: fmt.Sprintf("%s (%d replies like that in a row; is IHC_API_URL right, or does a proxy or a sign-in page stand before it?)", e.Reason, strange)}
+	}
 	if err != nil {
 		return nil, err
 	}
 	done, strangers := reconcile(journeys, reply)
+	done.Seconds = r.Seconds
 	if len(strangers) > 0 {
 		a.Log.Warn("the IHC API's reply has rows of conversions that were not asked about; they are left out",
 			"run", chunk.GetRunId(), "chunk", chunk.GetChunk(), "rows", len(strangers), "first", a.Client.Shown(strangers[0]))
@@ -205,8 +178,16 @@ func sessions(chunk *ihcv1.JourneyChunk, journeys []*ihcv1.Journey) []ihcapi.Ses
 	return rows
 }
 
+// part names the node of a chunk's bisection.
+func part(number uint32) string {
+	if number == 1 {
+		return ""
+	}
+	return "part-" + strconv.FormatUint(uint64(number), 10)
+}
+
 // save keeps a copy of a request's body, which never has the key (invariant 6).
-func (a *API) save(chunk *ihcv1.JourneyChunk, part uint32, body []byte) error {
+func (a *API) save(chunk *ihcv1.JourneyChunk, part string, body []byte) error {
 	if a.Payloads == "" {
 		return nil
 	}
@@ -214,8 +195,8 @@ func (a *API) save(chunk *ihcv1.JourneyChunk, part uint32, body []byte) error {
 		return errkind.Environmentf("cannot save request payloads: %w", err)
 	}
 	name := fmt.Sprintf("chunk-%06d", chunk.GetChunk())
-	if part > 1 {
-		name += "-part-" + strconv.FormatUint(uint64(part), 10)
+	if part != "" {
+		name += "-" + part
 	}
 	if err := atomicfile.WriteBytes(filepath.Join(a.Payloads, chunk.GetRunId(), name+".json"), 0o644, body); err != nil {
 		return fmt.Errorf("request payloads: %w", err)

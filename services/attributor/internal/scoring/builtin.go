@@ -61,6 +61,6 @@ func (b *Builtin) Score(_ context.Context, chunk *ihcv1.JourneyChunk) (*Scored, 
 func newAttribution(j *ihcv1.Journey) *ihcv1.Attribution {
 	n := len(j.GetSessionIds())
 	shares := make([]uint32, 4*n)
-	return &ihcv1.Attribution{ConvId: j.GetConvId(), SessionIds: j.GetSessionIds(), Fingerprint: j.GetFingerprint(),
+	return &ihcv1.Attribution{ConvId: j.GetConvId(), SessionIds: j.GetSessionIds(), Fingerprint: j.GetFingerprint(), Approximation: j.GetApproximation(),
 		Ihc: shares[:n:n], Initializer: shares[n : 2*n : 2*n], Holder: shares[2*n : 3*n : 3*n], Closer: shares[3*n:]}
 }

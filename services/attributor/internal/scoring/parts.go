@@ -33,7 +33,7 @@ type Parts interface {
 // means that the node was divided.
 func (s *Scored) message(id Node) *ihcv1.AttributionResult {
 	return &ihcv1.AttributionResult{RunId: id.Run, Chunk: id.Chunk, Revision: id.Revision,
-		Attributions: s.Attributions, Outcomes: s.Outcomes, Requests: s.Requests}
+		Attributions: s.Attributions, Outcomes: s.Outcomes, Requests: s.Requests, RequestSeconds: s.Seconds}
 }
 
 // take adds the result of a node to s. If the node was divided, it scores the
@@ -50,5 +50,6 @@ func (s *Scored) take(kept *ihcv1.AttributionResult, id Node, journeys []*ihcv1.
 	s.Attributions = append(s.Attributions, kept.GetAttributions()...)
 	s.Outcomes = append(s.Outcomes, kept.GetOutcomes()...)
 	s.Requests += kept.GetRequests()
+	s.Seconds += kept.GetRequestSeconds()
 	return nil
 }

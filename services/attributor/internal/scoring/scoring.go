@@ -26,6 +26,8 @@ type Scored struct {
 	Outcomes []*ihcv1.Outcome
 	// Requests is how many requests the values took; 0 for the built-in model.
 	Requests uint32
+	// Seconds is how long these requests took, all together.
+	Seconds float64
 
 	divided bool // refused as a whole; its halves are to be asked
 }

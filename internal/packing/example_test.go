@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ihc-pipeline/ihc/internal/journey"
-	"github.com/ihc-pipeline/ihc/services/extractor/internal/packing"
+	"github.com/ihc-pipeline/ihc/internal/packing"
 )
 
 // Requests of at most ten sessions: seven journeys with twenty sessions fill

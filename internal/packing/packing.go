@@ -70,7 +70,9 @@ func Weight(j journey.Journey) int {
 }
 
 // Fits says whether a journey can be in a chunk at all.
-func (l Limits) Fits(j journey.Journey) bool { return j.Count <= l.Sessions && Weight(j) <= l.Bytes }
+func (l Limits) Fits(j journey.Journey) bool {
+	return len(j.Sessions) <= l.Sessions && Weight(j) <= l.Bytes
+}
 
 // Add takes a journey that [Limits.Fits] and has a session, and emits a chunk
 // when enough are in hand.

@@ -1,0 +1,143 @@
+package run
+
+import (
+	"time"
+
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// TimeLeft estimates how long a run will take yet, from what one sees of it from
+// time to time. It goes by what was done while one watched, and not by what was
+// there before, so that it holds for a run that goes on and for one that is
+// watched late; and by chunks as soon as their number is known, since the
+// conversions of a chunk differ but not the time it takes. The zero value is
+// ready to use, for one run and one goroutine.
+type TimeLeft struct {
+	chunks bool     // that the samples count, and not conversions
+	seen   []sample // each when something was done but for the first
+	begun  bool     // whether the first is of the beginning of the watch
+}
+
+// sample is how much was done at a time.
+type sample struct {
+	at                time.Time
+	done, conversions uint64
+}
+
+const (
+	// window is over how long a rate is taken at least, where one watched for
+	// that long; a longer watch takes half of it.
+	window = 30 * time.Second
+	// mostSamples bounds those kept.
+	mostSamples = 512
+	// leastWatch is how long something must have been done to tell a rate, and
+	// leastDone how much, where it was seen twice alone: requests sent at once are
+	// answered at about the same time, and the first of them tells little.
+	leastWatch = 500 * time.Millisecond
+	leastDone  = 4
+)
+
+// What comes after the last result, the sweep and the report, takes about as long
+// as the scoring by the built-in model does, and by an API hardly any time: so
+// much for each touchpoint.
+const (
+	tailOfScoring    = 1.0
+	tailOfTouchpoint = time.Microsecond
+)
+
+// Pace is what can be said of a run that is under way.
+type Pace struct {
+	// PerSecond is how many conversions get their results stored; 0 where that is
+	// not known.
+	PerSecond float64
+	// Left is how long the run takes yet, where Known.
+	Left  time.Duration
+	Known bool
+}
+
+// See takes what is known of a run at a time and returns its pace. Nothing is
+// known of it while the run waits for something, and begins anew after that.
+func (l *TimeLeft) See(now time.Time, s *State) Pace {
+	if s.Progress.Waiting() != nil || s.Phase() == "" || s.Phase() == PhaseReporting {
+		l.seen = nil
+		return Pace{}
+	}
+	writer := s.Progress.Writer
+	total, chunks := s.Progress.Extractor.GetConversionsTotal(), s.Planned != nil
+	if chunks != l.chunks {
+		l.chunks, l.seen = chunks, nil
+	}
+	one := sample{now, writer.GetConversions(), writer.GetConversions()}
+	if chunks {
+		total, one.done = uint64(s.Planned.GetChunks()), writer.GetChunks()
+	}
+	l.add(one)
+	first, last := l.since(now), l.seen[len(l.seen)-1]
+	took := last.at.Sub(first.at)
+	if took < leastWatch || len(l.seen) < 3 && last.done < first.done+leastDone {
+		return Pace{}
+	}
+	p := Pace{PerSecond: float64(last.conversions-first.conversions) / took.Seconds()}
+	if total <= last.done {
+		return p // what is left has no count
+	}
+	each := took.Seconds() / float64(last.done-first.done)
+	left := time.Duration(each * float64(total-last.done) * float64(time.Second))
+	p.Left, p.Known = max(left-now.Sub(last.at), 0)+l.tail(s, time.Duration(each*float64(total)*float64(time.Second))), true
+	return p
+}
+
+// add keeps a sample if something was done since the last one.
+func (l *TimeLeft) add(s sample) {
+	if n := len(l.seen); n > 0 && s.done <= l.seen[n-1].done {
+		if s.done == l.seen[n-1].done {
+			return
+		}
+		l.seen = nil // counted anew
+	}
+	l.begun = l.begun || len(l.seen) == 0
+	if l.seen = append(l.seen, s); l.begun && len(l.seen) == 3 {
+		l.seen, l.begun = l.seen[1:], false
+	}
+	if len(l.seen) < mostSamples {
+		return
+	}
+	kept := l.seen[:0]
+	for i, s := range l.seen {
+		if i%2 == 0 || i == len(l.seen)-1 {
+			kept = append(kept, s)
+		}
+	}
+	l.seen = kept
+}
+
+// since returns the sample from which on the rate is taken.
+func (l *TimeLeft) since(now time.Time) sample {
+	from := now.Add(-max(window, now.Sub(l.seen[0].at)/2))
+	for i, s := range l.seen {
+		if !s.at.Before(from) || i == len(l.seen)-2 {
+			return s
+		}
+	}
+	return l.seen[0]
+}
+
+// tail returns how long what comes after the last result takes, where all results
+// take so long.
+func (l *TimeLeft) tail(s *State, scoring time.Duration) time.Duration {
+	if s.Progress.Attributor.GetRequests() == 0 && Whole(s.Request) {
+		return time.Duration(tailOfScoring * float64(scoring))
+	}
+	return time.Duration(s.Planned.GetCounts().GetTouchpoints()) * tailOfTouchpoint
+}
+
+// Waiting returns for what the services wait, stage by stage.
+func (p *Progress) Waiting() []string {
+	var all []string
+	for _, stage := range []*ihcv1.Progress{p.Extractor, p.Attributor, p.Writer, p.Reporter} {
+		if why := stage.GetWaiting(); why != "" {
+			all = append(all, why)
+		}
+	}
+	return all
+}

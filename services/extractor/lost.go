@@ -1,0 +1,158 @@
+package extractor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+)
+
+// A run waits for messages, and some may never come: they grew older than the
+// stream keeps them, or a disaster took them away after they were acknowledged.
+// The ledger knows which chunks have no result, the streams which messages
+// there are. What is missing in both is published again, from the source as
+// long as that is what it was; if it is not, another run takes the run's place.
+
+// lookAfter sees to what is lost of a run that is under way. What it finds
+// lost it puts back if it is still so the next time.
+func (e *extractor) lookAfter(ctx context.Context, id string) error {
+	return e.putBackLost(ctx, id, false)
+}
+
+func (e *extractor) putBackLost(ctx context.Context, id string, resumed bool) error {
+	s, err := e.state(ctx, id)
+	if err != nil {
+		return err
+	}
+	if s.Planned == nil || s.ResultsRun != "" || s.Status() != run.StatusRunning {
+		return nil // it is not all extracted, has no chunks of its own, or rests
+	}
+	w, lost, err := e.whatIsLost(ctx, id, s.Planned.GetChunks())
+	if err != nil {
+		return err
+	}
+	if again := e.notice(id, lost); len(lost) == 0 || !again && !resumed {
+		return nil
+	}
+	gone := slices.DeleteFunc(slices.Clone(lost), func(chunk uint32) bool { return w.Chunks[chunk] > 0 })
+	e.Log.Warn("messages of the run were lost; they are published again", "run", id, "chunks", len(lost), "from_source", len(gone))
+	stored := map[uint32]uint64{}
+	for _, chunk := range lost {
+		if at := w.Chunks[chunk]; at > 0 && !resumed { // a run that is resumed has them back
+			stored[chunk] = at
+		}
+	}
+	if _, err := e.Bus.Republish(ctx, id, stored); err != nil || len(gone) == 0 {
+		return err
+	}
+	err = e.extractAgain(ctx, s, gone)
+	if errkind.KindOf(err) == errkind.Environment { // there is time: the run goes on as soon as it passes
+		e.Bus.Waiting(ctx, id, err.Error())
+		return stream.Retry(err, 2*time.Second)
+	}
+	return e.Outcome(ctx, err, id)
+}
+
+// state returns what the stream says of a run.
+func (e *extractor) state(ctx context.Context, id string) (*run.State, error) {
+	events, err := e.Bus.Events(ctx, id)
+	s := &run.State{ID: id}
+	for _, x := range events {
+		s.Apply(run.Entry{Sequence: x.Sequence, Time: x.Time, Event: x.Event})
+	}
+	return s, err
+}
+
+// whatIsLost returns which chunks of a run have neither a result in the ledger
+// or in the stream nor a message that somebody still has to deal with, and where
+// the run's messages are. The order of the questions is that of the way a chunk
+// takes, so that one that moves on meanwhile is seen.
+func (e *extractor) whatIsLost(ctx context.Context, id string, chunks uint32) (stream.Whereabouts, []uint32, error) {
+	done, err := e.Bus.Done(ctx, stream.Chunks)
+	if err != nil {
+		return stream.Whereabouts{}, nil, err
+	}
+	w, err := e.Bus.Whereabouts(ctx, id)
+	if err != nil {
+		return w, nil, err
+	}
+	missing, err := e.db.Missing(ctx, id, chunks)
+	if err != nil {
+		return w, nil, err
+	}
+	return w, slices.DeleteFunc(missing, func(chunk uint32) bool {
+		_, scored := w.Results[chunk]
+		return scored || w.Dead[chunk] || w.Chunks[chunk] > done
+	}), nil
+}
+
+// notice says whether what is lost of a run is what the last look found.
+func (e *extractor) notice(id string, lost []uint32) (again bool) {
+	e.noticing.Lock()
+	defer e.noticing.Unlock()
+	again = slices.Equal(e.lost[id], lost)
+	if e.lost == nil {
+		e.lost = map[string][]uint32{}
+	}
+	maps.DeleteFunc(e.lost, func(id string, _ []uint32) bool { return e.ended.Over(id) })
+	e.lost[id] = lost
+	return again
+}
+
+// extractAgain publishes chunks of a run that are in no stream any more.
+func (e *extractor) extractAgain(ctx context.Context, s *run.State, gone []uint32) error {
+	chunks := s.Planned.GetChunks()
+	done := make([]uint32, 0, chunks)
+	for chunk := range chunks {
+		if !slices.Contains(gone, chunk+1) {
+			done = append(done, chunk+1)
+		}
+	}
+	accepted, err := e.Bus.Accepted(ctx, s.ID)
+	if of := s.Request.GetReplayOf(); of != "" && err == nil {
+		origin, err := e.Bus.Accepted(ctx, of)
+		if err != nil {
+			return lostForGood(s.ID, err)
+		}
+		return lostForGood(s.ID, e.copyChunks(ctx, cmp.Or(origin.GetResultsRun(), of), accepted, chunks, done))
+	}
+	if err == nil {
+		err = e.patiently(ctx, s.ID, func() error { return e.unchanged(ctx, accepted) })
+	}
+	if err != nil {
+		return err
+	}
+	stored, err := e.adopt(ctx, s.Request)
+	if err != nil {
+		return err
+	}
+	publisher, err := e.Bus.NewChunkPublisher(ctx, s.ID, false)
+	if err != nil {
+		return err
+	}
+	publisher.Restore(done)
+	b, err := newBuilder(ctx, e, accepted, publisher, stored)
+	if err == nil {
+		err = e.readInto(ctx, b)
+	}
+	if errors.Is(err, stream.ErrSourceChanged) || err == nil && b.chunk != chunks {
+		return errkind.As(errkind.Run, &supersededError{by: successorOf(s.ID)})
+	}
+	return err
+}
+
+// lostForGood explains that a replay has lost chunks that its origin has not
+// got any more, either.
+func lostForGood(id string, err error) error {
+	if err == nil || errors.Is(err, errEnded) {
+		return nil
+	}
+	return errkind.As(errkind.KindOf(err), fmt.Errorf("chunks of run %s are in no stream any more, and cannot be copied again: %w", id, err))
+}

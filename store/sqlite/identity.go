@@ -1,0 +1,306 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// A run belongs to the database it began on. That has an identity, which is
+// drawn when the first run begins; but a copy of the file has the same. What
+// tells a copy from its original is the runs it knows: a run is entered before
+// anybody hears of it, so that a file which does not know it is from before.
+
+// refuse returns an error that wraps [store.ErrRefused].
+func refuse(format string, args ...any) error {
+	return errkind.As(errkind.Input, fmt.Errorf("%w: "+format, append([]any{store.ErrRefused}, args...)...))
+}
+
+// replaced says that the file at the path is not the one a run began on.
+func (d *Database) replaced(id string) error {
+	return refuse("the database at %q is not the one that run %s began on: it was replaced; ask for the run again", d.path, id)
+}
+
+// asker is a database or a transaction.
+type asker interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// entered is what pipeline_runs says of who a run is.
+type entered struct {
+	number         int64
+	asked, request string
+	status         status
+}
+
+// known returns a run's, nil if it is not known.
+func known(ctx context.Context, on asker, id string) (*entered, error) {
+	var e entered
+	err := on.QueryRowContext(ctx, `SELECT run, asked, request, status FROM pipeline_runs WHERE run_id = ?`, id).Scan(&e.number, &e.asked, &e.request, &e.status)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil //nolint:nilnil // not known is a usual answer
+	}
+	return &e, err
+}
+
+// identity returns the database's, "" if it has none.
+func identity(ctx context.Context, on asker) (id string, err error) {
+	err = on.QueryRowContext(ctx, `SELECT id FROM pipeline_database LIMIT 1`).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return id, err
+}
+
+// identify returns the database's identity, which is drawn if it has none.
+func (tx transaction) identify(ctx context.Context) (string, error) {
+	id, err := identity(ctx, tx)
+	if err != nil || id != "" {
+		return id, err
+	}
+	id = strings.ToLower(rand.Text())
+	_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_database (id) VALUES (?)`, id)
+	return id, err
+}
+
+// Enter implements [store.Ledger].
+func (d *Database) Enter(ctx context.Context, a *ihcv1.RunAccepted) (database string, again bool, err error) {
+	// On a connection of its own, which waits for others as long as it takes.
+	db, err := Open(ctx, d.path, Write)
+	if err != nil {
+		return "", false, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	begun, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return "", false, Explain(d.path, err)
+	}
+	tx := transaction{Tx: begun}
+	defer tx.Rollback()
+	if err := d.migrate(ctx, begun); err != nil {
+		return "", false, Explain(d.path, err)
+	}
+	if again, err = tx.enter(ctx, a); err == nil {
+		database, err = tx.identify(ctx)
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err == nil {
+		// Into the file itself, where it is looked for: see [Database.Confirm].
+		_, err = db.ExecContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
+	}
+	if err == nil {
+		err = d.remember(a)
+	}
+	return database, again, Explain(d.path, err)
+}
+
+// enter makes the row of a run, and says whether that took the name from
+// another.
+func (tx transaction) enter(ctx context.Context, a *ihcv1.RunAccepted) (again bool, err error) {
+	id := a.GetRequest().GetRunId()
+	was, err := known(ctx, tx, id)
+	if err != nil {
+		return false, err
+	}
+	if was != nil && was.asked != a.GetAsked() {
+		if before, err := run.Decode([]byte(was.request)); err != nil || !run.Same(before, a.GetRequest()) {
+			return false, refuse("run id %s was used on this database for another request (%s): choose another run_id, or leave it empty", id, run.Describe(before))
+		}
+		if err := tx.retire(ctx, was, id); err != nil {
+			return false, err
+		}
+		again = true
+	}
+	return again, tx.record(ctx, a)
+}
+
+// retire gives a run that has ended, or will never end, a name that no run can
+// be asked for under.
+func (tx transaction) retire(ctx context.Context, was *entered, id string) error {
+	if err := tx.end(ctx, id, string(store.Failed)); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE pipeline_runs SET run_id = ?2 WHERE run = ?1`, was.number, fmt.Sprintf("%s@%d", id, was.number))
+	return err
+}
+
+// record writes what a run was accepted with.
+func (tx transaction) record(ctx context.Context, a *ihcv1.RunAccepted) error {
+	request, err := run.JSON(a.GetRequest(), "")
+	if err != nil {
+		return err
+	}
+	scoredBy := []byte{}
+	if a.GetScoring() != nil {
+		if scoredBy, err = (protojson.MarshalOptions{UseProtoNames: true}).Marshal(a.GetScoring()); err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, request, asked, scoring, scored_by) VALUES (?1, ?2, ?3, ?4, ?5)
+		ON CONFLICT (run_id) DO UPDATE SET request = ?2, asked = ?3, scoring = coalesce(?4, scoring), scored_by = ?5`,
+		a.GetRequest().GetRunId(), string(request), a.GetAsked(), run.ScoringDigest(a.GetScoring()), string(scoredBy))
+	return err
+}
+
+// Accept implements [store.Ledger].
+func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
+	id := a.GetRequest().GetRunId()
+	err := d.transact(ctx, func(tx transaction) error {
+		if a.GetDatabase() == "" {
+			return tx.record(ctx, a)
+		}
+		is, err := identity(ctx, tx)
+		if err != nil {
+			return err
+		}
+		there, err := known(ctx, tx, id)
+		switch replay := a.GetRequest().GetReplayOf() != ""; {
+		case err != nil:
+			return err
+		case replay && is != a.GetDatabase():
+			return refuse("the database at %q is not the one that run %s began on, which run %s replays: replay it there, or ask for a new run", d.path, a.GetRequest().GetReplayOf(), id)
+		case is != a.GetDatabase(), there == nil && !replay:
+			return d.replaced(id)
+		case there != nil && there.asked != a.GetAsked() && !replay:
+			return refuse("run %s of database %q was asked for at another time (%s, not %s)", id, d.path, there.asked, a.GetAsked())
+		case there != nil && there.asked != a.GetAsked():
+			if _, err := tx.enter(ctx, a); err != nil {
+				return err
+			}
+		}
+		return tx.record(ctx, a)
+	})
+	if err == nil && a.GetDatabase() != "" {
+		err = d.remember(a)
+	}
+	return err
+}
+
+// mark is what is remembered of a run that was found to be the database's.
+type mark struct {
+	asked string
+	file  FileID
+	since time.Time // the file's time of change when it was last seen to be the run's
+}
+
+func (d *Database) remember(a *ihcv1.RunAccepted) error {
+	file, err := Identity(d.path)
+	if err == nil {
+		d.marks.Store(a.GetRequest().GetRunId(), mark{a.GetAsked(), file, modified(d.path)})
+	}
+	return err
+}
+
+// Confirm implements [store.Database].
+func (d *Database) Confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
+	if a.GetDatabase() == "" {
+		return nil
+	}
+	id := a.GetRequest().GetRunId()
+	file, err := Identity(d.path)
+	if err != nil {
+		return err
+	}
+	found, _ := d.marks.Load(id)
+	was, seen := found.(mark)
+	if seen = seen && was.asked == a.GetAsked(); seen && was.file != file {
+		return d.replaced(id)
+	}
+	err = d.confirm(ctx, a)
+	if seen && err != nil && errkind.KindOf(err) == errkind.Input {
+		disown(followed(d.path), was.since) // whatever is wrong with it was not before
+		return d.replaced(id)
+	}
+	return err
+}
+
+// confirm looks on a connection of its own, which has nothing in memory.
+func (d *Database) confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
+	id := a.GetRequest().GetRunId()
+	db, err := Open(ctx, d.path, Read, BusyTimeout(time.Second), Readers(1))
+	if err != nil {
+		return err
+	}
+	defer db.Close() //nolint:errcheck // only read
+	is, err := identity(ctx, db)
+	var there *entered
+	if err == nil {
+		there, err = known(ctx, db, id)
+	}
+	switch {
+	case isSQLite(err, sqlite3.ErrError): // no such table
+		return d.replaced(id)
+	case err != nil:
+		return Explain(d.path, err)
+	case is != a.GetDatabase() || there == nil || there.asked != a.GetAsked():
+		return d.replaced(id)
+	}
+	return d.remember(a)
+}
+
+// inPlace makes sure that the file of runs that were accepted here is the one
+// that it was, without a look into it: what was put in its place is left alone.
+func (d *Database) inPlace(runs ...string) error {
+	for _, id := range runs {
+		was, accepted := d.marks.Load(id)
+		if file, err := Identity(d.path); accepted && err == nil && file != was.(mark).file {
+			return d.replaced(id)
+		}
+	}
+	return nil
+}
+
+// checkStill makes sure that a run that was accepted here is still known: that
+// the file was not replaced since.
+func (d *Database) checkStill(ctx context.Context, tx transaction, id string) error {
+	was, accepted := d.marks.Load(id)
+	if !accepted {
+		return nil
+	}
+	there, err := known(ctx, tx, id)
+	if err == nil && (there == nil || there.asked != was.(mark).asked) {
+		err = d.replaced(id)
+	}
+	return err
+}
+
+// checkScoring makes sure that results of a run were scored by what scores the
+// run, which the first of them settles where nothing has.
+func (tx transaction) checkScoring(ctx context.Context, number int64, id string, results []*ihcv1.AttributionResult) error {
+	var settled []byte
+	if err := tx.QueryRowContext(ctx, `SELECT scoring FROM pipeline_runs WHERE run = ?`, number).Scan(&settled); err != nil {
+		return err
+	}
+	first := settled == nil
+	for _, r := range results {
+		if settled == nil && len(r.GetScoring()) > 0 {
+			settled = r.GetScoring()
+		}
+	}
+	for _, r := range results {
+		// Nothing scored a chunk without journeys that were to be scored.
+		if len(r.GetAttributions()) > 0 && !bytes.Equal(r.GetScoring(), settled) {
+			return refuse("chunk %d of run %s was scored by something else than was settled for the run: ask for the run again", r.GetChunk(), id)
+		}
+	}
+	if !first || settled == nil {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE pipeline_runs SET scoring = ?2 WHERE run = ?1`, number, settled)
+	return err
+}

@@ -1,0 +1,91 @@
+package sqlite
+
+import (
+	"os"
+	"sync"
+	"time"
+)
+
+// A file that is put in the place of a database which is in use finds the old
+// one's write-ahead log beside it. SQLite would apply that to the new one: to
+// the harm of whoever put it there. So it is remembered which log belongs to
+// which file, and the log of one that is gone is taken away before the next is
+// opened (invariant 12).
+
+// footprint is what a database was when it was opened last.
+type footprint struct{ file, log FileID }
+
+// footprints are those of all databases of this process, by path.
+var footprints = struct {
+	sync.Mutex
+	by map[string]footprint
+}{by: map[string]footprint{}}
+
+// arrive takes the log away that is beside path if it belongs to a file that
+// was there before.
+func arrive(path string) {
+	footprints.Lock()
+	defer footprints.Unlock()
+	was, known := footprints.by[path]
+	if file, err := Identity(path); !known || err != nil || file == was.file {
+		return
+	}
+	if log, err := Identity(path + "-wal"); err == nil && log == was.log {
+		_ = os.Remove(path + "-wal")
+		_ = os.Remove(path + "-shm")
+	}
+	delete(footprints.by, path)
+}
+
+// note remembers which log is beside a database that is open.
+func note(path string) {
+	file, err := Identity(path)
+	if err != nil {
+		return
+	}
+	log, _ := Identity(path + "-wal") // none is the zero value, which is nobody's
+	footprints.Lock()
+	defer footprints.Unlock()
+	footprints.by[path] = footprint{file, log}
+}
+
+// disown empties the log beside a file that was written over in place, so that
+// no connection can put into the file what was another's. It does nothing unless
+// the file was changed since, and the log is the one that was there.
+func disown(path string, since time.Time) {
+	footprints.Lock()
+	defer footprints.Unlock()
+	was, known := footprints.by[path]
+	file, err := Identity(path)
+	if !known || err != nil || file != was.file || modified(path).Equal(since) {
+		return
+	}
+	if log, err := Identity(path + "-wal"); err == nil && log == was.log {
+		_ = os.Truncate(path+"-wal", 0)
+		_ = os.Remove(path + "-wal")
+		_ = os.Remove(path + "-shm")
+	}
+	delete(footprints.by, path)
+}
+
+func modified(path string) time.Time {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// uprooted says whether the log under the open writing connection was taken
+// away, as [disown] does in whatever process sees it first.
+func (d *Database) uprooted() bool {
+	if d.log == (FileID{}) {
+		return false
+	}
+	file, err := Identity(d.path)
+	if err != nil || file != d.file {
+		return false
+	}
+	log, err := Identity(followed(d.path) + "-wal")
+	return err != nil || log != d.log
+}
