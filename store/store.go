@@ -54,8 +54,8 @@ type Source interface {
 	Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error
 	// Histories calls yield with every user there is: the journeys of its
 	// conversions in range and the sessions that led to none (see
-	// [journey.Histories]), ordered by user, all from one state of the database,
-	// and stops at its first error. MaxSessions bounds nothing here: a user is
+	// [journey.Histories]), one user after another and always in the same order,
+	// all from one state of the database, and stops at its first error. MaxSessions bounds nothing here: a user is
 	// held whole. The data must have passed validation.
 	Histories(ctx context.Context, o journey.Options, yield func(*journey.History) error) error
 	// Costs returns what the sessions of these dates cost, both included, by

@@ -30,30 +30,29 @@ type Converted struct {
 	From, To int
 }
 
-// Sale is a conversion as [Histories] takes it.
-type Sale struct {
-	Conversion
-	Revenue float64
+// Entry is a session or, where Sale is set, a conversion as [Histories] takes it.
+type Entry struct {
+	User string
+	Session
+	Sale    bool
+	Revenue float64 // of a conversion
 }
 
-// Histories calls yield with every user that next or visit knows, ordered by
-// the bytes of its name. next gives the conversions in range, visit the
-// sessions of all users, as in [Walk]; both end with [io.EOF]. A conversion's
-// sessions are those that Walk gives it, however many they are; the journey
+// Histories calls yield with every user that next knows, in that order. next
+// gives one user after another, of each the sessions by time and then the
+// conversions in range by time and id, and ends with [io.EOF]; the order of the
+// users is any. Sessions of the same time may come in any order. A conversion's
+// sessions are those that [Walk] gives it, however many they are; the journey
 // without conversion is what comes later than the last conversion, or all
 // sessions of a user who has none, with the lookback counted from its last
 // session. What yield gets is valid until it returns. The first error ends the
 // walk and is returned.
-func Histories(o Options, next func() (Sale, error), visit func() (Visit, error), yield func(*History) error) error {
-	h := &historian{o: o, next: next}
-	h.w = &walker{o: o, visit: visit, channels: map[string]string{}}
-	if err := h.w.advance(); err != nil {
-		return err
-	}
+func Histories(o Options, next func() (Entry, error), yield func(*History) error) error {
+	h := &historian{o: o, names: walker{channels: map[string]string{}}, next: next}
 	if err := h.advance(); err != nil {
 		return err
 	}
-	for !h.done || !h.w.done {
+	for !h.done {
 		if err := h.read(); err != nil {
 			return err
 		}
@@ -66,17 +65,17 @@ func Histories(o Options, next func() (Sale, error), visit func() (Visit, error)
 
 // historian reads one user after another.
 type historian struct {
-	o    Options
-	w    *walker
-	next func() (Sale, error)
+	o     Options
+	names walker // for the one copy of each channel name
+	next  func() (Entry, error)
 
-	sale Sale // read but not yet used
-	done bool // there is none
-	one  History
+	entry Entry // read but not yet used
+	done  bool  // there is none
+	one   History
 }
 
 func (h *historian) advance() (err error) {
-	if h.sale, err = h.next(); errors.Is(err, io.EOF) {
+	if h.entry, err = h.next(); errors.Is(err, io.EOF) {
 		h.done, err = true, nil
 	}
 	return err
@@ -85,27 +84,22 @@ func (h *historian) advance() (err error) {
 // read makes h.one the history of the next user.
 func (h *historian) read() error {
 	one := &h.one
-	one.User = h.w.next.User
-	if h.w.done || !h.done && h.sale.User < one.User {
-		one.User = h.sale.User
-	}
-	one.Sessions, one.Conversions = one.Sessions[:0], one.Conversions[:0]
-	for !h.w.done && h.w.next.User == one.User {
-		if err := h.addSession(); err != nil {
+	one.User, one.Sessions, one.Conversions = h.entry.User, one.Sessions[:0], one.Conversions[:0]
+	from, to := 0, 0
+	for !h.done && h.entry.User == one.User {
+		if h.entry.Sale {
+			c := Converted{ID: h.entry.ID, Time: h.entry.Time, Revenue: h.entry.Revenue}
+			for to < len(one.Sessions) && (one.Sessions[to].Time < c.Time || h.o.IncludeSimultaneous && one.Sessions[to].Time == c.Time) {
+				to++
+			}
+			for h.o.LookbackDays > 0 && from < to && one.Sessions[from].Time < c.Time-int64(h.o.LookbackDays)*day {
+				from++
+			}
+			c.From, c.To = from, to
+			one.Conversions = append(one.Conversions, c)
+		} else if err := h.addSession(); err != nil {
 			return err
 		}
-	}
-	from, to := 0, 0
-	for !h.done && h.sale.User == one.User {
-		c := Converted{ID: h.sale.ID, Time: h.sale.Time, Revenue: h.sale.Revenue}
-		for to < len(one.Sessions) && (one.Sessions[to].Time < c.Time || h.o.IncludeSimultaneous && one.Sessions[to].Time == c.Time) {
-			to++
-		}
-		for h.o.LookbackDays > 0 && from < to && one.Sessions[from].Time < c.Time-int64(h.o.LookbackDays)*day {
-			from++
-		}
-		c.From, c.To = from, to
-		one.Conversions = append(one.Conversions, c)
 		if err := h.advance(); err != nil {
 			return err
 		}
@@ -131,9 +125,10 @@ func (h *historian) rest() {
 	}
 }
 
-// addSession moves the next session into the history.
+// addSession puts the entry, a session, into the history.
 func (h *historian) addSession() error {
-	s, all := h.w.next.Session, h.one.Sessions
+	s, all := h.entry.Session, h.one.Sessions
+	s.Channel = h.names.channel(s.Channel)
 	i := len(all)
 	if i > 0 && all[i-1].Time > s.Time {
 		return fmt.Errorf("session_sources, session_id %q: not in the order of time; is another program changing the table?", s.ID)
@@ -143,5 +138,5 @@ func (h *historian) addSession() error {
 		all[i-1], all[i] = all[i], all[i-1]
 	}
 	h.one.Sessions = all
-	return h.w.advance()
+	return nil
 }

@@ -8,19 +8,20 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/store"
 )
 
-// These are the queries of [Database.Journeys] with the revenue, and with the
-// sessions of those who did not buy.
 const (
-	salesQuery = `SELECT user_id||'', conv_id||'', conv_date||' '||conv_time, revenue + 0.0 FROM conversions
-		WHERE conv_date BETWEEN ?1 AND ?2
-		ORDER BY user_id COLLATE BINARY, conv_date COLLATE BINARY, conv_time COLLATE BINARY, conv_id COLLATE BINARY`
-	visitsQuery = `SELECT user_id||'', session_id||'', event_date||' '||event_time, channel_name||'',
-		holder_engagement + 2*closer_engagement + 4*impression_interaction FROM session_sources
-		ORDER BY user_id COLLATE BINARY, event_date COLLATE BINARY, event_time COLLATE BINARY`
+	// historiesQuery reads the sessions of all users and the conversions in range
+	// as one list, so that both have the users in the same order, whatever the
+	// encoding of the database. Times are as in [conversionsQuery].
+	historiesQuery = `SELECT user_id||'', 0, event_date||'', event_time||'', session_id||'', channel_name||'',
+			holder_engagement + 2*closer_engagement + 4*impression_interaction FROM session_sources
+		UNION ALL SELECT user_id||'', 1, conv_date||'', conv_time||'', conv_id||'', '', revenue + 0.0 FROM conversions
+			WHERE conv_date COLLATE BINARY BETWEEN ?1 AND ?2
+		ORDER BY 1, 2, 3, 4, 5`
 	// SQLite's own sum of integers ends at 64 bits, so that whole units and the
 	// rest are summed apart.
 	costsQuery = `SELECT channel||'', date||'', coalesce(sum(units / 1000000), 0), coalesce(sum(units % 1000000), 0) FROM (
@@ -33,35 +34,43 @@ const (
 // Histories implements [store.Source], from one snapshot as Journeys does.
 func (d *Database) Histories(ctx context.Context, o journey.Options, yield func(*journey.History) error) error {
 	return d.reading(ctx, func(c *sqlite3.SQLiteConn) (err error) {
-		sales, err := c.Query(salesQuery, []driver.Value{o.Start, o.End})
+		rows, err := c.Query(historiesQuery, []driver.Value{o.Start, o.End})
 		if err != nil {
-			return fmt.Errorf("read conversions: %w", err)
+			return fmt.Errorf("read session_sources and conversions: %w", err)
 		}
-		defer func() { err = errors.Join(err, sales.Close()) }()
-		visits, err := c.Query(visitsQuery, nil)
-		if err != nil {
-			return fmt.Errorf("read session_sources: %w", err)
-		}
-		defer func() { err = errors.Join(err, visits.Close()) }()
-		users := 0
-		return journey.Histories(o, nextSale(ctx, sales), nextVisit(visits), func(h *journey.History) error {
-			if users++; users%1024 == 0 && ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return yield(h)
-		})
+		defer func() { err = errors.Join(err, rows.Close()) }()
+		return journey.Histories(o, nextEntry(ctx, rows), yield)
 	})
 }
 
-func nextSale(ctx context.Context, rows driver.Rows) func() (journey.Sale, error) {
-	row := make([]driver.Value, 4)
-	next := nextConversion(ctx, rows, row)
-	return func() (s journey.Sale, err error) {
-		if s.Conversion, err = next(); err != nil {
-			return s, err
+func nextEntry(ctx context.Context, rows driver.Rows) func() (journey.Entry, error) {
+	row := make([]driver.Value, 7)
+	n := 0
+	return func() (e journey.Entry, err error) {
+		if n++; n%4096 == 1 && ctx.Err() != nil {
+			return e, ctx.Err()
 		}
-		s.Revenue = number(row[3])
-		return s, nil
+		if err := rows.Next(row); err != nil {
+			return e, err
+		}
+		e.User, e.ID, e.Sale = text(row[0]), text(row[4]), row[1] == int64(1)
+		table := `session_sources, session_id`
+		if e.Sale {
+			table = `conversions, conv_id`
+		}
+		if e.Time, err = civil.ParseTime(text(row[2]) + " " + text(row[3])); err != nil {
+			return e, fmt.Errorf("%s %q: %w", table, e.ID, err)
+		}
+		if e.Sale {
+			e.Revenue = number(row[6])
+			return e, nil
+		}
+		flags, ok := row[6].(int64)
+		if !ok || flags < 0 || flags > 7 {
+			return e, fmt.Errorf("%s %q: engagement flags other than 0 and 1", table, e.ID)
+		}
+		e.Channel, e.Flags = text(row[5]), byte(flags)
+		return e, nil
 	}
 }
 
@@ -80,4 +89,3 @@ func (d *Database) Costs(ctx context.Context, start, end string) (all []store.Co
 	})
 	return all, err
 }
-

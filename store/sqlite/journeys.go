@@ -71,11 +71,11 @@ func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Optio
 		return fmt.Errorf("read session_sources: %w", err)
 	}
 	defer func() { err = errors.Join(err, sessions.Close()) }()
-	return journey.Walk(o, nextConversion(ctx, conversions, make([]driver.Value, 3)), nextVisit(sessions), yield)
+	return journey.Walk(o, nextConversion(ctx, conversions), nextVisit(sessions), yield)
 }
 
-// nextConversion reads user, id and time, the first three columns, by way of row.
-func nextConversion(ctx context.Context, rows driver.Rows, row []driver.Value) func() (journey.Conversion, error) {
+func nextConversion(ctx context.Context, rows driver.Rows) func() (journey.Conversion, error) {
+	row := make([]driver.Value, 3)
 	n := 0
 	return func() (c journey.Conversion, err error) {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
