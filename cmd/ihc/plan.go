@@ -88,11 +88,24 @@ func (f *runFlags) planAt(ctx context.Context, out io.Writer, pace ops.Pace) err
 	if err != nil {
 		return err
 	}
+	var moves *lint
+	if req.GetRedistributionParameter() != nil {
+		if moves, err = movement(ctx, path, req); err != nil {
+			return err
+		}
+	}
 	if f.json {
-		return printJSON(out, planJSON(p, pace))
+		j := planJSON(p, pace)
+		if moves != nil {
+			j.Redistribution = moves.json()
+		}
+		return printJSON(out, j)
 	}
 	printPlan(out, p, pace)
-	return nil
+	if moves != nil {
+		_, err = io.WriteString(out, "\n"+moves.text())
+	}
+	return err
 }
 
 // jsonIntent is what --json prints; what a run's JSON has too is named alike.
@@ -115,6 +128,7 @@ type jsonIntent struct {
 	LongJourneys   string                `json:"long_journeys"`
 	Approximations []run.ResultShortened `json:"approximations"`
 	Reasons        []jsonLeftOut         `json:"reasons"`
+	Redistribution *jsonLint             `json:"redistribution,omitempty"`
 }
 
 // jsonLeftOut is why conversions would not be scored.
