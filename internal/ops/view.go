@@ -2,9 +2,11 @@ package ops
 
 import (
 	"cmp"
+	"context"
 	"iter"
 	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -107,4 +109,46 @@ func Stages(p run.Progress) iter.Seq2[string, *ihcv1.Progress] {
 			}
 		}
 	}
+}
+
+// ResultOf returns what a run came to, and false while it has not ended.
+func ResultOf(s *run.State) (run.Result, bool) {
+	status := s.Status()
+	if !status.Ended() {
+		return run.Result{}, false
+	}
+	r := run.ResultOf(s.Report)
+	r.RunID, r.Status = s.ID, status
+	if s.Report == nil {
+		r.Error, r.Code = s.Reason, errkind.CodeRun
+		r.Model, r.StartDate, r.EndDate = s.Model(), s.Request.GetStartDate(), s.Request.GetEndDate()
+		if s.Failure != nil {
+			r.Code = errkind.CodeOf(run.Fault(s.Failure))
+		}
+		if s.Counts == nil {
+			r.Conversions = nil
+		}
+	}
+	return r, true
+}
+
+// Happened is an event of a run, with its place in the stream and when it was
+// stored there.
+type Happened struct {
+	Sequence uint64
+	Time     time.Time
+	Event    *ihcv1.RunEvent
+}
+
+// Events returns what has happened to a run, oldest first.
+func (r *Runs) Events(ctx context.Context, id string) ([]Happened, error) {
+	if !run.ValidID(id) {
+		return nil, nil
+	}
+	events, err := r.client.Events(ctx, id)
+	all := make([]Happened, len(events))
+	for i, e := range events {
+		all[i] = Happened{e.Sequence, e.Time, e.Event}
+	}
+	return all, err
 }
