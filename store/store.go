@@ -11,6 +11,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -63,6 +64,23 @@ type Source interface {
 	// database, and stops at its first error. Ids are told apart by their bytes. The data
 	// must have passed validation.
 	Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error
+	// Histories calls yield with every user there is: the journeys of its
+	// conversions in range and the sessions that led to none (see
+	// [journey.Histories]), one user after another and always in the same order,
+	// all from one state of the database, and stops at its first error. MaxSessions bounds nothing here: a user is
+	// held whole. The data must have passed validation.
+	Histories(ctx context.Context, o journey.Options, yield func(*journey.History) error) error
+	// Costs returns what the sessions of these dates cost, both included, by
+	// channel and date, in no order. Channels of sessions without cost are there
+	// too.
+	Costs(ctx context.Context, start, end string) ([]Cost, error)
+}
+
+// Cost is what the sessions of a channel and a date, UTC, YYYY-MM-DD, cost, in
+// [unit.CostDecimals].
+type Cost struct {
+	Channel, Date string
+	Cost          unit.Sum
 }
 
 // Ledger is what the writer records: which run got how far, the journal of

@@ -91,7 +91,7 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 	add("run", newDemoCmd(), newRunCmd(), newPlanCmd(), newUpCmd())
 	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newForgetCmd(), newDeadCmd())
 	add("data", newImportCmd(), newValidateCmd(), newReportCmd(), newExplainCmd())
-	add("model", newModelCmd(), newScoreCmd(), newSandboxCmd())
+	add("model", newModelsCmd(), newModelCmd(), newScoreCmd(), newSandboxCmd())
 	root.AddCommand(newConfigCmd(), newDoctorCmd(), newVersionCmd())
 	complete(root)
 	return root, begun

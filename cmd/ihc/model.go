@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,14 +12,8 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
-	"github.com/ihc-pipeline/ihc/internal/journey"
-	"github.com/ihc-pipeline/ihc/internal/run"
-	"github.com/ihc-pipeline/ihc/internal/unit"
-	"github.com/ihc-pipeline/ihc/store"
-	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // newModelCmd is "ihc model": the built-in model's parameters.
@@ -37,11 +28,13 @@ shop, called published-shop: your numbers will be nearer the truth with your own
 		Example: `  ihc model show
   ihc model train --db shop.db --out params.json --plots plots
   ihc model validate params.json
+  ihc model compare params.json params2.json --db shop.db
+  ihc model lint --redistribution rules.json --db shop.db
   ihc run --db shop.db --model builtin --model-params params.json`,
 		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newModelShowCmd(), newModelValidateCmd(), newModelTrainCmd())
+	cmd.AddCommand(newModelShowCmd(), newModelValidateCmd(), newModelTrainCmd(), newModelCompareCmd(), newModelLintCmd())
 	return cmd
 }
 
@@ -213,114 +206,5 @@ others, curves monotone and within 0 to 1, weights that sum to 1, positive score
 				name, human.Printable(p.Name), len(p.InitializerCurve), len(p.CloserCurve), human.Count(len(p.ChannelScores), "channel"))
 			return err
 		},
-	}
-}
-
-func newModelTrainCmd() *cobra.Command {
-	var db, out, plots, name string
-	cmd := &cobra.Command{
-		Use:   "train",
-		Short: "Learn parameters from the journeys of a database",
-		Long: `Learns both curves and the channel scores from your own journeys: for each
-conversion, all sessions of its user before it. Writes a parameter file and a
-report of what was learned from how much. Phase weights cannot be learned from
-journeys and stay the published shop's.
-
-How the vendor trains is not published. The method used here is this project's,
-and a guess where docs/ihc-model.md says so. With few journeys the result stays
-near the published shop's. The vendor advises 10,000 to 100,000 journeys.`,
-		Example: `  ihc model train --db shop.db --out params.json
-  ihc model train --db shop.db --out params.json --plots plots --name "our shop, 2023"`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if out == "" {
-				return errkind.Inputf("say where the parameters go: --out FILE")
-			}
-			trained, err := train(cmd.Context(), db, name)
-			if err != nil {
-				return err
-			}
-			if err := atomicfile.WriteBytes(out, 0o644, trained.Params.JSON()); err != nil {
-				return err
-			}
-			if err := writePlots(cmd.ErrOrStderr(), plots, trained.Params); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\nwrote %s\n", trained.Report(), out)
-			return err
-		},
-	}
-	cmd.Flags().StringVar(&db, "db", "", "SQLite `FILE` with session_sources and conversions")
-	cmd.Flags().StringVar(&out, "out", "", "parameter `FILE` to write")
-	cmd.Flags().StringVar(&plots, "plots", "", "also draw both curves as SVG into this `DIR`")
-	cmd.Flags().StringVar(&name, "name", "", "name of the parameters, shown with their numbers (default: \"trained on\" the file's name)")
-	return cmd
-}
-
-// train checks the database's data and learns from its journeys.
-func train(ctx context.Context, path, name string) (*ihcmodel.Trained, error) {
-	db := open.Database(path)
-	defer db.Close() //nolint:errcheck // only read
-	found, err := db.Validate(ctx, findings.Options{})
-	if err != nil {
-		return nil, err
-	}
-	if err := found.Err(); err != nil {
-		return nil, err
-	}
-	if name == "" {
-		name = "trained on " + filepath.Base(path)
-	}
-	provenance := fmt.Sprintf("%d conversions from %s to %s; curves and channel scores learned as docs/ihc-model.md says, phase weights of published-shop",
-		found.Conversions, found.FirstConversion, found.LastConversion)
-	journeys := &journeyReader{ctx: ctx, db: db}
-	trained, err := ihcmodel.Train(name, provenance, journeys.all())
-	switch {
-	case journeys.err != nil:
-		return nil, journeys.err
-	case errors.Is(err, ihcmodel.ErrNothingToLearn):
-		return nil, errkind.Inputf("%s: %w", path, err)
-	}
-	return trained, err
-}
-
-// journeyReader reads journeys from the database, each time anew. err is what
-// ended the last reading early.
-type journeyReader struct {
-	ctx context.Context
-	db  store.Source
-	err error
-}
-
-// anyLength is more sessions than a journey can have.
-const anyLength = 1 << 30
-
-var errEnough = errors.New("no more journeys are wanted")
-
-func (r *journeyReader) all() iter.Seq[[]ihcmodel.Session] {
-	return func(yield func([]ihcmodel.Session) bool) {
-		if r.err != nil {
-			return
-		}
-		start, end := run.Range(nil)
-		var sessions []ihcmodel.Session
-		err := r.db.Journeys(r.ctx, journey.Options{Start: start, End: end, MaxSessions: anyLength}, func(j journey.Journey) error {
-			if j.Count == 0 {
-				return nil
-			}
-			sessions = sessions[:0]
-			for _, s := range j.Sessions {
-				engaged := unit.Engagement(s.Flags)
-				sessions = append(sessions, ihcmodel.Session{TimeMicros: s.Time, Channel: s.Channel,
-					Holder: engaged.Holder(), Closer: engaged.Closer(), Impression: engaged.Impression()})
-			}
-			if !yield(sessions) {
-				return errEnough
-			}
-			return nil
-		})
-		if !errors.Is(err, errEnough) {
-			r.err = err
-		}
 	}
 }

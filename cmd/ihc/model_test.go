@@ -62,6 +62,16 @@ func journeysDB(t *testing.T, users, sessions int) string {
 	return path
 }
 
+// change runs a statement on a database.
+func change(t *testing.T, path, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+path)
+	require.NoError(t, err)
+	_, err = db.Exec(statement)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+}
+
 func TestModelShow(t *testing.T) {
 	t.Parallel()
 	out, _, err := called(t, newModelCmd(), "", "show", "--text")
@@ -109,8 +119,9 @@ func TestModelValidate(t *testing.T) {
 func TestModelTrain(t *testing.T) {
 	t.Parallel()
 	db, dir := journeysDB(t, 300, 4), t.TempDir()
+	change(t, db, `UPDATE session_sources SET event_time = '05:59:00' WHERE event_time = '06:00:00'`) // gaps too much alike to cut any
 	out, plots := filepath.Join(dir, "params.json"), filepath.Join(dir, "plots")
-	report, log, err := called(t, newModelCmd(), "", "train", "--db", db, "--out", out, "--plots", plots)
+	report, log, err := called(t, newModelCmd(), "", "train", "--db", db, "--out", out, "--plots", plots, "--guess-scores")
 	require.NoError(t, err)
 	require.Contains(t, report, "Learned from 300 journeys, 300 of them with two sessions or more (1200 sessions).")
 	require.Contains(t, report, "wrote "+out)
@@ -138,7 +149,7 @@ func TestModelTrain(t *testing.T) {
 
 	// The same data give the same file.
 	again := filepath.Join(dir, "again.json")
-	_, _, err = called(t, newModelCmd(), "", "train", "--db", db, "--out", again)
+	_, _, err = called(t, newModelCmd(), "", "train", "--db", db, "--out", again, "--guess-scores")
 	require.NoError(t, err)
 	same, err := os.ReadFile(again)
 	require.NoError(t, err)

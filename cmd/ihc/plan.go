@@ -87,11 +87,27 @@ func (f *runFlags) planAt(ctx context.Context, out io.Writer, pace ops.Pace) err
 	if err != nil {
 		return err
 	}
+	var moves *lint
+	if req.GetRedistributionParameter() != nil {
+		if moves, err = movement(ctx, path, req); err != nil {
+			return err
+		}
+	}
 	if f.json {
-		return printJSON(out, ops.ViewPlan(p, pace))
+		j := ops.ViewPlan(p, pace)
+		if moves == nil {
+			return printJSON(out, j)
+		}
+		return printJSON(out, struct {
+			ops.PlanView
+			Redistribution *jsonLint `json:"redistribution"`
+		}{j, moves.json()})
 	}
 	printPlan(out, p, pace)
-	return nil
+	if moves != nil {
+		_, err = io.WriteString(out, "\n"+moves.text())
+	}
+	return err
 }
 
 // printPlan prints a plan for people.

@@ -42,7 +42,7 @@ func (f *requestFlags) addReport(cmd *cobra.Command) {
 // addScoring adds those that say how to score.
 func (f *requestFlags) addScoring(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.request.Model, "model", "", "what scores: builtin or api (default: api if IHC_API_KEY is set, else builtin)")
+	fs.StringVar(&f.request.Model, "model", "", "what scores: builtin or api (default: api if IHC_API_KEY is set, else builtin), or a model of ihc models, such as linear, time-decay=14, position=20/20/60, last-non-direct=Direct")
 	fs.StringVar(&f.request.ConvTypeId, "conv-type-id", "", "conversion `type` the API was trained for (IHC_CONV_TYPE_ID)")
 	fs.StringVar(&f.redistribution, "redistribution", "", "JSON `file` with the API's redistribution_parameter")
 	fs.StringVar(&f.modelParams, "model-params", "", "JSON `file` with parameters of the built-in model")

@@ -84,7 +84,7 @@ scheduler that tries again need not know how far the first try came.
 	fs.StringVar(&f.payloads, "payloads", "", "`directory` to save each API request's body in, such as request_payloads")
 	fs.IntVar(&f.concurrency, "concurrency", 4, "chunks scored, and API requests sent, at once (IHC_CONCURRENCY)")
 	fs.Float64Var(&f.rate, "request-rate", 0, "most API requests a second (IHC_REQUEST_RATE; 0: no bound)")
-	fs.BoolVar(&f.dryRun, "dry-run", false, "say what the run would do, as ihc plan does, and do nothing")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "say what the run would do, as ihc plan does, and what --redistribution would move, and do nothing")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "log what the services do")
 	fs.StringVar(&f.profile, "cpu-profile", "", "write a CPU profile to `file`, for go tool pprof")
 	_ = fs.MarkHidden("cpu-profile")
@@ -230,6 +230,10 @@ func chooseModel(ctx context.Context, say io.Writer, c *attributor.Config, req *
 		if req.GetModel() == run.ModelAPI {
 			why = ", since IHC_API_KEY is set"
 		}
+	}
+	if run.IsRule(req.GetModel()) {
+		_, _ = fmt.Fprintf(say, "scoring with the model %s\n", req.GetModel())
+		return nil
 	}
 	if req.GetModel() == run.ModelBuiltin {
 		params, err := c.ModelParams(req.GetModelParams())

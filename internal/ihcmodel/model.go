@@ -265,6 +265,14 @@ func normalise(v []float64) float64 {
 	return sum
 }
 
+// Fix rounds the shares of a journey, which sum to 1, as the model rounds its
+// own: fixed, of the same length, sums to exactly [Whole].
+func Fix(shares []float64, fixed []Share) {
+	if len(shares) > 0 {
+		fix(shares, fixed)
+	}
+}
+
 // fix rounds shares that sum to 1 into ten-thousandths that sum to [Whole]:
 // each is rounded (a tie to the even digit), and what then lacks or is too
 // much goes to the largest, the first of equals.

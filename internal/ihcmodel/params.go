@@ -107,6 +107,18 @@ func (t *scoreTable) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// ParseScores reads channel scores as a parameter file has them, strictly: by
+// channel, an object of initializer, holder and closer, each from 0.001 to 1000.
+func ParseScores(data []byte) (map[string]ChannelScore, error) {
+	var scores scoreTable
+	if err := scores.UnmarshalJSON(data); err != nil {
+		return nil, err
+	}
+	p := DefaultParams()
+	p.ChannelScores = scores
+	return scores, p.Validate()
+}
+
 // JSON returns the parameters as a file [ParseParams] reads: indented, one
 // knot a line, channels by name, ending in a newline. The same parameters give the same bytes.
 func (p *Params) JSON() []byte {

@@ -37,9 +37,9 @@ func CheckLongJourneys(name string) error {
 	return nil
 }
 
-// Whole says that a request's journeys are all scored by the built-in model,
-// for which none is too long.
-func Whole(r *ihcv1.RunRequest) bool { return r.GetModel() == ModelBuiltin }
+// Whole says that a request's journeys are all scored here, by the built-in model
+// or a rule, for which none is too long.
+func Whole(r *ihcv1.RunRequest) bool { return r.GetModel() == ModelBuiltin || IsRule(r.GetModel()) }
 
 // anyLength is more sessions than a journey can have.
 const anyLength = 1 << 30

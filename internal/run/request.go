@@ -7,18 +7,22 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ihc-pipeline/ihc/internal/attribution"
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
-// What scores the journeys, as a request names it.
+// What scores the journeys, as a request names it, beside the rules that
+// [attribution.ParseRule] reads.
 const (
 	ModelAPI     = "api"
 	ModelBuiltin = "builtin"
@@ -45,8 +49,10 @@ const (
 const (
 	mostSessions = 10_000
 	mostJourneys = 1_000
-	mostLookback = 36_500
 )
+
+// MostLookback is the longest lookback, in days.
+const MostLookback = 36_500
 
 // MaxID is how long the id of a run may be.
 const MaxID = 64
@@ -106,8 +112,8 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	if err := civil.CheckRange("start_date", r.GetStartDate(), "end_date", r.GetEndDate()); err != nil {
 		return nil, err
 	}
-	if m := r.GetModel(); m != "" && m != ModelAPI && m != ModelBuiltin {
-		return nil, errkind.Inputf("model %q: use %q or %q", m, ModelAPI, ModelBuiltin)
+	if err := checkModel(r); err != nil {
+		return nil, err
 	}
 	if how := r.GetRefunds(); how != "" && how != RefundsCount && how != RefundsSubtract {
 		return nil, errkind.Inputf("refunds %q: use %q or %q", how, RefundsCount, RefundsSubtract)
@@ -127,7 +133,7 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	}{
 		{"max_sessions", r.MaxSessions, mostSessions},
 		{"max_journeys", r.MaxJourneys, mostJourneys},
-		{"lookback_days", r.LookbackDays, mostLookback},
+		{"lookback_days", r.LookbackDays, MostLookback},
 	} {
 		if limit.is > limit.most {
 			return nil, errkind.Inputf("%s %d: the most is %d", limit.name, limit.is, limit.most)
@@ -147,6 +153,31 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 		return nil, errkind.Inputf("supersedes %q is no run id", of)
 	}
 	return r, checkReplay(r)
+}
+
+// IsRule says whether a request's model is one of package attribution that
+// scores a journey by itself, rather than the IHC model.
+func IsRule(model string) bool { return model != "" && model != ModelAPI && model != ModelBuiltin }
+
+func checkModel(r *ihcv1.RunRequest) error {
+	m := r.GetModel()
+	if !IsRule(m) {
+		return nil
+	}
+	name, _, _ := strings.Cut(m, "=")
+	if !slices.Contains(attribution.Names(), name) {
+		return errkind.Inputf("model %q: use %q or %q, or one of %s", m, ModelAPI, ModelBuiltin, strings.Join(attribution.RuleNames(), ", "))
+	}
+	if _, err := attribution.ParseRule(m); err != nil {
+		return err
+	}
+	switch {
+	case r.GetRedistributionParameter() != nil:
+		return errkind.Inputf("model %q takes no redistribution_parameter: that is of the IHC model", m)
+	case r.GetModelParams() != "":
+		return errkind.Inputf("model %q takes no model_params: those are of the IHC model", m)
+	}
+	return nil
 }
 
 // Redistribution returns a request's rules as the model and the API have them;

@@ -50,6 +50,8 @@ func DescribeScoring(s *ihcv1.Scoring) string {
 		return "what is not settled yet"
 	case s.GetModel() == ModelAPI:
 		text = fmt.Sprintf("the IHC API at %s, conversion type %q", s.GetApiUrl(), s.GetConvTypeId())
+	case IsRule(s.GetModel()):
+		return "the model " + s.GetModel()
 	default:
 		text += fmt.Sprintf(", parameters %.8x", sha256.Sum256([]byte(s.GetModelParams())))
 	}

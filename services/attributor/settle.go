@@ -26,6 +26,9 @@ func (c Config) Settle(r *ihcv1.RunRequest) (*ihcv1.Scoring, error) {
 		model = c.DefaultModel()
 	}
 	s := &ihcv1.Scoring{Model: model, RedistributionParameter: r.GetRedistributionParameter()}
+	if run.IsRule(model) {
+		return s, nil
+	}
 	if model == run.ModelBuiltin || r.GetLongJourneys() == run.LongBuiltin {
 		params, err := c.ModelParams(r.GetModelParams())
 		if err != nil {
@@ -86,6 +89,9 @@ func lack(s *ihcv1.Scoring, format string, args ...any) error {
 // scorer returns what does what was settled for a run with the request, or a
 // [lackError].
 func (a *attributor) scorer(s *ihcv1.Scoring, r *ihcv1.RunRequest) (scoring.Scorer, error) {
+	if run.IsRule(s.GetModel()) {
+		return scoring.NewRule(s.GetModel())
+	}
 	redistribution := run.Redistribution(s.GetRedistributionParameter())
 	var builtin *scoring.Builtin
 	if s.GetModel() == run.ModelBuiltin || s.GetModelParams() != "" {

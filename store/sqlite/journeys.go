@@ -36,6 +36,11 @@ const (
 // database (invariant 10) and makes no index: to sort the sessions of those who bought takes
 // less time than to store an index of all, once; and no room in the file.
 func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error {
+	return d.reading(ctx, func(c *sqlite3.SQLiteConn) error { return readJourneys(ctx, c, o, yield) })
+}
+
+// reading calls do with a connection that sees one state of the database.
+func (d *Database) reading(ctx context.Context, do func(*sqlite3.SQLiteConn) error) error {
 	d.use.RLock()
 	defer d.use.RUnlock()
 	db, _, err := d.reads.DB(ctx)
@@ -47,7 +52,7 @@ func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(j
 		return Explain(d.path, err)
 	}
 	defer conn.Close()
-	return Explain(d.path, snapshot(ctx, conn, func(c *sqlite3.SQLiteConn) error { return readJourneys(ctx, c, o, yield) }))
+	return Explain(d.path, snapshot(ctx, conn, do))
 }
 
 // snapshot calls do with a connection that sees one state of the database.

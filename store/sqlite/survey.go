@@ -72,7 +72,8 @@ func rowsOf(x *sessionIndex, groups []group) []store.Row {
 	rows := make([]store.Row, 0, len(groups))
 	for n, g := range groups {
 		if k := x.keys[n]; k.channel != elsewhere {
-			rows = append(rows, store.Row{Channel: k.channel, Date: k.date, Cost: g.cost.Float(unit.CostDecimals), IHC: g.share.Float(store.ShareDecimals), IHCRevenue: g.credit.Float(store.CreditDecimals)})
+			rows = append(rows, store.Row{Channel: k.channel, Date: k.date, Cost: g.cost.Float(unit.CostDecimals), IHC: store.Shares(g.share).InexactFloat64(),
+				IHCRevenue: store.Credit(g.credit).InexactFloat64(), Refunded: store.Shares(g.refunded).InexactFloat64()})
 		}
 	}
 	slices.SortFunc(rows, func(a, b store.Row) int {

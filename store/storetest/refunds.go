@@ -134,7 +134,7 @@ func sharesOfEachConversionAreChecked(t *testing.T, b Backend) {
 	for _, e := range reconciliation.Equations(totals, d.counts(req)) {
 		require.Equal(t, e.GetName() != "shares", e.GetHolds(), e.GetDescription())
 	}
-	require.Contains(t, reconciliation.Notes(totals), `the shares of 3 conversions in attribution_customer_journey do not sum to 1; one is conv_id "c1". Run again over their dates, or delete their rows`)
+	require.Contains(t, reconciliation.Notes(totals), `3 conversions have shares in attribution_customer_journey that do not sum to 1; one is conv_id "c1". Run again over their dates, or delete their rows`)
 }
 
 func threeThirdsAreOne(t *testing.T, b Backend) {

@@ -33,7 +33,7 @@ func (b *bench) longJourneys() error {
 			return err
 		}
 		published := ihcmodel.DefaultParams()
-		trained, err := ihcmodel.Train("trained", "", slices.Values(journeys.all))
+		trained, err := ihcmodel.Train("trained", "", ihcmodel.TrainOptions{}, slices.Values(journeys.all))
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,348 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ihc-pipeline/ihc/internal/attribution"
+	"github.com/ihc-pipeline/ihc/internal/human"
+)
+
+const (
+	pageWidth = 80
+	nameWidth = 22
+	gap       = "  "
+	tooFew    = "*"
+)
+
+// printer writes a comparison of models for people.
+type printer struct {
+	*strings.Builder
+	t *modelsTable
+}
+
+// out writes into the builder, which takes it all.
+func (p printer) out(format string, args ...any) { _, _ = fmt.Fprintf(p.Builder, format, args...) }
+
+// measure is one number of a channel and model, as it is shown.
+type measure struct {
+	title string
+	cell  func(c attribution.Credit, cost float64) string
+	// sum writes the sum of a model's column, nil where there is none.
+	sum func(m attribution.Result) string
+}
+
+func (p printer) all() {
+	t := p.t
+	p.out("%s by %s, %s revenue\n", human.Count(t.Conversions, "conversion"), human.Count(len(t.Models), "model"), amount(t.Revenue))
+	p.out("%s, %s without conversion\n", human.Count(t.Users, "user"), human.Count(t.Nulls, "journey"))
+	if t.Conversions == 0 {
+		p.WriteString("\nThere are no conversions to divide.\n")
+		return
+	}
+	section := &t.Section
+	if t.by == attribution.ByNothing {
+		places := decimals(section, conversionsOf)
+		p.table(section, conversionsMeasure("Conversions", places))
+		p.table(section, measure{"95 % of conversions, ±", func(c attribution.Credit, _ float64) string { return half(c.Conversions, places) }, nil})
+		p.table(section, totals("Revenue", decimals(section, revenueOf), revenueOf))
+		p.table(section, measure{"CPO", func(c attribution.Credit, cost float64) string { return part(cpo(c, cost)) }, nil})
+		p.table(section, measure{"ROAS", func(c attribution.Credit, cost float64) string { return part(quotient(c.Revenue.Value, cost)) }, nil})
+	} else {
+		for i := range t.Periods {
+			s := &t.Periods[i]
+			title := map[attribution.Period]string{attribution.ByWeek: "Week of ", attribution.ByMonth: "Month "}[t.by] + s.Period + ", conversions"
+			p.table(s, conversionsMeasure(title, decimals(s, conversionsOf)))
+		}
+		p.WriteString("\nRevenue, CPO and ROAS by " + string(t.by) + ": --json or --csv.\n")
+	}
+	if _, more := p.channels(); more > 0 {
+		p.out("\n%s more in --json and --csv, and in the totals.\n", human.Count(more, "channel"))
+	}
+	p.disagree()
+	p.notes()
+}
+
+func conversionsOf(c attribution.Credit) float64 { return c.Conversions.Value }
+
+func revenueOf(c attribution.Credit) float64 { return c.Revenue.Value }
+
+// decimals is how many decimals a table of these numbers has room for.
+func decimals(s *attribution.Section, of func(attribution.Credit) float64) int {
+	for _, m := range s.Models {
+		for _, c := range m.Credits {
+			if math.Abs(of(c)) >= 10_000 {
+				return 0
+			}
+		}
+	}
+	return 1
+}
+
+// totals is a measure whose columns are summed.
+func totals(title string, places int, of func(attribution.Credit) float64) measure {
+	return measure{title, func(c attribution.Credit, _ float64) string { return rounded(of(c), places) }, func(m attribution.Result) string {
+		sum := 0.0
+		for _, c := range m.Credits {
+			sum += of(c)
+		}
+		return rounded(sum, places)
+	}}
+}
+
+func conversionsMeasure(title string, places int) measure {
+	m := totals(title, places, conversionsOf)
+	plain := m.cell
+	m.cell = func(c attribution.Credit, cost float64) string {
+		if c.TooFew {
+			return plain(c, cost) + tooFew
+		}
+		return plain(c, cost)
+	}
+	return m
+}
+
+// table writes a measure of all models: as many side by side as there is room.
+func (p printer) table(s *attribution.Section, m measure) {
+	channels, _ := p.channels()
+	names := 0
+	for _, c := range channels {
+		names = max(names, human.Width(shown(c)))
+	}
+	names = max(names, human.Width("total"))
+	p.out("\n%s\n", m.title)
+	width, first := 0, 0
+	var columns [][]string
+	flush := func(end int) {
+		p.rows(channels, columns, names, m.sum != nil)
+		columns, width, first = nil, 0, end
+	}
+	for i, result := range s.Models {
+		column := p.column(s, result, channels, m)
+		w := 0
+		for _, cell := range column {
+			w = max(w, human.Width(cell))
+		}
+		if i > first && names+width+len(gap)+w > pageWidth {
+			flush(i)
+			p.WriteByte('\n')
+		}
+		columns = append(columns, column)
+		width += len(gap) + w
+	}
+	flush(len(s.Models))
+}
+
+// column returns two lines of heading, a cell for each channel, and the sum.
+func (p printer) column(s *attribution.Section, r attribution.Result, channels []string, m measure) []string {
+	above, name := "", r.Model
+	switch {
+	case r.Coverage:
+		above, name = "(cover-", "age)"
+	case r.Model == attribution.LastNonDirect:
+		above, name = "last non-", "direct"
+	case strings.Contains(r.Model, "-"):
+		above, name, _ = strings.Cut(r.Model, "-")
+		above += "-"
+	}
+	column := []string{above, name}
+	credits := map[string]attribution.Credit{}
+	for _, c := range r.Credits {
+		credits[c.Channel] = c
+	}
+	for _, channel := range channels {
+		c, ok := credits[channel]
+		if !ok {
+			column = append(column, "–")
+			continue
+		}
+		column = append(column, m.cell(c, p.t.costs[s.Period][channel]))
+	}
+	switch {
+	case m.sum == nil:
+	case r.Coverage:
+		column = append(column, "–")
+	default:
+		column = append(column, m.sum(r))
+	}
+	// Marks stand to the right of the digits, not in their place.
+	if slices.ContainsFunc(column[2:], func(c string) bool { return strings.HasSuffix(c, tooFew) }) {
+		for i := range column {
+			if !strings.HasSuffix(column[i], tooFew) {
+				column[i] += " "
+			}
+		}
+	}
+	return column
+}
+
+func (p printer) rows(channels []string, columns [][]string, names int, total bool) {
+	titles := []string{"", ""}
+	for _, c := range channels {
+		titles = append(titles, shown(c))
+	}
+	if total {
+		titles = append(titles, "total")
+	}
+	for i, title := range titles {
+		line := human.Pad(title, names)
+		for _, column := range columns {
+			w := 0
+			for _, cell := range column {
+				w = max(w, human.Width(cell))
+			}
+			line += gap + human.PadLeft(column[i], w)
+		}
+		if line = strings.TrimRight(line, " "); line != "" {
+			p.out("%s\n", line)
+		}
+	}
+}
+
+func shown(channel string) string { return human.Cut(human.Printable(channel), nameWidth) }
+
+// channels returns the names of those that are shown, those with the most
+// conversions on the average of the models first, and how many there are more.
+func (p printer) channels() (names []string, more int) {
+	sums := map[string]float64{}
+	for _, m := range p.t.Models {
+		for _, c := range m.Credits {
+			if _, ok := sums[c.Channel]; !ok {
+				names = append(names, c.Channel)
+			}
+			sums[c.Channel] += c.Conversions.Value
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if unattributed := cmp.Compare(last(a == attribution.Unattributed), last(b == attribution.Unattributed)); unattributed != 0 {
+			return unattributed
+		}
+		return cmp.Or(cmp.Compare(math.Round(sums[b]*1e6), math.Round(sums[a]*1e6)), cmp.Compare(a, b))
+	})
+	shown := min(len(names), mostShown)
+	return names[:shown], len(names) - shown
+}
+
+func last(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// mostApart is how many channels are named of which the models disagree.
+const mostApart = 3
+
+func (p printer) disagree() {
+	all := disagreements(&p.t.Section)
+	if len(p.t.Models) < 2 || len(all) == 0 || all[0].Conversions == 0 {
+		return
+	}
+	p.WriteString("\nWhere they disagree most\n")
+	for _, d := range all[:min(len(all), mostApart)] {
+		p.out("  %s: from %s (%s) to %s (%s)\n", shown(d.Channel), amount(d.Least), d.LeastModel, amount(d.Most), d.MostModel)
+	}
+	var first, second string
+	most := 0.0
+	for i, a := range p.t.Models {
+		for _, b := range p.t.Models[:i] {
+			if part := moved(a, b, p.t.Conversions); !a.Coverage && !b.Coverage && part > most {
+				most, first, second = part, b.Model, a.Model
+			}
+		}
+	}
+	if most > 0 {
+		p.out("  %s and %s give %.1f %% of all conversions to different channels\n", first, second, 100*most)
+	}
+}
+
+func (p printer) notes() {
+	p.WriteByte('\n')
+	var settings []string
+	for _, m := range p.t.Models {
+		if m.Label != m.Model {
+			settings = append(settings, human.Printable(m.Label))
+		}
+	}
+	if len(settings) > 0 {
+		p.wrapped("Settings: " + strings.Join(settings, ", ") + ".")
+	}
+	if slices.ContainsFunc(p.t.Models, func(m attribution.Result) bool {
+		return slices.ContainsFunc(m.Credits, func(c attribution.Credit) bool { return c.TooFew })
+	}) {
+		p.wrapped(fmt.Sprintf("%s too few to rank: fewer than %d conversions.", tooFew, attribution.TooFew))
+	}
+	p.wrapped(notCause + ".")
+	for _, m := range p.t.Models {
+		for _, n := range m.Notes {
+			p.wrapped("note: " + m.Model + ": " + human.Printable(n))
+		}
+	}
+	for _, n := range p.t.notes {
+		p.wrapped("note: " + human.Printable(n))
+	}
+}
+
+// wrapped writes a text in lines that fit.
+func (p printer) wrapped(text string) {
+	width := 0
+	for i, word := range strings.Fields(text) {
+		switch w := human.Width(word); {
+		case i == 0:
+			width = w
+		case width+1+w > pageWidth:
+			p.WriteString("\n  ")
+			width = 2 + w
+		default:
+			p.WriteByte(' ')
+			width += 1 + w
+		}
+		p.WriteString(word)
+	}
+	p.WriteByte('\n')
+}
+
+// amount writes a number, with a decimal where that tells something.
+func amount(v float64) string {
+	if math.Abs(v) >= 10_000 {
+		return rounded(v, 0)
+	}
+	return rounded(v, 1)
+}
+
+// rounded writes a number with so many decimals and commas between thousands.
+func rounded(v float64, places int) string {
+	text := strconv.FormatFloat(v, 'f', places, 64)
+	whole, rest, _ := strings.Cut(text, ".")
+	n, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return text
+	}
+	grouped := human.Thousands(n)
+	if n == 0 && strings.HasPrefix(whole, "-") {
+		grouped = "-0"
+	}
+	if rest == "" {
+		return grouped
+	}
+	return grouped + "." + rest
+}
+
+func half(e attribution.Estimate, places int) string {
+	if !e.Known {
+		return "–"
+	}
+	return rounded((e.High-e.Low)/2, places)
+}
+
+// part writes a ratio with two decimals, and a dash for none.
+func part(v *float64) string {
+	if v == nil {
+		return "–"
+	}
+	return strconv.FormatFloat(*v, 'f', 2, 64)
+}
