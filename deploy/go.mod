@@ -46,7 +46,10 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 
+require github.com/ihc-pipeline/ihc/console v0.0.0
+
 replace (
+	github.com/ihc-pipeline/ihc/console => ../console
 	github.com/ihc-pipeline/ihc/internal => ../internal
 	github.com/ihc-pipeline/ihc/proto => ../proto
 	github.com/ihc-pipeline/ihc/services/attributor => ../services/attributor

@@ -31,9 +31,15 @@ type Query struct {
 	Phases, Paths, Unattributed bool
 }
 
+// Source is what a report is read from: a [store.Database].
+type Source interface {
+	UnknownChannels(ctx context.Context, names []string) ([]string, error)
+	Survey(ctx context.Context, req *ihcv1.RunRequest, column, channel string) (*store.Totals, error)
+}
+
 // Read reads what is asked for. Errors call fields by what called makes of their
 // names: start_date, end_date, channel, compare.
-func (q *Query) Read(ctx context.Context, db store.Database, called func(name string) string) (*Report, error) {
+func (q *Query) Read(ctx context.Context, db Source, called func(name string) string) (*Report, error) {
 	if err := civil.CheckRange(called("start_date"), q.Start, called("end_date"), q.End); err != nil {
 		return nil, err
 	}
