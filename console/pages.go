@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ops"
@@ -66,6 +68,7 @@ var templates = func() *template.Template {
 		"time":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
 		"stamp":     func(t time.Time) string { return t.UTC().Format(timeFormat) },
 		"thousands": thousands,
+		"grouped":   grouped,
 		"count":     func(n any, what string) string { return thousands(n) + " " + human.Plural(toInt(n), what) },
 		"words":     func(s any) string { return strings.ReplaceAll(text(s), "_", " ") },
 		"shown":     page.Name,
@@ -107,6 +110,15 @@ func toInt(n any) int64 {
 	default:
 		return 0
 	}
+}
+
+// grouped sets the thousands of an exact decimal apart.
+func grouped(exact string) string {
+	n, err := decimal.NewFromString(exact)
+	if err != nil {
+		return exact
+	}
+	return human.Decimal(n, max(-n.Exponent(), 0))
 }
 
 func thousands(n any) string { return human.Thousands(toInt(n)) }
