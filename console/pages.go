@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"embed"
 	"html/template"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ops"
@@ -51,6 +54,7 @@ type view struct {
 	Content template.HTML
 	Options options
 	Explain *report.Explanation
+	Cell    *page.Figure
 	Found   *found
 	Lists   [][]findings.Finding
 }
@@ -345,18 +349,32 @@ func (c *console) reportPage(w http.ResponseWriter, r *http.Request) error {
 
 func (c *console) explainPage(w http.ResponseWriter, r *http.Request) error {
 	v := view{Title: "Explain a conversion"}
-	id := r.URL.Query().Get("conversion")
-	if id == "" {
-		return c.page(w, r, http.StatusOK, "explain", v)
+	q := r.URL.Query()
+	var err error
+	switch {
+	case q.Get("conversion") != "":
+		v.Explain, err = c.explain(r.Context(), q.Get("conversion"))
+	case q.Has("channel"):
+		v.Cell, err = c.cell(r.Context(), q.Get("channel"), q.Get("date"))
 	}
-	e, err := c.explain(r.Context(), id)
 	if err != nil {
 		problem := problemOf(err)
 		v.Wrong = problem.Detail
 		return c.page(w, r, problem.Status, "explain", v)
 	}
-	v.Explain = e
 	return c.page(w, r, http.StatusOK, "explain", v)
+}
+
+// cell returns what a channel's row of a date is made from.
+func (c *console) cell(ctx context.Context, channel, date string) (*page.Figure, error) {
+	if !civil.IsDate(date) {
+		return nil, errkind.Inputf("date %.20q: write it as YYYY-MM-DD", date)
+	}
+	cell, err := c.db.Cell(ctx, channel, date)
+	if err != nil {
+		return nil, err
+	}
+	return &page.Figure{Sheet: report.CellSheet(cell), Open: true}, nil
 }
 
 // dataPage checks the data, when it is asked to: that reads all of them.

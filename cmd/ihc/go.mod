@@ -14,7 +14,7 @@ require github.com/ihc-pipeline/ihc/services/attributor v0.0.0
 
 require (
 	github.com/ihc-pipeline/ihc/services/writer v0.0.0 // indirect
-	golang.org/x/net v0.60.0 // indirect
+	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	gonum.org/v1/gonum v0.17.0 // indirect
 )
