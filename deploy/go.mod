@@ -39,6 +39,7 @@ require (
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/shopspring/decimal v1.6.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
@@ -46,7 +47,10 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 
+require github.com/ihc-pipeline/ihc/console v0.0.0
+
 replace (
+	github.com/ihc-pipeline/ihc/console => ../console
 	github.com/ihc-pipeline/ihc/internal => ../internal
 	github.com/ihc-pipeline/ihc/proto => ../proto
 	github.com/ihc-pipeline/ihc/services/attributor => ../services/attributor

@@ -301,6 +301,7 @@ func TestUsersMayDoThisMuch(t *testing.T) {
 			"$JS.API.CONSUMER.DELETE.IHC_RESULTS.mine", own},
 		"reporter": {"ihc.v1.run.failed.x", "ihc.v1.dead.reporter.x", "$KV.IHC_STATE.crash.reporter.1", "$KV.IHC_STATE.progress.x.reporter.1"},
 		"ihc":      {"ihc.v1.journeys.extracted.x.1", "ihc.v1.journeys.attributed.x.1", "ihc.v1.run.written.x", own},
+		"console":  {"ihc.v1.run.requested", "ihc.v1.run.cancelled.x", "ihc.v1.run.resumed.x", own},
 		"init":     {"$JS.API.STREAM.UPDATE.IHC_RUNS", "$JS.API.CONSUMER.CREATE.IHC_RUNS.extractor"},
 		"admin":    {"elsewhere", "$JS.API.STREAM.PURGE.IHC_DEAD"},
 	}
@@ -331,6 +332,9 @@ func TestUsersMayDoThisMuch(t *testing.T) {
 			"$JS.API.STREAM.MSG.DELETE.IHC_RUNS", "$JS.API.CONSUMER.DELETE.IHC_JOURNEYS.attributor", "$JS.API.CONSUMER.MSG.NEXT.IHC_JOURNEYS.attributor",
 			"$JS.ACK.IHC_JOURNEYS.attributor.1.1.1.1.1", "$KV.IHC_STATE.budget.x"},
 	}
+	forbidden["console"] = []string{"ihc.v1.run.accepted.x", "ihc.v1.run.failed.x", "ihc.v1.run.reported.x", "ihc.v1.journeys.extracted.x.1", "ihc.v1.journeys.attributed.x.1",
+		"ihc.v1.dead.writer.x", "$JS.API.STREAM.PURGE.IHC_RESULTS", "$JS.API.STREAM.MSG.DELETE.IHC_DEAD", "$JS.API.STREAM.DELETE.IHC_RUNS", "$JS.API.STREAM.UPDATE.IHC_RUNS",
+		"$JS.API.CONSUMER.CREATE.IHC_JOURNEYS.mine", "$JS.API.CONSUMER.MSG.NEXT.IHC_RESULTS.writer", "$JS.API.CONSUMER.DELETE.IHC_RUNS.extractor", "$KV.IHC_STATE.budget.x"}
 	forbidden["init"] = []string{"ihc.v1.run.requested", "ihc.v1.run.failed.x", "$JS.API.STREAM.DELETE.IHC_RUNS", "$JS.API.STREAM.PURGE.IHC_RUNS",
 		"$JS.API.STREAM.CREATE.MINE", "$JS.API.CONSUMER.CREATE.IHC_RUNS.mine", "$JS.API.CONSUMER.MSG.NEXT.IHC_RUNS.extractor",
 		"$JS.API.DIRECT.GET.IHC_RUNS.x", "$KV.IHC_STATE.budget.x"}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ihc-pipeline/ihc/console"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/services/attributor"
@@ -44,6 +45,7 @@ var services = map[string]settings{
 	stream.StageAttributor: declared(service.Base{}, attributor.Config{}),
 	stream.StageWriter:     declared(service.Base{}, writer.Config{}),
 	stream.StageReporter:   declared(service.Base{}, reporter.Config{}),
+	stream.UserConsole:     declared(service.Base{}, console.Config{}),
 }
 
 func all() settings {
@@ -128,7 +130,7 @@ func TestExampleExplainsWhatComposeReads(t *testing.T) {
 	}
 	require.ElementsMatch(t, slices.Sorted(maps.Keys(reads)), explained)
 	// What a container is given a fixed value for is not for a user to set.
-	fixed := []string{"IHC_DB", "IHC_OUT", "IHC_HTTP", "IHC_SANDBOX_URL_FILE", "NATS_URL", "NATS_USER", "NATS_PASSWORD", "NATS_PASSWORD_FILE", "NATS_CREDS"}
+	fixed := []string{"IHC_DB", "IHC_OUT", "IHC_HTTP", "IHC_CONSOLE", "IHC_CONSOLE_TOKEN_FILE", "IHC_SANDBOX_URL_FILE", "NATS_URL", "NATS_USER", "NATS_PASSWORD", "NATS_PASSWORD_FILE", "NATS_CREDS"}
 	for _, name := range names(settings) {
 		require.NotEqual(t, slices.Contains(fixed, name), slices.Contains(explained, name), name)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/ihc-pipeline/ihc/console"
 	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
@@ -31,6 +32,8 @@ type Config struct {
 	Attributor attributor.Config
 	Writer     writer.Config
 	Reporter   reporter.Config
+	// Console is nil where there is none.
+	Console *console.Config
 
 	// Dir holds the streams; Keep says that it stays when the process ends.
 	Dir  string
@@ -72,12 +75,16 @@ func (c *Config) At(database, out string) error {
 
 // services is the list that makes a process the whole pipeline.
 func (c *Config) services() []service.Service {
-	return []service.Service{
+	all := []service.Service{
 		service.New(stream.StageReporter, c.Reporter, reporter.Run),
 		service.New(stream.StageWriter, c.Writer, writer.Run),
 		service.New(stream.StageAttributor, c.Attributor, attributor.Run),
 		service.New(stream.StageExtractor, c.Extractor, extractor.Run),
 	}
+	if c.Console != nil {
+		all = append(all, service.New(stream.UserConsole, *c.Console, console.Run))
+	}
+	return all
 }
 
 // Pipeline is a running one.

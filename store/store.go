@@ -198,4 +198,7 @@ type Reports interface {
 	// Cell returns what the row of channel_reporting for a channel and date is
 	// made from: an input error where there are no such sessions.
 	Cell(ctx context.Context, channel, date string) (*Cell, error)
+	// LastConversion returns the UTC time of the latest conversion, to the second,
+	// and the zero time where there is none. It reads the table once.
+	LastConversion(ctx context.Context) (time.Time, error)
 }

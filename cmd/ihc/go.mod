@@ -14,6 +14,7 @@ require github.com/ihc-pipeline/ihc/services/attributor v0.0.0
 
 require (
 	github.com/ihc-pipeline/ihc/services/writer v0.0.0 // indirect
+	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	gonum.org/v1/gonum v0.17.0 // indirect
 )
@@ -57,7 +58,10 @@ require (
 	golang.org/x/time v0.16.0 // indirect
 )
 
+require github.com/ihc-pipeline/ihc/console v0.0.0
+
 replace (
+	github.com/ihc-pipeline/ihc/console => ../../console
 	github.com/ihc-pipeline/ihc/embedded => ../../embedded
 	github.com/ihc-pipeline/ihc/internal => ../../internal
 	github.com/ihc-pipeline/ihc/proto => ../../proto

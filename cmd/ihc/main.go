@@ -88,7 +88,7 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 			root.AddCommand(c)
 		}
 	}
-	add("run", newDemoCmd(), newRunCmd(), newPlanCmd(), newUpCmd())
+	add("run", newDemoCmd(), newRunCmd(), newPlanCmd(), newUpCmd(), newServeCmd())
 	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newForgetCmd(), newDeadCmd())
 	add("data", newImportCmd(), newValidateCmd(), newReportCmd(), newExplainCmd())
 	add("model", newModelsCmd(), newModelCmd(), newScoreCmd(), newSandboxCmd())

@@ -21,6 +21,7 @@ import (
 	"github.com/ihc-pipeline/ihc/embedded"
 	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/sandbox"
 	"github.com/ihc-pipeline/ihc/internal/service"
@@ -122,9 +123,9 @@ func decoded[T any](t *testing.T, text string) (v T) {
 }
 
 // state returns what `ihc status --json` says.
-func (s *stack) state(id string, more ...string) jsonRun {
+func (s *stack) state(id string, more ...string) ops.View {
 	s.t.Helper()
-	return decoded[jsonRun](s.t, s.ok(newStatusCmd(), append(more, id, "--json")...))
+	return decoded[ops.View](s.t, s.ok(newStatusCmd(), append(more, id, "--json")...))
 }
 
 func (s *stack) csv() string {
@@ -159,7 +160,7 @@ func TestRunsStatusAndReplay(t *testing.T) {
 	require.Equal(t, requests, s.scoredByAPI.Stats().Requests)
 	require.Equal(t, csv, s.csv(), "the sandbox scores with the same model")
 
-	runs := decoded[[]jsonRun](t, s.ok(newRunsCmd(), "--json"))
+	runs := decoded[[]ops.View](t, s.ok(newRunsCmd(), "--json"))
 	require.Len(t, runs, 3)
 	for i, want := range []run.Result{first, second, third} {
 		require.Equal(t, want.RunID, runs[i].RunID)
@@ -191,7 +192,7 @@ func TestRunsStatusAndReplay(t *testing.T) {
 	s.refused(2, "there is nothing to cancel", newCancelCmd(), first.RunID)
 	s.refused(2, "is not paused (it is completed)", newResumeCmd(), first.RunID)
 	s.refused(2, "takes the id of one run", newStatusCmd())
-	require.Len(t, decoded[[]jsonRun](t, s.ok(newRunsCmd(), "--json")), 3, "what was refused left a run")
+	require.Len(t, decoded[[]ops.View](t, s.ok(newRunsCmd(), "--json")), 3, "what was refused left a run")
 }
 
 func TestStatusListsWhatFailed(t *testing.T) {
@@ -225,7 +226,7 @@ func TestCancel(t *testing.T) {
 		ended <- err
 	}()
 	require.Eventually(t, func() bool { return s.scoredByAPI.Stats().Requests > 0 }, time.Minute, 10*time.Millisecond)
-	id := decoded[[]jsonRun](t, s.ok(newRunsCmd(), "--json"))[0].RunID
+	id := decoded[[]ops.View](t, s.ok(newRunsCmd(), "--json"))[0].RunID
 	require.Equal(t, run.StatusRunning, s.state(id).Status)
 	require.Equal(t, "run "+id+" is cancelled\n", s.ok(newCancelCmd(), id, "--reason", "wrong dates"))
 	requireOneLine(t, <-ended, 1, "run "+id+" was cancelled: wrong dates")
@@ -251,7 +252,7 @@ func TestRequestedRunIsKnown(t *testing.T) {
 	require.NoError(t, nc.Publish(stream.SubjectRunRequested, []byte(`{"end_date":"2023-09-01"}`)))
 	require.NoError(t, nc.Publish(stream.SubjectRunRequested, []byte(`{"what":1}`)))
 	require.NoError(t, nc.Flush())
-	runs := decoded[[]jsonRun](t, s.ok(newRunsCmd(), "--json"))
+	runs := decoded[[]ops.View](t, s.ok(newRunsCmd(), "--json"))
 	require.Len(t, runs, 3)
 	require.Equal(t, []any{"mine", run.StatusRequested, "2023-09-01"}, []any{runs[0].RunID, runs[0].Status, runs[0].StartDate})
 	require.Contains(t, s.ok(newRunsCmd()), "a request that cannot be read")
@@ -267,7 +268,7 @@ func TestRequestedRunIsKnown(t *testing.T) {
 	server.Stop(t.Context())
 	out, _, err := separately(t, newRunsCmd(), "--data-dir", dir, "--json")
 	require.NoError(t, err)
-	require.Len(t, decoded[[]jsonRun](t, out), 3)
+	require.Len(t, decoded[[]ops.View](t, out), 3)
 	_, _, err = separately(t, newCancelCmd(), "mine", "--data-dir", dir)
 	require.NoError(t, err)
 	for says, args := range map[string][]string{
@@ -537,7 +538,7 @@ func TestDeadLetterThatCannotBeDecoded(t *testing.T) {
 			require.Equal(t, "unknown", d.Run)
 		}
 	}
-	runs := decoded[[]jsonRun](t, s.ok(newRunsCmd(), "--json"))
+	runs := decoded[[]ops.View](t, s.ok(newRunsCmd(), "--json"))
 	require.Len(t, runs, 1)
 	require.Equal(t, []any{run.StatusFailed, 1}, []any{runs[0].Status, runs[0].DeadLetters})
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -95,70 +94,20 @@ func (f *runFlags) planAt(ctx context.Context, out io.Writer, pace ops.Pace) err
 		}
 	}
 	if f.json {
-		j := planJSON(p, pace)
-		if moves != nil {
-			j.Redistribution = moves.json()
+		j := ops.ViewPlan(p, pace)
+		if moves == nil {
+			return printJSON(out, j)
 		}
-		return printJSON(out, j)
+		return printJSON(out, struct {
+			ops.PlanView
+			Redistribution *jsonLint `json:"redistribution"`
+		}{j, moves.json()})
 	}
 	printPlan(out, p, pace)
 	if moves != nil {
 		_, err = io.WriteString(out, "\n"+moves.text())
 	}
 	return err
-}
-
-// jsonIntent is what --json prints; what a run's JSON has too is named alike.
-type jsonIntent struct {
-	Model          string                `json:"model"`
-	StartDate      string                `json:"start_date,omitempty"`
-	EndDate        string                `json:"end_date,omitempty"`
-	Conversions    run.Conversions       `json:"conversions"`
-	Journeys       uint64                `json:"journeys"`
-	Unchanged      uint64                `json:"unchanged"`
-	ToSend         uint64                `json:"to_send"`
-	Touchpoints    uint64                `json:"touchpoints"`
-	Requests       uint64                `json:"requests"`
-	Seconds        *float64              `json:"seconds"`
-	LatencySeconds *float64              `json:"latency_seconds"`
-	Concurrency    int                   `json:"concurrency"`
-	RequestRate    float64               `json:"request_rate"`
-	DailyQuota     uint64                `json:"daily_quota,omitempty"`
-	Days           uint64                `json:"days"`
-	LongJourneys   string                `json:"long_journeys"`
-	Approximations []run.ResultShortened `json:"approximations"`
-	Reasons        []jsonLeftOut         `json:"reasons"`
-	Redistribution *jsonLint             `json:"redistribution,omitempty"`
-}
-
-// jsonLeftOut is why conversions would not be scored.
-type jsonLeftOut struct {
-	Outcome     string `json:"outcome"`
-	Reason      string `json:"reason"`
-	Conversions uint64 `json:"conversions"`
-	Example     string `json:"example_conv_id"`
-}
-
-func planJSON(p *ops.Plan, pace ops.Pace) jsonIntent {
-	seconds := func(d time.Duration) *float64 {
-		s := d.Seconds()
-		if d == 0 && p.Requests > 0 {
-			return nil
-		}
-		return &s
-	}
-	j := jsonIntent{Model: p.Request.GetModel(), StartDate: p.Request.GetStartDate(), EndDate: p.Request.GetEndDate(),
-		Conversions: run.ConversionsOf(p.Counts), Journeys: p.Journeys + p.Unchanged, Unchanged: p.Unchanged, ToSend: p.Journeys,
-		Touchpoints: p.Counts.GetTouchpoints(), Requests: p.Requests, Seconds: seconds(p.Time), LatencySeconds: seconds(p.Latency),
-		Concurrency: pace.Concurrency, RequestRate: pace.Rate, DailyQuota: pace.DailyQuota, Days: p.Days,
-		LongJourneys: p.Request.GetLongJourneys(), Approximations: []run.ResultShortened{}, Reasons: []jsonLeftOut{}}
-	for _, a := range p.Approximations {
-		j.Approximations = append(j.Approximations, run.ResultShortened{Strategy: a.GetStrategy(), Model: a.GetModel(), Conversions: a.GetConversions(), LeftOut: a.GetSessionsLeftOut()})
-	}
-	for _, r := range p.Reasons {
-		j.Reasons = append(j.Reasons, jsonLeftOut{run.OutcomeName(r.GetKind()), r.GetReason(), r.GetConversions(), r.GetExampleConvId()})
-	}
-	return j
 }
 
 // printPlan prints a plan for people.

@@ -9,22 +9,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
-	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/sheet"
-	"github.com/ihc-pipeline/ihc/internal/version"
-	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
-	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
 	"github.com/ihc-pipeline/ihc/store/report"
 )
 
 // reportRequest is what `ihc report` is asked for.
 type reportRequest struct {
-	db, by, channel, start, end string
-	compare, format, out        string
-	currency                    string
-	phases, unattributed, paths bool
+	report.Query
+	db, format, out string
 }
 
 func newReportCmd() *cobra.Command {
@@ -67,16 +60,16 @@ a file, otherwise to standard output.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&q.db, "db", "", "SQLite database `file`")
-	fs.StringVar(&q.by, "by", report.ByChannel, "channel, day, week, month, or another `column` of session_sources")
-	fs.StringVar(&q.channel, "channel", "", "only the sessions of this `channel`")
-	fs.StringVar(&q.start, "start-date", "", "first UTC `date` (YYYY-MM-DD) of the sessions")
-	fs.StringVar(&q.end, "end-date", "", "last UTC `date` (YYYY-MM-DD) of the sessions")
-	fs.StringVar(&q.compare, "compare", "", "previous, year or FIRST..LAST: a `range` of dates to compare with")
-	fs.BoolVar(&q.phases, "phases", false, "who starts, holds and closes, too")
-	fs.BoolVar(&q.paths, "paths", false, "the most frequent paths, their length and how long they take, too")
-	fs.BoolVar(&q.unattributed, "unattributed", false, "what was not attributed, and why, too")
+	fs.StringVar(&q.By, "by", report.ByChannel, "channel, day, week, month, or another `column` of session_sources")
+	fs.StringVar(&q.Channel, "channel", "", "only the sessions of this `channel`")
+	fs.StringVar(&q.Start, "start-date", "", "first UTC `date` (YYYY-MM-DD) of the sessions")
+	fs.StringVar(&q.End, "end-date", "", "last UTC `date` (YYYY-MM-DD) of the sessions")
+	fs.StringVar(&q.Compare, "compare", "", "previous, year or FIRST..LAST: a `range` of dates to compare with")
+	fs.BoolVar(&q.Phases, "phases", false, "who starts, holds and closes, too")
+	fs.BoolVar(&q.Paths, "paths", false, "the most frequent paths, their length and how long they take, too")
+	fs.BoolVar(&q.Unattributed, "unattributed", false, "what was not attributed, and why, too")
 	fs.StringVar(&q.format, "format", "table", "table, csv, json, md or html")
-	fs.StringVar(&q.currency, "currency", "", "what amounts are in, as it is shown on the page")
+	fs.StringVar(&q.Currency, "currency", "", "what amounts are in, as it is shown on the page")
 	fs.StringVar(&q.out, "out", "", "`file` to write to, in place of standard output")
 	return cmd
 }
@@ -90,7 +83,7 @@ func (q *reportRequest) write(cmd *cobra.Command, w io.Writer) error {
 	if q.format == "html" {
 		return r.Page().Write(w)
 	}
-	sheets := q.sheets(r)
+	sheets := q.Tables(r)
 	switch q.format {
 	case "csv":
 		if len(sheets) > 1 {
@@ -117,84 +110,15 @@ func (q *reportRequest) write(cmd *cobra.Command, w io.Writer) error {
 
 var errNoDatabase = errkind.Inputf("name the database: --db FILE")
 
-// sheets are the tables asked for.
-func (q *reportRequest) sheets(r *report.Report) []*sheet.Sheet {
-	sheets := []*sheet.Sheet{r.By(q.by)}
-	if q.phases {
-		sheets = append(sheets, r.Phases(), r.Pairs())
-	}
-	if q.paths {
-		sheets = append(sheets, r.Paths(), r.Lengths(), r.Waits())
-	}
-	if q.unattributed {
-		sheets = append(sheets, r.Unattributed())
-	}
-	return slices.DeleteFunc(sheets, func(s *sheet.Sheet) bool { return s == nil })
-}
-
 // read reads what the report is of.
 func (q *reportRequest) read(cmd *cobra.Command) (*report.Report, error) {
 	if q.db == "" {
 		return nil, errNoDatabase
 	}
-	if err := civil.CheckRange("--start-date", q.start, "--end-date", q.end); err != nil {
-		return nil, err
-	}
 	if !slices.Contains([]string{"table", "csv", "json", "md", "html"}, q.format) {
 		return nil, errkind.Inputf("--format %.40q: use table, csv, json, md or html", q.format)
 	}
-	column := q.by
-	if slices.Contains([]string{report.ByChannel, report.ByDay, report.ByWeek, report.ByMonth}, q.by) {
-		column = ""
-	}
 	db := open.Database(q.db)
 	defer db.Close() //nolint:errcheck // only read
-	if q.channel != "" {
-		unknown, err := db.UnknownChannels(cmd.Context(), []string{q.channel})
-		if err != nil {
-			return nil, err
-		}
-		if len(unknown) > 0 {
-			return nil, errkind.Inputf("--channel %.80q: no session has it", q.channel)
-		}
-	}
-	totals, err := db.Survey(cmd.Context(), &ihcv1.RunRequest{StartDate: q.start, EndDate: q.end}, column, q.channel)
-	if err != nil {
-		return nil, err
-	}
-	o := report.Options{Start: q.start, End: q.end, Channel: q.channel, Dimension: column, Currency: q.currency, Version: version.This().Version}
-	if o.Compare, err = q.comparison(totals); err != nil {
-		return nil, err
-	}
-	return report.New(totals, o), nil
-}
-
-// comparison returns the dates to compare with.
-func (q *reportRequest) comparison(t *store.Totals) (p report.Period, err error) {
-	of := report.Period{Start: q.start, End: q.end}
-	if n := len(t.Covered); n > 0 {
-		if of.Start == "" {
-			of.Start = t.Covered[0].Date
-		}
-		if of.End == "" {
-			of.End = t.Covered[n-1].Date
-		}
-	}
-	ok := true
-	switch first, last, isRange := strings.Cut(q.compare, ".."); {
-	case q.compare == "":
-	case q.compare == "previous":
-		p, ok = report.Previous(of)
-	case q.compare == "year":
-		p, ok = report.YearBefore(of)
-	case !isRange || first == "" || last == "":
-		err = errkind.Inputf("--compare %.40q: use previous, year, or two dates as in 2023-08-01..2023-08-31", q.compare)
-	default:
-		p = report.Period{Start: first, End: last}
-		err = civil.CheckRange("--compare", first, "--compare", last)
-	}
-	if err == nil && !ok {
-		err = errkind.Inputf("--compare %s: there is no date to go back from; name --start-date and --end-date", q.compare)
-	}
-	return p, err
+	return q.Read(cmd.Context(), db, func(name string) string { return "--" + strings.ReplaceAll(name, "_", "-") })
 }

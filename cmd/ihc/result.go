@@ -76,7 +76,7 @@ func summary(e ending) run.Result {
 	s.ExitCode = new(int)
 	*s.ExitCode = errkind.ExitCode(e.err)
 	if e.err != nil {
-		s.Error = e.err.Error()
+		s.Error, s.Code = e.err.Error(), errkind.CodeOf(e.err)
 		if e.interrupt != nil {
 			*s.ExitCode = e.interrupt.ExitCode()
 		}

@@ -89,8 +89,7 @@ func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) er
 		}
 	}
 	if f.json {
-		j := runJSON(s)
-		j.Stages, j.Chunks = stagesJSON(s.Progress), &jsonChunks{s.Planned.GetChunks(), s.Progress.ScoredChunks}
+		j := ops.ViewWhole(s)
 		if f.failed {
 			j.Failed = &failed
 		}
@@ -151,7 +150,7 @@ func printStages(line func(name, format string, args ...any), s *run.State) {
 	if s.Progress.Full != "" {
 		line("waiting", "%s", s.Progress.Full)
 	}
-	for name, p := range stagesOf(s.Progress) {
+	for name, p := range ops.Stages(s.Progress) {
 		text := human.Count(p.GetConversions(), "conversion")
 		if p.GetRequests() > 0 || p.GetRetries() > 0 {
 			text += fmt.Sprintf(", %s answered, %s tried again", human.Count(p.GetRequests(), "request"), human.Thousands(p.GetRetries()))

@@ -18,6 +18,7 @@ import (
 
 func newUpCmd() *cobra.Command {
 	var db, out, dir, listen, http string
+	serving := consoleFlags{}
 	cmd := &cobra.Command{
 		Use:   "up [FILE]",
 		Short: "Keep the whole stack running in this process, for many runs",
@@ -25,6 +26,8 @@ func newUpCmd() *cobra.Command {
 asked for with "ihc run --nats", or by publishing a run request:
 
   nats pub ihc.v1.run.requested '{"start_date":"2023-09-01"}'
+
+The console, pages and an HTTP API, is at --console ("off" for none).
 
 The streams are kept in --data-dir: runs that were interrupted go on, and old
 ones can be replayed. Everything else is set by the environment variables of the
@@ -43,12 +46,18 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 			if err := canListen(cmd.Context(), c.HTTP); err != nil {
 				return err
 			}
+			if c.Console, err = serving.embedded(cmd, c.Writer.Database); err != nil {
+				return err
+			}
 			p, running, err := embedded.Start(cmd.Context(), c)
 			if err != nil {
 				return err
 			}
 			defer p.Stop()
 			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ready: NATS at %s, database %s, report in %s\n", p.URL(), c.Writer.Database, c.Reporter.Out)
+			if c.Console != nil {
+				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "console: %s\n", c.Console.URL())
+			}
 			<-running.Done()
 			return embedded.Cause(running)
 		},
@@ -58,6 +67,7 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 	fs.StringVar(&out, "out", "", "`directory` for the report's files (IHC_OUT; default: here)")
 	fs.StringVar(&dir, "data-dir", defaultDataDir, "`directory` for the streams")
 	fs.StringVar(&listen, "listen", "127.0.0.1:4222", "`address` of the NATS server")
+	serving.add(cmd)
 	fs.StringVar(&http, "http", "", "`address` to serve /healthz, /readyz and /metrics on (IHC_HTTP; default: nowhere)")
 	return cmd
 }

@@ -42,7 +42,7 @@ func TestRequestOfTheSameIdIsTheSameRun(t *testing.T) {
 	require.Equal(t, "run", id)
 	_, err = s.Start(s.Ctx, &ihcv1.RunRequest{RunId: "run", LookbackDays: 3})
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
-	require.ErrorContains(t, err, "run id run is that of a run with other settings")
+	require.ErrorContains(t, err, "run run is there already, and was asked for with other settings")
 }
 
 func TestRunIsEndedAsFailedOnce(t *testing.T) {

@@ -19,6 +19,8 @@ type Update struct {
 	State *run.State
 	// Event is what changed it, nil where only its progress did.
 	Event *ihcv1.RunEvent
+	// Sequence is the event's place in its stream, 0 where there is none.
+	Sequence uint64
 }
 
 // Follow calls tell with every event of a run, those of the past first, and
@@ -92,7 +94,7 @@ type follower struct {
 func (f *follower) event(ctx context.Context, e stream.StoredEvent) (stopped bool, err error) {
 	s := f.state
 	s.Apply(eventEntry(e))
-	f.tell(Update{s, e.Event})
+	f.tell(Update{s, e.Event, e.Sequence})
 	switch status := s.Status(); status {
 	case run.StatusFailed, run.StatusSuperseded:
 		return true, &StateError{s.ID, status, run.Fault(s.Failure), s}

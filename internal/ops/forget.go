@@ -58,12 +58,12 @@ func (r *Runs) ForgetOlder(ctx context.Context, before time.Time) ([]Freed, erro
 // keeps returns what keeps a run's messages from being freed, nil for nothing.
 func keeps(states []*run.State, s *run.State) error {
 	if status := s.Status(); !status.Ended() {
-		return &StateError{Run: s.ID, Status: status, Err: errkind.Inputf("run %s is not over (%s): cancel it first (`ihc cancel %s`)", s.ID, status, s.ID), State: s}
+		return &StateError{Run: s.ID, Status: status, Err: errkind.WithCode(errkind.CodeWrongState, errkind.Inputf("run %s is not over (%s): cancel it first (`ihc cancel %s`)", s.ID, status, s.ID)), State: s}
 	}
 	for _, other := range states {
 		reads := s.ID == other.Request.GetReplayOf() || s.ID == other.ResultsRun
 		if reads && !other.Status().Ended() {
-			return &StateError{Run: s.ID, Status: s.Status(), Err: errkind.Inputf("run %s is being replayed by run %s, which is not over", s.ID, other.ID), State: s}
+			return &StateError{Run: s.ID, Status: s.Status(), Err: errkind.WithCode(errkind.CodeWrongState, errkind.Inputf("run %s is being replayed by run %s, which is not over", s.ID, other.ID)), State: s}
 		}
 	}
 	return nil

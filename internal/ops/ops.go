@@ -37,7 +37,7 @@ func Idle(client *stream.Client) *Runs { return &Runs{client: client, idle: true
 
 // ErrUnknown is in the chain of every error that says that there is no run, or
 // no dead letter, by that name.
-var ErrUnknown = errors.New("not known")
+var ErrUnknown = errkind.WithCode(errkind.CodeUnknownRun, errors.New("not known"))
 
 // StateError says that a run is in a state that does not allow what was asked
 // for, or that a run that was followed stopped in one that is no success.
@@ -166,7 +166,7 @@ func (r *Runs) Start(ctx context.Context, req *ihcv1.RunRequest) (id string, err
 		case err != nil:
 			return "", err
 		case !run.Answers(s.Request, req) && (s.Asked == nil || !run.Answers(s.Asked, req)):
-			return "", &StateError{Run: id, Status: s.Status(), Err: errkind.Inputf("run id %s is that of a run with other settings (%s): choose another, or leave it empty", id, run.Describe(s.Request)), State: s}
+			return "", &StateError{Run: id, Status: s.Status(), Err: errkind.WithCode(errkind.CodeRunExists, errkind.Inputf("run %s is there already, and was asked for with other settings (%s): choose another id, or leave it empty", id, run.Describe(s.Request))), State: s}
 		default:
 			return id, nil
 		}
@@ -184,7 +184,7 @@ func (r *Runs) Replay(ctx context.Context, req *ihcv1.RunRequest) (id string, er
 		return "", err
 	}
 	if err := run.Replayable(origin); err != nil {
-		return "", &StateError{Run: origin.ID, Status: origin.Status(), Err: err}
+		return "", &StateError{Run: origin.ID, Status: origin.Status(), Err: errkind.WithCode(errkind.CodeWrongState, err)}
 	}
 	return r.Start(ctx, req)
 }
@@ -200,7 +200,7 @@ func (r *Runs) Cancel(ctx context.Context, id, reason string) (did bool, err err
 	case status == run.StatusCancelled:
 		return false, nil
 	case status.Ended():
-		return false, &StateError{Run: id, Status: status, Err: errkind.Inputf("run %s is over (%s): there is nothing to cancel", id, status)}
+		return false, &StateError{Run: id, Status: status, Err: errkind.WithCode(errkind.CodeWrongState, errkind.Inputf("run %s is over (%s): there is nothing to cancel", id, status))}
 	}
 	err = r.client.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{Reason: reason}}})
 	if err != nil {
@@ -230,7 +230,7 @@ func (r *Runs) Resume(ctx context.Context, id string, more uint64) error {
 		return err
 	}
 	if status := s.Status(); status != run.StatusPaused {
-		return &StateError{Run: id, Status: status, Err: errkind.Inputf("run %s is not paused (it is %s)", id, status)}
+		return &StateError{Run: id, Status: status, Err: errkind.WithCode(errkind.CodeWrongState, errkind.Inputf("run %s is not paused (it is %s)", id, status))}
 	}
 	return r.AddBudget(ctx, id, more)
 }

@@ -36,6 +36,13 @@ func hash(text string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
+// Style and Script return what every page looks like and what it can do, for a
+// server that sends them as files of their own.
+func Style() string { return style }
+
+// Script returns the script; see [Style].
+func Script() string { return script }
+
 // Page is a page with its sections in order.
 type Page struct {
 	Title, Lead string
@@ -206,3 +213,15 @@ func (p *Page) Write(w io.Writer) error {
 	_, err = w.Write(b.Bytes())
 	return err
 }
+
+// Content returns what the page says, without the document around it, for a page
+// that has [Style] and [Script] already.
+func (p *Page) Content() (template.HTML, error) {
+	var b bytes.Buffer
+	err := pageTemplate.ExecuteTemplate(&b, "content", p)
+	return template.HTML(b.String()), err //nolint:gosec // the template has escaped it
+}
+
+// Parts returns the templates of the pieces, "facts", "proof", "figure" and
+// "data", for templates of other pages to be added to.
+func Parts() *template.Template { return template.Must(pageTemplate.Clone()) }

@@ -15,6 +15,8 @@ type Result struct {
 	RunID  string `json:"run_id"`
 	Status Status `json:"status"`
 	Error  string `json:"error,omitempty"`
+	// Code is that of the error, as package errkind has it.
+	Code string `json:"code,omitempty"`
 	// ExitCode is that of the command that followed the run; a file has none.
 	ExitCode *int `json:"exit_code,omitempty"`
 	// Model is what scored, ModelParameters the name of its parameters.

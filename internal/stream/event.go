@@ -69,3 +69,12 @@ func eventName(e *ihcv1.RunEvent) (Event, error) {
 		return "", fmt.Errorf("event of run %s says nothing", e.GetRunId())
 	}
 }
+
+// EventOf returns the name of an event, "" for one of a newer version.
+func EventOf(e *ihcv1.RunEvent) Event {
+	name, err := eventName(e)
+	if err != nil {
+		return ""
+	}
+	return name
+}

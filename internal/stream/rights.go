@@ -9,6 +9,9 @@ import (
 const (
 	UserInit  = "init"  // makes the streams
 	UserTools = "ihc"   // people and the command line
+	// UserConsole is the pages and the HTTP API: asks for runs, ends them and lets
+	// them go on, and reads.
+	UserConsole = "console"
 	UserAdmin = "admin" // may do everything
 )
 
@@ -50,6 +53,12 @@ var users = map[string]does{
 		events: []Event{EventReported, EventFailed},
 		looks:  []string{Runs},
 	},
+	UserConsole: {
+		events:    []Event{EventCancelled, EventResumed},
+		publishes: []string{SubjectRunRequested, SubjectScoring},
+		reads:     []string{Runs, Results, Dead, bucketStream},
+		looks:     []string{Runs, Dead},
+	},
 	UserTools: {
 		// What was moved to the dead letters is put back where it was.
 		events: []Event{EventCancelled, EventResumed, EventAccepted, EventExtracted, EventWritten, EventFailed},
@@ -75,7 +84,7 @@ type Rights struct {
 }
 
 // RightsOf returns the rights a user needs and no more: those of the stages,
-// [UserInit] and [UserTools].
+// [UserInit], [UserConsole] and [UserTools].
 func RightsOf(user string) Rights {
 	r := Rights{Subscribe: []string{"_INBOX." + user + ".>"}}
 	allow := func(format string, args ...any) { r.Publish = append(r.Publish, fmt.Sprintf(format, args...)) }

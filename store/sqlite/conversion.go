@@ -61,7 +61,7 @@ func readConversion(ctx context.Context, conn *sql.Conn, id string) (*store.Conv
 	var revenue any
 	err := conn.QueryRowContext(ctx, `SELECT conv_id||'', user_id||'', conv_date||' '||conv_time, revenue FROM conversions WHERE conv_id = ?1 AND conv_id = ?1 COLLATE BINARY`, id).Scan(&c.ID, &c.User, &c.Time, &revenue)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, errkind.Inputf("there is no conversion %s in conversions", human.QuoteText(id))
+		return nil, errkind.WithCode(errkind.CodeUnknownConversion, errkind.Inputf("there is no conversion %s in conversions", human.QuoteText(id)))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read conversions: %w", err)

@@ -79,6 +79,16 @@ func run(m *testing.M) (code int, err error) {
 		return 0, fmt.Errorf("start %s: %w", chromium, err)
 	}
 	browser = ctx
+	stop1, err := up(demo, &demoSite)
+	if err != nil {
+		return 0, err
+	}
+	defer stop1()
+	stop2, err := up(hostile, &hostileSite)
+	if err != nil {
+		return 0, err
+	}
+	defer stop2()
 	return m.Run(), nil
 }
 

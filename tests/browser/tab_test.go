@@ -32,11 +32,12 @@ type view struct {
 	dark, noMove  bool
 	withoutScript bool
 	print         bool
+	online        bool
 }
 
 var wide = view{width: 1200, height: 900}
 
-// open opens a page with the network cut.
+// open opens a page with the network cut, unless the view is online.
 func open(t *testing.T, url string, v view) *tab {
 	t.Helper()
 	ctx, end := chromedp.NewContext(browser)
@@ -57,7 +58,7 @@ func open(t *testing.T, url string, v view) *tab {
 	}
 	type params = map[string]any
 	b.run(command("Network.enable", nil), command("Log.enable", nil),
-		command("Network.emulateNetworkConditions", params{"offline": true, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}),
+		command("Network.emulateNetworkConditions", params{"offline": !v.online, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}),
 		command("Emulation.setDeviceMetricsOverride", params{"width": v.width, "height": v.height, "deviceScaleFactor": 1, "mobile": v.width < 600}),
 		command("Emulation.setEmulatedMedia", params{"media": media, "features": []params{{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": motion}}}),
 		command("Page.addScriptToEvaluateOnNewDocument", params{"source": `addEventListener("securitypolicyviolation", (e) => console.error("policy: " + e.violatedDirective + " " + e.blockedURI))`}),

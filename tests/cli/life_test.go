@@ -168,7 +168,7 @@ func TestSameRunIdIsTheSameRun(t *testing.T) {
 
 	other := h.run(append(args, "--lookback-days", "3")...)
 	require.Equal(t, 2, other.code)
-	require.Contains(t, other.complaint(t), "run id nightly-1 is that of a run with other settings")
+	require.Contains(t, other.complaint(t), "run nightly-1 is there already, and was asked for with other settings")
 }
 
 func TestDetachedRunIsLeftToTheStack(t *testing.T) {

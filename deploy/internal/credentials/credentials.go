@@ -20,19 +20,20 @@ import (
 
 // Users are the users of the NATS server. What each may do is written in
 // deploy/nats.conf.
-var Users = []string{stream.UserAdmin, stream.StageAttributor, stream.StageExtractor, stream.UserTools, stream.UserInit, stream.StageReporter, stream.StageWriter}
+var Users = []string{stream.UserAdmin, stream.StageAttributor, stream.UserConsole, stream.StageExtractor, stream.UserTools, stream.UserInit, stream.StageReporter, stream.StageWriter}
 
 const (
 	serverDir     = "nats"           // what only the server sees: all passwords
 	serverFile    = "passwords.conf" // the same in the form its configuration includes
 	passwordFile  = "password"       // what a user sees
+	tokenFile     = "token"          // what the console asks people for
 	readableAlone = 0o440            // by the steward, and by the group of the services
 )
 
 // Draw sees to it that each of [Users] has a password, drawn at random
 // the first time and kept from then on. It writes them into dir/nats for the
 // server, and for each user that has a directory of its own, dir/<user>, into
-// the file password there. The files can be read by the group gid alone.
+// the file password there, and the console's token beside its own. The files can be read by the group gid alone.
 //
 // Errors are environment faults.
 func Draw(dir string, gid int) error {
@@ -56,10 +57,26 @@ func Draw(dir string, gid int) error {
 			return errkind.Environmentf("password of %s: %w", user, err)
 		}
 	}
+	if err := drawToken(dir, gid); err != nil {
+		return errkind.Environmentf("token of the console: %w", err)
+	}
 	if err := place(filepath.Join(dir, serverDir, serverFile), conf.Bytes(), gid); err != nil {
 		return errkind.Environmentf("passwords of the NATS server: %w", err)
 	}
 	return nil
+}
+
+// drawToken sees to it that the console has a token, which people show it.
+func drawToken(dir string, gid int) error {
+	own := filepath.Join(dir, stream.UserConsole)
+	if _, err := os.Stat(own); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	kept := filepath.Join(own, tokenFile)
+	if _, err := os.Stat(kept); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return place(kept, []byte(rand.Text()+"\n"), gid)
 }
 
 // Ready says whether [Draw] has done its work in dir.

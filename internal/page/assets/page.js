@@ -47,7 +47,7 @@
       label.append(input);
       tools.append(label, count);
     }
-    const pre = table.closest("details").querySelector("pre");
+    const pre = table.closest("details")?.querySelector("pre");
     if (pre) {
       const button = make("button", "Download CSV", { type: "button" });
       button.addEventListener("click", () => {
@@ -57,7 +57,7 @@
       });
       tools.append(button);
     }
-    table.closest(".scroll").before(tools);
+    (table.closest(".scroll") ?? table).before(tools);
   }
   // A figure with several panels can show one of them at a time.
   for (const figure of document.querySelectorAll("figure")) {
