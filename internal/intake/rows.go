@@ -3,10 +3,10 @@ package intake
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/shopspring/decimal"
 
-	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 )
 
@@ -105,7 +105,8 @@ func (r *reader) daily(row []string, into Into) error {
 	if err := first(err1, err2); err != nil {
 		return err
 	}
-	return into.DailyCost(date, channel, unit.Cost(cost.Shift(unit.CostDecimals).IntPart()))
+	begins, ends := r.bounds(date)
+	return into.DailyCost(date, begins, ends, channel, unit.Cost(cost.Shift(unit.CostDecimals).IntPart()))
 }
 
 var (
@@ -156,9 +157,10 @@ func first(errs ...error) error {
 	return nil
 }
 
-// Days returns the date of a time in UTC in a zone, and when that day begins and
-// ends there, as date and time of day in UTC with a space between.
-func Days(fromDate, toDate string) (from, to string) {
-	last, _ := civil.ParseDate(toDate)
-	return fromDate + " 00:00:00", (last + 1).String() + " 00:00:00"
+// bounds returns when a day of the zone begins and the next one does, in UTC.
+func (r *reader) bounds(date string) (begins, ends string) {
+	at, _ := time.Parse(time.DateOnly, date)
+	from := time.Date(at.Year(), at.Month(), at.Day(), 0, 0, 0, 0, r.clock.zone)
+	until := time.Date(at.Year(), at.Month(), at.Day()+1, 0, 0, 0, 0, r.clock.zone)
+	return from.UTC().Format(time.DateTime), until.UTC().Format(time.DateTime)
 }

@@ -20,8 +20,8 @@ type Into interface {
 	Session(id, user, date, clock, channel string, holder, closer, impression bool) error
 	Conversion(id, user, date, clock string, revenue float64) error
 	Cost(session string, cost float64) error
-	// DailyCost takes what a channel cost on a day.
-	DailyCost(date, channel string, cost unit.Cost) error
+	// DailyCost takes what a channel cost on a day, which begins and ends at those times.
+	DailyCost(date, begins, ends, channel string, cost unit.Cost) error
 }
 
 // Counts are what was noticed when times were read.
@@ -156,7 +156,9 @@ func (r *reader) index(name string) int {
 	if i := slices.Index(r.columns, name); i >= 0 {
 		return i
 	}
-	return slices.IndexFunc(r.columns, func(c string) bool { return name != "" && strings.EqualFold(strings.TrimSpace(c), strings.TrimSpace(name)) })
+	return slices.IndexFunc(r.columns, func(c string) bool {
+		return name != "" && strings.EqualFold(strings.TrimSpace(c), strings.TrimSpace(name))
+	})
 }
 
 func (r *reader) noColumn(field, column string) error {
