@@ -90,7 +90,7 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 	}
 	add("run", newDemoCmd(), newRunCmd(), newPlanCmd(), newUpCmd())
 	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newForgetCmd(), newDeadCmd())
-	add("data", newImportCmd(), newValidateCmd())
+	add("data", newImportCmd(), newExportCmd(), newSchemaCmd(), newValidateCmd())
 	add("model", newModelCmd(), newScoreCmd(), newSandboxCmd())
 	root.AddCommand(newConfigCmd(), newDoctorCmd(), newVersionCmd())
 	complete(root)

@@ -127,17 +127,12 @@ var fields = map[string][]string{
 // Parse reads a mapping in YAML: a file of its own, or what is under "mapping" of
 // a file that has that.
 func Parse(data []byte) (*Mapping, error) {
-	var whole struct {
-		Mapping yaml.Node `yaml:"mapping"`
+	section, err := Section(data)
+	if err != nil {
+		return nil, err
 	}
-	if err := yaml.Unmarshal(data, &whole); err != nil {
-		return nil, errkind.Inputf("this is no YAML: %w", err)
-	}
-	if whole.Mapping.Kind != 0 {
-		var err error
-		if data, err = yaml.Marshal(&whole.Mapping); err != nil {
-			return nil, err
-		}
+	if section != nil {
+		data = section
 	}
 	m := &Mapping{}
 	d := yaml.NewDecoder(bytes.NewReader(data))
@@ -146,6 +141,22 @@ func Parse(data []byte) (*Mapping, error) {
 		return nil, errkind.Inputf("mapping: %w", err)
 	}
 	return m, m.check()
+}
+
+// SectionName is the key of a configuration file that a mapping is under.
+const SectionName = "mapping"
+
+// Section returns what a configuration file has under [SectionName], nil for nothing.
+func Section(data []byte) ([]byte, error) {
+	var whole map[string]yaml.Node
+	if err := yaml.Unmarshal(data, &whole); err != nil {
+		return nil, errkind.Inputf("this is no YAML: %w", err)
+	}
+	section, has := whole[SectionName]
+	if !has {
+		return nil, nil
+	}
+	return yaml.Marshal(&section)
 }
 
 // check finds fields that no table has.
