@@ -11,7 +11,7 @@ import (
 type Intake interface {
 	Session(id, user, date, clock, channel string, holder, closer, impression bool) error
 	Conversion(id, user, date, clock string, revenue float64) error
-	Cost(session string, cost float64) error
+	Cost(session string, cost float64) error // not a number where it is not known
 	// DailyCost takes what a channel cost on a day, which is from begins until before
 	// ends, both as YYYY-MM-DD HH:MM:SS in UTC. Several of one day and channel are added up.
 	DailyCost(date, begins, ends, channel string, cost unit.Cost) error

@@ -244,10 +244,13 @@ func (r *intakeRun) table(ctx context.Context, table string, s tabular.Source, i
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
+		var bad *tabular.RowError
+		if err != nil && !errors.As(err, &bad) && errkind.KindOf(err) == errkind.Run && ctx.Err() == nil {
+			return errkind.Inputf("%s: it cannot be read beyond line %d: %w; is it whole?", s.Name, rows.Line(), err)
+		}
 		if err == nil {
 			err = read(row, into)
 		}
-		var bad *tabular.RowError
 		switch {
 		case err == nil, errors.Is(err, intake.ErrSkipped):
 		case errors.As(err, &bad):
@@ -354,13 +357,16 @@ func (r *intakeRun) print(w io.Writer, done store.Imported, kept string) error {
 		}
 	}
 	if d := done.DailyCosts; d.Days > 0 {
-		notes = append(notes, fmt.Sprintf("daily costs: %s of %s spread over %s", human.Grouped((d.Cost-d.AloneCost).Decimal().String()), human.Count(d.Days-d.Alone, "day and channel"), human.Count(d.Sessions, "session")))
+		notes = append(notes, fmt.Sprintf("daily costs: %s of %s spread over %s", human.Grouped((d.Cost-d.AloneCost).Decimal().String()), human.Say(d.Days-d.Alone, "day of a channel", "days of channels"), human.Count(d.Sessions, "session")))
 		if d.Alone > 0 {
-			notes = append(notes, fmt.Sprintf("daily costs: %s of %s without sessions, kept as costs without a session", human.Grouped(d.AloneCost.Decimal().String()), human.Count(d.Alone, "day and channel")))
+			notes = append(notes, fmt.Sprintf("daily costs: %s of %s without sessions, kept as costs without a session", human.Grouped(d.AloneCost.Decimal().String()), human.Say(d.Alone, "day of a channel", "days of channels")))
 		}
 	}
 	if r.counts.Skipped > 0 {
 		notes = append(notes, human.Count(r.counts.Skipped, "row")+" passed over, as the mapping says (skip_blank)")
+	}
+	if r.counts.Converted > 0 {
+		notes = append(notes, human.Count(r.counts.Converted, "amount")+" in other currencies, by the rates of the mapping")
 	}
 	if r.counts.Twice > 0 {
 		notes = append(notes, human.Count(r.counts.Twice, "time")+" that came twice as clocks were put back: the first was taken")

@@ -11,8 +11,8 @@ import (
 // digits alone are compared.
 var names = map[string]map[string]string{
 	"sessions": {
-		"session_id":             "session_id visit_id idvisit ga_session_id sessionid sitzung_id",
-		"user_id":                "user_id user_pseudo_id visitorid visitor_id client_id customer_id fullvisitorid besucher_id kunden_id kunde",
+		"session_id":             "session_id visit_id idvisit ga_session_id sessionid sitzung_id sitzung besuch visit session",
+		"user_id":                "user_id user_pseudo_id visitorid visitor_id client_id customer_id fullvisitorid customer_email email besucher_id kunden_id kunde visitor user customer",
 		"time":                   "event_timestamp session_start session_start_timestamp firstactiontimestamp servertimestamp visit_start timestamp datetime time started_at created_at zeitpunkt zeit",
 		"event_date":             "event_date date datum",
 		"event_time":             "event_time uhrzeit",
@@ -21,8 +21,8 @@ var names = map[string]map[string]string{
 		"medium":                 "medium utm_medium session_medium traffic_source.medium referrertype",
 		"campaign":               "campaign utm_campaign session_campaign traffic_source.name campaignname kampagne",
 		"referrer":               "referrer page_referrer referrerurl referring_site",
-		"holder_engagement":      "holder_engagement engaged_session session_engaged engaged",
-		"closer_engagement":      "closer_engagement add_to_carts goalconversions begin_checkout warenkorb",
+		"holder_engagement":      "holder_engagement engaged_session session_engaged engaged actions pages pageviews seiten",
+		"closer_engagement":      "closer_engagement add_to_carts goalconversions begin_checkout checkout warenkorb",
 		"impression_interaction": "impression_interaction",
 	},
 	"conversions": {
@@ -102,6 +102,7 @@ func (t *Table) refine(table string, columns []string, sample [][]string) {
 	money := map[string]string{"conversions": "revenue", "costs": "cost", "daily_costs": "cost"}[table]
 	column := t.Fields[money].Column
 	for _, v := range values(column) {
+		v = strings.TrimRight(v, " €$£\u00a0")
 		if i := strings.LastIndexByte(v, ','); i >= 0 && i > strings.LastIndexByte(v, '.') && len(v)-i-1 < 3 {
 			t.Decimal = ","
 		}

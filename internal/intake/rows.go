@@ -2,6 +2,7 @@ package intake
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -88,6 +89,9 @@ func (r *reader) conversion(row []string, into Into) error {
 
 func (r *reader) cost(row []string, into Into) error {
 	id, err1 := r.id(row, "session_id")
+	if err1 == nil && strings.TrimSpace(r.value(row, "cost")) == "" {
+		return into.Cost(id, math.NaN())
+	}
 	cost, err2 := r.money(row, "cost", unit.CostDecimals)
 	if err := first(err1, err2); err != nil {
 		return err
@@ -138,6 +142,7 @@ func (r *reader) money(row []string, field string, decimals int32) (decimal.Deci
 		case currency == r.currency:
 		case known:
 			d = d.Mul(rate)
+			r.counts.Converted++
 		default:
 			return d, r.wrong(row, "currency", errMixed)
 		}

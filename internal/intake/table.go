@@ -19,16 +19,18 @@ import (
 type Into interface {
 	Session(id, user, date, clock, channel string, holder, closer, impression bool) error
 	Conversion(id, user, date, clock string, revenue float64) error
-	Cost(session string, cost float64) error
+	Cost(session string, cost float64) error // not a number where it is not known
 	// DailyCost takes what a channel cost on a day, which begins and ends at those times.
 	DailyCost(date, begins, ends, channel string, cost unit.Cost) error
 }
 
-// Counts are what was noticed when times were read.
+// Counts are what was noticed when rows were read.
 type Counts struct {
 	Twice   int64 // times that are twice on the night clocks are put back; the first was taken
 	Never   int64 // times that are not on the night clocks are put forward; they were taken as much later
 	Skipped int64 // rows without what the mapping asks for by skip_blank
+	// Converted amounts were in another currency.
+	Converted int64
 }
 
 // ErrSkipped is the error of a row that the mapping passes over.

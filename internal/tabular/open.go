@@ -102,7 +102,7 @@ func unpack(shown, name string, r io.Reader, o Options, closing func() error) (r
 	defer func() {
 		if err != nil {
 			_ = closing()
-			var kind = errkind.KindOf(err)
+			kind := errkind.KindOf(err)
 			if kind == errkind.Run {
 				kind = errkind.Input
 			}
@@ -115,7 +115,7 @@ func unpack(shown, name string, r io.Reader, o Options, closing func() error) (r
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(b)
 		if err != nil {
-			return nil, err
+			return nil, errkind.Inputf("the gzip is damaged or incomplete: %w", err)
 		}
 		b = bufio.NewReaderSize(z, 64<<10)
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
