@@ -13,8 +13,8 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/tabular"
 )
 
-// tableRows reads a table, a view or a query of a SQLite file, as texts.
-type tableRows struct {
+// textRows reads a table, a view or a query of a SQLite file, as texts.
+type textRows struct {
 	path    string
 	db      *sql.DB
 	rows    *sql.Rows
@@ -31,7 +31,7 @@ func Rows(ctx context.Context, path, what string) (tabular.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tableRows{path: path, db: db}
+	t := &textRows{path: path, db: db}
 	if err := t.begin(ctx, what); err != nil {
 		if kind := errkind.KindOf(Explain(path, err)); kind != errkind.Run || ctx.Err() != nil {
 			return nil, errors.Join(Explain(path, err), db.Close())
@@ -41,7 +41,7 @@ func Rows(ctx context.Context, path, what string) (tabular.Rows, error) {
 	return t, nil
 }
 
-func (t *tableRows) begin(ctx context.Context, what string) error {
+func (t *textRows) begin(ctx context.Context, what string) error {
 	from := identifier(what)
 	if word := strings.ToLower(strings.TrimSpace(what)); strings.HasPrefix(word, "select ") || strings.HasPrefix(word, "with ") {
 		from = "(" + strings.TrimSuffix(strings.TrimSpace(what), ";") + ")"
@@ -67,12 +67,12 @@ func (t *tableRows) begin(ctx context.Context, what string) error {
 
 func identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-func (t *tableRows) Columns() []string { return t.columns }
-func (t *tableRows) Line() int64       { return t.line }
-func (t *tableRows) Assumed() string   { return "SQLite" }
-func (t *tableRows) Close() error      { return errors.Join(t.rows.Close(), t.db.Close()) }
+func (t *textRows) Columns() []string { return t.columns }
+func (t *textRows) Line() int64       { return t.line }
+func (t *textRows) Assumed() string   { return "SQLite" }
+func (t *textRows) Close() error      { return errors.Join(t.rows.Close(), t.db.Close()) }
 
-func (t *tableRows) Next() ([]string, error) {
+func (t *textRows) Next() ([]string, error) {
 	if !t.rows.Next() {
 		if err := t.rows.Err(); err != nil {
 			return nil, Explain(t.path, err)
@@ -87,14 +87,14 @@ func (t *tableRows) Next() ([]string, error) {
 		return nil, Explain(t.path, err)
 	}
 	for i, v := range t.raw {
-		t.values[i] = spelled(v)
+		t.values[i] = asText(v)
 	}
 	t.line++
 	return t.values, nil
 }
 
-// spelled returns a value as a text that is read back as the same.
-func spelled(v any) string {
+// asText returns a value as a text that is read back as the same.
+func asText(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
