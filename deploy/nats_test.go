@@ -143,7 +143,7 @@ func start[C any](t *testing.T, s *stack, stage string, cfg C, serve func(contex
 func TestUsersMayDoTheirWork(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
-	s.client(t.Context(), t, stream.UserInit) // makes the streams
+	require.NoError(t, s.client(t.Context(), t, stream.UserInit).Check(t.Context())) // makes the streams, and is ready
 	dir := t.TempDir()
 	db := filepath.Join(dir, "ihc.db")
 	_, err := sqlite.GenerateShop(t.Context(), db, shop.Config{Sessions: 600}, false)

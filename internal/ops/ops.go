@@ -165,7 +165,7 @@ func (r *Runs) Start(ctx context.Context, req *ihcv1.RunRequest) (id string, err
 		case errors.Is(err, ErrUnknown):
 		case err != nil:
 			return "", err
-		case !run.Answers(s.Request, req) && (s.Asked == nil || !run.Same(s.Asked, req)):
+		case !run.Answers(s.Request, req) && (s.Asked == nil || !run.Answers(s.Asked, req)):
 			return "", &StateError{Run: id, Status: s.Status(), Err: errkind.WithCode(errkind.CodeRunExists, errkind.Inputf("run %s is there already, and was asked for with other settings (%s): choose another id, or leave it empty", id, run.Describe(s.Request))), State: s}
 		default:
 			return id, nil

@@ -229,10 +229,15 @@ func Describe(r *ihcv1.RunRequest) string {
 }
 
 // Answers says whether a run that was accepted with the one request is what the
-// other asks for. Of a replay, what it is of counts; the rest is its origin's.
+// other asks for. What that leaves to the extractor's settings is as it was
+// accepted. Of a replay, what it is of counts; the rest is its origin's.
 func Answers(accepted, asks *ihcv1.RunRequest) bool {
 	if accepted.GetReplayOf() != "" || asks.GetReplayOf() != "" {
 		return accepted.GetReplayOf() == asks.GetReplayOf() && accepted.GetReplayFrom() == asks.GetReplayFrom()
+	}
+	if asks.GetLongJourneys() == "" {
+		asks = proto.CloneOf(asks)
+		asks.LongJourneys = accepted.GetLongJourneys()
 	}
 	return Same(accepted, asks)
 }

@@ -124,3 +124,12 @@ func TestExamples(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"Direct", "SEO - Brand"}, Redistribution(r.GetRedistributionParameter()).Labels())
 }
+
+func TestWhatARequestLeavesOpenIsAsTheRunWasAccepted(t *testing.T) {
+	t.Parallel()
+	accepted := &ihcv1.RunRequest{StartDate: "2023-09-01", LongJourneys: LongCut}
+	require.True(t, Answers(accepted, &ihcv1.RunRequest{StartDate: "2023-09-01"}))
+	require.True(t, Answers(accepted, &ihcv1.RunRequest{StartDate: "2023-09-01", LongJourneys: LongCut}))
+	require.False(t, Answers(accepted, &ihcv1.RunRequest{StartDate: "2023-09-01", LongJourneys: LongLatest}))
+	require.False(t, Answers(accepted, &ihcv1.RunRequest{StartDate: "2023-09-02"}))
+}

@@ -60,6 +60,9 @@ func (c *Client) look(ctx context.Context) error {
 			return errkind.Environmentf("stream %s is full (%s of %s): %s", name, human.Bytes(is.Bytes), human.Bytes(uint64(most)), wayOut)
 		}
 	}
+	if c.stage == UserInit {
+		return nil // it stores nothing, and may not
+	}
 	// What the disk says only a message can find out.
 	if _, err := c.kv.PutString(ctx, "probe."+c.stage, ""); err != nil {
 		var api *jetstream.APIError

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -126,7 +128,35 @@ func (e *extractor) unchanged(ctx context.Context, accepted *ihcv1.RunAccepted) 
 	if err != nil || found.Digest == accepted.GetSourceDigest() {
 		return err
 	}
+	if err := e.keepScored(ctx, accepted.GetRequest().GetRunId()); err != nil {
+		return err
+	}
 	return errkind.As(errkind.Run, &supersededError{by: next})
+}
+
+// keepScored stores the results of a run that the writer had not come to when it
+// was interrupted: once the run is ended nothing is taken of it, and what was
+// paid for would be lost to its successor. The writer may be at the same ones,
+// which does no harm (invariant 3).
+func (e *extractor) keepScored(ctx context.Context, id string) error {
+	missing := map[uint32]bool{}
+	w, err := e.Bus.Whereabouts(ctx, id)
+	if err != nil || len(w.Results) == 0 {
+		return err
+	}
+	chunks, err := e.db.Missing(ctx, id, slices.Max(slices.Collect(maps.Keys(w.Results))))
+	if err != nil || len(chunks) == 0 {
+		return err
+	}
+	for _, chunk := range chunks {
+		missing[chunk] = true
+	}
+	return e.Bus.EachResult(ctx, id, func(r *ihcv1.AttributionResult) error {
+		if !missing[r.GetChunk()] {
+			return nil
+		}
+		return e.db.Store(ctx, []*ihcv1.AttributionResult{r})
+	})
 }
 
 // successor returns the request of the run that takes the place of one that

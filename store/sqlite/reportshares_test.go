@@ -13,7 +13,7 @@ func TestConversionsThatAreNotWholeAreFoundBySorting(t *testing.T) {
 	for name, table := range map[string]string{"without row numbers": CreateCustomerJourney, "with row numbers": withRowNumbers} {
 		db, err := sql.Open("sqlite3", ":memory:")
 		require.NoError(t, err)
-		defer db.Close()
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
 		db.SetMaxOpenConns(1)
 		_, err = db.Exec(table + `; INSERT INTO attribution_customer_journey VALUES ('third', 'a', 1.0/3), ('third', 'b', 1.0/3), ('third', 'c', 1.0/3),
 			('near', 'a', 0.9991), ('far', 'a', 0.9989), ('text', 'a', 'one'), ('twice', 'a', 1), ('twice', 'b', 1), ('odd', 'a', 1.9), ('odd', 'b', -0.9), ('huge', 'a', 1e300)`)

@@ -17,5 +17,7 @@ func newSlots(n int) (slots []slot, free func()) {
 		return make([]slot, n), func() {}
 	}
 	_ = unix.Madvise(memory, unix.MADV_HUGEPAGE) // where there are none, small ones do
-	return unsafe.Slice((*slot)(unsafe.Pointer(&memory[0])), n), func() { _ = unix.Munmap(memory) }
+	// Zeroed, aligned to a page, and as long as the slots; without pointers.
+	slots = unsafe.Slice((*slot)(unsafe.Pointer(&memory[0])), n) //nolint:gosec // see above
+	return slots, func() { _ = unix.Munmap(memory) }
 }

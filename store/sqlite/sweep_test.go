@@ -111,6 +111,6 @@ func leaveInTheMiddle(t *testing.T, path, left string) {
 		data, err := os.ReadFile(path + suffix)
 		require.NoError(t, err)
 		require.NotEmpty(t, data)
-		require.NoError(t, os.WriteFile(left+suffix, data, 0o644)) //nolint:gosec // to be read by all
+		require.NoError(t, os.WriteFile(left+suffix, data, 0o644))
 	}
 }
