@@ -70,6 +70,10 @@ fuzz: needs ## Run every fuzz target for FUZZTIME (2000 inputs; 1m, 5000x, …)
 chaos: needs ## Kill the services in mid-run and compare the outcome
 	cd tests/chaos && go test -tags chaos -count=1 -timeout 20m
 
+.PHONY: observability
+observability: ## Check Prometheus' rules and their tests (needs promtool, of Debian's prometheus)
+	cd deploy/observability && promtool check rules rules.yaml && promtool check config --syntax-only prometheus.yaml && promtool test rules rules_test.yaml
+
 .PHONY: browser
 browser: needs ## Look at the report's page in a browser (needs Chromium and npm)
 	cd tests/browser && npm ci --no-fund --no-audit --silent

@@ -90,7 +90,6 @@ func newConsole(cfg Config, who access, d service.Deps, db reader) *console {
 		reads: make(chan struct{}, mostReaders), follow: make(chan struct{}, mostFollowers), paces: paces{of: map[string]*pace{}}}
 }
 
-
 // serve serves until ctx ends, and gives what is under way a moment.
 func (c *console) serve(ctx context.Context, l net.Listener) error {
 	s := &http.Server{Handler: c.handler(), TLSConfig: c.tls, ReadHeaderTimeout: readTime, ReadTimeout: readTime,

@@ -10,10 +10,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -61,9 +63,16 @@ func newSite(t *testing.T, change func(*Config)) *site {
 	return &site{b, c, t, server.URL, client}
 }
 
-// ask sends a request with headers, NAME: VALUE, and returns the answer with its
-// body read.
-func (s *site) ask(method, path, body string, headers ...string) (*http.Response, string) {
+// reply is an answer without its body.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+	cookies    []*http.Cookie
+}
+
+// ask sends a request with headers, NAME: VALUE, and returns the answer and its
+// body.
+func (s *site) ask(method, path, body string, headers ...string) (reply, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
 	require.NoError(s.t, err)
@@ -78,7 +87,7 @@ func (s *site) ask(method, path, body string, headers ...string) (*http.Response
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(s.t, err)
-	return resp, string(text)
+	return reply{resp.StatusCode, resp.Header, resp.Cookies()}, string(text)
 }
 
 // refused requires that a request is answered with a problem of that code.
@@ -200,7 +209,7 @@ func TestTokenLetsIn(t *testing.T) {
 	require.NotContains(t, text, token)
 	resp, _ = s.ask("POST", "/login", url.Values{"token": {token}}.Encode(), form)
 	require.Equal(t, http.StatusSeeOther, resp.StatusCode)
-	cookie := resp.Cookies()[0]
+	cookie := resp.cookies[0]
 	require.True(t, cookie.HttpOnly)
 	require.Equal(t, http.SameSiteStrictMode, cookie.SameSite)
 	resp, text = s.ask("GET", "/", "", "Cookie: "+cookie.Name+"="+cookie.Value)
@@ -257,14 +266,12 @@ func TestFollowerGoesOnAfterTheLastEventItHas(t *testing.T) {
 		require.Contains(t, all, "event: "+name+"\n")
 	}
 	last := happened[1].Sequence
-	_, rest := s.ask("GET", "/api/v1/runs/run/events", "", "Last-Event-ID: "+json.Number(jsonNumber(last)).String())
+	_, rest := s.ask("GET", "/api/v1/runs/run/events", "", "Last-Event-ID: "+strconv.FormatUint(last, 10))
 	require.NotContains(t, rest, "event: extracted")
 	require.Contains(t, rest, "event: cancelled")
 	s.refused(errkind.CodeInput, "GET", "/api/v1/runs/run/events", "", "Last-Event-ID: x")
 	s.refused(errkind.CodeUnknownRun, "GET", "/api/v1/runs/nobody/events", "")
 }
-
-func jsonNumber(n uint64) string { text, _ := json.Marshal(n); return string(text) }
 
 func TestHostileReasonsAreText(t *testing.T) {
 	t.Parallel()
@@ -300,6 +307,53 @@ func TestScriptsStayWithinTheirBudget(t *testing.T) {
 	require.Less(t, sum, 20_000)
 	resp, _ := s.ask("GET", "/assets/runs.html", "")
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+}
+
+// The metrics are of the run that ended last, and of the source.
+func TestMetricsSayHowOldTheNumbersAre(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	reg := prometheus.NewRegistry()
+	f := newFreshness(s.console, reg)
+	values := func() map[string]float64 {
+		f.lookAtRuns(s.Ctx)
+		f.lookAtSource(s.Ctx)
+		families, err := reg.Gather()
+		require.NoError(t, err)
+		all := map[string]float64{}
+		for _, family := range families {
+			for _, m := range family.GetMetric() {
+				name := family.GetName()
+				for _, l := range m.GetLabel() {
+					name += " " + l.GetValue()
+				}
+				all[name] = m.GetGauge().GetValue()
+			}
+		}
+		return all
+	}
+	last, err := s.db.LastConversion(s.Ctx)
+	require.NoError(t, err)
+	require.False(t, last.IsZero())
+	before := values()
+	require.InDelta(t, float64(last.Unix()), before["ihc_last_conversion_timestamp_seconds"], 0)
+	require.NotContains(t, before, "ihc_last_complete_run_timestamp_seconds", "what is not known is not there")
+	end := func(id string, holds bool) {
+		_, err := s.runs.Start(s.Ctx, &ihcv1.RunRequest{RunId: id})
+		require.NoError(t, err)
+		s.Event(id, &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{Report: &ihcv1.Report{RunId: id,
+			Reconciliation: []*ihcv1.Equation{{Name: "x", Holds: holds}}}}}})
+	}
+	end("good", true)
+	good := values()
+	require.InDelta(t, 1, good["ihc_reconciliation_holds"], 0)
+	require.Positive(t, good["ihc_last_complete_run_timestamp_seconds"])
+	require.InDelta(t, 1, good["ihc_runs completed"], 0)
+	end("bad", false)
+	bad := values()
+	require.InDelta(t, 0, bad["ihc_reconciliation_holds"], 0)
+	require.Equal(t, good["ihc_last_complete_run_timestamp_seconds"], bad["ihc_last_complete_run_timestamp_seconds"])
+	require.InDelta(t, 1, bad["ihc_runs completed_unreconciled"], 0)
 }
 
 func TestConsoleStopsWhenItIsTold(t *testing.T) {

@@ -185,7 +185,7 @@ func (c *console) plan(ctx context.Context, q url.Values) (*ops.PlanView, error)
 	if err != nil {
 		return nil, err
 	}
-	pace := ops.Pace{Concurrency: 4}
+	var pace ops.Pace
 	if pace.DailyQuota, err = number(q.Get("daily_quota"), "daily_quota", 0, 0); err != nil {
 		return nil, err
 	}
@@ -194,11 +194,11 @@ func (c *console) plan(ctx context.Context, q url.Values) (*ops.PlanView, error)
 			return nil, errkind.Inputf("latency %.20q: use a time, as in 400ms", text)
 		}
 	}
-	if n, err := number(q.Get("concurrency"), "concurrency", 4, 1000); err == nil {
-		pace.Concurrency = int(n)
-	} else {
+	atOnce, err := number(q.Get("concurrency"), "concurrency", 4, 1000)
+	if err != nil {
 		return nil, err
 	}
+	pace.Concurrency = int(atOnce)
 	if req.GetModel() == "" {
 		req.Model = c.usualModel(ctx, req)
 	}

@@ -16,13 +16,27 @@ require (
 
 require (
 	github.com/andybalholm/brotli v1.1.1 // indirect
+	github.com/bahlo/generic-list-go v0.2.0 // indirect
+	github.com/basgys/goxml2json v1.1.1-0.20231018121955-e66ee54ceaad // indirect
+	github.com/buger/jsonparser v1.6.1 // indirect
+	github.com/go-openapi/jsonpointer v1.0.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/ihc-pipeline/ihc/services/extractor v0.0.0 // indirect
+	github.com/ihc-pipeline/ihc/services/reporter v0.0.0 // indirect
+	github.com/ihc-pipeline/ihc/services/writer v0.0.0 // indirect
+	github.com/kelseyhightower/envconfig v1.4.0 // indirect
 	github.com/parquet-go/bitpack v1.0.0 // indirect
 	github.com/parquet-go/jsonlite v1.0.0 // indirect
 	github.com/parquet-go/parquet-go v0.32.0 // indirect
+	github.com/pb33f/go-yaml v0.1.1 // indirect
+	github.com/pb33f/jsonpath v0.8.5 // indirect
+	github.com/pb33f/jsonschema/v6 v6.0.3 // indirect
+	github.com/pb33f/ordered-map/v2 v2.3.2 // indirect
 	github.com/pierrec/lz4/v4 v4.1.21 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/twpayne/go-geom v1.6.1 // indirect
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/text v0.44.0 // indirect
 	gonum.org/v1/gonum v0.17.0 // indirect
 )
@@ -51,7 +65,18 @@ require (
 	golang.org/x/time v0.16.0 // indirect
 )
 
+require github.com/ihc-pipeline/ihc/console v0.0.0
+
+require (
+	github.com/ihc-pipeline/ihc/embedded v0.0.0
+	github.com/ihc-pipeline/ihc/services/attributor v0.0.0
+	github.com/pb33f/libopenapi v0.42.4
+	github.com/pb33f/libopenapi-validator v0.16.2
+)
+
 replace (
+	github.com/ihc-pipeline/ihc/console => ../console
+	github.com/ihc-pipeline/ihc/embedded => ../embedded
 	github.com/ihc-pipeline/ihc/internal => ../internal
 	github.com/ihc-pipeline/ihc/proto => ../proto
 	github.com/ihc-pipeline/ihc/services/attributor => ../services/attributor

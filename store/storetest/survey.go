@@ -24,6 +24,7 @@ var surveyTests = map[string]func(*testing.T, Backend){
 	"SurveyByAnotherColumn":                      surveyByAnotherColumn,
 	"UnattributedIsWhatTheLedgerLastRecorded":    unattributedIsWhatTheLedgerLastRecorded,
 	"ConversionIsExplainedAsItIsShown":           conversionIsExplainedAsItIsShown,
+	"LastConversionIsTheLatest":                  lastConversionIsTheLatest,
 	"CellIsTheRowOfTheReport":                    cellIsTheRowOfTheReport,
 	"SurveyOfADatabaseWithoutResultsIsRefused":   surveyOfADatabaseWithoutResultsIsRefused,
 }
@@ -297,6 +298,24 @@ func cellIsTheRowOfTheReport(t *testing.T, b Backend) {
 		_, err := f.Cell(t.Context(), strings.Repeat("x", 100), "2023-01-01")
 		require.Equal(t, errkind.Input, errkind.KindOf(err))
 	})
+}
+
+func lastConversionIsTheLatest(t *testing.T, b Backend) {
+	dsn, db := b.New(t)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	d := b.Open(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	last, err := d.LastConversion(t.Context())
+	require.NoError(t, err)
+	require.True(t, last.IsZero(), "there is none")
+	for i, at := range []string{"2023-01-02 09:00:00", "2023-01-03 00:00:01", "2023-01-02 23:59:59"} {
+		date, time, _ := strings.Cut(at, " ")
+		_, err := db.ExecContext(t.Context(), fmt.Sprintf(`INSERT INTO conversions VALUES ('c%d', 'u', '%s', '%s', 1)`, i, date, time))
+		require.NoError(t, err)
+	}
+	last, err = d.LastConversion(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, time.Date(2023, 1, 3, 0, 0, 1, 0, time.UTC), last)
 }
 
 func surveyOfADatabaseWithoutResultsIsRefused(t *testing.T, b Backend) {
