@@ -65,7 +65,9 @@ func TestWhatIsExportedIsImportedToEqualTables(t *testing.T) {
 		h.must("export", "--db", h.path("shop.db"), "--out", h.path("tables"), "--format", format)
 		in := func(table string) string { return h.path("tables", table+"."+format) }
 		h.must("import", "--db", h.path("again.db"), "--sessions", in("session_sources"), "--conversions", in("conversions"), "--costs", in("session_costs"))
-		input := func(name string) bool { return name == "session_sources" || name == "conversions" || name == "session_costs" }
+		input := func(name string) bool {
+			return name == "session_sources" || name == "conversions" || name == "session_costs"
+		}
 		require.Empty(t, tables(t, h.path("shop.db")).Only(input).Diff(tables(t, h.path("again.db")).Only(input)), format)
 
 		// And from the database itself, by a view.
@@ -123,7 +125,7 @@ func TestAMappingIsProposedAndKept(t *testing.T) {
 	require.NoError(t, os.WriteFile(h.path("ihc.yaml"), []byte("timeout: 90m\n"+r.stdout), 0o600))
 	r = h.must("import", "--db", "shop.db", "--currency", "EUR", "--max-rejects", "1", "--sessions", filepath.Join(dir, "sessions.csv"), "--conversions", filepath.Join(dir, "purchases.csv"))
 	require.Contains(t, r.stdout, "1 row could not be used") // of another currency
-	h.must("validate", "shop.db")                           // the mapping is in nobody's way
+	h.must("validate", "shop.db")                            // the mapping is in nobody's way
 }
 
 func TestWhatIsWrongWithAnImportIsSaid(t *testing.T) {
