@@ -65,10 +65,11 @@ func exportTable(path, format string, rows tabular.Rows) (n int64, err error) {
 		return 0, errkind.As(errkind.Environment, err)
 	}
 	err = atomicfile.Write(path, 0o644, func(w io.Writer) error {
-		put, end := csvSink(w, rows.Columns())
+		sink := csvSink
 		if format == "parquet" {
-			put, end = parquetSink(w, rows.Columns())
+			sink = parquetSink
 		}
+		put, end := sink(w, rows.Columns())
 		for {
 			row, err := rows.Next()
 			if errors.Is(err, io.EOF) {

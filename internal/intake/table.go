@@ -71,7 +71,7 @@ func (m *Mapping) Reader(table string, columns []string, counts *Counts) (read f
 		}
 		r.skipBlank = append(r.skipBlank, func(row []string) string { return row[i] })
 	}
-	if err := errors.Join(r.setClock(), r.setMoney(m.Rates)); err != nil {
+	if err := first(r.setClock(), r.setMoney(m.Rates)); err != nil {
 		return nil, nil, err
 	}
 	if r.channels, err = newChannels(m.Channels, m.Grouping); err != nil {
@@ -215,37 +215,42 @@ func (r *reader) setMoney(rates map[string]string) error {
 	return nil
 }
 
-// need returns an input error unless one of the fields is there.
-func (r *reader) need(names ...string) error {
-	for _, name := range names {
-		if r.at[name] != nil {
-			return nil
+// need returns an input error unless of each of these there is a field.
+func (r *reader) need(all ...[]string) error {
+	var missing []string
+	for _, any := range all {
+		if !slices.ContainsFunc(any, func(name string) bool { return r.at[name] != nil }) {
+			missing = append(missing, strings.Join(any, " or "))
 		}
 	}
+	if missing == nil {
+		return nil
+	}
 	return errkind.Inputf("%s: no column is known to be %s: name it in a mapping, which --guess proposes; the file has %s",
-		r.name, strings.Join(names, " or "), strings.Join(quoted(r.columns), ", "))
+		r.name, strings.Join(missing, ", "), strings.Join(quoted(r.columns), ", "))
 }
 
 func (r *reader) kind() (func([]string, Into) error, error) {
+	channel := []string{"channel_name", "source", "medium", "campaign", "referrer"}
 	switch r.name {
 	case "sessions":
-		return r.session, errors.Join(r.need("session_id"), r.need("user_id"), r.need("time", "event_date"), r.need("channel_name", "source", "medium", "campaign", "referrer"), r.assumeFlags())
+		r.assumeFlags()
+		return r.session, r.need([]string{"session_id"}, []string{"user_id"}, []string{"time", "event_date"}, channel)
 	case "conversions":
-		return r.conversion, errors.Join(r.need("conv_id"), r.need("user_id"), r.need("time", "conv_date"), r.need("revenue"))
+		return r.conversion, r.need([]string{"conv_id"}, []string{"user_id"}, []string{"time", "conv_date"}, []string{"revenue"})
 	case "costs":
-		return r.cost, errors.Join(r.need("session_id"), r.need("cost"))
+		return r.cost, r.need([]string{"session_id"}, []string{"cost"})
 	default:
-		return r.daily, errors.Join(r.need("date"), r.need("cost"), r.need("channel_name", "source", "medium", "campaign", "referrer"))
+		return r.daily, r.need([]string{"date"}, []string{"cost"}, channel)
 	}
 }
 
-func (r *reader) assumeFlags() error {
+func (r *reader) assumeFlags() {
 	for _, name := range []string{"holder_engagement", "closer_engagement", "impression_interaction"} {
 		if r.at[name] == nil {
 			r.assumed = append(r.assumed, name+" is 0, as no column is mapped to it")
 		}
 	}
-	return nil
 }
 
 // value returns the text of a field, "" where it is not mapped.
