@@ -166,6 +166,11 @@ func (q *reportRequest) read(cmd *cobra.Command) (*report.Report, error) {
 	if o.Compare, err = q.comparison(totals); err != nil {
 		return nil, err
 	}
+	if q.format == "html" && column == "" && q.channel == "" {
+		if o.Models, err = report.CompareModels(cmd.Context(), db, report.ModelsQuery{Start: q.start, End: q.end}); err != nil {
+			return nil, err
+		}
+	}
 	return report.New(totals, o), nil
 }
 
