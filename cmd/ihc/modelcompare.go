@@ -21,6 +21,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/store/open"
+	"github.com/ihc-pipeline/ihc/store/report"
 )
 
 // newModelCompareCmd is "ihc model compare": two sets of parameters.
@@ -179,6 +180,6 @@ func compareCredit(ctx context.Context, b *strings.Builder, path string, options
 			fmt.Sprintf("%+.2f", other.Conversions.Value-a.Conversions.Value), fmt.Sprintf("%+.2f", other.Revenue.Value-a.Revenue.Value)})
 	}
 	_ = human.Table(b, table) // a strings.Builder takes it all
-	fmt.Fprintf(b, "\nThey give %.2f %% of all conversions to different channels.\n", 100*moved(results[0], results[1], conversions))
+	fmt.Fprintf(b, "\nThey give %.2f %% of all conversions to different channels.\n", 100*report.Moved(results[0], results[1], conversions))
 	return nil
 }

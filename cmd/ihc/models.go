@@ -8,17 +8,15 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ihc-pipeline/ihc/internal/attribution"
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
-	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/run"
-	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
+	"github.com/ihc-pipeline/ihc/store/report"
 )
 
 // modelsFlags are the flags of `ihc models`.
@@ -102,7 +100,7 @@ func (f *modelsFlags) run(ctx context.Context, in io.Reader, out io.Writer) erro
 	case f.json:
 		return printJSON(out, t.json())
 	case f.csv:
-		return t.csv(out)
+		return t.Sheet().CSV(out)
 	default:
 		return t.print(out)
 	}
@@ -149,24 +147,12 @@ func (f *modelsFlags) complete(in io.Reader) (names []string, by attribution.Per
 
 // compare reads the journeys and the costs side by side.
 func (f *modelsFlags) compare(ctx context.Context, db store.Database, names []string, by attribution.Period) (*modelsTable, error) {
-	t := &modelsTable{flags: f, by: by, costs: map[string]map[string]float64{}}
-	start, end := run.Range(&ihcv1.RunRequest{StartDate: f.start, EndDate: f.end})
-	options := journey.Options{Start: start, End: end, LookbackDays: int(f.lookback), IncludeSimultaneous: f.simultaneous}
-	group, within := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		t.Comparison, err = attribution.Compare(within, names, f.o, by, func(ctx context.Context, yield func(*journey.History) error) error {
-			return db.Histories(ctx, options, yield)
-		})
-		return err
-	})
-	group.Go(func() error {
-		all, err := db.Costs(within, start, end)
-		t.setCosts(all)
-		return err
-	})
-	if err := group.Wait(); err != nil {
+	models, err := report.CompareModels(ctx, db, report.ModelsQuery{Names: names, Options: f.o, By: by, Start: f.start, End: f.end,
+		LookbackDays: f.lookback, IncludeSimultaneous: f.simultaneous})
+	if err != nil {
 		return nil, err
 	}
+	t := &modelsTable{Models: models, flags: f, by: by}
 	unknown, err := db.UnknownChannels(ctx, f.o.Direct)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/attribution"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/store/report"
 )
 
 func TestModelsSideBySide(t *testing.T) {
@@ -41,7 +42,7 @@ func TestModelsAsJSON(t *testing.T) {
 	require.InDelta(t, 400, j.Models["last"].Channels["D"].Revenue, 1e-12)
 	require.InDelta(t, 10, j.Models["linear"].Channels["B"].Conversions, 1e-12)
 	require.InDelta(t, 1, *j.Models["markov"].Channels["A"].Removal, 1e-12)
-	require.Equal(t, notCause, j.Intervals)
+	require.Equal(t, report.NotCause, j.Intervals)
 	require.Len(t, j.Periods, 1)
 	require.Equal(t, "2023-09", j.Periods[0].Period)
 	require.Equal(t, j.Models["linear"].Channels["B"].Conversions, j.Periods[0].Models["linear"].Channels["B"].Conversions)

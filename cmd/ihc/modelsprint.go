@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/shopspring/decimal"
 
 	"github.com/ihc-pipeline/ihc/internal/attribution"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/sheet"
+	"github.com/ihc-pipeline/ihc/store/report"
 )
 
 const (
@@ -31,14 +34,14 @@ func (p printer) out(format string, args ...any) { _, _ = fmt.Fprintf(p.Builder,
 // measure is one number of a channel and model, as it is shown.
 type measure struct {
 	title string
-	cell  func(c attribution.Credit, cost float64) string
+	cell  func(c attribution.Credit) string
 	// sum writes the sum of a model's column, nil where there is none.
 	sum func(m attribution.Result) string
 }
 
 func (p printer) all() {
 	t := p.t
-	p.out("%s by %s, %s revenue\n", human.Count(t.Conversions, "conversion"), human.Count(len(t.Models), "model"), amount(t.Revenue))
+	p.out("%s by %s, %s revenue\n", human.Count(t.Conversions, "conversion"), human.Count(len(t.Section.Models), "model"), amount(t.Revenue))
 	p.out("%s, %s without conversion\n", human.Count(t.Users, "user"), human.Count(t.Nulls, "journey"))
 	if t.Conversions == 0 {
 		p.WriteString("\nThere are no conversions to divide.\n")
@@ -48,10 +51,10 @@ func (p printer) all() {
 	if t.by == attribution.ByNothing {
 		places := decimals(section, conversionsOf)
 		p.table(section, conversionsMeasure("Conversions", places))
-		p.table(section, measure{"95 % of conversions, ±", func(c attribution.Credit, _ float64) string { return half(c.Conversions, places) }, nil})
+		p.table(section, measure{"95 % of conversions, ±", func(c attribution.Credit) string { return half(c.Conversions, places) }, nil})
 		p.table(section, totals("Revenue", decimals(section, revenueOf), revenueOf))
-		p.table(section, measure{"CPO", func(c attribution.Credit, cost float64) string { return part(cpo(c, cost)) }, nil})
-		p.table(section, measure{"ROAS", func(c attribution.Credit, cost float64) string { return part(quotient(c.Revenue.Value, cost)) }, nil})
+		p.table(section, measure{"CPO", func(c attribution.Credit) string { return sheet.Amount.People(t.CPO("", c)) }, nil})
+		p.table(section, measure{"ROAS", func(c attribution.Credit) string { return sheet.Amount.People(t.ROAS("", c)) }, nil})
 	} else {
 		for i := range t.Periods {
 			s := &t.Periods[i]
@@ -85,7 +88,7 @@ func decimals(s *attribution.Section, of func(attribution.Credit) float64) int {
 
 // totals is a measure whose columns are summed.
 func totals(title string, places int, of func(attribution.Credit) float64) measure {
-	return measure{title, func(c attribution.Credit, _ float64) string { return rounded(of(c), places) }, func(m attribution.Result) string {
+	return measure{title, func(c attribution.Credit) string { return rounded(of(c), places) }, func(m attribution.Result) string {
 		sum := 0.0
 		for _, c := range m.Credits {
 			sum += of(c)
@@ -97,11 +100,11 @@ func totals(title string, places int, of func(attribution.Credit) float64) measu
 func conversionsMeasure(title string, places int) measure {
 	m := totals(title, places, conversionsOf)
 	plain := m.cell
-	m.cell = func(c attribution.Credit, cost float64) string {
+	m.cell = func(c attribution.Credit) string {
 		if c.TooFew {
-			return plain(c, cost) + tooFew
+			return plain(c) + tooFew
 		}
-		return plain(c, cost)
+		return plain(c)
 	}
 	return m
 }
@@ -122,7 +125,7 @@ func (p printer) table(s *attribution.Section, m measure) {
 		columns, width, first = nil, 0, end
 	}
 	for i, result := range s.Models {
-		column := p.column(s, result, channels, m)
+		column := p.column(result, channels, m)
 		w := 0
 		for _, cell := range column {
 			w = max(w, human.Width(cell))
@@ -138,7 +141,7 @@ func (p printer) table(s *attribution.Section, m measure) {
 }
 
 // column returns two lines of heading, a cell for each channel, and the sum.
-func (p printer) column(s *attribution.Section, r attribution.Result, channels []string, m measure) []string {
+func (p printer) column(r attribution.Result, channels []string, m measure) []string {
 	above, name := "", r.Model
 	switch {
 	case r.Coverage:
@@ -160,7 +163,7 @@ func (p printer) column(s *attribution.Section, r attribution.Result, channels [
 			column = append(column, "–")
 			continue
 		}
-		column = append(column, m.cell(c, p.t.costs[s.Period][channel]))
+		column = append(column, m.cell(c))
 	}
 	switch {
 	case m.sum == nil:
@@ -209,7 +212,7 @@ func shown(channel string) string { return human.Cut(human.Printable(channel), n
 // conversions on the average of the models first, and how many there are more.
 func (p printer) channels() (names []string, more int) {
 	sums := map[string]float64{}
-	for _, m := range p.t.Models {
+	for _, m := range p.t.Section.Models {
 		for _, c := range m.Credits {
 			if _, ok := sums[c.Channel]; !ok {
 				names = append(names, c.Channel)
@@ -238,8 +241,8 @@ func last(yes bool) int {
 const mostApart = 3
 
 func (p printer) disagree() {
-	all := disagreements(&p.t.Section)
-	if len(p.t.Models) < 2 || len(all) == 0 || all[0].Conversions == 0 {
+	all := p.t.Disagreements()
+	if len(p.t.Section.Models) < 2 || len(all) == 0 || all[0].Conversions == 0 {
 		return
 	}
 	p.WriteString("\nWhere they disagree most\n")
@@ -248,9 +251,9 @@ func (p printer) disagree() {
 	}
 	var first, second string
 	most := 0.0
-	for i, a := range p.t.Models {
-		for _, b := range p.t.Models[:i] {
-			if part := moved(a, b, p.t.Conversions); !a.Coverage && !b.Coverage && part > most {
+	for i, a := range p.t.Section.Models {
+		for _, b := range p.t.Section.Models[:i] {
+			if part := report.Moved(a, b, p.t.Conversions); !a.Coverage && !b.Coverage && part > most {
 				most, first, second = part, b.Model, a.Model
 			}
 		}
@@ -263,7 +266,7 @@ func (p printer) disagree() {
 func (p printer) notes() {
 	p.WriteByte('\n')
 	var settings []string
-	for _, m := range p.t.Models {
+	for _, m := range p.t.Section.Models {
 		if m.Label != m.Model {
 			settings = append(settings, human.Printable(m.Label))
 		}
@@ -271,13 +274,13 @@ func (p printer) notes() {
 	if len(settings) > 0 {
 		p.wrapped("Settings: " + strings.Join(settings, ", ") + ".")
 	}
-	if slices.ContainsFunc(p.t.Models, func(m attribution.Result) bool {
+	if slices.ContainsFunc(p.t.Section.Models, func(m attribution.Result) bool {
 		return slices.ContainsFunc(m.Credits, func(c attribution.Credit) bool { return c.TooFew })
 	}) {
 		p.wrapped(fmt.Sprintf("%s too few to rank: fewer than %d conversions.", tooFew, attribution.TooFew))
 	}
-	p.wrapped(notCause + ".")
-	for _, m := range p.t.Models {
+	p.wrapped(report.NotCause + ".")
+	for _, m := range p.t.Section.Models {
 		for _, n := range m.Notes {
 			p.wrapped("note: " + m.Model + ": " + human.Printable(n))
 		}
@@ -314,22 +317,10 @@ func amount(v float64) string {
 	return rounded(v, 1)
 }
 
-// rounded writes a number with so many decimals and commas between thousands.
+// rounded writes a number with so many decimals and commas between thousands,
+// as every report does.
 func rounded(v float64, places int) string {
-	text := strconv.FormatFloat(v, 'f', places, 64)
-	whole, rest, _ := strings.Cut(text, ".")
-	n, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil {
-		return text
-	}
-	grouped := human.Thousands(n)
-	if n == 0 && strings.HasPrefix(whole, "-") {
-		grouped = "-0"
-	}
-	if rest == "" {
-		return grouped
-	}
-	return grouped + "." + rest
+	return human.Decimal(decimal.NewFromFloat(v), int32(places))
 }
 
 func half(e attribution.Estimate, places int) string {
@@ -337,12 +328,4 @@ func half(e attribution.Estimate, places int) string {
 		return "–"
 	}
 	return rounded((e.High-e.Low)/2, places)
-}
-
-// part writes a ratio with two decimals, and a dash for none.
-func part(v *float64) string {
-	if v == nil {
-		return "–"
-	}
-	return strconv.FormatFloat(*v, 'f', 2, 64)
 }

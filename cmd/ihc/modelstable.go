@@ -1,131 +1,34 @@
 package main
 
 import (
-	"encoding/csv"
 	"fmt"
 	"io"
-	"maps"
-	"math"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/attribution"
 	"github.com/ihc-pipeline/ihc/internal/sheet"
-	"github.com/ihc-pipeline/ihc/internal/unit"
-	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/report"
 )
 
-// notCause is said wherever intervals are.
-const notCause = "95 % intervals cover sampling, not cause: that other users might have come, not whether a channel made them buy"
-
-// modelsTable is a comparison of models with what the channels cost.
+// modelsTable is a comparison of models as it was asked for.
 type modelsTable struct {
-	*attribution.Comparison
+	*report.Models
 	flags *modelsFlags
 	by    attribution.Period
-	costs map[string]map[string]float64 // by period, "" for all, and channel
 	notes []string
 }
 
-func (t *modelsTable) setCosts(all []store.Cost) {
-	type key struct{ period, channel string }
-	sums := map[key]unit.Sum{}
-	for _, c := range all {
-		sums[key{"", c.Channel}] = sums[key{"", c.Channel}].Plus(c.Cost)
-		if t.by != attribution.ByNothing {
-			k := key{t.by.Of(c.Date), c.Channel}
-			sums[k] = sums[k].Plus(c.Cost)
-		}
-	}
-	for k, sum := range sums {
-		if t.costs[k.period] == nil {
-			t.costs[k.period] = map[string]float64{}
-		}
-		t.costs[k.period][k.channel] = sum.Float(unit.CostDecimals)
-	}
-}
-
-// disagreement is how far the models are apart on a channel.
-type disagreement struct {
-	Channel     string  `json:"channel"`
-	Least       float64 `json:"least"`
-	LeastModel  string  `json:"least_model"`
-	Most        float64 `json:"most"`
-	MostModel   string  `json:"most_model"`
-	Conversions float64 `json:"conversions_apart"`
-}
-
-// disagreements are those of all channels, the largest first.
-func disagreements(s *attribution.Section) []disagreement {
-	of := map[string]*disagreement{}
-	for _, m := range s.Models {
-		if m.Coverage {
-			continue
-		}
-		for _, c := range m.Credits {
-			d, v := of[c.Channel], c.Conversions.Value
-			if d == nil {
-				d = &disagreement{Channel: c.Channel, Least: math.Inf(1), Most: math.Inf(-1)}
-				of[c.Channel] = d
-			}
-			if v < d.Least {
-				d.Least, d.LeastModel = v, m.Model
-			}
-			if v > d.Most {
-				d.Most, d.MostModel = v, m.Model
-			}
-		}
-	}
-	all := make([]disagreement, 0, len(of))
-	for _, name := range slices.Sorted(maps.Keys(of)) {
-		d := *of[name]
-		d.Conversions = d.Most - d.Least
-		all = append(all, d)
-	}
-	slices.SortStableFunc(all, func(a, b disagreement) int {
-		switch {
-		case a.Conversions > b.Conversions:
-			return -1
-		case a.Conversions < b.Conversions:
-			return 1
-		}
-		return 0
-	})
-	return all
-}
-
-// moved returns the part of the conversions that two models give to different
-// channels.
-func moved(a, b attribution.Result, conversions int64) float64 {
-	by := map[string]float64{}
-	for _, c := range a.Credits {
-		by[c.Channel] += c.Conversions.Value
-	}
-	for _, c := range b.Credits {
-		by[c.Channel] -= c.Conversions.Value
-	}
-	sum := 0.0
-	for _, name := range slices.Sorted(maps.Keys(by)) {
-		sum += math.Abs(by[name])
-	}
-	if conversions == 0 {
-		return 0
-	}
-	return sum / 2 / float64(conversions)
-}
-
 type jsonModels struct {
-	StartDate    string               `json:"start_date,omitempty"`
-	EndDate      string               `json:"end_date,omitempty"`
-	LookbackDays uint32               `json:"lookback_days"`
-	Users        int64                `json:"users"`
-	Nulls        int64                `json:"journeys_without_conversion"`
-	Conversions  int64                `json:"conversions"`
-	Revenue      float64              `json:"revenue"`
-	Models       map[string]jsonModel `json:"models"`
-	Periods      []jsonPeriod         `json:"periods,omitempty"`
-	Apart        []disagreement       `json:"disagreements"`
+	StartDate    string                `json:"start_date,omitempty"`
+	EndDate      string                `json:"end_date,omitempty"`
+	LookbackDays uint32                `json:"lookback_days"`
+	Users        int64                 `json:"users"`
+	Nulls        int64                 `json:"journeys_without_conversion"`
+	Conversions  int64                 `json:"conversions"`
+	Revenue      float64               `json:"revenue"`
+	Models       map[string]jsonModel  `json:"models"`
+	Periods      []jsonPeriod          `json:"periods,omitempty"`
+	Apart        []report.Disagreement `json:"disagreements"`
 	// Moved is by two models the part of the conversions that they give to
 	// different channels.
 	Moved     map[string]map[string]float64 `json:"moved"`
@@ -164,21 +67,21 @@ type jsonChannel struct {
 
 func (t *modelsTable) json() jsonModels {
 	j := jsonModels{StartDate: t.flags.start, EndDate: t.flags.end, LookbackDays: t.flags.lookback, Users: t.Users, Nulls: t.Nulls,
-		Conversions: t.Conversions, Revenue: t.Revenue, Models: t.jsonModels(&t.Section), Apart: disagreements(&t.Section),
-		Moved: map[string]map[string]float64{}, Intervals: notCause, Notes: append([]string{}, t.notes...)}
+		Conversions: t.Conversions, Revenue: t.Revenue, Models: t.jsonModels(&t.Section), Apart: t.Disagreements(),
+		Moved: map[string]map[string]float64{}, Intervals: report.NotCause, Notes: append([]string{}, t.notes...)}
 	for i := range t.Periods {
 		p := &t.Periods[i]
 		j.Periods = append(j.Periods, jsonPeriod{p.Period, p.Conversions, p.Revenue, t.jsonModels(p)})
 	}
-	for _, a := range t.Models {
-		for _, b := range t.Models {
+	for _, a := range t.Section.Models {
+		for _, b := range t.Section.Models {
 			if a.Coverage || b.Coverage || a.Model == b.Model {
 				continue
 			}
 			if j.Moved[a.Model] == nil {
 				j.Moved[a.Model] = map[string]float64{}
 			}
-			j.Moved[a.Model][b.Model] = moved(a, b, t.Conversions)
+			j.Moved[a.Model][b.Model] = report.Moved(a, b, t.Conversions)
 		}
 	}
 	return j
@@ -192,9 +95,8 @@ func (t *modelsTable) jsonModels(s *attribution.Section) map[string]jsonModel {
 			j.Base = &m.Base
 		}
 		for _, c := range m.Credits {
-			cost := t.costs[s.Period][c.Channel]
 			one := jsonChannel{Conversions: c.Conversions.Value, ConversionsInterval: interval(c.Conversions), Revenue: c.Revenue.Value, RevenueInterval: interval(c.Revenue),
-				TooFew: c.TooFew, Cost: cost, CPO: cpo(c, cost), ROAS: quotient(c.Revenue.Value, cost), Positions: c.Positions}
+				TooFew: c.TooFew, Cost: t.Cost(s.Period, c.Channel).InexactFloat64(), CPO: number(t.CPO(s.Period, c)), ROAS: number(t.ROAS(s.Period, c)), Positions: c.Positions}
 			if m.Model == attribution.Markov {
 				one.Removal, one.RemovalValue = &c.Removal, &c.RemovalRevenue
 			}
@@ -212,64 +114,13 @@ func interval(e attribution.Estimate) *[2]float64 {
 	return &[2]float64{e.Low, e.High}
 }
 
-// quotient returns a/b, nil where b is 0.
-func quotient(a, b float64) *float64 {
-	if b == 0 {
+// number is a cell's as JSON has it.
+func number(c sheet.Cell) *float64 {
+	if !c.Is {
 		return nil
 	}
-	q := a / b
-	return &q
-}
-
-// cpo returns the cost per order; what is no channel has none.
-func cpo(c attribution.Credit, cost float64) *float64 {
-	if c.Channel == attribution.Unattributed {
-		return nil
-	}
-	return quotient(cost, c.Conversions.Value)
-}
-
-func (t *modelsTable) csv(out io.Writer) error {
-	w := csv.NewWriter(out)
-	header := []string{"model", "channel_name", "conversions", "conversions_low", "conversions_high", "revenue", "revenue_low", "revenue_high", "cost", "CPO", "ROAS", "too_few_to_rank"}
-	sections := []attribution.Section{t.Section}
-	if t.by != attribution.ByNothing {
-		header, sections = append([]string{"period"}, header...), t.Periods
-	}
-	if err := w.Write(header); err != nil {
-		return err
-	}
-	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
-	part := func(v *float64) string {
-		if v == nil {
-			return ""
-		}
-		return number(*v)
-	}
-	ends := func(e attribution.Estimate) []string {
-		if !e.Known {
-			return []string{number(e.Value), "", ""}
-		}
-		return []string{number(e.Value), number(e.Low), number(e.High)}
-	}
-	for _, s := range sections {
-		for _, m := range s.Models {
-			for _, c := range m.Credits {
-				cost := t.costs[s.Period][c.Channel]
-				row := append([]string{m.Model, sheet.Neutral(c.Channel)}, ends(c.Conversions)...)
-				row = append(row, ends(c.Revenue)...)
-				row = append(row, number(cost), part(cpo(c, cost)), part(quotient(c.Revenue.Value, cost)), strconv.FormatBool(c.TooFew))
-				if t.by != attribution.ByNothing {
-					row = append([]string{s.Period}, row...)
-				}
-				if err := w.Write(row); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	w.Flush()
-	return w.Error()
+	v := c.Number.InexactFloat64()
+	return &v
 }
 
 // print writes the comparison for people, within 80 columns.

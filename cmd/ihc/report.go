@@ -120,5 +120,9 @@ func (q *reportRequest) read(cmd *cobra.Command) (*report.Report, error) {
 	}
 	db := open.Database(q.db)
 	defer db.Close() //nolint:errcheck // only read
-	return q.Read(cmd.Context(), db, func(name string) string { return "--" + strings.ReplaceAll(name, "_", "-") })
+	r, err := q.Read(cmd.Context(), db, func(name string) string { return "--" + strings.ReplaceAll(name, "_", "-") })
+	if err == nil && q.format == "html" && !r.Narrow() {
+		r.Models, err = report.CompareModels(cmd.Context(), db, report.ModelsQuery{Start: q.Start, End: q.End})
+	}
+	return r, err
 }

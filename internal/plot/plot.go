@@ -1,4 +1,4 @@
-// Package plot draws small SVG pictures on the server: bars, dumbbells, lines,
+// Package plot draws small SVG pictures on the server: bars, dumbbells, intervals, lines,
 // steps and rows of a heat grid. They have no script, no fonts and no colours of
 // their own: marks have classes, which a page's style sheet gives colours, so
 // that one picture serves light, dark and print.
@@ -30,7 +30,7 @@ func begin(class, alt string, height int, more string) *drawing {
 	if alt != "" {
 		role = ` role="img" aria-label="` + escape(alt) + `"`
 	}
-	d.draw(`<svg class="plot %s" width="100%%" height="%d"%s%s>`, class, height, role, more)
+	d.draw(`<svg class="plot %s" height="%d"%s%s>`, class, height, role, more)
 	return d
 }
 
@@ -80,7 +80,7 @@ const barHeight = 14
 // it is negative.
 func Bar(length, mark float64, class, alt string) template.HTML {
 	d := begin("bar", alt, barHeight, "")
-	d.draw(`<rect class="rail" y="6" width="100%%" height="2"/><rect class="%s" width="%s" height="%d" rx="2"/>`, class, percent(length), barHeight)
+	d.draw(`<rect class="%s" width="%s" height="%d" rx="2"/>`, class, percent(length), barHeight)
 	if mark >= 0 {
 		d.draw(`<line class="mark" x1="%[1]s" x2="%[1]s" y2="%[2]d"/>`, percent(mark), barHeight)
 	}
@@ -91,7 +91,7 @@ func Bar(length, mark float64, class, alt string) template.HTML {
 // mark is: where things stand around what they are compared with.
 func Dots(at []float64, mark float64, class, alt string) template.HTML {
 	d := begin("dots", alt, barHeight, "")
-	d.draw(`<rect class="rail" y="6" width="100%%" height="2"/><line class="mark" x1="%[1]s" x2="%[1]s" y2="%[2]d"/>`, percent(mark), barHeight)
+	d.draw(`<line class="mark" x1="%[1]s" x2="%[1]s" y2="%[2]d"/>`, percent(mark), barHeight)
 	for _, x := range at {
 		d.draw(`<circle class="%s" cx="%s" cy="7" r="5"/>`, class, percent(0.02+0.96*within(x)))
 	}
@@ -103,9 +103,35 @@ func Dots(at []float64, mark float64, class, alt string) template.HTML {
 func Dumbbell(from, to float64, class, alt string) template.HTML {
 	d := begin("dumbbell", alt, 16, "")
 	x := func(v float64) string { return percent(0.02 + 0.96*within(v)) } // so that no dot is cut at the edge
-	d.draw(`<rect class="rail" y="7" width="100%%" height="2"/><line class="%[3]s" x1="%[1]s" x2="%[2]s" y1="8" y2="8"/>`+
+	d.draw(`<line class="%[3]s" x1="%[1]s" x2="%[2]s" y1="8" y2="8"/>`+
 		`<circle class="%[3]s" cx="%[2]s" cy="8" r="5"/><circle class="%[3]s ring" cx="%[1]s" cy="8" r="5"/>`, x(from), x(to), class)
 	return d.end()
+}
+
+// Interval draws a dot at a value with a whisker from low to high, and a ring for
+// each of the others, whose names show where a pointer rests on them. There is no
+// whisker where low is NaN.
+func Interval(value, low, high float64, others []Named, class, alt string) template.HTML {
+	d := begin("interval", alt, 16, "")
+	x := func(v float64) string { return percent(0.02 + 0.96*within(v)) }
+	if len(others) > 0 {
+		d.draw(`<g class="%s others">`, class)
+		for _, o := range others {
+			d.draw(`<circle cx="%s" cy="8" r="4"><title>%s</title></circle>`, x(o.At), escape(o.Name))
+		}
+		d.WriteString("</g>")
+	}
+	if !math.IsNaN(low) {
+		d.draw(`<line class="%[3]s" x1="%[1]s" x2="%[2]s" y1="8" y2="8"/>`, x(low), x(high), class)
+	}
+	d.draw(`<circle class="%s" cx="%s" cy="8" r="5"/>`, class, x(value))
+	return d.end()
+}
+
+// Named is a position with the name of what is there.
+type Named struct {
+	Name string
+	At   float64
 }
 
 // Line is a row of values over equal steps, such as dates.

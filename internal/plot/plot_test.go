@@ -26,6 +26,8 @@ var pictures = map[string]template.HTML{
 	"bar-too-long":    Bar(7, -1, "c1", ""),
 	"dots":            Dots([]float64{0.25, 3}, 0.5, "c2", "index 0.5"),
 	"dumbbell":        Dumbbell(0.08, 0.23, "c3", "8 % of cost, 23 % of revenue"),
+	"interval":        Interval(0.5, 0.4, 1.3, []Named{{"linear <b>", 0.2}, {"last", 0.7}}, "c3", "0.5, from 0.4 to 1.3"),
+	"interval-unsure": Interval(0.5, none, none, nil, "c3", ""),
 	"line":            Line{Values: []float64{0, 3, none, 2, 4, 1}, Class: "c0", Hatched: 4, Column: 3, Alt: "by day"}.SVG(),
 	"line-negative":   Line{Values: []float64{1, -1}, Class: "c0", Hatched: 2}.SVG(),
 	"line-of-nothing": Line{Class: "c0"}.SVG(),

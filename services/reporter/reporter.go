@@ -148,9 +148,28 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 		Approximations: totals.Approximations}
 	reconciliation.Fill(result, totals)
 	report.SumChannels(result, rows)
-	page := report.New(totals, report.Options{Start: req.GetStartDate(), End: req.GetEndDate(), Run: id, Version: version.This().Version}).Page()
+	models, err := r.models(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	page := report.New(totals, report.Options{Start: req.GetStartDate(), End: req.GetEndDate(), Run: id, Version: version.This().Version, Models: models}).Page()
 	if err := atomicfile.Write(filepath.Join(r.cfg.Out, PageFile), 0o644, page.Write); err != nil {
 		return nil, err
 	}
 	return result, atomicfile.Write(filepath.Join(r.cfg.Out, ReconciliationFile), 0o644, run.ResultOf(result).Write)
+}
+
+// mostCompared is up to how many sessions the page of a run compares the models:
+// as many as take a second or two.
+const mostCompared = 500_000
+
+// models compares the models on the run's conversions, nil where there is too
+// much to compare.
+func (r *reporter) models(ctx context.Context, req *ihcv1.RunRequest) (*report.Models, error) {
+	models, err := report.CompareModels(ctx, r.db, report.ModelsQuery{Start: req.GetStartDate(), End: req.GetEndDate(), LookbackDays: req.GetLookbackDays(),
+		IncludeSimultaneous: req.GetIncludeSimultaneous(), MostTouchpoints: mostCompared})
+	if errors.Is(err, report.ErrTooManyTouchpoints) {
+		return nil, nil //nolint:nilnil // the page says which command compares them
+	}
+	return models, err
 }

@@ -20,8 +20,7 @@ import (
 func (r *Report) Page() *page.Page {
 	p := &page.Page{Title: "Attribution report", Lead: upper(r.covers()) + ", UTC.", Findings: r.findings(), Facts: r.facts(),
 		Footer: "Made by ihc " + r.Version + ". Every table is what `ihc report` prints, to the digit."}
-	// Models side by side stand before the last section, once there are several.
-	for _, s := range []func() (page.Section, bool){r.proofSection, r.headlineSection, r.channelSection, r.phaseSection, r.timeSection, r.pathSection, r.readSection} {
+	for _, s := range []func() (page.Section, bool){r.proofSection, r.headlineSection, r.channelSection, r.phaseSection, r.timeSection, r.pathSection, r.modelSection, r.readSection} {
 		if section, there := s(); there {
 			p.Sections = append(p.Sections, section)
 		}

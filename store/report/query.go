@@ -67,6 +67,10 @@ func (q *Query) Read(ctx context.Context, db Source, called func(name string) st
 	return New(totals, o), nil
 }
 
+// Narrow says whether the report is of one channel, or by a column that models
+// know nothing of.
+func (r *Report) Narrow() bool { return r.Channel != "" || r.Dimension != "" }
+
 // Tables are the tables asked for, that by channel or another column first.
 func (q *Query) Tables(r *Report) []*sheet.Sheet {
 	by := q.By

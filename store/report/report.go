@@ -34,6 +34,9 @@ type Options struct {
 	Run string
 	// Version is the program's.
 	Version string
+	// Models are compared on the page; where they are nil, it says which command
+	// compares them.
+	Models *Models
 }
 
 // Period is a range of dates, both included.

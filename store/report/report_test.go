@@ -145,7 +145,7 @@ func TestPageOfTwentyChannelsAndNinetyDaysIsSmall(t *testing.T) {
 		j.Paths = append(j.Paths, p)
 	}
 	j.DistinctPaths = store.MostPaths
-	r := New(&store.Totals{Rows: rows, Covered: rows, Journeys: j}, Options{Version: "dev"})
+	r := New(&store.Totals{Rows: rows, Covered: rows, Journeys: j}, Options{Version: "dev", Models: modelsOf(names)})
 	var b bytes.Buffer
 	require.NoError(t, r.Page().Write(&b))
 	require.Less(t, b.Len(), 250_000)
@@ -160,7 +160,7 @@ func TestPageOfThousandsOfChannelsIsBounded(t *testing.T) {
 		names = append(names, fmt.Sprintf("channel %d", i))
 	}
 	var b bytes.Buffer
-	require.NoError(t, New(&store.Totals{Rows: rowsOf("2023-01-01", 3, names...)}, Options{}).Page().Write(&b))
+	require.NoError(t, New(&store.Totals{Rows: rowsOf("2023-01-01", 3, names...)}, Options{Models: modelsOf(names)}).Page().Write(&b))
 	require.Less(t, b.Len(), 400_000)
 	b.Reset()
 	require.NoError(t, New(&store.Totals{Rows: rowsOf("2003-01-01", 8000, "SEO")}, Options{}).Page().Write(&b))
@@ -175,7 +175,7 @@ func TestSectionsComeInTheirOrder(t *testing.T) {
 	for _, s := range New(totals, Options{}).Page().Sections {
 		ids = append(ids, s.ID)
 	}
-	require.Equal(t, []string{"proof", "headline", "channels", "phases-section", "time-section", "paths-section", "reading"}, ids)
+	require.Equal(t, []string{"proof", "headline", "channels", "phases-section", "time-section", "paths-section", "models-section", "reading"}, ids)
 }
 
 func TestProofThatDoesNotHoldSaysSo(t *testing.T) {
