@@ -29,6 +29,9 @@ func noteMode(ctx context.Context, path string, s settings) error {
 	if mode, err := notedMode(ctx, db); err == nil && mode != "" {
 		return nil
 	}
+	if err := checkWhole(ctx, db, path, s.shown); err != nil {
+		return err // which a write would hide
+	}
 	if err := checkSchema(ctx, db, s.shown); err != nil {
 		return err
 	}
