@@ -49,7 +49,7 @@ whether a channel made them buy.`,
   ihc models --db shop.db --models last-non-direct,ihc --direct "Direct Traffic"
   ihc models --db shop.db --models markov --markov-order 2 --json
   ihc models --db shop.db --by month --csv > models.csv`,
-		Args: cobra.NoArgs,
+		Args: databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if fs := cmd.Flags(); fs.Changed("half-life") && f.o.HalfLife == 0 || fs.Changed("markov-order") && f.o.Order == 0 {
 				return errkind.Inputf("--half-life and --markov-order must be more than 0")

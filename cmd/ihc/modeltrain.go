@@ -66,7 +66,7 @@ advises 10,000 to 100,000 journeys.`,
 		Example: `  ihc model train --db shop.db --out params.json
   ihc model train --db shop.db --out params.json --plots plots --name "our shop, 2023"
   ihc model train --db shop.db --out params.json --channel-scores scores.json`,
-		Args: cobra.NoArgs,
+		Args: databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.out == "" {
 				return errkind.Inputf("say where the parameters go: --out FILE")

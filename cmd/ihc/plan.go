@@ -36,7 +36,7 @@ run of the database that the API scored.`,
 		Example: `  ihc plan --db shop.db --model api
   ihc plan --db shop.db --model api --max-sessions 3000 --latency 400ms --daily-quota 1000
   ihc plan --db shop.db --start-date 2023-09-01 --json | jq .requests`,
-		Args: cobra.NoArgs,
+		Args: databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.planAt(cmd.Context(), cmd.OutOrStdout(), pace)
 		},

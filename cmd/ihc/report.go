@@ -42,7 +42,7 @@ a file, otherwise to standard output.`,
   ihc report --db shop.db --start-date 2023-09-01 --end-date 2023-09-30 --compare previous
   ihc report --db shop.db --phases --unattributed --format md
   ihc report --db shop.db --format html --out report.html`,
-		Args: cobra.NoArgs,
+		Args: databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var text bytes.Buffer
 			if err := q.write(cmd, &text); err != nil {

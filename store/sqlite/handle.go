@@ -71,11 +71,15 @@ func (h *Handle) Close() error {
 	defer kept.Unlock()
 	err := h.db.Close()
 	h.db = nil
+	if h.mode == Write {
+		kept.wrote[h.path] = true
+	}
 	if kept.by[h.path]--; kept.by[h.path] > 0 {
 		return err // it is for the last to leave it whole
 	}
 	delete(kept.by, h.path)
-	if h.mode == Write {
+	if kept.wrote[h.path] {
+		delete(kept.wrote, h.path)
 		Checkpoint(h.path)
 	}
 	return err
@@ -85,20 +89,24 @@ func (h *Handle) Close() error {
 // open. It is held to close, so that none closes in another's way.
 var kept = struct {
 	sync.Mutex
-	by map[string]int
-}{by: map[string]int{}}
+	by    map[string]int
+	wrote map[string]bool // one of them that is closed could write
+}{by: map[string]int{}, wrote: map[string]bool{}}
 
 // Checkpoint puts what the write-ahead log of the database at path holds into the
 // file and removes the log, so that the file can be taken elsewhere by itself,
 // and another be put in its place. SQLite does so when the last connection is
 // closed; but two that close in each other's way both leave it to the other.
+// The file also gets back the journal mode it had before the pipeline wrote.
 // Where somebody still uses the database, or it cannot be written, the log
-// stays, which loses nothing. A file without a log is left as it is to the byte.
+// stays, which loses nothing. A file without a log that the pipeline never wrote
+// is left as it is to the byte.
 func Checkpoint(path string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	path = followed(path) // beside which SQLite keeps the log
 	arrive(path)
+	defer giveBack(ctx, path)
 	for try := range 4 {
 		if _, err := os.Stat(path + "-wal"); err != nil {
 			return
@@ -106,7 +114,7 @@ func Checkpoint(path string) {
 		if try > 0 && retry.Sleep(ctx, retry.Real, retry.Lock.Delay(try)) != nil { // after whoever does the same at the same time
 			return
 		}
-		if db, err := Open(ctx, path, Write, BusyTimeout(200*time.Millisecond)); err == nil {
+		if db, err := Open(ctx, path, Write, asItIs(), BusyTimeout(200*time.Millisecond)); err == nil {
 			_ = db.Close()
 		}
 	}

@@ -41,6 +41,7 @@ type settings struct {
 	busy    time.Duration
 	readers int
 	shown   string
+	asItIs  bool
 }
 
 // Option changes how [Open] opens a database.
@@ -56,6 +57,10 @@ func Readers(n int) Option { return func(s *settings) { s.readers = max(n, 1) } 
 
 // ShownAs sets the name errors call the database by, in place of its path.
 func ShownAs(name string) Option { return func(s *settings) { s.shown = name } }
+
+// asItIs has [Write] leave the journal mode as it is: for a transaction that is
+// rolled back, or none.
+func asItIs() Option { return func(s *settings) { s.asItIs = true } }
 
 // Open opens the SQLite database in the file at path, which must exist: Open
 // never creates one. On success the file was read and is a SQLite database.
@@ -153,15 +158,27 @@ func openReader(ctx context.Context, path string, s settings) (*sql.DB, error) {
 func openWriter(ctx context.Context, path string, s settings) (*sql.DB, error) {
 	// The first switch to the write-ahead log does not wait for other
 	// connections as statements do.
+	query := url.Values{
+		"mode":         {"rw"},
+		"_txlock":      {"immediate"},
+		"_synchronous": {"FULL"},
+		// KiB: rows are appended, or written in the order of their key.
+		"_cache_size": {"-8192"},
+	}
+	probe := probeWrite
+	if !s.asItIs {
+		query.Set("_journal_mode", "WAL")
+		probe = probeLog
+	}
 	for end := time.Now().Add(s.busy); ; {
-		db, err := connect(ctx, path, s, url.Values{
-			"mode":          {"rw"},
-			"_txlock":       {"immediate"},
-			"_journal_mode": {"WAL"},
-			"_synchronous":  {"FULL"},
-			// KiB: rows are appended, or written in the order of their key.
-			"_cache_size": {"-8192"},
-		}, 1, probeWrite)
+		var db *sql.DB
+		var err error
+		if !s.asItIs {
+			err = noteMode(ctx, path, s)
+		}
+		if err == nil {
+			db, err = connect(ctx, path, s, query, 1, probe)
+		}
 		if !isSQLite(err, sqlite3.ErrBusy) || time.Now().After(end) {
 			return db, err
 		}
@@ -200,22 +217,25 @@ var errNoWAL = errors.New("its file system does not support SQLite's write-ahead
 // probeWrite finds out now, and not at the first result, that a database
 // cannot be written: SQLite opens a read-only file for writing without a word.
 func probeWrite(ctx context.Context, db *sql.DB) error {
-	var journal string
-	if err := db.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&journal); err != nil {
-		return err
-	}
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, `CREATE TABLE pipeline_probe (x)`); err != nil {
-		return err
+	_, err = tx.ExecContext(ctx, `CREATE TABLE pipeline_probe (x)`)
+	return err
+}
+
+// probeLog finds out as well whether there can be a write-ahead log.
+func probeLog(ctx context.Context, db *sql.DB) error {
+	journal, err := journalMode(ctx, db, `PRAGMA journal_mode`)
+	if err == nil {
+		err = probeWrite(ctx, db)
 	}
-	if journal != "wal" {
+	if err == nil && journal != "wal" {
 		return errNoWAL
 	}
-	return nil
+	return err
 }
 
 // Explain turns an error that came from SQLite, at whatever point, into one

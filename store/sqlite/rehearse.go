@@ -25,7 +25,7 @@ var rehearsed = []struct{ table, insert, remove string }{
 // Rehearse implements [store.Source]: it writes rows of every kind in a
 // transaction that it rolls back.
 func (d *Database) Rehearse(ctx context.Context) error {
-	db, err := Open(ctx, d.path, Write)
+	db, err := Open(ctx, d.path, Write, asItIs())
 	if err != nil {
 		return err
 	}
