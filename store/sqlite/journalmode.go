@@ -35,6 +35,9 @@ func noteMode(ctx context.Context, path string, s settings) error {
 	if err := checkSchema(ctx, db, s.shown); err != nil {
 		return err
 	}
+	if ours, err := onlyOurs(ctx, db); err != nil || !ours {
+		return err // whoever migrates says what is wrong, and nothing is written before
+	}
 	mode, err := journalMode(ctx, db, `PRAGMA journal_mode`)
 	if err != nil {
 		return err
@@ -54,6 +57,18 @@ func noteMode(ctx context.Context, path string, s settings) error {
 		return errkind.Inputf("table pipeline_journal_mode of database %q is not the pipeline's: %w; rename or drop all tables named pipeline_*, and they are created anew", s.shown, err)
 	}
 	return tx.Commit()
+}
+
+// onlyOurs says whether tables named as the pipeline's are its own, as far as can
+// be told without writing: they have a version, or there are none.
+func onlyOurs(ctx context.Context, db queryer) (ours bool, err error) {
+	var there int
+	err = db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name GLOB 'pipeline_*' AND name <> 'pipeline_journal_mode'`).Scan(&there)
+	if err != nil || there == 0 {
+		return err == nil, err
+	}
+	var version int
+	return db.QueryRowContext(ctx, `SELECT version FROM pipeline_schema`).Scan(&version) == nil, nil
 }
 
 // notedMode returns the mode the file had, "" where none is noted.
