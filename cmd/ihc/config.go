@@ -15,6 +15,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/intake"
 )
 
 // configName is what a configuration file is called where none is named.
@@ -44,7 +45,7 @@ var readThemselves = []string{"db", "out", "api-url", "concurrency", "request-ra
 var ofAProcess = []string{"db", "out", "data-dir", "api-url", "payloads", "concurrency", "request-rate"}
 
 // paths are flags whose value is a path: in a file, from the file's directory.
-var paths = []string{"db", "out", "data-dir", "payloads", "model-params", "redistribution", "result"}
+var paths = []string{"db", "out", "data-dir", "payloads", "model-params", "redistribution", "result", "map", "rejects"}
 
 // configure gives the flags that were not typed the values of the environment
 // and of the configuration file, in this order.
@@ -110,6 +111,7 @@ func parseConfig(data []byte, command string) (map[string]string, error) {
 		return nil, fmt.Errorf("this is no YAML: %w", err)
 	}
 	general, own := map[string]string{}, map[string]string{}
+	delete(file, intake.SectionName) // for ihc import
 	for key, node := range file {
 		if node.Kind == yaml.MappingNode {
 			var section map[string]yaml.Node

@@ -17,10 +17,18 @@ func newImportCmd() *cobra.Command {
 	opts := importer.Options{}
 	var maxGiB int64
 	var asJSON bool
+	var tables intakeFlags
 	cmd := &cobra.Command{
-		Use:   "import FILE.zip",
-		Short: "Unpack a zipped database safely and check it",
-		Long: `import takes the one SQLite database (*.db, *.sqlite, *.sqlite3) out of a zip, in
+		Use:   "import {FILE.zip | --sessions FILE --conversions FILE --db FILE}",
+		Short: "Make or update a database from CSV, JSON lines, Parquet, SQLite; or unpack one",
+		Long: `import with --sessions, --conversions, --costs or --daily-costs reads tables into the
+database --db, which is made if it is not there: CSV, TSV, JSON lines and Parquet,
+plain, .gz, .zst or inside a .zip, - for standard input. How they are written is
+found out and told. A mapping (--map, or mapping in ihc.yaml) says which column
+is which; --guess proposes one. Rows are told by their ids: the same file twice
+changes nothing. All is written in one transaction, or nothing is.
+
+import with a file unpacks a zipped database. It takes the one SQLite database (*.db, *.sqlite, *.sqlite3) out of a zip, in
 whatever folder of it, puts it in the data directory, and checks it as
 "ihc validate" does. A database that is not zipped is copied.
 
@@ -30,16 +38,28 @@ all. One that has errors is kept, so that it can be mended.
 
 Exit codes: 0 imported and sound; 2 it was refused, or has errors;
 3 there is no such file, or the directory cannot be written.`,
-		Example: `  ihc import challenge.zip
+		Example: `  ihc import --guess --sessions visits.csv --conversions orders.csv
+  ihc import --sessions visits.csv --conversions orders.csv --db shop.db --map shop.yaml
+  ihc import --from old.db --sessions my_view --conversions "SELECT …" --db shop.db
+  ihc import challenge.zip
   ihc import challenge.zip --data /srv/ihc --name shop.db --force
   ihc run --db data/challenge.db`,
 		Args: func(_ *cobra.Command, args []string) error {
+			if tables.asked() && len(args) > 0 {
+				return errkind.Inputf("%q belongs to no table: say --sessions or the like before each file, or give a pattern in quotes", args[0])
+			}
+			if tables.asked() {
+				return nil
+			}
 			if len(args) != 1 {
 				return errkind.Inputf("name one file to import, such as challenge.zip (%d given)", len(args))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if tables.asked() {
+				return tables.run(cmd)
+			}
 			if maxGiB < 1 || maxGiB > 1<<20 {
 				return errkind.Inputf("--max-gib %d: choose 1 to %d", maxGiB, 1<<20)
 			}
@@ -63,6 +83,7 @@ Exit codes: 0 imported and sound; 2 it was refused, or has errors;
 			return errors.Join(err, judge(report, false))
 		},
 	}
+	tables.add(cmd)
 	fs := cmd.Flags()
 	dir, name := "data", ""
 	if db := os.Getenv("IHC_DB"); db != "" { // where the services of this stack look for it

@@ -7,12 +7,12 @@ import (
 
 // Users of a NATS server that are no stage.
 const (
-	UserInit  = "init"  // makes the streams
-	UserTools = "ihc"   // people and the command line
+	UserInit  = "init" // makes the streams
+	UserTools = "ihc"  // people and the command line
 	// UserConsole is the pages and the HTTP API: asks for runs, ends them and lets
 	// them go on, and reads.
 	UserConsole = "console"
-	UserAdmin = "admin" // may do everything
+	UserAdmin   = "admin" // may do everything
 )
 
 // does is what a user does with the streams, from which its rights follow.

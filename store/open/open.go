@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/ihc-pipeline/ihc/internal/shop"
+	"github.com/ihc-pipeline/ihc/internal/tabular"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
@@ -22,3 +23,17 @@ func Example(ctx context.Context, name string, cfg shop.Config) (shop.Stats, err
 // Settle leaves the database of that name whole: what users of it who ended
 // without a word left beside the file is put into it (see [sqlite.Checkpoint]).
 func Settle(name string) { sqlite.Checkpoint(name) }
+
+// Import takes the rows that fill gives into the source tables of the database
+// of that name, all or none, and makes it if it is not there (see [sqlite.Import]).
+func Import(ctx context.Context, name string, o store.IntakeOptions, fill func(store.Intake) error) (store.Imported, error) {
+	return sqlite.Import(ctx, name, o, fill)
+}
+
+// Rows reads a table, a view or a query of the database of that name (see [sqlite.Rows]).
+func Rows(ctx context.Context, name, what string) (tabular.Rows, error) {
+	return sqlite.Rows(ctx, name, what)
+}
+
+// Schema returns the five tables as SQL.
+func Schema() string { return sqlite.Schema }

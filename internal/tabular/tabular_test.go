@@ -1,0 +1,206 @@
+package tabular
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+)
+
+const text = "id;name;note\n1;Österreich;\"a;b\"\n2;\"two\nlines\";\n"
+
+var want = [][]string{{"id", "name", "note"}, {"1", "Österreich", "a;b"}, {"2", "two\nlines", ""}}
+
+func all(t *testing.T, file string, o Options) [][]string {
+	t.Helper()
+	var got [][]string
+	sources, err := Find(file, nil, nil)
+	require.NoError(t, err)
+	for _, s := range sources {
+		rows, err := s.Open(o)
+		require.NoError(t, err)
+		got = append(got, rows.Columns())
+		for {
+			row, err := rows.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			require.NoError(t, err)
+			got = append(got, append([]string(nil), row...))
+		}
+		require.NoError(t, rows.Close())
+	}
+	return got
+}
+
+func save(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	return path
+}
+
+func packed(t *testing.T, how func(io.Writer) io.WriteCloser) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := how(&b)
+	_, err := io.WriteString(w, text)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return b.Bytes()
+}
+
+func TestTheSameTableIsReadHoweverItIsWritten(t *testing.T) {
+	t.Parallel()
+	encoded := func(how func(string) (string, error)) []byte {
+		s, err := how(text)
+		require.NoError(t, err)
+		return []byte(s)
+	}
+	var zipped bytes.Buffer
+	z := zip.NewWriter(&zipped)
+	for name, content := range map[string]string{"__MACOSX/._t.csv": "x", "readme": "x", "folder/t.csv": text} {
+		f, err := z.Create(name)
+		require.NoError(t, err)
+		_, err = io.WriteString(f, content)
+		require.NoError(t, err)
+	}
+	require.NoError(t, z.Close())
+	for name, data := range map[string][]byte{
+		"plain.csv": []byte(text), "crlf.csv": []byte(strings.ReplaceAll(text, "\n", "\r\n")), "mark.csv": []byte("\xef\xbb\xbf" + text),
+		"tabs.tsv":     []byte(strings.ReplaceAll(strings.ReplaceAll(text, ";", "\t"), "a\tb", "a;b")),
+		"windows.csv":  encoded(charmap.Windows1252.NewEncoder().String),
+		"utf16le.csv":  encoded(unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String),
+		"utf16be.csv":  encoded(unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM).NewEncoder().String),
+		"t.csv.gz":     packed(t, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }),
+		"t.csv.zst":    packed(t, func(w io.Writer) io.WriteCloser { z, _ := zstd.NewWriter(w); return z }),
+		"t.zip":        zipped.Bytes(),
+		"objects.json": []byte(`{"id":1,"name":"Österreich","note":"a;b"}` + "\n\n" + `{"name":"two\nlines","id":2,"note":null}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := all(t, save(t, name, data), Options{})
+			if name == "crlf.csv" {
+				require.Equal(t, "two\nlines", got[2][1])
+			}
+			require.Equal(t, want, got)
+		})
+	}
+}
+
+func TestParquetValuesAreSpelledAsPeopleDo(t *testing.T) {
+	t.Parallel()
+	type inner struct {
+		Country string `parquet:"country"`
+	}
+	type row struct {
+		ID   int64    `parquet:"id"`
+		Name *string  `parquet:"name,optional"`
+		At   int64    `parquet:"at,timestamp(microsecond)"`
+		Cost int64    `parquet:"cost,decimal(2:18)"`
+		Geo  inner    `parquet:"geo"`
+		Tags []string `parquet:"tags,list"`
+	}
+	name := "Österreich"
+	var b bytes.Buffer
+	require.NoError(t, parquet.Write(&b, []row{{1, &name, 1_711_324_800_500_000, -1234, inner{"AT"}, []string{"x", "y"}}, {2, nil, 0, 5, inner{}, nil}}))
+	got := all(t, save(t, "t.parquet", b.Bytes()), Options{})
+	require.Equal(t, [][]string{{"id", "name", "at", "cost", "geo.country"},
+		{"1", "Österreich", "2024-03-25 00:00:00.5Z", "-12.34", "AT"}, {"2", "", "1970-01-01 00:00:00Z", "0.05", ""}}, got)
+	_, err := openParquet(bytes.NewReader(b.Bytes()[:b.Len()/2]), int64(b.Len()/2), func() error { return nil })
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
+}
+
+func TestARowThatIsWrongSaysWhereAndTheNextIsRead(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ data, says string }{
+		"too few":  {"a,b\n1\n3,4\n", "line 2: the row has 1 values, but there are 2 columns"},
+		"too many": {"a,b\n1,2,3\n3,4\n", "line 2: the row has 3 values"},
+		"quotes":   {"a,b\n1,x\"y\n3,4\n", "line 2: the quotes of the row are wrong"},
+		"bytes":    {"a,b\n1,ü\xff\n3,4\n", `line 2, column "b"`},
+		"json":     {"{\"a\":\"0\",\"b\":\"0\"}\n{\"a\"\n{\"a\":3,\"b\":\"4\"}\n", "line 2: no JSON object"},
+	} {
+		rows, err := unpack(name, "", strings.NewReader(c.data), Options{Encoding: "utf-8"}, func() error { return nil })
+		require.NoError(t, err, name)
+		if name == "json" {
+			_, err := rows.Next()
+			require.NoError(t, err)
+		}
+		_, err = rows.Next()
+		var bad *RowError
+		require.ErrorAs(t, err, &bad, name)
+		require.ErrorContains(t, err, c.says, name)
+		row, err := rows.Next()
+		require.NoError(t, err, name)
+		require.Equal(t, []string{"3", "4"}, row, name)
+		require.Equal(t, int64(3), rows.Line(), name)
+	}
+}
+
+func TestAQuoteThatIsNeverClosedDoesNotTakeTheMemory(t *testing.T) {
+	t.Parallel()
+	endless := io.MultiReader(strings.NewReader("a,b\n1,\""), io.LimitReader(zeros{}, 1<<40))
+	rows, err := unpack("endless", "", endless, Options{Encoding: "utf-8"}, func() error { return nil })
+	require.NoError(t, err)
+	_, err = rows.Next()
+	require.ErrorContains(t, err, "is a quote never closed?")
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+func TestWhatIsNoTableIsRefused(t *testing.T) {
+	t.Parallel()
+	for data, says := range map[string]string{"": "it is empty", "SQLite format 3\x00": "by --from", "PAR1xxxx": "no sound Parquet file", "\x1f\x8bxx": "gzip"} {
+		_, err := unpack("f", "f.csv", strings.NewReader(data), Options{}, func() error { return nil })
+		require.ErrorContains(t, err, says)
+		require.ErrorContains(t, err, "f: ")
+		require.Equal(t, errkind.Input, errkind.KindOf(err), says)
+	}
+}
+
+// FuzzRead reads whatever there is in every format: rows have as many values as
+// there are columns, or an error says what is wrong.
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(text), "", "")
+	f.Add([]byte("{\"a\":{\"b\":[1]},\"c\":true}"), "jsonl", "")
+	f.Add([]byte("PAR1\x15\x04PAR1"), "parquet", "")
+	f.Add([]byte("\xff\xfea\x00;\x00b\x00\n\x00"), "csv", "utf-16le")
+	f.Fuzz(func(t *testing.T, data []byte, format, encoding string) {
+		rows, err := unpack("f", "", bytes.NewReader(data), Options{Format: format, Encoding: encoding}, func() error { return nil })
+		if err != nil {
+			return
+		}
+		defer rows.Close() //nolint:errcheck // only read
+		for range 10_000 {
+			row, err := rows.Next()
+			var bad *RowError
+			switch {
+			case errors.As(err, &bad):
+			case err != nil:
+				return
+			case len(row) != len(rows.Columns()):
+				t.Fatalf("%d values for %d columns", len(row), len(rows.Columns()))
+			}
+		}
+	})
+}

@@ -1,0 +1,153 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/ihc-pipeline/ihc/internal/unit"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// intakeSchema is what the database remembers of daily costs: the amounts, and
+// which costs of sessions they became.
+const intakeSchema = `
+	CREATE TABLE IF NOT EXISTS pipeline_daily_costs (date text NOT NULL, channel text NOT NULL, begins text NOT NULL, ends text NOT NULL, cost integer NOT NULL, PRIMARY KEY (date, channel)) WITHOUT ROWID;
+	CREATE TABLE IF NOT EXISTS pipeline_spread_costs (session_id text PRIMARY KEY) WITHOUT ROWID`
+
+// withoutSession is the beginning of the id under which a day's cost is kept that
+// no session takes: the report and its proof have it as cost without a session.
+const withoutSession = "daily cost without session: "
+
+// dayCost is what a channel cost on a day.
+type dayCost struct {
+	date, channel, begins, ends string
+	cost                        int64
+	sessions, given             int64
+}
+
+// share returns the part of the next session, in the order of ids: parts differ
+// by no more than one millionth, the larger ones first, and their sum is the cost.
+func (d *dayCost) share() unit.Cost {
+	base, left := d.cost/d.sessions, d.cost%d.sessions
+	d.given++
+	switch {
+	case left > 0 && d.given <= left:
+		base++
+	case left < 0 && d.given <= -left:
+		base--
+	}
+	return unit.Cost(base)
+}
+
+// spread takes the daily costs that were read in the place of those of the same
+// days and channels, and spreads all of them anew: sessions may have changed.
+func (i *intake) spread(ctx context.Context) (done store.Spread, err error) {
+	done.Read = i.read.days
+	if i.o.ReplaceRange && i.read.days > 0 {
+		if _, err := i.exec(ctx, `DELETE FROM pipeline_daily_costs WHERE date BETWEEN (SELECT min(date) FROM incoming_daily) AND (SELECT max(date) FROM incoming_daily)`); err != nil {
+			return done, err
+		}
+	}
+	if _, err := i.exec(ctx, `INSERT OR REPLACE INTO pipeline_daily_costs SELECT date, channel, begins, ends, cost FROM incoming_daily ORDER BY date, channel`); err != nil {
+		return done, err
+	}
+	all, err := i.dailyCosts(ctx)
+	if err != nil || len(all) == 0 {
+		return done, err
+	}
+	if _, err := i.exec(ctx, `DELETE FROM session_costs WHERE session_id IN (SELECT session_id FROM pipeline_spread_costs)`); err != nil {
+		return done, err
+	}
+	if _, err := i.exec(ctx, `DELETE FROM pipeline_spread_costs`); err != nil {
+		return done, err
+	}
+	if err := i.eachSession(ctx, all, func(d *dayCost, _ string) error { d.sessions++; return nil }); err != nil {
+		return done, err
+	}
+	costs := newRows(i.c, "INSERT INTO session_costs (session_id, cost) VALUES ", "(?,?)", " ON CONFLICT (session_id) DO UPDATE SET cost = excluded.cost", 2, 50)
+	marks := newRows(i.c, "INSERT INTO pipeline_spread_costs VALUES ", "(?)", "", 1, 50)
+	put := func(id string, cost unit.Cost) error { return errors.Join(costs.add(id, cost.Float()), marks.add(id)) }
+	err = i.eachSession(ctx, all, func(d *dayCost, id string) error { done.Sessions++; return put(id, d.share()) })
+	for _, d := range all {
+		done.Days++
+		done.Cost += unit.Cost(d.cost)
+		if d.sessions == 0 {
+			done.Alone++
+			done.AloneCost += unit.Cost(d.cost)
+			err = errors.Join(err, put(withoutSession+d.date+" "+d.channel, unit.Cost(d.cost)))
+		}
+	}
+	return done, errors.Join(err, costs.flush(), marks.flush(), costs.close(), marks.close())
+}
+
+func (i *intake) dailyCosts(ctx context.Context) (all []*dayCost, err error) {
+	err = i.query(ctx, `SELECT date, channel, begins, ends, cost FROM pipeline_daily_costs ORDER BY date, channel`, func(v []driver.Value) error {
+		d := &dayCost{}
+		d.date, _ = v[0].(string)
+		d.channel, _ = v[1].(string)
+		d.begins, _ = v[2].(string)
+		d.ends, _ = v[3].(string)
+		d.cost, _ = v[4].(int64)
+		all = append(all, d)
+		return nil
+	})
+	return all, err
+}
+
+// eachSession calls yield with the sessions, in the order of their ids, of which
+// the day and channel have a cost.
+func (i *intake) eachSession(ctx context.Context, all []*dayCost, yield func(*dayCost, string) error) error {
+	by := map[string][]*dayCost{} // in the order of days
+	for _, d := range all {
+		by[d.channel] = append(by[d.channel], d)
+	}
+	return i.query(ctx, `SELECT session_id, event_date || ' ' || event_time, channel_name FROM session_sources ORDER BY session_id COLLATE BINARY`, func(v []driver.Value) error {
+		id, _ := v[0].(string)
+		at, _ := v[1].(string)
+		channel, _ := v[2].(string)
+		days := by[channel]
+		n, exact := slices.BinarySearchFunc(days, at, func(d *dayCost, at string) int {
+			if d.begins <= at {
+				return -1
+			}
+			return 1
+		})
+		if n--; exact || n < 0 || at >= days[n].ends {
+			return nil
+		}
+		return yield(days[n], id)
+	})
+}
+
+// query calls yield with every row.
+func (i *intake) query(ctx context.Context, query string, yield func([]driver.Value) error) error {
+	rows, err := ask(ctx, i.c, query, nil)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // only read
+	values := make([]driver.Value, len(rows.Columns()))
+	for {
+		switch err := rows.Next(values); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		for n, v := range values {
+			if b, isBytes := v.([]byte); isBytes {
+				values[n] = string(b)
+			}
+		}
+		if err := yield(values); err != nil {
+			return err
+		}
+	}
+}
+
+func (i *intake) one(ctx context.Context, query string, take func(any)) error {
+	return i.query(ctx, query, func(v []driver.Value) error { take(v[0]); return nil })
+}

@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// examples are the imports of the folder examples, as its README has them.
+var examples = map[string][]string{
+	"german":  {"--sessions", "besuche.csv", "--conversions", "bestellungen.csv", "--daily-costs", "werbekosten.csv"},
+	"ga4":     {"--sessions", "sessions.csv", "--conversions", "purchases.csv", "--daily-costs", "ads.csv"},
+	"matomo":  {"--sessions", "visits.jsonl", "--conversions", "orders.tsv"},
+	"shopify": {"--sessions", "visits.csv", "--conversions", "orders.csv"},
+}
+
+// example returns the arguments that import an example into db.
+func example(t *testing.T, name, db string) (args []string, dir string) {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("..", "..", "examples", name))
+	require.NoError(t, err)
+	args = []string{"import", "--db", db, "--map", filepath.Join(dir, "ihc.yaml")}
+	for i, a := range examples[name] {
+		if i%2 == 1 {
+			a = filepath.Join(dir, a)
+		}
+		args = append(args, a)
+	}
+	return args, dir
+}
+
+// Every example gives the report that lies beside it. IHC_UPDATE=1 writes them.
+func TestExamplesGiveTheirReports(t *testing.T) {
+	t.Parallel()
+	for name := range examples {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			args, dir := example(t, name, h.path("shop.db"))
+			h.must(args...)
+			before := tables(t, h.path("shop.db"))
+			require.NotContains(t, h.must(args...).stdout, "new 1")
+			require.Empty(t, before.Diff(tables(t, h.path("shop.db"))), "the same again changes nothing")
+			h.must("run", "--db", h.path("shop.db"), "--out", h.path("out"), "--model", "builtin")
+			got := read(t, h.path("out", "channel_reporting.csv"))
+			golden := filepath.Join(dir, "report.csv")
+			if os.Getenv("IHC_UPDATE") != "" {
+				require.NoError(t, os.WriteFile(golden, []byte(got), 0o644))
+			}
+			require.Equal(t, read(t, golden), got)
+		})
+	}
+}
+
+func TestWhatIsExportedIsImportedToEqualTables(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"csv", "parquet"} {
+		h := newHouse(t)
+		args, _ := example(t, "ga4", h.path("shop.db"))
+		h.must(args...)
+		h.must("export", "--db", h.path("shop.db"), "--out", h.path("tables"), "--format", format)
+		in := func(table string) string { return h.path("tables", table+"."+format) }
+		h.must("import", "--db", h.path("again.db"), "--sessions", in("session_sources"), "--conversions", in("conversions"), "--costs", in("session_costs"))
+		input := func(name string) bool {
+			return name == "session_sources" || name == "conversions" || name == "session_costs"
+		}
+		require.Empty(t, tables(t, h.path("shop.db")).Only(input).Diff(tables(t, h.path("again.db")).Only(input)), format)
+
+		// And from the database itself, by a view.
+		h.must("import", "--db", h.path("third.db"), "--from", h.path("shop.db"), "--sessions", "SELECT * FROM session_sources",
+			"--conversions", "conversions", "--costs", "session_costs")
+		require.Empty(t, tables(t, h.path("shop.db")).Only(input).Diff(tables(t, h.path("third.db")).Only(input)))
+	}
+}
+
+const csvHead = "session_id,user_id,time,channel_name\n"
+
+func TestRowsThatCannotBeUsedStopAnImport(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	bad := csvHead + "s1,u1,2024-01-01T10:00:00Z,SEO\ns2,u1,yesterday,SEO\n,u1,2024-01-01T10:00:00Z,SEO\ns4,u1\n"
+	r := h.feed(strings.NewReader(bad), "import", "--db", "shop.db", "--sessions", "-")
+	require.Equal(t, 2, r.code)
+	require.Contains(t, r.complaint(t), "3 rows cannot be used, and nothing was imported: see shop.rejects.csv")
+	require.NoFileExists(t, h.path("shop.db"))
+	lines := strings.Split(read(t, h.path("shop.rejects.csv")), "\n")
+	require.Equal(t, "file,line,column,value,reason", lines[0])
+	require.Contains(t, lines[1], "standard input,3,time,yesterday,")
+	require.Contains(t, lines[2], "standard input,4,session_id,,")
+	require.Contains(t, lines[3], "standard input,5,,,")
+
+	r = h.feed(strings.NewReader(bad), "import", "--db", "shop.db", "--sessions", "-", "--max-rejects", "3", "--rejects", "bad.csv")
+	require.Zero(t, r.code, r.stderr)
+	require.Contains(t, r.stdout, "3 rows could not be used: see bad.csv")
+	require.FileExists(t, h.path("bad.csv"))
+}
+
+func TestAnImportThatIsKilledLeavesTheOldState(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	require.Zero(t, h.feed(strings.NewReader(csvHead+"s1,u1,2024-01-01T10:00:00Z,SEO\n"), "import", "--db", "shop.db", "--sessions", "-").code)
+	before := tables(t, h.path("shop.db"))
+	cmd := h.command(t.Context(), "import", "--db", "shop.db", "--sessions", "-")
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	_, err = io.WriteString(in, csvHead+strings.Repeat("s2,u2,2024-01-01T10:00:00Z,SEO\n", 20_000))
+	require.NoError(t, err)
+	require.NoError(t, cmd.Process.Kill())
+	require.Error(t, cmd.Wait())
+	require.Empty(t, before.Diff(tables(t, h.path("shop.db"))))
+}
+
+func TestAMappingIsProposedAndKept(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	_, dir := example(t, "ga4", "")
+	r := h.must("import", "--guess", "--db", "shop.db", "--sessions", filepath.Join(dir, "sessions.csv"), "--conversions", filepath.Join(dir, "purchases.csv"))
+	require.Contains(t, r.stdout, "session_id:\n            columns:\n                - user_pseudo_id\n                - ga_session_id\n")
+	require.NoFileExists(t, h.path("shop.db"))
+	require.NoError(t, os.WriteFile(h.path("ihc.yaml"), []byte("timeout: 90m\n"+r.stdout), 0o600))
+	r = h.must("import", "--db", "shop.db", "--currency", "EUR", "--max-rejects", "1", "--sessions", filepath.Join(dir, "sessions.csv"), "--conversions", filepath.Join(dir, "purchases.csv"))
+	require.Contains(t, r.stdout, "1 row could not be used") // of another currency
+	h.must("validate", "shop.db")                            // the mapping is in nobody's way
+}
+
+func TestWhatIsWrongWithAnImportIsSaid(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	require.NoError(t, os.WriteFile(h.path("a.csv"), []byte("x,y\n1,2\n"), 0o600))
+	for _, c := range []struct {
+		args, says string
+		code       int
+	}{
+		{"--sessions a.csv --db d.db", "no column is known to be session_id", 2},
+		{"--sessions a.csv", "name the database", 2},
+		{"--sessions a.csv b.csv --db d.db", `"b.csv" belongs to no table`, 2},
+		{"--sessions none.csv --db d.db", "no such file", 3},
+		{"--sessions no*.csv --db d.db", "no file is like", 3},
+		{"--sessions a.csv --db d.db --timezone Berlin", "--timezone", 2},
+		{"--sessions a.csv --db d.db --encoding klingon", "is not known", 2},
+		{"--sessions a.csv --db d.db --delimiter ;;", "give one character", 2},
+		{"--sessions a.csv --db d.db --format xls", "choose csv, tsv, jsonl or parquet", 2},
+		{"--sessions a.csv --db a.csv", "text file", 2},
+		{"--from a.csv --sessions t --db d.db", "text file", 2},
+	} {
+		r := h.run(append([]string{"import"}, strings.Fields(c.args)...)...)
+		require.Equal(t, c.code, r.code, "%s\n%s", c.args, r.stderr)
+		require.Contains(t, r.complaint(t), c.says)
+		require.NoFileExists(t, h.path("d.db"))
+	}
+}
