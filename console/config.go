@@ -18,6 +18,9 @@ type Config struct {
 	// Listen is where it is served. Anywhere but on loopback it asks for
 	// TokenFile or ClientCA.
 	Listen string `envconfig:"IHC_CONSOLE" default:"127.0.0.1:8087" desc:"address of the pages and the HTTP API"`
+	// On is what listens already at the address, nil for nothing yet. The console
+	// closes it.
+	On net.Listener `ignored:"true"`
 	// TokenFile holds the bearer token that every request has to bring, or that
 	// somebody types in once in a browser.
 	TokenFile string `envconfig:"IHC_CONSOLE_TOKEN_FILE" desc:"file with the bearer token that the console asks for"`

@@ -70,9 +70,11 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	defer db.Close() //nolint:errcheck // only read
 	c := newConsole(cfg, who, d, db)
 	c.stop = ctx.Done()
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen)
-	if err != nil {
-		return errkind.Environmentf("cannot serve the console on %s: %w", cfg.Listen, err)
+	l := cfg.On
+	if l == nil {
+		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen); err != nil {
+			return errkind.Environmentf("cannot serve the console on %s: %w", cfg.Listen, err)
+		}
 	}
 	d.Check(service.Database, db.Check)
 	watching := newFreshness(c, d.Metrics)

@@ -134,7 +134,8 @@ func (f *follower) update(u ops.Update) {
 		return
 	}
 	if u.Sequence > f.seen {
-		f.send(string(stream.EventOf(u.Event)), u.Sequence, f.tell(u.State))
+		// Events of the past come at once, with no progress: they tell no pace.
+		f.send(string(stream.EventOf(u.Event)), u.Sequence, told{View: ops.ViewWhole(u.State)})
 		f.seen = u.Sequence
 	}
 }

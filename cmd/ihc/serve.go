@@ -44,7 +44,8 @@ func (f *consoleFlags) embedded(cmd *cobra.Command, database string) (*console.C
 	l, err := new(net.ListenConfig).Listen(cmd.Context(), "tcp", f.Listen)
 	switch {
 	case err == nil:
-		return &f.Config, l.Close()
+		f.On = l // held, so that no other process takes it meanwhile
+		return &f.Config, nil
 	case !cmd.Flags().Changed("console"):
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "no console: %s is taken; --console names another address\n", f.Listen)
 		return nil, nil //nolint:nilnil // as above
