@@ -121,7 +121,7 @@ func Interval(value, low, high float64, others []Named, class, alt string) templ
 		}
 		d.WriteString("</g>")
 	}
-	if !math.IsNaN(low) {
+	if !math.IsNaN(low) && !math.IsNaN(high) {
 		d.draw(`<line class="%[3]s" x1="%[1]s" x2="%[2]s" y1="8" y2="8"/>`, x(low), x(high), class)
 	}
 	d.draw(`<circle class="%s" cx="%s" cy="8" r="5"/>`, class, x(value))
@@ -179,7 +179,7 @@ func (l Line) SVG() template.HTML {
 		veil(d, (float64(l.Hatched)-0.5)/float64(n), lineHeight)
 	}
 	d.draw(`<svg viewBox="0 0 %d 100" preserveAspectRatio="none" width="100%%" height="%d">`, 10*n, lineHeight)
-	y := func(v float64) string { return number(3+94*(1-(v-bottom)/(top-bottom)), 1) }
+	y := func(v float64) string { return number(3+94*(1-(v/2-bottom/2)/(top/2-bottom/2)), 1) } // halves, whose difference has room
 	d.draw(`<path class="axis" d="M0 %sH%d"/>`, y(0), 10*n)
 	for _, m := range l.Marks {
 		d.draw(`<path class="mark" d="M%s 0V100"/>`, number(10*m, 1))
