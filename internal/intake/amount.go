@@ -10,7 +10,7 @@ import (
 var (
 	errAmount    = errors.New("no amount that can be read: write it like 1234.56, or say --decimal ,")
 	errNoAmount  = errors.New("no amount is there: fill it in, or pass such rows over by skip_blank in the mapping")
-	errAmbiguous = errors.New("a comma that may be a decimal or group thousands: say --decimal , or --decimal .")
+	errAmbiguous = errors.New("a comma that may be a decimal or group thousands: say which, as in --decimal , (or a point)")
 )
 
 // amount reads an amount of money exactly. Mark is the decimal mark, "" where
@@ -74,7 +74,8 @@ func ungroup(s, group string) (string, bool) {
 			return "", false
 		}
 		for j := range len(p) {
-			if (p[j] < '0' || p[j] > '9') && !(len(parts) == 1 && (p[j] == 'e' || p[j] == 'E' || p[j] == '+' || p[j] == '-') && j > 0) {
+			exponent := len(parts) == 1 && j > 0 && strings.IndexByte("eE+-", p[j]) >= 0
+			if (p[j] < '0' || p[j] > '9') && !exponent {
 				return "", false
 			}
 		}

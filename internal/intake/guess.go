@@ -67,13 +67,13 @@ func Guess(table string, columns []string, sample [][]string) (t Table, open []s
 		"costs":       {{"session_id"}, {"cost"}}, "daily_costs": {{"date"}, {"channel_name", "source", "medium", "campaign"}, {"cost"}},
 	}
 next:
-	for _, any := range need[table] {
-		for _, f := range any {
+	for _, one := range need[table] {
+		for _, f := range one {
 			if _, has := t.Fields[f]; has {
 				continue next
 			}
 		}
-		open = append(open, table+"."+any[0])
+		open = append(open, table+"."+one[0])
 	}
 	return t, open
 }

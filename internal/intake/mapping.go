@@ -140,7 +140,10 @@ func Parse(data []byte) (*Mapping, error) {
 	if err := d.Decode(m); err != nil && !errors.Is(err, io.EOF) {
 		return nil, errkind.Inputf("mapping: %w", err)
 	}
-	return m, m.check()
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // SectionName is the key of a configuration file that a mapping is under.

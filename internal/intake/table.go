@@ -57,7 +57,7 @@ type reader struct {
 // the pipeline's, and what it assumes, a few words each.
 func (m *Mapping) Reader(table string, columns []string, counts *Counts) (read func(row []string, into Into) error, assumed []string, err error) {
 	t := m.Of(table)
-	r := &reader{name: table, settings: t.Settings.Or(m.Settings), columns: columns, counts: counts, currency: strings.ToUpper(m.Currency),
+	r := &reader{name: table, settings: t.Or(m.Settings), columns: columns, counts: counts, currency: strings.ToUpper(m.Currency),
 		at: map[string]func([]string) string{}, shown: map[string]string{}, field: map[string]Field{}, rates: map[string]decimal.Decimal{}}
 	for _, name := range fields[table] {
 		if err := r.bind(name, t.Fields); err != nil {
@@ -218,9 +218,9 @@ func (r *reader) setMoney(rates map[string]string) error {
 // need returns an input error unless of each of these there is a field.
 func (r *reader) need(all ...[]string) error {
 	var missing []string
-	for _, any := range all {
-		if !slices.ContainsFunc(any, func(name string) bool { return r.at[name] != nil }) {
-			missing = append(missing, strings.Join(any, " or "))
+	for _, one := range all {
+		if !slices.ContainsFunc(one, func(name string) bool { return r.at[name] != nil }) {
+			missing = append(missing, strings.Join(one, " or "))
 		}
 	}
 	if missing == nil {

@@ -33,7 +33,7 @@ const seen = 256 << 10
 func decoded(r io.Reader, given string) (text *bufio.Reader, name string, err error) {
 	raw := bufio.NewReaderSize(r, seen)
 	head, err := raw.Peek(seen)
-	if err != nil && err != io.EOF { //nolint:errorlint // Peek does not wrap it
+	if err != nil && err != io.EOF {
 		return nil, "", err
 	}
 	name = strings.ToLower(given)

@@ -190,7 +190,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		defer rows.Close() //nolint:errcheck // only read
+		defer rows.Close()
 		for range 10_000 {
 			row, err := rows.Next()
 			var bad *RowError

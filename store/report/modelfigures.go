@@ -51,7 +51,7 @@ func (r *Report) modelSection() (page.Section, bool) {
 func (m *Models) facts() []page.Fact {
 	var settings []string
 	var facts []page.Fact
-	for _, result := range m.Section.Models {
+	for _, result := range m.Models {
 		if result.Label != result.Model {
 			settings = append(settings, result.Label)
 		}
@@ -73,7 +73,7 @@ const mostCompared = 60
 func (m *Models) wide(what string, of func(attribution.Credit) attribution.Estimate, all []Disagreement, main string) *sheet.Sheet {
 	s := &sheet.Sheet{Name: what + "-by-model", Title: upper(what) + " by channel and model", Columns: []sheet.Column{{Name: "channel_name", Title: "channel"}},
 		Notes: []string{"The same with all intervals, cost, CPO and ROAS: `ihc models --csv`."}}
-	for _, result := range m.Section.Models {
+	for _, result := range m.Models {
 		s.Columns = append(s.Columns, sheet.Column{Name: result.Model, Title: result.Model, Kind: sheet.Amount})
 	}
 	s.Columns = append(s.Columns, sheet.Column{Name: main + "_low", Title: main + " from", Kind: sheet.Amount}, sheet.Column{Name: main + "_high", Title: main + " to", Kind: sheet.Amount},
@@ -81,7 +81,7 @@ func (m *Models) wide(what string, of func(attribution.Credit) attribution.Estim
 	for _, d := range all[:min(len(all), mostCompared)] {
 		row := []sheet.Cell{sheet.T(d.Channel)}
 		ends := []sheet.Cell{sheet.None("no credit"), sheet.None("no credit"), sheet.T("")}
-		for _, result := range m.Section.Models {
+		for _, result := range m.Models {
 			c, there := creditOf(result, d.Channel)
 			if !there {
 				row = append(row, sheet.None("no credit"))
@@ -90,7 +90,7 @@ func (m *Models) wide(what string, of func(attribution.Credit) attribution.Estim
 			cells := estimate(of(c))
 			row = append(row, cells[0])
 			if result.Model == main {
-				ends = append(cells[1:], sheet.T(strconv.FormatBool(c.TooFew)))
+				ends = slices.Concat(cells[1:], []sheet.Cell{sheet.T(strconv.FormatBool(c.TooFew))})
 			}
 		}
 		s.Rows = append(s.Rows, append(row, ends...))
@@ -109,12 +109,12 @@ func (r *Report) spreadFigure(all []Disagreement, table *sheet.Sheet) page.Figur
 	for _, d := range all[:min(len(all), mostSpread)] {
 		var others []plot.Named
 		credit, most := attribution.Credit{}, d.Most
-		for _, result := range r.Models.Section.Models {
+		for _, result := range r.Models.Models {
 			if c, there := creditOf(result, d.Channel); there && result.Model == main {
 				credit, most = c, max(most, c.Conversions.High)
 			}
 		}
-		for _, result := range r.Models.Section.Models {
+		for _, result := range r.Models.Models {
 			if c, there := creditOf(result, d.Channel); there && result.Model != main && (result.Model == d.LeastModel || result.Model == d.MostModel) {
 				others = append(others, plot.Named{Name: result.Model, At: onRail(c.Conversions.Value, most)})
 			}
@@ -153,7 +153,7 @@ func fewNote(model string) string {
 // compared, and otherwise ihc or the first.
 func (r *Report) mainModel() string {
 	var names []string
-	for _, result := range r.Models.Section.Models {
+	for _, result := range r.Models.Models {
 		names = append(names, result.Model)
 	}
 	if j := r.totals.Journeys; j != nil && len(j.Runs) == 1 {
@@ -172,8 +172,8 @@ func (r *Report) mainModel() string {
 func (m *Models) apart() string {
 	var first, second string
 	most := 0.0
-	for i, a := range m.Section.Models {
-		for _, b := range m.Section.Models[:i] {
+	for i, a := range m.Models {
+		for _, b := range m.Models[:i] {
 			if part := Moved(a, b, m.Conversions); !a.Coverage && !b.Coverage && part > most {
 				most, first, second = part, b.Model, a.Model
 			}

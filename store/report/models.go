@@ -167,7 +167,7 @@ type Disagreement struct {
 // Disagreements are those of all channels, the largest first.
 func (m *Models) Disagreements() []Disagreement {
 	of := map[string]*Disagreement{}
-	for _, result := range m.Section.Models {
+	for _, result := range m.Models {
 		if result.Coverage {
 			continue
 		}

@@ -25,7 +25,7 @@ func modelsOf(names []string) *Models {
 			e := attribution.Estimate{Value: v, Low: v * 0.9012345678901, High: v * 1.101234567890, Known: true}
 			result.Credits = append(result.Credits, attribution.Credit{Channel: name, Conversions: e, Revenue: e, TooFew: v < attribution.TooFew})
 		}
-		m.Section.Models = append(m.Section.Models, result)
+		m.Models = append(m.Models, result)
 	}
 	return m
 }
@@ -54,7 +54,7 @@ func TestModelsStandSideBySide(t *testing.T) {
 			require.Equal(t, long[[2]string{model, row[0].Text}][0], row[1+i].Number.String())
 		}
 		n := len(attribution.Names())
-		require.Equal(t, long[[2]string{attribution.IHC, row[0].Text}][1:], []string{row[n+1].Number.String(), row[n+2].Number.String()})
+		require.Equal(t, []string{row[n+1].Number.String(), row[n+2].Number.String()}, long[[2]string{attribution.IHC, row[0].Text}][1:])
 	}
 	var once, again bytes.Buffer
 	require.NoError(t, r.Page().Write(&once))

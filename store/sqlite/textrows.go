@@ -46,12 +46,8 @@ func (t *textRows) begin(ctx context.Context, what string) error {
 	if word := strings.ToLower(strings.TrimSpace(what)); strings.HasPrefix(word, "select ") || strings.HasPrefix(word, "with ") {
 		from = "(" + strings.TrimSuffix(strings.TrimSpace(what), ";") + ")"
 	}
-	head, err := t.db.QueryContext(ctx, "SELECT * FROM "+from+" LIMIT 0") //nolint:gosec // the user's own query, on a file that is only read
-	if err != nil {
-		return err
-	}
-	t.columns, err = head.Columns()
-	if err := errors.Join(err, head.Close(), head.Err()); err != nil {
+	var err error
+	if t.columns, err = columnNames(ctx, t.db, from); err != nil {
 		return err
 	}
 	// As expressions they are what is stored: the driver makes times of columns
@@ -61,8 +57,19 @@ func (t *textRows) begin(ctx context.Context, what string) error {
 		list[i] = "+" + identifier(c)
 	}
 	t.raw, t.values = make([]any, len(list)), make([]string, len(list))
-	t.rows, err = t.db.QueryContext(ctx, "SELECT "+strings.Join(list, ", ")+" FROM "+from) //nolint:gosec,sqlclosecheck // as above; Close closes it
+	t.rows, err = t.db.QueryContext(ctx, "SELECT "+strings.Join(list, ", ")+" FROM "+from) //nolint:gosec,sqlclosecheck,gocritic // as above; Close closes it
 	return err
+}
+
+// columnNames returns the names of the columns of a table or of a query.
+func columnNames(ctx context.Context, db *sql.DB, from string) ([]string, error) {
+	head, err := db.QueryContext(ctx, "SELECT * FROM "+from+" LIMIT 0") //nolint:gosec // the user's own query, on a file that is only read
+	if err != nil {
+		return nil, err
+	}
+	defer head.Close()
+	names, err := head.Columns()
+	return names, errors.Join(err, head.Err())
 }
 
 func identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
