@@ -171,14 +171,7 @@ func openWriter(ctx context.Context, path string, s settings) (*sql.DB, error) {
 		probe = probeLog
 	}
 	for end := time.Now().Add(s.busy); ; {
-		var db *sql.DB
-		var err error
-		if !s.asItIs {
-			err = noteMode(ctx, path, s)
-		}
-		if err == nil {
-			db, err = connect(ctx, path, s, query, 1, probe)
-		}
+		db, err := connect(ctx, path, s, query, 1, probe)
 		if !isSQLite(err, sqlite3.ErrBusy) || time.Now().After(end) {
 			return db, err
 		}
@@ -228,7 +221,8 @@ func probeWrite(ctx context.Context, db *sql.DB) error {
 
 // probeLog finds out as well whether there can be a write-ahead log.
 func probeLog(ctx context.Context, db *sql.DB) error {
-	journal, err := journalMode(ctx, db, `PRAGMA journal_mode`)
+	var journal string
+	err := db.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&journal)
 	if err == nil {
 		err = probeWrite(ctx, db)
 	}

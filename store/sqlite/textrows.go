@@ -57,7 +57,7 @@ func (t *textRows) begin(ctx context.Context, what string) error {
 		list[i] = "+" + identifier(c)
 	}
 	t.raw, t.values = make([]any, len(list)), make([]string, len(list))
-	t.rows, err = t.db.QueryContext(ctx, "SELECT "+strings.Join(list, ", ")+" FROM "+from) //nolint:gosec,sqlclosecheck,gocritic // as above; Close closes it
+	t.rows, err = t.db.QueryContext(ctx, "SELECT "+strings.Join(list, ", ")+" FROM "+from) //nolint:gosec,gocritic,rowserrcheck // as above; Close closes it, Row tells its error
 	return err
 }
 
