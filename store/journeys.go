@@ -15,7 +15,8 @@ type Journeys struct {
 	// range: up to there the numbers know what was sold.
 	Last string
 	// Lags is the share that sessions earned by how many days before the
-	// conversion they were, of all journeys; from 0 on.
+	// conversion they were, of all journeys; from 0 to [LongestWait], where what
+	// is longer counts too.
 	Lags []int64
 
 	// What follows is of the conversions in range.
@@ -24,7 +25,7 @@ type Journeys struct {
 	// WithPhases counts those whose phases are known.
 	WithPhases int64
 	// Days counts them by the days from the first session to the conversion,
-	// from 0 on; Lengths by the number of sessions, from 0 on.
+	// from 0 to [LongestWait], where what is longer counts too; Lengths by the number of sessions, from 0 on.
 	Days, Lengths []int64
 	// LengthRevenue is their revenue, parallel to Lengths.
 	LengthRevenue []unit.Sum
@@ -48,6 +49,8 @@ const (
 	// MostSteps is how many steps of a path are told apart; of a longer one
 	// these are the first and the last, with a gap between them.
 	MostSteps = 12
+	// LongestWait is up to how many days waits are told apart: ten years.
+	LongestWait = 3653
 )
 
 // ChannelPhases is what the sessions of a channel earned, as a whole and in

@@ -168,6 +168,8 @@ func (r *Report) within(percent int64) string {
 				return "the day"
 			case 1:
 				return "1 day"
+			case store.LongestWait:
+				return fmt.Sprintf("%d days or more", days)
 			}
 			return fmt.Sprintf("%d days", days)
 		}

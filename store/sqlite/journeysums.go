@@ -123,7 +123,7 @@ func (a *journeySums) journey(number int64, date string, day civil.Date, revenue
 		if g == noGroup {
 			continue
 		}
-		lag := max(day-a.day[g], 0)
+		lag := min(max(day-a.day[g], 0), store.LongestWait)
 		first = min(first, a.day[g])
 		a.out.Lags = grow(a.out.Lags, int(lag))
 		a.out.Lags[lag] += a.shares[i].ihc
@@ -136,8 +136,9 @@ func (a *journeySums) journey(number int64, date string, day civil.Date, revenue
 	}
 	a.out.Conversions++
 	a.runs[number]++
-	a.out.Days = grow(a.out.Days, int(day-first))
-	a.out.Days[day-first]++
+	wait := min(day-first, store.LongestWait)
+	a.out.Days = grow(a.out.Days, int(wait))
+	a.out.Days[wait]++
 	n := len(a.groups)
 	a.out.Lengths = grow(a.out.Lengths, n)
 	a.out.Lengths[n]++

@@ -103,23 +103,29 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 }
 
 // checkWhole finds a file that lacks the end of its last page, which SQLite
-// does not mind until it reads there.
+// does not mind until it reads there. Its size is looked at after its pages
+// were counted, since another may write to it: a log that is gone by then is in
+// the file, and a file that was cut off meanwhile has fewer pages the next time.
 func checkWhole(ctx context.Context, db *sql.DB, path, shown string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return errkind.Environmentf("no database at %q: %w", shown, bare(err))
+	for last := int64(-1); ; {
+		var size int64
+		if err := db.QueryRowContext(ctx, `SELECT page_count * page_size FROM pragma_page_count, pragma_page_size`).Scan(&size); err != nil {
+			return Explain(shown, err)
+		}
+		if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+			return nil // the file may be behind what its log says
+		}
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			return errkind.Environmentf("no database at %q: %w", shown, bare(err))
+		case info.Size() >= size:
+			return nil
+		case size == last:
+			return cutShort(shown, info.Size(), size)
+		}
+		last = size
 	}
-	if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
-		return nil // the file may be behind what its log says
-	}
-	var size int64
-	if err := db.QueryRowContext(ctx, `SELECT page_count * page_size FROM pragma_page_count, pragma_page_size`).Scan(&size); err != nil {
-		return Explain(shown, err)
-	}
-	if info.Size() < size {
-		return cutShort(shown, info.Size(), size)
-	}
-	return nil
 }
 
 // readCache is how much a reading connection caches, as SQLite spells KiB, and

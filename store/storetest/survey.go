@@ -112,7 +112,7 @@ func (d *Shop) journeys(r *ihcv1.AttributionResult) (all []oracleJourney) {
 func daysBetween(from, to string) int {
 	a, _ := time.Parse(time.DateOnly, from)
 	b, _ := time.Parse(time.DateOnly, to)
-	return max(int(b.Sub(a).Hours()/24), 0)
+	return min(max(int(b.Sub(a).Hours()/24), 0), store.LongestWait)
 }
 
 // describe adds journeys up in the most obvious way, into sums by name.
