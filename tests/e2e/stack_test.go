@@ -48,7 +48,7 @@ type stack struct {
 func newStack(t *testing.T) *stack {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "ihc")
-	copyTree(t, "../..", dir, "cmd", "internal", "proto", "services", "store", "embedded", "deploy",
+	copyTree(t, "../..", dir, "cmd", "console", "internal", "proto", "services", "store", "embedded", "deploy",
 		"tests/go.mod", "tests/go.sum", "go.work", "go.work.sum", ".dockerignore", "README.md", "docs")
 	s := &stack{
 		project: "ihc-e2e-" + strings.ToLower(rand.Text()[:6]), dir: dir, data: filepath.Join(dir, "deploy", "data"),
