@@ -148,7 +148,7 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 		Approximations: totals.Approximations}
 	reconciliation.Fill(result, totals)
 	report.SumChannels(result, rows)
-	models, err := r.models(ctx, req)
+	models, err := r.models(ctx, req, w.GetCounts().GetTouchpoints())
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,10 @@ const mostCompared = 500_000
 
 // models compares the models on the run's conversions, nil where there is too
 // much to compare.
-func (r *reporter) models(ctx context.Context, req *ihcv1.RunRequest) (*report.Models, error) {
+func (r *reporter) models(ctx context.Context, req *ihcv1.RunRequest, touchpoints uint64) (*report.Models, error) {
+	if touchpoints > mostCompared {
+		return nil, nil //nolint:nilnil // as below; to begin would sort all sessions
+	}
 	models, err := report.CompareModels(ctx, r.db, report.ModelsQuery{Start: req.GetStartDate(), End: req.GetEndDate(), LookbackDays: req.GetLookbackDays(),
 		IncludeSimultaneous: req.GetIncludeSimultaneous(), MostTouchpoints: mostCompared})
 	if errors.Is(err, report.ErrTooManyTouchpoints) {
