@@ -16,26 +16,6 @@ import (
 	"github.com/ihc-pipeline/ihc/store"
 )
 
-// inSnapshot calls do with a connection that sees one state of the database.
-func (d *Database) inSnapshot(ctx context.Context, do func(*sql.Conn) error) error {
-	d.use.RLock()
-	defer d.use.RUnlock()
-	reads, _, err := d.reads.DB(ctx)
-	if err != nil {
-		return err
-	}
-	conn, err := reads.Conn(ctx)
-	if err != nil {
-		return Explain(d.path, err)
-	}
-	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, `BEGIN`); err != nil {
-		return Explain(d.path, err)
-	}
-	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // nothing was written
-	return Explain(d.path, do(conn))
-}
-
 // hasTables says whether the database has all of these tables.
 func hasTables(ctx context.Context, conn *sql.Conn, names ...string) (there bool, err error) {
 	n := 0

@@ -39,29 +39,29 @@ func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(j
 	return d.reading(ctx, func(c *sqlite3.SQLiteConn) error { return readJourneys(ctx, c, o, yield) })
 }
 
-// reading calls do with a connection that sees one state of the database.
-func (d *Database) reading(ctx context.Context, do func(*sqlite3.SQLiteConn) error) error {
+// inSnapshot calls do with a connection that sees one state of the database.
+func (d *Database) inSnapshot(ctx context.Context, do func(*sql.Conn) error) error {
 	d.use.RLock()
 	defer d.use.RUnlock()
-	db, _, err := d.reads.DB(ctx)
+	reads, _, err := d.reads.DB(ctx)
 	if err != nil {
 		return err
 	}
-	conn, err := db.Conn(ctx)
+	conn, err := reads.Conn(ctx)
 	if err != nil {
 		return Explain(d.path, err)
 	}
 	defer conn.Close()
-	return Explain(d.path, snapshot(ctx, conn, do))
+	if _, err := conn.ExecContext(ctx, `BEGIN`); err != nil {
+		return Explain(d.path, err)
+	}
+	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // nothing was written
+	return Explain(d.path, do(conn))
 }
 
-// snapshot calls do with a connection that sees one state of the database.
-func snapshot(ctx context.Context, conn *sql.Conn, do func(*sqlite3.SQLiteConn) error) error {
-	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
-		return err
-	}
-	defer conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") //nolint:errcheck // nothing was written
-	return raw(conn, do)
+// reading is inSnapshot for the driver's own connection.
+func (d *Database) reading(ctx context.Context, do func(*sqlite3.SQLiteConn) error) error {
+	return d.inSnapshot(ctx, func(conn *sql.Conn) error { return raw(conn, do) })
 }
 
 func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Options, yield func(journey.Journey) error) (err error) {

@@ -1,10 +1,8 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"maps"
@@ -167,242 +165,6 @@ func (d *Database) Store(ctx context.Context, results []*ihcv1.AttributionResult
 	return err
 }
 
-// named names the results of a batch.
-func named(results []*ihcv1.AttributionResult) string {
-	first := results[0]
-	if len(results) == 1 {
-		return fmt.Sprintf("chunk %d of run %s", first.GetChunk(), first.GetRunId())
-	}
-	return fmt.Sprintf("%d results, from chunk %d of run %s on", len(results), first.GetChunk(), first.GetRunId())
-}
-
-// number returns what the other tables call a run, which is entered if it is
-// not known.
-func (tx transaction) number(ctx context.Context, id string) (number int64, err error) {
-	err = tx.QueryRowContext(ctx, `INSERT INTO pipeline_runs (run_id) VALUES (?) ON CONFLICT DO UPDATE SET run_id = run_id RETURNING run`, id).Scan(&number)
-	return number, err
-}
-
-// store puts results of one run into its books and the journal, and returns
-// about how many bytes that wrote. An ended run takes nothing.
-func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.AttributionResult) (bytes int, err error) {
-	number, err := tx.number(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	r, err := tx.run(ctx, id)
-	if err != nil || r.status.over() {
-		return 0, err
-	}
-	results = r.own(results)
-	if err := tx.checkScoring(ctx, number, id, results); err != nil {
-		return 0, err
-	}
-	fresh, sums, err := tx.fresh(ctx, number, results)
-	if err != nil || len(fresh) == 0 {
-		return 0, err
-	}
-	err = tx.raw(func(c *sqlite3.SQLiteConn) error {
-		bytes, err = insertResults(c, number, fresh)
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	model := ""
-	for _, r := range fresh {
-		sums.chunks++
-		sums.requests += int64(r.GetRequests())
-		sums.seconds += r.GetRequestSeconds()
-		if r.GetRevision() > 0 {
-			sums.revisions++
-		}
-		model = max(model, r.GetModel())
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE pipeline_runs SET chunks = chunks + ?2, requests = requests + ?3, revision = revision + ?4,
-		model = max(model, ?5), request_seconds = request_seconds + ?6, shown = 0 WHERE run = ?1`,
-		number, sums.chunks, sums.requests, sums.revisions, model, sums.seconds)
-	return bytes, err
-}
-
-// sums are what results add to their run.
-type sums struct {
-	chunks, requests, revisions int64
-	seconds                     float64 // that requests took
-}
-
-// fresh returns those results that are not stored yet, in the order of their
-// chunks, the highest revision of each. Where an earlier revision of a chunk
-// is stored it is taken out; sums are what that takes from the run.
-func (tx transaction) fresh(ctx context.Context, number int64, results []*ihcv1.AttributionResult) ([]*ihcv1.AttributionResult, sums, error) {
-	var taken sums
-	best := map[uint32]*ihcv1.AttributionResult{}
-	for _, r := range results {
-		if was := best[r.GetChunk()]; was == nil || r.GetRevision() > was.GetRevision() {
-			best[r.GetChunk()] = r
-		}
-	}
-	look, err := tx.PrepareContext(ctx, `SELECT revision, requests FROM pipeline_chunks WHERE run = ? AND chunk = ?`)
-	if err != nil {
-		return nil, taken, err
-	}
-	defer look.Close()
-	var fresh []*ihcv1.AttributionResult
-	for _, chunk := range slices.Sorted(maps.Keys(best)) {
-		var revision uint32
-		var requests int64
-		err := look.QueryRowContext(ctx, number, chunk).Scan(&revision, &requests)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			fresh = append(fresh, best[chunk])
-		case err != nil:
-			return nil, taken, err
-		case revision < best[chunk].GetRevision():
-			if err := tx.forget(ctx, number, chunk); err != nil {
-				return nil, taken, err
-			}
-			taken.chunks--
-			taken.requests -= requests
-			fresh = append(fresh, best[chunk])
-		}
-	}
-	return fresh, taken, nil
-}
-
-// forget takes a chunk out of the books and the journal.
-func (tx transaction) forget(ctx context.Context, number int64, chunk uint32) error {
-	for _, statement := range []string{
-		`UPDATE pipeline_journeys SET chunk = 0 WHERE run = ?1 AND chunk = ?2 AND journey IN (SELECT journey FROM pipeline_adopted WHERE run = ?1)`,
-		`DELETE FROM pipeline_journeys WHERE run = ?1 AND chunk = ?2`,
-		`DELETE FROM pipeline_outcomes WHERE run = ?1 AND chunk = ?2`,
-		`DELETE FROM pipeline_counts WHERE run = ?1 AND chunk = ?2`,
-		`DELETE FROM pipeline_chunks WHERE run = ?1 AND chunk = ?2`,
-	} {
-		if _, err := tx.ExecContext(ctx, statement, number, chunk); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// insertResults writes results that are not stored yet, and returns about how
-// many bytes.
-func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.AttributionResult) (bytes int, err error) {
-	chunks := newRows(c, `INSERT INTO pipeline_chunks (run, chunk, revision, requests) VALUES `, "(?,?,?,?)", ``, 4, 128)
-	counts := newRows(c, `INSERT INTO pipeline_counts (run, chunk, outcome, conversions, touchpoints) VALUES `, "(?,?,?,?,?)", ``, 5, 128)
-	outcomes := newRows(c, `INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions) VALUES `, "(?,?,?,?,?,?)", ``, 6, 128)
-	journeys := newRows(c, `INSERT INTO pipeline_journeys (run, chunk, conv_id, fingerprint, sessions, shares, strategy, left_out, model) VALUES `, "(?,?,?,?,?,?,?,?,?)", ``, 9, 64)
-	all := []*rows{chunks, counts, outcomes, journeys}
-	defer func() {
-		for _, table := range all {
-			err = errors.Join(err, table.close())
-		}
-	}()
-	for _, r := range results {
-		chunk := int64(r.GetChunk())
-		if err := chunks.add(number, chunk, int64(r.GetRevision()), int64(r.GetRequests())); err != nil {
-			return 0, err
-		}
-		for _, k := range countsOf(r) {
-			if err := counts.add(number, chunk, run.OutcomeName(k.kind), k.conversions, k.touchpoints); err != nil {
-				return 0, err
-			}
-		}
-		for _, o := range r.GetOutcomes() {
-			if run.OutcomeOf(o.GetKind()).Attributed {
-				if err := useAdopted(c, number, chunk, o.GetConvId()); err != nil {
-					return 0, err
-				}
-				continue
-			}
-			if err := outcomes.add(number, chunk, o.GetConvId(), run.OutcomeName(o.GetKind()), o.GetReason(), int64(o.GetSessions())); err != nil {
-				return 0, err
-			}
-		}
-		for _, a := range r.GetAttributions() {
-			sessions, err := encodeSessions(a.GetSessionIds())
-			if err == nil && len(a.GetIhc()) != len(a.GetSessionIds()) {
-				err = fmt.Errorf("%d shares for %d sessions", len(a.GetIhc()), len(a.GetSessionIds()))
-			}
-			if err != nil {
-				return 0, fmt.Errorf("chunk %d, conversion %q: %w", chunk, a.GetConvId(), err)
-			}
-			shares := encodeShares(a)
-			bytes += len(a.GetConvId()) + len(sessions) + len(shares) + 16
-			if err := journeys.add(number, chunk, a.GetConvId(), a.GetFingerprint(), sessions, shares,
-				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel())); err != nil {
-				return 0, err
-			}
-		}
-	}
-	for _, table := range all {
-		if err := table.flush(); err != nil {
-			return 0, err
-		}
-	}
-	return bytes, nil
-}
-
-// textOrNull returns NULL for no text.
-func textOrNull(text string) driver.Value {
-	if text == "" {
-		return nil
-	}
-	return text
-}
-
-// useAdopted makes a conversion's adopted attribution one of the chunk's.
-func useAdopted(c *sqlite3.SQLiteConn, number, chunk int64, conv string) error {
-	used, err := c.Exec(`UPDATE pipeline_journeys SET chunk = ? WHERE journey = (SELECT journey FROM pipeline_adopted WHERE run = ? AND conv_id = ?)`,
-		[]driver.Value{chunk, number, conv})
-	if err != nil {
-		return err
-	}
-	if n, err := used.RowsAffected(); err != nil || n == 1 {
-		return err
-	}
-	return fmt.Errorf("chunk %d, conversion %q: its stored attribution is gone", chunk, conv)
-}
-
-// kindCount is how many conversions of a chunk have one outcome.
-type kindCount struct {
-	kind                     ihcv1.OutcomeKind
-	conversions, touchpoints int64
-}
-
-// countsOf counts a result's conversions by outcome, in the order of the kinds.
-func countsOf(r *ihcv1.AttributionResult) []kindCount {
-	by := map[ihcv1.OutcomeKind]*kindCount{}
-	at := func(kind ihcv1.OutcomeKind) *kindCount {
-		if by[kind] == nil {
-			by[kind] = &kindCount{kind: kind}
-		}
-		return by[kind]
-	}
-	for _, a := range r.GetAttributions() {
-		kind := ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED
-		if a.GetApproximation() != nil {
-			kind = ihcv1.OutcomeKind_OUTCOME_KIND_APPROXIMATED
-		}
-		k := at(kind)
-		k.conversions++
-		k.touchpoints += int64(len(a.GetSessionIds()))
-	}
-	for _, o := range r.GetOutcomes() {
-		k := at(o.GetKind())
-		k.conversions++
-		if run.OutcomeOf(o.GetKind()).Attributed {
-			k.touchpoints += int64(o.GetSessions())
-		}
-	}
-	all := make([]kindCount, 0, len(by))
-	for _, k := range by {
-		all = append(all, *k)
-	}
-	slices.SortFunc(all, func(a, b kindCount) int { return cmp.Compare(a.kind, b.kind) })
-	return all
-}
-
 // Finish implements [store.Ledger].
 func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 	s, err := d.finish(ctx, id, false)
@@ -424,7 +186,7 @@ var errDue = errors.New("the run is to be shown")
 // [errDue].
 func (d *Database) finish(ctx context.Context, id string, show bool) (store.State, error) {
 	var s store.State
-	swept := 0
+	logged := 0
 	if err := d.inPlace(id); err != nil {
 		return s, err
 	}
@@ -442,7 +204,7 @@ func (d *Database) finish(ctx context.Context, id string, show bool) (store.Stat
 		if !show {
 			return errDue
 		}
-		if swept, err = d.sweep(ctx, tx, r); err != nil {
+		if logged, err = d.sweep(ctx, tx, r); err != nil {
 			return fmt.Errorf("bring attribution_customer_journey to the journal's state: %w", err)
 		}
 		if _, err = tx.ExecContext(ctx, `UPDATE pipeline_chunks SET shown = 1 WHERE run = ? AND NOT shown`, r.run); err != nil {
@@ -453,7 +215,7 @@ func (d *Database) finish(ctx context.Context, id string, show bool) (store.Stat
 		return err
 	})
 	if err == nil {
-		d.checkpoints.written(swept)
+		d.checkpoints.written(logged)
 	}
 	return s, err
 }

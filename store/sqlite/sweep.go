@@ -17,10 +17,10 @@ import (
 
 // sweep brings attribution_customer_journey to the state of the journal for a
 // complete run: one pass in the order of the table's key, so that every page is
-// visited once however many rows there are. It returns about how many bytes it
-// wrote. All of it is one transaction: whoever reads sees the state before or
+// visited once however many rows there are. It returns about how many bytes that
+// put into the write-ahead log. All of it is one transaction: whoever reads sees the state before or
 // the state after (invariant 9).
-func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (bytes int, err error) {
+func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (logged int, err error) {
 	s := sweeper{tx: tx, run: r.run, from: r.from}
 	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey)`).Scan(&s.replaces); err != nil {
 		return 0, err
@@ -28,7 +28,12 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (bytes i
 	if err := s.remove(ctx); err != nil {
 		return 0, err
 	}
-	reads, done, err := d.beside(ctx, tx)
+	var mode string
+	if err := tx.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
+		return 0, err
+	}
+	log := mode == "wal"
+	reads, done, err := d.beside(ctx, log)
 	if err != nil {
 		return 0, err
 	}
@@ -50,7 +55,10 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (bytes i
 	if err := group.Wait(); err != nil {
 		return 0, err
 	}
-	return s.bytes, s.clean(ctx)
+	if log {
+		logged = s.bytes
+	}
+	return logged, s.clean(ctx)
 }
 
 // leaveLog has the writing connection go without the write-ahead log, which
@@ -71,15 +79,12 @@ func (d *Database) leaveLog(ctx context.Context) {
 	}
 }
 
-// beside returns a database to read the journal with while tx writes: another
-// connection sorts and decodes the rows that this one stores. What is in the
-// journal was committed before. done gives it back.
-func (d *Database) beside(ctx context.Context, tx transaction) (reads *sql.DB, done func(), err error) {
-	var mode string
-	if err := tx.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
-		return nil, nil, err
-	}
-	if mode == "wal" {
+// beside returns a database to read the journal with while the sweep writes, into
+// the log or without it: another connection sorts and decodes the rows that the
+// writing one stores. What is in the journal was committed before. done gives it
+// back.
+func (d *Database) beside(ctx context.Context, log bool) (reads *sql.DB, done func(), err error) {
+	if log {
 		reads, _, err = d.reads.DB(ctx)
 		return reads, func() {}, err
 	}
