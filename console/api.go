@@ -307,16 +307,21 @@ func (c *console) accepted(w http.ResponseWriter, r *http.Request, id string) er
 	return answerJSON(w, r, http.StatusAccepted, ops.ViewOf(s))
 }
 
-func (c *console) postRun(w http.ResponseWriter, r *http.Request) error {
-	req, err := runRequest(r)
-	if err != nil {
-		return err
-	}
+// begin starts a run and answers with where it is.
+func (c *console) begin(w http.ResponseWriter, r *http.Request, req *ihcv1.RunRequest) error {
 	id, err := c.start(r, req)
 	if err != nil {
 		return err
 	}
 	return c.accepted(w, r, id)
+}
+
+func (c *console) postRun(w http.ResponseWriter, r *http.Request) error {
+	req, err := runRequest(r)
+	if err != nil {
+		return err
+	}
+	return c.begin(w, r, req)
 }
 
 func (c *console) putRun(w http.ResponseWriter, r *http.Request) error {
@@ -332,10 +337,7 @@ func (c *console) putRun(w http.ResponseWriter, r *http.Request) error {
 		return errkind.Inputf("run_id %q in the body is another than the address has", req.GetRunId())
 	}
 	req.RunId = id
-	if _, err := c.start(r, req); err != nil {
-		return err
-	}
-	return c.accepted(w, r, id)
+	return c.begin(w, r, req)
 }
 
 // body reads a body of JSON into v; an empty one leaves it as it is.
@@ -425,9 +427,5 @@ func (c *console) postReplay(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, err := c.start(r, req)
-	if err != nil {
-		return err
-	}
-	return c.accepted(w, r, id)
+	return c.begin(w, r, req)
 }

@@ -159,12 +159,18 @@ func showParams(w io.Writer, p *ihcmodel.Params) error {
 // writePlots draws both curves into dir, which is made; no dir, no plots. The
 // published shop's curves are drawn beside others, to compare with.
 func writePlots(log io.Writer, dir string, p *ihcmodel.Params) error {
-	if dir == "" {
-		return nil
-	}
 	var other *ihcmodel.Params
 	if published := ihcmodel.DefaultParams(); p.Name != published.Name {
 		other = published
+	}
+	return plotCurves(log, dir, p, other)
+}
+
+// plotCurves draws the curves of p into dir, which is made, beside those of other
+// where that is not nil; no dir, no plots.
+func plotCurves(log io.Writer, dir string, p, other *ihcmodel.Params) error {
+	if dir == "" {
+		return nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return errkind.Environmentf("--plots: %w", err)

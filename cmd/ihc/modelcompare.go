@@ -6,14 +6,11 @@ import (
 	"io"
 	"maps"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/attribution"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
@@ -56,7 +53,7 @@ cut there, which moves whole shares.`,
 			}
 			var b strings.Builder
 			compareCurves(&b, two[0], two[1])
-			if err := plotBoth(cmd.ErrOrStderr(), plots, two[0], two[1]); err != nil {
+			if err := plotCurves(cmd.ErrOrStderr(), plots, two[0], two[1]); err != nil {
 				return err
 			}
 			if db != "" {
@@ -123,26 +120,6 @@ func compareCurves(b *strings.Builder, p, q *ihcmodel.Params) {
 	if !maps.Equal(p.ChannelScores, q.ChannelScores) {
 		fmt.Fprintf(b, "\nchannel scores differ: A has %s, B %s\n", human.Count(len(p.ChannelScores), "channel"), human.Count(len(q.ChannelScores), "channel"))
 	}
-}
-
-func plotBoth(log io.Writer, dir string, p, q *ihcmodel.Params) error {
-	if dir == "" {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return errkind.Environmentf("--plots: %w", err)
-	}
-	for name, plot := range map[string]ihcmodel.Plot{"initializer-curve.svg": p.InitializerPlot(q), "closer-curve.svg": p.CloserPlot(q)} {
-		var svg strings.Builder
-		if err := plot.WriteSVG(&svg); err != nil {
-			return err
-		}
-		if err := atomicfile.WriteBytes(filepath.Join(dir, name), 0o644, []byte(svg.String())); err != nil {
-			return err
-		}
-	}
-	_, err := fmt.Fprintf(log, "wrote %s and %s\n", filepath.Join(dir, "initializer-curve.svg"), filepath.Join(dir, "closer-curve.svg"))
-	return err
 }
 
 // compareCredit scores all journeys with both.
