@@ -38,7 +38,7 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 	d.opening.Lock()
 	if d.uprooted() {
 		d.opening.Unlock()
-		return refuse("the database at %q was replaced while it was in use", d.path)
+		return refuse("the file at %q is not the one that was open: it was replaced; ask for the run again", d.path)
 	}
 	db, fresh, err := d.writes.DB(ctx)
 	if err == nil && fresh {
