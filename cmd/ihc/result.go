@@ -96,11 +96,14 @@ type jsonResult struct {
 }
 
 // jsonConversions are a run's conversions in range and by outcome, under the
-// names of [run.Outcomes]; nil while they are not known. Those approximated are
-// among those attributed.
+// names of [run.Outcomes]; nil while they are not known. Those approximated and
+// those reused are among those attributed.
 type jsonConversions map[string]uint64
 
-const inRange = "in_range"
+const (
+	inRange = "in_range"
+	reused  = "reused" // of those attributed
+)
 
 func conversionsJSON(c *ihcv1.Counts) jsonConversions {
 	j := jsonConversions{inRange: c.GetInRange()}
@@ -108,6 +111,7 @@ func conversionsJSON(c *ihcv1.Counts) jsonConversions {
 		j[o.Name] = n
 	}
 	j[run.OutcomeOf(ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED).Name] = run.WithAttribution(c)
+	j[reused] = c.GetReused()
 	return j
 }
 
@@ -120,7 +124,7 @@ func (j jsonConversions) MarshalJSON() ([]byte, error) { //nolint:unparam // jso
 	for _, o := range run.Outcomes() {
 		text = fmt.Appendf(text, `,"%s":%d`, o.Name, j[o.Name])
 	}
-	return append(text, '}'), nil
+	return fmt.Appendf(text, `,"%s":%d}`, reused, j[reused]), nil
 }
 
 // jsonRevenue is that of the conversions in range.
@@ -367,8 +371,15 @@ func exactly(text string) decimal.Decimal {
 // conversionsText says how many conversions ended how.
 func conversionsText(c *ihcv1.Counts) string {
 	text := fmt.Sprintf("%s in range: %s attributed", human.Count(c.GetInRange(), "conversion"), human.Thousands(run.WithAttribution(c)))
+	var of []string
 	if n := c.GetApproximated(); n > 0 {
-		text += fmt.Sprintf(" (%s of them approximated)", human.Thousands(n))
+		of = append(of, human.Thousands(n)+" of them approximated")
+	}
+	if n := c.GetReused(); n > 0 {
+		of = append(of, human.Thousands(n)+" of them reused")
+	}
+	if len(of) > 0 {
+		text += " (" + strings.Join(of, ", ") + ")"
 	}
 	for o, n := range run.Each(c) {
 		if n > 0 && !o.Attributed {

@@ -128,6 +128,7 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 		{"max_sessions", r.MaxSessions, mostSessions},
 		{"max_journeys", r.MaxJourneys, mostJourneys},
 		{"lookback_days", r.LookbackDays, mostLookback},
+		{"max_age_days", r.MaxAgeDays, mostLookback},
 	} {
 		if limit.is > limit.most {
 			return nil, errkind.Inputf("%s %d: the most is %d", limit.name, limit.is, limit.most)
