@@ -91,7 +91,7 @@ func TestExtractorThatWakesUpLateChangesNothing(t *testing.T) {
 			d := deps(b)
 			s := &sleeper{Database: open.Database(db), after: c.after, asleep: make(chan struct{}), wake: make(chan struct{})}
 			defer s.Close()
-			late := &extractor{db: s, Deps: d, ended: d.Bus.WatchEnded(b.Ctx)}
+			late := &extractor{db: s, Deps: d, under: &underWay{runs: map[string]*ihcv1.RunAccepted{}}, ended: d.Bus.WatchEnded(b.Ctx)}
 			req := &ihcv1.RunRequest{RunId: "run", MaxSessions: 20, MaxJourneys: 5}
 			awake := make(chan error, 1)
 			go func() {
