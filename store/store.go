@@ -57,6 +57,9 @@ type Source interface {
 	// RequestTime returns how long a request took on average, answered ones alone,
 	// in the last run that the API scored: 0 where there is none. It writes nothing.
 	RequestTime(ctx context.Context) (time.Duration, error)
+	// Shown returns what a run that began now could reuse, as [Ledger]'s Reuse does:
+	// nil where there is nothing. It writes nothing.
+	Shown(ctx context.Context, since time.Time) (Stored, error)
 	// Journeys calls yield with the journey of every conversion in range,
 	// those without sessions too, ordered by user, in an order that is the
 	// database's own, by time and by conversion id, all from one state of the

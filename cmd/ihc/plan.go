@@ -13,11 +13,15 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/services/extractor"
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
 )
 
@@ -84,7 +88,11 @@ func (f *runFlags) planAt(ctx context.Context, out io.Writer, pace ops.Pace) err
 	}
 	db := open.Database(path)
 	defer db.Close() //nolint:errcheck // only read
-	p, err := ops.NewPlan(ctx, db, req, broker.MaxPayload-stream.Headroom, pace)
+	known, err := unchanged(ctx, db, config, req)
+	if err != nil {
+		return err
+	}
+	p, err := ops.NewPlan(ctx, db, req, broker.MaxPayload-stream.Headroom, known, pace)
 	if err != nil {
 		return err
 	}
@@ -93,6 +101,25 @@ func (f *runFlags) planAt(ctx context.Context, out io.Writer, pace ops.Pace) err
 	}
 	printPlan(out, p, pace)
 	return nil
+}
+
+// unchanged returns what says whether a journey need not be scored, nil where
+// each is. A plan needs no key; what the run would be scored by is not known
+// without a conversion type, and then nothing counts as unchanged.
+func unchanged(ctx context.Context, db store.Source, config attributor.Config, req *ihcv1.RunRequest) (func(string, []byte) (bool, error), error) {
+	config.APIKey = cmp.Or(config.APIKey, "none is sent")
+	scoring, err := config.Settle(req)
+	if err != nil || req.GetFull() {
+		return nil, nil //nolint:nilerr // the run will say so
+	}
+	shown, err := db.Shown(ctx, run.Since(req, time.Now()))
+	if err != nil || shown == nil {
+		return nil, err
+	}
+	digest := run.ScoringDigest(scoring)
+	return func(conv string, fingerprint []byte) (bool, error) {
+		return shown.Has(ctx, conv, journey.ScoredBy(fingerprint, digest))
+	}, nil
 }
 
 // jsonIntent is what --json prints; what a run's JSON has too is named alike.

@@ -221,3 +221,12 @@ func Same(a, b *ihcv1.RunRequest) bool {
 	}
 	return proto.Equal(a, b)
 }
+
+// Since returns from when on a run that begins at now uses what was scored
+// before: the zero time where it uses all of it.
+func Since(r *ihcv1.RunRequest, now time.Time) time.Time {
+	if days := r.GetMaxAgeDays(); days > 0 {
+		return now.AddDate(0, 0, -int(days))
+	}
+	return time.Time{}
+}

@@ -181,10 +181,7 @@ func (e *extractor) reuse(ctx context.Context, accepted *ihcv1.RunAccepted) (reu
 	if req.GetFull() || accepted.GetScoring() == nil {
 		return nil, nil
 	}
-	var since time.Time
-	if days := req.GetMaxAgeDays(); days > 0 {
-		since = time.Now().AddDate(0, 0, -int(days))
-	}
+	since := run.Since(req, time.Now())
 	err = e.patiently(ctx, req.GetRunId(), func() error {
 		reusable, err = e.db.Reuse(ctx, req, since)
 		return err

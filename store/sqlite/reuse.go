@@ -62,6 +62,38 @@ func (r *reusable) Has(ctx context.Context, conv string, fingerprint []byte) (th
 	return there, Explain(r.path, err)
 }
 
+// Shown implements [store.Source].
+func (d *Database) Shown(ctx context.Context, since time.Time) (store.Stored, error) {
+	db, _, err := d.reads.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ours int
+	err = db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_reusable'`).Scan(&ours)
+	if err != nil || ours == 0 {
+		return nil, Explain(d.path, err) // no run of this release was here
+	}
+	oldest := int64(0)
+	if !since.IsZero() {
+		oldest = since.Unix()
+	}
+	return &shownNow{path: d.path, db: db, oldest: oldest}, nil
+}
+
+// shownNow is what a run would reuse that began now.
+type shownNow struct {
+	path   string
+	db     *sql.DB
+	oldest int64
+}
+
+// Has implements [store.Stored].
+func (s *shownNow) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey
+		WHERE l.conv_id = ? AND j.fingerprint = ? AND j.scored >= ?)`, conv, fingerprint, s.oldest).Scan(&there)
+	return there, Explain(s.path, err)
+}
+
 // useStored are the statements that make a conversion's stored attribution one of
 // a chunk's, in the order in which they are tried: one that the run adopted
 // becomes its own, one of another run stays that run's. A replay has settled
