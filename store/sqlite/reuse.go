@@ -64,6 +64,8 @@ func (r *reusable) Has(ctx context.Context, conv string, fingerprint []byte) (th
 
 // Shown implements [store.Source].
 func (d *Database) Shown(ctx context.Context, since time.Time) (store.Stored, error) {
+	d.use.RLock()
+	defer d.use.RUnlock()
 	db, _, err := d.reads.DB(ctx)
 	if err != nil {
 		return nil, err
