@@ -117,8 +117,8 @@ type stored struct {
 // use makes the stored attribution of an outcome's conversion the chunk's.
 func (s *stored) use(number, chunk int64, o *ihcv1.Outcome) (err error) {
 	var fingerprint driver.Value
-	if print := o.GetFingerprint(); len(print) > 0 {
-		fingerprint = print
+	if digest := o.GetFingerprint(); len(digest) > 0 {
+		fingerprint = digest
 	}
 	for i, statement := range useStored {
 		if s.stmts[i] == nil {
