@@ -30,6 +30,7 @@ type reader interface {
 	Conversion(ctx context.Context, id string) (*store.Conversion, error)
 	Cell(ctx context.Context, channel, date string) (*store.Cell, error)
 	LastConversion(ctx context.Context) (time.Time, error)
+	Shown(ctx context.Context, since time.Time) (store.Stored, error)
 }
 
 // Limits of what anybody may ask for at once.

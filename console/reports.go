@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"mime"
@@ -17,6 +18,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/report"
 )
 
@@ -199,9 +201,8 @@ func (c *console) plan(ctx context.Context, q url.Values) (*ops.PlanView, error)
 		return nil, err
 	}
 	pace.Concurrency = int(atOnce)
-	if req.GetModel() == "" {
-		req.Model = c.usualModel(ctx, req)
-	}
+	scoring := c.usualScoring(ctx, req)
+	req.Model = cmp.Or(req.GetModel(), scoring.GetModel(), run.ModelBuiltin)
 	if req.GetLongJourneys() == "" {
 		req.LongJourneys = run.DefaultLongJourneys
 	}
@@ -210,7 +211,13 @@ func (c *console) plan(ctx context.Context, q url.Values) (*ops.PlanView, error)
 		return nil, err
 	}
 	defer done()
-	p, err := ops.NewPlan(ctx, c.db, req, c.bus.MaxMessage(), pace)
+	var known func(string, []byte) (bool, error)
+	if scoring != nil {
+		if known, err = store.Unchanged(ctx, c.db, req, scoring); err != nil {
+			return nil, err
+		}
+	}
+	p, err := ops.NewPlan(ctx, c.db, req, c.bus.MaxMessage(), known, pace)
 	if err != nil {
 		return nil, err
 	}
@@ -218,14 +225,14 @@ func (c *console) plan(ctx context.Context, q url.Values) (*ops.PlanView, error)
 	return &v, nil
 }
 
-// usualModel is what scores a run that asks for no model: what an attributor
-// says or, where none is there, the built-in one.
-func (c *console) usualModel(ctx context.Context, req *ihcv1.RunRequest) string {
+// usualScoring is what an attributor says that a run would be scored by; nil
+// where none is there, or where it says that it cannot.
+func (c *console) usualScoring(ctx context.Context, req *ihcv1.RunRequest) *ihcv1.Scoring {
 	a, err := c.bus.AskScoring(ctx, req)
 	if err != nil || a.GetScoring().GetModel() == "" {
-		return run.ModelBuiltin
+		return nil
 	}
-	return a.GetScoring().GetModel()
+	return a.GetScoring()
 }
 
 func (c *console) getPlan(w http.ResponseWriter, r *http.Request) error {

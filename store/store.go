@@ -58,6 +58,9 @@ type Source interface {
 	// RequestTime returns how long a request took on average, answered ones alone,
 	// in the last run that the API scored: 0 where there is none. It writes nothing.
 	RequestTime(ctx context.Context) (time.Duration, error)
+	// Shown returns what a run that began now could reuse, as [Ledger]'s Reuse does:
+	// nil where there is nothing. It writes nothing.
+	Shown(ctx context.Context, since time.Time) (Stored, error)
 	// Journeys calls yield with the journey of every conversion in range,
 	// those without sessions too, ordered by user, in an order that is the
 	// database's own, by time and by conversion id, all from one state of the
@@ -110,7 +113,7 @@ type Ledger interface {
 	// Store puts results into the journal that are not there yet, all of them
 	// or none. The users' tables stay as they are. A result of a higher
 	// revision takes the place of the chunk's earlier one. An outcome of kind
-	// attributed uses what the run has adopted. A result that was scored by
+	// attributed uses what the run has adopted or may reuse. A result that was scored by
 	// something else than its run is refused, and so are results of a run that
 	// was accepted here and is not known any more: the error wraps [ErrRefused].
 	// What scores a run is what was settled when it was accepted or, where nothing
@@ -122,6 +125,11 @@ type Ledger interface {
 	// Adopt makes what a superseded run has stored available to its successor,
 	// and ends the superseded one. Doing it twice is doing it once.
 	Adopt(ctx context.Context, superseded, successor string) (Stored, error)
+	// Reuse settles what a run may use of what earlier runs scored, and returns it:
+	// what is shown of the conversions in its range, unless it was scored before
+	// since or nobody knows when; a zero since takes any. Only the first call of a
+	// run settles it. What is settled is kept until the run ends.
+	Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.Time) (Stored, error)
 	// Finish returns how far a run is. Where it is complete it brings
 	// attribution_customer_journey to the state of the journal, in one
 	// transaction and in the order of the table's key, so that the run shows
@@ -137,7 +145,7 @@ type Ledger interface {
 // are input errors, and concern one run alone.
 var ErrRefused = errors.New("refused")
 
-// Stored is what an interrupted run has stored of scored journeys.
+// Stored is what other runs have stored of scored journeys.
 type Stored interface {
 	// Has says whether there is an attribution of the conversion's journey with
 	// that fingerprint (see [journey.Fingerprints]). It is then the successor's,

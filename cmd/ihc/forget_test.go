@@ -21,7 +21,7 @@ func TestForget(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, t.TempDir(), sandbox.Faults{})
 	first := decoded[run.Result](t, s.ok(newRunCmd(), "--json"))
-	second := decoded[run.Result](t, s.ok(newRunCmd(), "--json"))
+	second := decoded[run.Result](t, s.ok(newRunCmd(), "--json", "--full"))
 	s.refused(2, "by their ids or by --older-than", newForgetCmd())
 	s.refused(2, "by their ids or by --older-than", newForgetCmd(), first.RunID, "--older-than", "1d")
 	s.refused(2, `--older-than "soon"`, newForgetCmd(), "--older-than", "soon")

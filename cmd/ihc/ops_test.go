@@ -297,7 +297,7 @@ func TestBudgetOfAStack(t *testing.T) {
 	require.Greater(t, whole.Requests, uint64(2*budget))
 	s.scoredByAPI.ResetStats()
 
-	out, _, err := s.run(newRunCmd(), "--json", "--max-sessions", "50", "--max-journeys", "10", "--max-requests", "2")
+	out, _, err := s.run(newRunCmd(), "--json", "--full", "--max-sessions", "50", "--max-journeys", "10", "--max-requests", "2")
 	requireOneLine(t, err, 4, "paused: the run's budget of requests (--max-requests) is used up; `ihc resume ")
 	r := decoded[run.Result](t, out)
 	require.Equal(t, run.StatusPaused, r.Status)

@@ -17,6 +17,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/services/extractor"
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
 )
 
@@ -83,7 +84,16 @@ func (f *runFlags) planAt(ctx context.Context, out io.Writer, pace ops.Pace) err
 	}
 	db := open.Database(path)
 	defer db.Close() //nolint:errcheck // only read
-	p, err := ops.NewPlan(ctx, db, req, broker.MaxPayload-stream.Headroom, pace)
+	var known func(string, []byte) (bool, error)
+	// A plan needs no key. What the run would be scored by is not known without a
+	// conversion type; nothing counts as unchanged then.
+	config.APIKey = cmp.Or(config.APIKey, "none is sent")
+	if scoring, err := config.Settle(req); err == nil {
+		if known, err = store.Unchanged(ctx, db, req, scoring); err != nil {
+			return err
+		}
+	}
+	p, err := ops.NewPlan(ctx, db, req, broker.MaxPayload-stream.Headroom, known, pace)
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,11 @@ func TestPlanIsWhatTheRunDoes(t *testing.T) {
 			require.Equal(t, did.Approximations[i].Conversions, a.Conversions)
 			require.Equal(t, did.Approximations[i].LeftOut, a.LeftOut)
 		}
-		require.Positive(t, *read("plan").Seconds, "measured in the run")
+		require.Positive(t, *read("plan", "--full").Seconds, "measured in the run")
+		again := read("plan")
+		require.Zero(t, again.Requests)
+		require.Zero(t, again.ToSend, "all are as they were")
+		require.Equal(t, plan.Journeys, again.Journeys)
 	}
 }
 

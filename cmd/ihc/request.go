@@ -32,6 +32,8 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	fs.Uint32Var(&f.request.MaxJourneys, "max-journeys", run.DefaultMaxJourneys, "most journeys in a request")
 	fs.Uint32Var(&f.request.LookbackDays, "lookback-days", 0, "how many `days` before the conversion a session still counts (0: any)")
 	fs.BoolVar(&f.request.IncludeSimultaneous, "include-simultaneous", false, "let sessions at the very second of the conversion count")
+	fs.BoolVar(&f.request.Full, "full", false, "score journeys again that were scored before and are the same")
+	fs.Uint32Var(&f.request.MaxAgeDays, "max-age", 0, "score such journeys again after so many `days` (0: never)")
 }
 
 // addReport adds those that say what the report tells.
@@ -94,7 +96,7 @@ func readFile(flag, path string) ([]byte, error) {
 // errors call it.
 var flags = []struct{ name, sets string }{
 	{"run-id", "run_id"}, {"max-sessions", "max_sessions"}, {"max-journeys", "max_journeys"},
-	{"lookback-days", "lookback_days"}, {"model", "model "}, {"refunds", "refunds "}, {"long-journeys", "long_journeys"}, {"concurrency", "IHC_CONCURRENCY"}, {"request-rate", "IHC_REQUEST_RATE"},
+	{"lookback-days", "lookback_days"}, {"max-age", "max_age_days"}, {"model", "model "}, {"refunds", "refunds "}, {"long-journeys", "long_journeys"}, {"concurrency", "IHC_CONCURRENCY"}, {"request-rate", "IHC_REQUEST_RATE"},
 	{"api-url", "IHC_API_URL"},
 }
 

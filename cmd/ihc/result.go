@@ -220,8 +220,15 @@ func exactly(text string) decimal.Decimal {
 // conversionsText says how many conversions ended how.
 func conversionsText(c *ihcv1.Counts) string {
 	text := fmt.Sprintf("%s in range: %s attributed", human.Count(c.GetInRange(), "conversion"), human.Thousands(run.WithAttribution(c)))
+	var of []string
 	if n := c.GetApproximated(); n > 0 {
-		text += fmt.Sprintf(" (%s of them approximated)", human.Thousands(n))
+		of = append(of, human.Thousands(n)+" of them approximated")
+	}
+	if n := c.GetReused(); n > 0 {
+		of = append(of, human.Thousands(n)+" of them reused")
+	}
+	if len(of) > 0 {
+		text += " (" + strings.Join(of, ", ") + ")"
 	}
 	for o, n := range run.Each(c) {
 		if n > 0 && !o.Attributed {

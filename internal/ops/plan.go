@@ -60,9 +60,10 @@ type Plan struct {
 
 // NewPlan returns what a run would do whose request is complete and names its
 // model and what becomes of long journeys: by the same reading, checks and
-// packing as the run itself. most is the largest message, in bytes. It sends
+// packing as the run itself. most is the largest message, in bytes; known, when
+// not nil, is that of [packing.NewChunks]. It sends
 // nothing and writes nothing. That the data are not sound is an input fault.
-func NewPlan(ctx context.Context, source PlanSource, req *ihcv1.RunRequest, most int, pace Pace) (*Plan, error) {
+func NewPlan(ctx context.Context, source PlanSource, req *ihcv1.RunRequest, most int, known func(conv string, fingerprint []byte) (bool, error), pace Pace) (*Plan, error) {
 	found, err := source.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
 	if err != nil {
 		return nil, err
@@ -72,7 +73,7 @@ func NewPlan(ctx context.Context, source PlanSource, req *ihcv1.RunRequest, most
 	}
 	p := &Plan{Request: proto.CloneOf(req)}
 	reasons := map[string]*ihcv1.ReasonCount{}
-	chunks, err := packing.NewChunks(req, most, nil, func(c packing.Chunk) error {
+	chunks, err := packing.NewChunks(req, most, known, func(c packing.Chunk) error {
 		p.Journeys += uint64(len(c.Journeys))
 		if len(c.Journeys) > 0 && !run.Whole(req) && c.Journeys[0].Strategy != run.LongBuiltin {
 			p.Requests++

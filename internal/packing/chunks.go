@@ -34,6 +34,8 @@ type Chunks struct {
 	Counts *ihcv1.Counts
 	// LeftOut is how many sessions approximated journeys have that are not scored.
 	LeftOut uint64
+	// Reused is how many conversions, of those attributed and approximated, are known.
+	Reused uint64
 
 	req      *ihcv1.RunRequest
 	known    func(conv string, fingerprint []byte) (bool, error)
@@ -106,7 +108,8 @@ func (c *Chunks) Add(j journey.Journey) error {
 		if there, err := c.known(j.ConvID, j.Fingerprint); err != nil {
 			return err
 		} else if there {
-			return c.ride(&ihcv1.Outcome{ConvId: j.ConvID, Sessions: uint64(len(j.Sessions)), Kind: kind})
+			c.Reused++
+			return c.ride(&ihcv1.Outcome{ConvId: j.ConvID, Sessions: uint64(len(j.Sessions)), Kind: kind, Fingerprint: j.Fingerprint})
 		}
 	}
 	run.Add(c.Counts, kind, 1, uint64(len(j.Sessions)))
@@ -135,7 +138,7 @@ func (c *Chunks) approximate(j *journey.Journey) {
 func (c *Chunks) ride(o *ihcv1.Outcome) error {
 	run.Add(c.Counts, o.GetKind(), 1, o.GetSessions())
 	c.outcomes = append(c.outcomes, o)
-	c.weight += len(o.GetConvId()) + len(o.GetReason()) + 24
+	c.weight += len(o.GetConvId()) + len(o.GetReason()) + len(o.GetFingerprint()) + 24
 	if len(c.outcomes) >= maxOutcomes || c.weight > c.limits.Bytes/4 {
 		return c.chunk(nil)
 	}

@@ -70,6 +70,9 @@ func Replay(origin *State, replay *ihcv1.RunRequest) (announce *ihcv1.RunAccepte
 	if err := Replayable(origin); err != nil {
 		return nil, "", err
 	}
+	if n := origin.Planned.GetCounts().GetReused(); n > 0 && rescores(replay) {
+		return nil, "", errkind.Inputf("run %s used %d attributions of earlier runs, so not all its journeys are in its messages and they cannot be scored otherwise: ask for a run of its own, with full", origin.ID, n)
+	}
 	announce = &ihcv1.RunAccepted{Request: replayed(origin.Request, replay), Database: origin.Database}
 	if !rescores(replay) {
 		announce.Scoring = origin.Scoring

@@ -134,6 +134,7 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 		{"max_sessions", r.MaxSessions, mostSessions},
 		{"max_journeys", r.MaxJourneys, mostJourneys},
 		{"lookback_days", r.LookbackDays, MostLookback},
+		{"max_age_days", r.MaxAgeDays, MostLookback},
 	} {
 		if limit.is > limit.most {
 			return nil, errkind.Inputf("%s %d: the most is %d", limit.name, limit.is, limit.most)
@@ -255,4 +256,13 @@ func Same(a, b *ihcv1.RunRequest) bool {
 		}
 	}
 	return proto.Equal(a, b)
+}
+
+// Since returns from when on a run that begins at now uses what was scored
+// before: the zero time where it uses all of it.
+func Since(r *ihcv1.RunRequest, now time.Time) time.Time {
+	if days := r.GetMaxAgeDays(); days > 0 {
+		return now.AddDate(0, 0, -int(days))
+	}
+	return time.Time{}
 }

@@ -60,12 +60,16 @@ func (r Result) Write(w io.Writer) error {
 }
 
 // Conversions are a run's conversions in range and by outcome, under the names
-// of [Outcomes]; nil while they are not known. Those approximated are among those
-// attributed.
+// of [Outcomes]; nil while they are not known. Those approximated and those reused
+// are among those attributed.
 type Conversions map[string]uint64
 
-// InRangeName is what all of them are called.
-const InRangeName = "in_range"
+// InRangeName is what all of them are called, ReusedName those of the ones
+// attributed that were not scored again.
+const (
+	InRangeName = "in_range"
+	ReusedName  = "reused"
+)
 
 // ConversionsOf returns counts by name.
 func ConversionsOf(c *ihcv1.Counts) Conversions {
@@ -74,6 +78,7 @@ func ConversionsOf(c *ihcv1.Counts) Conversions {
 		j[o.Name] = n
 	}
 	j[OutcomeOf(ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED).Name] = WithAttribution(c)
+	j[ReusedName] = c.GetReused()
 	return j
 }
 
@@ -86,7 +91,7 @@ func (j Conversions) MarshalJSON() ([]byte, error) {
 	for _, o := range Outcomes() {
 		text = fmt.Appendf(text, `,"%s":%d`, o.Name, j[o.Name])
 	}
-	return append(text, '}'), nil
+	return fmt.Appendf(text, `,"%s":%d}`, ReusedName, j[ReusedName]), nil
 }
 
 // ResultRevenue is that of the conversions in range.

@@ -197,7 +197,7 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 	err = a.Bus.PublishResult(ctx, &ihcv1.AttributionResult{
 		RunId: id, Chunk: chunk.GetChunk(), Attributions: done.Attributions, Scoring: s.digest,
 		Outcomes: append(chunk.GetOutcomes(), done.Outcomes...),
-		Model:    s.scorer.Name(), Requests: done.Requests, RequestSeconds: done.Seconds, Revision: chunk.GetRevision(),
+		Model:    s.scorer.Name(), Requests: done.Requests, RequestSeconds: done.Seconds, Revision: chunk.GetRevision(), Scored: time.Now().Unix(),
 	})
 	if err != nil {
 		return a.Outcome(ctx, err, id)

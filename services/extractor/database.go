@@ -30,7 +30,9 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest, ask
 	if err != nil {
 		return nil, err
 	}
-	return b.chunks.Counts, e.finish(ctx, req.GetRunId(), b.chunk, b.chunks.Counts)
+	counts := b.chunks.Counts
+	counts.Reused = b.chunks.Reused
+	return counts, e.finish(ctx, req.GetRunId(), b.chunk, counts)
 }
 
 // readInto gives the builder the journeys of its run.
@@ -65,12 +67,16 @@ func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest, asked stri
 	if err != nil {
 		return nil, err
 	}
+	reusable, err := e.reuse(ctx, accepted)
+	if err != nil {
+		return nil, err
+	}
 	chunks, err := e.Bus.NewChunkPublisher(ctx, req.GetRunId(), first)
 	if err != nil {
 		return nil, err
 	}
 	e.under.add(accepted)
-	return newBuilder(ctx, e, accepted, chunks, stored)
+	return newBuilder(ctx, e, accepted, chunks, stored, reusable)
 }
 
 // accept checks the source data and, if they can give a true result, announces
@@ -133,9 +139,9 @@ type builder struct {
 	scoring   []byte // digest of what scores the run, nil where that is not settled
 }
 
-// newBuilder returns one; stored is what an interrupted run has stored, nil for
+// newBuilder returns one; stored is what other runs have stored, each nil for
 // none, which is not scored again (invariant 11).
-func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, publisher *stream.ChunkPublisher, stored store.Stored) (*builder, error) {
+func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, publisher *stream.ChunkPublisher, stored ...store.Stored) (*builder, error) {
 	req := proto.CloneOf(accepted.GetRequest())
 	if settled := accepted.GetScoring(); settled != nil {
 		req.Model, req.ModelParams = settled.GetModel(), settled.GetModelParams()
@@ -144,9 +150,14 @@ func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, 
 	b := &builder{ctx: ctx, e: e, req: req, publisher: publisher, meter: e.Bus.Meter(req.GetRunId()), scoring: run.ScoringDigest(accepted.GetScoring())}
 	b.meter.Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = total })
 	var known func(string, []byte) (bool, error)
-	if stored != nil && b.scoring != nil {
-		known = func(conv string, fingerprint []byte) (bool, error) {
-			return stored.Has(ctx, conv, journey.ScoredBy(fingerprint, b.scoring))
+	stored = slices.DeleteFunc(stored, func(s store.Stored) bool { return s == nil })
+	if len(stored) > 0 && b.scoring != nil {
+		known = func(conv string, fingerprint []byte) (there bool, err error) {
+			scoredBy := journey.ScoredBy(fingerprint, b.scoring)
+			for i := 0; i < len(stored) && !there && err == nil; i++ {
+				there, err = stored[i].Has(ctx, conv, scoredBy)
+			}
+			return there, err
 		}
 	}
 	var err error
@@ -172,6 +183,9 @@ func (b *builder) publish(c packing.Chunk) error {
 		return errEnded
 	}
 	b.chunk++
+	for _, o := range c.Outcomes {
+		o.Fingerprint = journey.ScoredBy(o.GetFingerprint(), b.scoring)
+	}
 	chunk := encode(c.Journeys)
 	chunk.RunId, chunk.Chunk, chunk.Outcomes, chunk.Scoring = b.req.GetRunId(), b.chunk, c.Outcomes, b.scoring
 	if err := b.publisher.Publish(b.ctx, chunk); err != nil {

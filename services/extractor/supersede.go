@@ -203,3 +203,18 @@ func (e *extractor) adopt(ctx context.Context, req *ihcv1.RunRequest) (stored st
 	})
 	return stored, err
 }
+
+// reuse makes what earlier runs have scored available to a run, unless it scores
+// all again or it is not settled what scores it.
+func (e *extractor) reuse(ctx context.Context, accepted *ihcv1.RunAccepted) (reusable store.Stored, err error) {
+	req := accepted.GetRequest()
+	if req.GetFull() || accepted.GetScoring() == nil {
+		return nil, nil
+	}
+	since := run.Since(req, time.Now())
+	err = e.patiently(ctx, req.GetRunId(), func() error {
+		reusable, err = e.db.Reuse(ctx, req, since)
+		return err
+	})
+	return reusable, err
+}

@@ -25,6 +25,8 @@ func (d *Database) Adopt(ctx context.Context, superseded, successor string) (sto
 				SELECT ?2, conv_id, fingerprint, journey FROM pipeline_journeys WHERE run = ?1 AND journey >= ?3 ORDER BY conv_id, journey DESC`,
 			`UPDATE pipeline_journeys SET run = ?2, chunk = 0 WHERE run = ?1 AND journey >= ?3`,
 			`DELETE FROM pipeline_adopted WHERE run = ?1`,
+			`DELETE FROM pipeline_reused WHERE run = ?1`,
+			`DELETE FROM pipeline_reusable WHERE run = ?1`,
 		} {
 			if _, err := tx.ExecContext(ctx, statement, r.run, run, r.from); err != nil {
 				return err

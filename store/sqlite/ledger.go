@@ -124,6 +124,8 @@ func (tx transaction) end(ctx context.Context, id, status string) error {
 		return nil // its successor takes over what it has
 	}
 	for _, remove := range []string{
+		`DELETE FROM pipeline_reused WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)`,
+		`DELETE FROM pipeline_reusable WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)`,
 		`DELETE FROM pipeline_journeys WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)
 			AND journey >= (SELECT next_journey FROM pipeline_runs WHERE run_id = ?1)`,
 		`DELETE FROM pipeline_adopted WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?1)`,
@@ -273,6 +275,10 @@ func (tx transaction) state(ctx context.Context, r runRow) (store.State, error) 
 		var conversions, touchpoints uint64
 		if err := found.Scan(&outcome, &conversions, &touchpoints); err != nil {
 			return s, err
+		}
+		if outcome == reusedName {
+			s.Counts.Reused = conversions
+			continue
 		}
 		run.Add(s.Counts, run.OutcomeKind(outcome), conversions, touchpoints)
 	}

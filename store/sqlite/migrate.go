@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is what this release reads and writes.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // columns are those of a table.
 type columns struct{ table, names string }
@@ -33,14 +33,17 @@ var firstTables = []columns{
 
 // ownTables are the pipeline's tables at [schemaVersion] with their columns.
 var ownTables = []columns{
-	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown, asked, scoring, scored_by, request_seconds"},
+	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown, asked, scoring, scored_by, request_seconds, reuses"},
 	{"pipeline_database", "id"},
 	{"pipeline_chunks", "run, chunk, revision, requests, shown"},
 	{"pipeline_counts", "run, chunk, outcome, conversions, touchpoints"},
 	{"pipeline_outcomes", "run, chunk, conv_id, outcome, reason, sessions"},
-	{"pipeline_journeys", "journey, run, chunk, conv_id, fingerprint, sessions, shares, strategy, left_out, model"},
+	{"pipeline_journeys", "journey, run, chunk, conv_id, fingerprint, sessions, shares, strategy, left_out, model, scored"},
 	{"pipeline_latest", "conv_id, journey"},
 	{"pipeline_adopted", "run, conv_id, fingerprint, journey"},
+	{"pipeline_reusable", "run, conv_id, fingerprint, journey"},
+	{"pipeline_reused", "run, chunk, journey"},
+	{"pipeline_replaced", "journey"},
 }
 
 // migrate makes sure, in the transaction, that all tables a stage writes to

@@ -98,8 +98,8 @@ func (s *summing) findLedger(ctx context.Context, conn *sql.Conn) (l ledger, err
 	if err != nil || tables == 0 {
 		return l, err
 	}
-	err = conn.QueryRowContext(ctx, `SELECT run, coalesce(sum(c.conversions), 0), coalesce(sum(c.touchpoints), 0)
-		FROM pipeline_runs r LEFT JOIN pipeline_counts c USING (run) WHERE r.run_id = ? GROUP BY run`, s.req.GetRunId()).
+	err = conn.QueryRowContext(ctx, `SELECT r.run, coalesce(sum(c.conversions), 0), coalesce(sum(c.touchpoints), 0)
+		FROM pipeline_runs r LEFT JOIN pipeline_counts c ON c.run = r.run AND c.outcome <> 'reused' WHERE r.run_id = ? GROUP BY r.run`, s.req.GetRunId()).
 		Scan(&l.run, &l.conversions, &l.touchpoints)
 	if errors.Is(err, sql.ErrNoRows) {
 		return ledger{}, nil
@@ -183,8 +183,10 @@ func (s *summing) readApproximations(ctx context.Context, conn *sql.Conn, p *par
 	if err != nil || l.run == 0 {
 		return err
 	}
-	rows, err := conn.QueryContext(ctx, `SELECT strategy, coalesce(model, ''), count(*), sum(left_out) FROM pipeline_journeys
-		WHERE run = ? AND chunk > 0 AND strategy IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2`, l.run)
+	rows, err := conn.QueryContext(ctx, `SELECT strategy, coalesce(model, ''), count(*), sum(left_out) FROM (
+			SELECT strategy, model, left_out FROM pipeline_journeys WHERE run = ?1 AND chunk > 0 AND strategy IS NOT NULL
+			UNION ALL SELECT strategy, model, left_out FROM pipeline_reused u CROSS JOIN pipeline_journeys j USING (journey) WHERE u.run = ?1 AND strategy IS NOT NULL)
+		GROUP BY 1, 2 ORDER BY 1, 2`, l.run)
 	if err != nil {
 		return err
 	}
@@ -207,7 +209,8 @@ func (s *summing) readCame(ctx context.Context, conn *sql.Conn, p *part, number 
 		SELECT `+inMoney+` AS units FROM conversions v WHERE v.conv_date BETWEEN ?1 AND ?2
 			AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
 			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?3 AND outcome <> ?4)
-			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0))`, start, end, number, gone).
+			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0)
+			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_reused u CROSS JOIN pipeline_journeys USING (journey) WHERE u.run = ?3))`, start, end, number, gone).
 		Scan(&p.Changes.Came, &whole, &rest)
 	addMoney(&p.Changes.CameRevenue, whole, rest)
 	return err
@@ -217,8 +220,10 @@ func (s *summing) readCame(ctx context.Context, conn *sql.Conn, p *part, number 
 // are not in range any more.
 func (s *summing) readWent(ctx context.Context, conn *sql.Conn, p *part, number int64) error {
 	start, end := run.Range(s.req)
-	rows, err := conn.QueryContext(ctx, `SELECT sessions FROM pipeline_journeys WHERE run = ? AND chunk > 0
-		AND conv_id NOT IN (SELECT conv_id FROM conversions WHERE conv_date BETWEEN ? AND ?)`, number, start, end)
+	rows, err := conn.QueryContext(ctx, `SELECT sessions FROM (
+			SELECT conv_id, sessions FROM pipeline_journeys WHERE run = ?1 AND chunk > 0
+			UNION ALL SELECT conv_id, sessions FROM pipeline_reused u CROSS JOIN pipeline_journeys USING (journey) WHERE u.run = ?1)
+		WHERE conv_id NOT IN (SELECT conv_id FROM conversions WHERE conv_date BETWEEN ?2 AND ?3)`, number, start, end)
 	if err != nil {
 		return err
 	}
@@ -250,7 +255,8 @@ func (s *summing) readOthers(ctx context.Context, conn *sql.Conn, p *part, numbe
 		FROM conversions v JOIN attribution_customer_journey a ON a.conv_id = v.conv_id LEFT JOIN session_sources s ON s.session_id = a.session_id COLLATE BINARY
 		WHERE v.conv_date BETWEEN ?1 AND ?2
 			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?3 AND outcome <> ?4)
-			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0)`, start, end, number, gone).
+			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0)
+			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_reused u CROSS JOIN pipeline_journeys USING (journey) WHERE u.run = ?3)`, start, end, number, gone).
 		Scan(&conversions, &touchpoints)
 	if err == nil && conversions == want {
 		p.Changes.CameAttributed, p.Changes.CameTouchpoints = conversions, touchpoints

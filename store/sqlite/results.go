@@ -123,6 +123,7 @@ func (tx transaction) forget(ctx context.Context, number int64, chunk uint32) er
 	for _, statement := range []string{
 		`UPDATE pipeline_journeys SET chunk = 0 WHERE run = ?1 AND chunk = ?2 AND journey IN (SELECT journey FROM pipeline_adopted WHERE run = ?1)`,
 		`DELETE FROM pipeline_journeys WHERE run = ?1 AND chunk = ?2`,
+		`DELETE FROM pipeline_reused WHERE run = ?1 AND chunk = ?2`,
 		`DELETE FROM pipeline_outcomes WHERE run = ?1 AND chunk = ?2`,
 		`DELETE FROM pipeline_counts WHERE run = ?1 AND chunk = ?2`,
 		`DELETE FROM pipeline_chunks WHERE run = ?1 AND chunk = ?2`,
@@ -140,9 +141,11 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 	chunks := newRows(c, `INSERT INTO pipeline_chunks (run, chunk, revision, requests) VALUES `, "(?,?,?,?)", ``, 4, 128)
 	counts := newRows(c, `INSERT INTO pipeline_counts (run, chunk, outcome, conversions, touchpoints) VALUES `, "(?,?,?,?,?)", ``, 5, 128)
 	outcomes := newRows(c, `INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions) VALUES `, "(?,?,?,?,?,?)", ``, 6, 128)
-	journeys := newRows(c, `INSERT INTO pipeline_journeys (run, chunk, conv_id, fingerprint, sessions, shares, strategy, left_out, model) VALUES `, "(?,?,?,?,?,?,?,?,?)", ``, 9, 64)
+	journeys := newRows(c, `INSERT INTO pipeline_journeys (run, chunk, conv_id, fingerprint, sessions, shares, strategy, left_out, model, scored) VALUES `, "(?,?,?,?,?,?,?,?,?,?)", ``, 10, 64)
 	all := []*rows{chunks, counts, outcomes, journeys}
+	known := &stored{c: c}
 	defer func() {
+		err = errors.Join(err, known.close())
 		for _, table := range all {
 			err = errors.Join(err, table.close())
 		}
@@ -157,9 +160,14 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 				return 0, err
 			}
 		}
+		if reused, touchpoints := reusedOf(r); reused > 0 {
+			if err := counts.add(number, chunk, reusedName, reused, touchpoints); err != nil {
+				return 0, err
+			}
+		}
 		for _, o := range r.GetOutcomes() {
 			if run.OutcomeOf(o.GetKind()).Attributed {
-				if err := useAdopted(c, number, chunk, o.GetConvId()); err != nil {
+				if err := known.use(number, chunk, o); err != nil {
 					return 0, err
 				}
 				continue
@@ -179,7 +187,7 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 			shares := encodeShares(a)
 			bytes += len(a.GetConvId()) + len(sessions) + len(shares) + 16
 			if err := journeys.add(number, chunk, a.GetConvId(), a.GetFingerprint(), sessions, shares,
-				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel())); err != nil {
+				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel()), r.GetScored()); err != nil {
 				return 0, err
 			}
 		}
@@ -198,19 +206,6 @@ func textOrNull(text string) driver.Value {
 		return nil
 	}
 	return text
-}
-
-// useAdopted makes a conversion's adopted attribution one of the chunk's.
-func useAdopted(c *sqlite3.SQLiteConn, number, chunk int64, conv string) error {
-	used, err := c.Exec(`UPDATE pipeline_journeys SET chunk = ? WHERE journey = (SELECT journey FROM pipeline_adopted WHERE run = ? AND conv_id = ?)`,
-		[]driver.Value{chunk, number, conv})
-	if err != nil {
-		return err
-	}
-	if n, err := used.RowsAffected(); err != nil || n == 1 {
-		return err
-	}
-	return fmt.Errorf("chunk %d, conversion %q: its stored attribution is gone", chunk, conv)
 }
 
 // kindCount is how many conversions of a chunk have one outcome.

@@ -122,9 +122,12 @@ func (s *sweeper) exec(ctx context.Context, statements ...string) error {
 // later run may know better, and conversions that are in no table any more.
 // What the run's own rows replace is noted for clean.
 func (s *sweeper) remove(ctx context.Context) error {
-	err := s.exec(ctx, `CREATE TEMP TABLE IF NOT EXISTS replaced (journey integer PRIMARY KEY)`, `DELETE FROM replaced`,
-		`INSERT OR IGNORE INTO replaced SELECT l.journey FROM pipeline_journeys j JOIN pipeline_latest l ON l.conv_id = j.conv_id
-			WHERE j.journey >= ?2 AND j.run = ?1 AND j.chunk > 0 AND l.journey <> j.journey`)
+	err := s.exec(ctx,
+		`INSERT OR IGNORE INTO pipeline_replaced SELECT l.journey FROM pipeline_journeys j JOIN pipeline_latest l ON l.conv_id = j.conv_id
+			WHERE j.journey >= ?2 AND j.run = ?1 AND j.chunk > 0 AND l.journey <> j.journey`,
+		`INSERT OR IGNORE INTO pipeline_replaced SELECT l.journey FROM pipeline_chunks c CROSS JOIN pipeline_reused u USING (run, chunk)
+			CROSS JOIN pipeline_journeys j ON j.journey = u.journey CROSS JOIN pipeline_latest l ON l.conv_id = j.conv_id
+			WHERE c.run = ?1 AND NOT c.shown AND l.journey <> j.journey`)
 	if err != nil {
 		return err
 	}
@@ -132,7 +135,7 @@ func (s *sweeper) remove(ctx context.Context) error {
 		`conv_id IN (SELECT conv_id FROM pipeline_outcomes JOIN pipeline_chunks USING (run, chunk) WHERE run = ?1 AND NOT shown)`,
 		`conv_id NOT IN (SELECT conv_id FROM conversions)`,
 	} {
-		err := s.exec(ctx, `INSERT OR IGNORE INTO replaced SELECT journey FROM pipeline_latest WHERE `+without,
+		err := s.exec(ctx, `INSERT OR IGNORE INTO pipeline_replaced SELECT journey FROM pipeline_latest WHERE `+without,
 			`DELETE FROM pipeline_latest WHERE `+without)
 		if err != nil {
 			return err
@@ -181,8 +184,10 @@ func readJournal(ctx context.Context, c *sqlite3.SQLiteConn, run, from int64, to
 	}
 	// What is sorted is small, and the rest is fetched row by row meanwhile: so
 	// the first journeys come soon.
-	err := each(ctx, c, `SELECT j.journey, j.conv_id, j.conv_id IN (SELECT conv_id FROM conversions), j.sessions, j.shares, j.chunk
-		FROM (SELECT journey, conv_id FROM pipeline_journeys WHERE journey >= ?2 AND run = ?1 AND chunk > 0 ORDER BY conv_id LIMIT -1) AS sorted
+	err := each(ctx, c, `SELECT j.journey, j.conv_id, j.conv_id IN (SELECT conv_id FROM conversions), j.sessions, j.shares, sorted.chunk
+		FROM (SELECT journey, conv_id, chunk FROM pipeline_journeys WHERE journey >= ?2 AND run = ?1 AND chunk > 0
+			UNION ALL SELECT journey, conv_id, c.chunk FROM pipeline_chunks c CROSS JOIN pipeline_reused u USING (run, chunk) CROSS JOIN pipeline_journeys USING (journey)
+				WHERE c.run = ?1 AND NOT c.shown ORDER BY conv_id LIMIT -1) AS sorted
 		CROSS JOIN pipeline_journeys AS j ON j.journey = sorted.journey`, []driver.Value{run, from}, 6, func(row []driver.Value) error {
 		j, err := showJourney(row)
 		if err != nil {
@@ -239,7 +244,7 @@ func (j *shownJourney) sort() {
 // write replaces the rows of the conversions that differ.
 func (s *sweeper) write(ctx context.Context, c *sqlite3.SQLiteConn, batches <-chan []shownJourney) (err error) {
 	insert := newInserter(c)
-	latest := newRows(c, `INSERT INTO pipeline_latest (conv_id, journey) VALUES `, "(?,?)", ` ON CONFLICT (conv_id) DO UPDATE SET journey = excluded.journey`, 2, 128)
+	latest := newRows(c, `INSERT INTO pipeline_latest (conv_id, journey) VALUES `, "(?,?)", ` ON CONFLICT (conv_id) DO UPDATE SET journey = excluded.journey WHERE journey <> excluded.journey`, 2, 128)
 	left := newRows(c, `INSERT OR REPLACE INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions) VALUES `, "(?,?,?,?,?,?)", ``, 6, 128)
 	there, err := newThere(c)
 	if err != nil {
@@ -292,13 +297,17 @@ func (s *sweeper) show(j *shownJourney, insert *inserter, latest *rows, there *t
 // clean drops from the journal what is shown no more, in the order it lies.
 func (s *sweeper) clean(ctx context.Context) error {
 	if s.gone > 0 {
-		err := s.exec(ctx, `INSERT OR IGNORE INTO replaced SELECT journey FROM pipeline_journeys
+		err := s.exec(ctx, `INSERT OR IGNORE INTO pipeline_replaced SELECT journey FROM pipeline_journeys
 			WHERE journey >= ?2 AND run = ?1 AND conv_id NOT IN (SELECT conv_id FROM conversions)`)
 		if err != nil {
 			return err
 		}
 	}
-	return s.exec(ctx, `DELETE FROM pipeline_journeys WHERE journey IN (SELECT journey FROM replaced)`, `DELETE FROM replaced`,
+	return s.exec(ctx, `DELETE FROM pipeline_reusable WHERE run = ?1`,
+		`DELETE FROM pipeline_replaced WHERE journey IN (SELECT l.journey FROM pipeline_replaced r CROSS JOIN pipeline_journeys j USING (journey)
+			CROSS JOIN pipeline_latest l ON l.conv_id = j.conv_id AND l.journey = j.journey)`,
+		`DELETE FROM pipeline_journeys WHERE journey IN (SELECT journey FROM pipeline_replaced) AND journey NOT IN (SELECT journey FROM pipeline_reusable)`,
+		`DELETE FROM pipeline_replaced WHERE journey NOT IN (SELECT journey FROM pipeline_journeys)`,
 		`DELETE FROM pipeline_journeys WHERE run = ?1 AND chunk = 0 AND (journey >= ?2 OR journey IN (SELECT journey FROM pipeline_adopted WHERE run = ?1))`)
 }
 

@@ -42,8 +42,10 @@ type AttributionResult struct {
 	Scoring []byte `protobuf:"bytes,8,opt,name=scoring,proto3" json:"scoring,omitempty"`
 	// How long these requests took, all together: what a plan reckons with.
 	RequestSeconds float64 `protobuf:"fixed64,9,opt,name=request_seconds,json=requestSeconds,proto3" json:"request_seconds,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// When it was scored, in seconds since 1970; 0 in results of earlier releases.
+	Scored        int64 `protobuf:"varint,10,opt,name=scored,proto3" json:"scored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AttributionResult) Reset() {
@@ -135,6 +137,13 @@ func (x *AttributionResult) GetScoring() []byte {
 func (x *AttributionResult) GetRequestSeconds() float64 {
 	if x != nil {
 		return x.RequestSeconds
+	}
+	return 0
+}
+
+func (x *AttributionResult) GetScored() int64 {
+	if x != nil {
+		return x.Scored
 	}
 	return 0
 }
@@ -252,7 +261,7 @@ var File_ihc_v1_attribution_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\n" +
-	"\x18ihc/v1/attribution.proto\x12\x06ihc.v1\x1a\x14ihc/v1/journey.proto\"\xb7\x02\n" +
+	"\x18ihc/v1/attribution.proto\x12\x06ihc.v1\x1a\x14ihc/v1/journey.proto\"\xcf\x02\n" +
 	"\x11AttributionResult\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05chunk\x18\x02 \x01(\rR\x05chunk\x127\n" +
@@ -262,7 +271,9 @@ const file_ihc_v1_attribution_proto_rawDesc = "" +
 	"\brequests\x18\x06 \x01(\rR\brequests\x12\x1a\n" +
 	"\brevision\x18\a \x01(\rR\brevision\x12\x18\n" +
 	"\ascoring\x18\b \x01(\fR\ascoring\x12'\n" +
-	"\x0frequest_seconds\x18\t \x01(\x01R\x0erequestSeconds\"\x8a\x02\n" +
+	"\x0frequest_seconds\x18\t \x01(\x01R\x0erequestSeconds\x12\x16\n" +
+	"\x06scored\x18\n" +
+	" \x01(\x03R\x06scored\"\x8a\x02\n" +
 	"\vAttribution\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\tR\n" +

@@ -296,8 +296,8 @@ func (x *Approximation) GetModel() string {
 
 // Outcome records how a conversion ended that is not scored in this chunk:
 // without an attribution, or (OUTCOME_KIND_ATTRIBUTED and
-// OUTCOME_KIND_APPROXIMATED) with the one that an interrupted run has stored of
-// the same journey.
+// OUTCOME_KIND_APPROXIMATED) with the one that an earlier run has stored of the
+// same journey.
 type Outcome struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	ConvId string                 `protobuf:"bytes,1,opt,name=conv_id,json=convId,proto3" json:"conv_id,omitempty"`
@@ -305,7 +305,9 @@ type Outcome struct {
 	// Why, for people: one line, the same for all conversions alike.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Sessions in its journey; those scored, where it has an attribution.
-	Sessions      uint64 `protobuf:"varint,4,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	Sessions uint64 `protobuf:"varint,4,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// As in Attribution, where it has one.
+	Fingerprint   []byte `protobuf:"bytes,5,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -368,6 +370,13 @@ func (x *Outcome) GetSessions() uint64 {
 	return 0
 }
 
+func (x *Outcome) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
 var File_ihc_v1_journey_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_journey_proto_rawDesc = "" +
@@ -394,12 +403,13 @@ const file_ihc_v1_journey_proto_rawDesc = "" +
 	"\rApproximation\x12\x1a\n" +
 	"\bstrategy\x18\x01 \x01(\tR\bstrategy\x12\x19\n" +
 	"\bleft_out\x18\x02 \x01(\x04R\aleftOut\x12\x14\n" +
-	"\x05model\x18\x03 \x01(\tR\x05model\"\x7f\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\"\xa1\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x06convId\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.ihc.v1.OutcomeKindR\x04kind\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1a\n" +
-	"\bsessions\x18\x04 \x01(\x04R\bsessionsB0Z.github.com/ihc-pipeline/ihc/proto/ihc/v1;ihcv1b\x06proto3"
+	"\bsessions\x18\x04 \x01(\x04R\bsessions\x12 \n" +
+	"\vfingerprint\x18\x05 \x01(\fR\vfingerprintB0Z.github.com/ihc-pipeline/ihc/proto/ihc/v1;ihcv1b\x06proto3"
 
 var (
 	file_ihc_v1_journey_proto_rawDescOnce sync.Once

@@ -205,7 +205,13 @@ type RunRequest struct {
 	// ihc and CPO: "count" (one conversion more, also where this is empty) or
 	// "subtract" (one conversion less: an order refunded is no order). Decides
 	// nothing but what is told: the tables are the same.
-	Refunds       string `protobuf:"bytes,20,opt,name=refunds,proto3" json:"refunds,omitempty"`
+	Refunds string `protobuf:"bytes,20,opt,name=refunds,proto3" json:"refunds,omitempty"`
+	// Whether journeys are scored again that an earlier run has scored and that
+	// are the same, by the same thing.
+	Full bool `protobuf:"varint,21,opt,name=full,proto3" json:"full,omitempty"`
+	// After how many days a journey is scored again though it is the same, 0 to
+	// 36,500; 0 means never.
+	MaxAgeDays    uint32 `protobuf:"varint,22,opt,name=max_age_days,json=maxAgeDays,proto3" json:"max_age_days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -357,6 +363,20 @@ func (x *RunRequest) GetRefunds() string {
 		return x.Refunds
 	}
 	return ""
+}
+
+func (x *RunRequest) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+func (x *RunRequest) GetMaxAgeDays() uint32 {
+	if x != nil {
+		return x.MaxAgeDays
+	}
+	return 0
 }
 
 // RedistributionParameter has the shape of the API's field of that name: a
@@ -953,8 +973,11 @@ type Counts struct {
 	Failed          uint64                 `protobuf:"varint,5,opt,name=failed,proto3" json:"failed,omitempty"`
 	WithoutSessions uint64                 `protobuf:"varint,6,opt,name=without_sessions,json=withoutSessions,proto3" json:"without_sessions,omitempty"`
 	Touchpoints     uint64                 `protobuf:"varint,7,opt,name=touchpoints,proto3" json:"touchpoints,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Of attributed and approximated: those not scored again, since an earlier run
+	// had scored the same journey by the same thing.
+	Reused        uint64 `protobuf:"varint,8,opt,name=reused,proto3" json:"reused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Counts) Reset() {
@@ -1032,6 +1055,13 @@ func (x *Counts) GetWithoutSessions() uint64 {
 func (x *Counts) GetTouchpoints() uint64 {
 	if x != nil {
 		return x.Touchpoints
+	}
+	return 0
+}
+
+func (x *Counts) GetReused() uint64 {
+	if x != nil {
+		return x.Reused
 	}
 	return 0
 }
@@ -2258,7 +2288,7 @@ var File_ihc_v1_run_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xf2\x04\n" +
+	"\x10ihc/v1/run.proto\x12\x06ihc.v1\"\xa8\x05\n" +
 	"\n" +
 	"RunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1d\n" +
@@ -2283,7 +2313,10 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"supersedes\x18\x0f \x01(\tR\n" +
 	"supersedes\x12#\n" +
 	"\rlong_journeys\x18\x10 \x01(\tR\flongJourneys\x12\x18\n" +
-	"\arefunds\x18\x14 \x01(\tR\arefunds\"\xbf\x01\n" +
+	"\arefunds\x18\x14 \x01(\tR\arefunds\x12\x12\n" +
+	"\x04full\x18\x15 \x01(\bR\x04full\x12 \n" +
+	"\fmax_age_days\x18\x16 \x01(\rR\n" +
+	"maxAgeDays\"\xbf\x01\n" +
 	"\x17RedistributionParameter\x12<\n" +
 	"\vinitializer\x18\x01 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\vinitializer\x122\n" +
 	"\x06holder\x18\x02 \x01(\v2\x1a.ihc.v1.RedistributionRuleR\x06holder\x122\n" +
@@ -2322,7 +2355,7 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\x18redistribution_parameter\x18\x06 \x01(\v2\x1f.ihc.v1.RedistributionParameterR\x17redistributionParameter\"g\n" +
 	"\rScoringAnswer\x12)\n" +
 	"\ascoring\x18\x01 \x01(\v2\x0f.ihc.v1.ScoringR\ascoring\x12+\n" +
-	"\arefused\x18\x02 \x01(\v2\x11.ihc.v1.RunFailedR\arefused\"\xe8\x01\n" +
+	"\arefused\x18\x02 \x01(\v2\x11.ihc.v1.RunFailedR\arefused\"\x80\x02\n" +
 	"\x06Counts\x12\x19\n" +
 	"\bin_range\x18\x01 \x01(\x04R\ainRange\x12\x1e\n" +
 	"\n" +
@@ -2332,7 +2365,8 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\bexcluded\x18\x04 \x01(\x04R\bexcluded\x12\x16\n" +
 	"\x06failed\x18\x05 \x01(\x04R\x06failed\x12)\n" +
 	"\x10without_sessions\x18\x06 \x01(\x04R\x0fwithoutSessions\x12 \n" +
-	"\vtouchpoints\x18\a \x01(\x04R\vtouchpoints\"N\n" +
+	"\vtouchpoints\x18\a \x01(\x04R\vtouchpoints\x12\x16\n" +
+	"\x06reused\x18\b \x01(\x04R\x06reused\"N\n" +
 	"\fRunExtracted\x12\x16\n" +
 	"\x06chunks\x18\x01 \x01(\rR\x06chunks\x12&\n" +
 	"\x06counts\x18\x02 \x01(\v2\x0e.ihc.v1.CountsR\x06counts\"\x82\x01\n" +

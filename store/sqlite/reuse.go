@@ -1,0 +1,162 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/ihc-pipeline/ihc/internal/run"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// Reuse implements [store.Ledger].
+func (d *Database) Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.Time) (store.Stored, error) {
+	var number int64
+	err := d.transact(ctx, func(tx transaction) (err error) {
+		if number, err = tx.number(ctx, req.GetRunId()); err != nil {
+			return err
+		}
+		settled, err := tx.ExecContext(ctx, `UPDATE pipeline_runs SET reuses = 1 WHERE run = ? AND status = 'running' AND NOT reuses`, number)
+		if err != nil {
+			return err
+		}
+		if n, err := settled.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		within, oldest := "", int64(0)
+		if !since.IsZero() {
+			oldest = since.Unix()
+		}
+		start, end := run.Range(req)
+		if ranged(req) {
+			within = `AND l.conv_id IN (SELECT conv_id FROM conversions WHERE conv_date BETWEEN ?3 AND ?4)`
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_reusable (run, conv_id, fingerprint, journey)
+			SELECT ?1, l.conv_id, j.fingerprint, j.journey FROM pipeline_latest l CROSS JOIN pipeline_journeys j ON j.journey = l.journey
+			WHERE j.fingerprint IS NOT NULL AND j.scored >= ?2 `+within+` ORDER BY l.conv_id`, number, oldest, start, end)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	db, _, err := d.reads.DB(ctx)
+	return &reusable{path: d.path, db: db, run: number}, err
+}
+
+// reusable is what a run may use of what others scored.
+type reusable struct {
+	path string
+	db   *sql.DB
+	run  int64
+}
+
+// Has implements [store.Stored].
+func (r *reusable) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
+	err = r.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = ? AND conv_id = ? AND fingerprint = ?)`, r.run, conv, fingerprint).Scan(&there)
+	return there, Explain(r.path, err)
+}
+
+// Shown implements [store.Source].
+func (d *Database) Shown(ctx context.Context, since time.Time) (store.Stored, error) {
+	d.use.RLock()
+	defer d.use.RUnlock()
+	db, _, err := d.reads.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ours int
+	err = db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_reusable'`).Scan(&ours)
+	if err != nil || ours == 0 {
+		return nil, Explain(d.path, err) // no run of this release was here
+	}
+	oldest := int64(0)
+	if !since.IsZero() {
+		oldest = since.Unix()
+	}
+	return &shownNow{path: d.path, db: db, oldest: oldest}, nil
+}
+
+// shownNow is what a run would reuse that began now.
+type shownNow struct {
+	path   string
+	db     *sql.DB
+	oldest int64
+}
+
+// Has implements [store.Stored].
+func (s *shownNow) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey
+		WHERE l.conv_id = ? AND j.fingerprint = ? AND j.scored >= ?)`, conv, fingerprint, s.oldest).Scan(&there)
+	return there, Explain(s.path, err)
+}
+
+// useStored are the statements that make a conversion's stored attribution one of
+// a chunk's, in the order in which they are tried: one that the run adopted
+// becomes its own, one of another run stays that run's. A replay has settled
+// nothing, and uses what is shown, if it is the same.
+var useStored = [...]string{
+	`UPDATE pipeline_journeys SET chunk = ?2 WHERE journey = (SELECT journey FROM pipeline_adopted WHERE run = ?1 AND conv_id = ?3 AND (?4 IS NULL OR fingerprint = ?4))`,
+	`INSERT INTO pipeline_reused (run, chunk, journey) SELECT ?1, ?2, journey FROM pipeline_reusable
+		WHERE run = ?1 AND conv_id = ?3 AND fingerprint = ?4 AND journey IN (SELECT journey FROM pipeline_journeys)`,
+	`INSERT INTO pipeline_reused (run, chunk, journey) SELECT ?1, ?2, j.journey FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey
+		WHERE l.conv_id = ?3 AND j.fingerprint = ?4`,
+}
+
+// stored uses the attributions that are stored.
+type stored struct {
+	c     *sqlite3.SQLiteConn
+	stmts [len(useStored)]driver.Stmt // prepared when first needed
+}
+
+// use makes the stored attribution of an outcome's conversion the chunk's.
+func (s *stored) use(number, chunk int64, o *ihcv1.Outcome) (err error) {
+	var fingerprint driver.Value
+	if digest := o.GetFingerprint(); len(digest) > 0 {
+		fingerprint = digest
+	}
+	for i, statement := range useStored {
+		if s.stmts[i] == nil {
+			if s.stmts[i], err = s.c.Prepare(statement); err != nil {
+				return err
+			}
+		}
+		used, err := s.stmts[i].Exec([]driver.Value{number, chunk, o.GetConvId(), fingerprint}) //nolint:staticcheck // the driver's own interface, without the cost of the one above it
+		if err != nil {
+			return err
+		}
+		if n, err := used.RowsAffected(); err != nil || n == 1 {
+			return err
+		}
+	}
+	return fmt.Errorf("chunk %d, conversion %q: its stored attribution is gone", chunk, o.GetConvId())
+}
+
+func (s *stored) close() (err error) {
+	for _, stmt := range s.stmts {
+		if stmt != nil {
+			err = errors.Join(err, stmt.Close())
+		}
+	}
+	return err
+}
+
+// reusedName is what pipeline_counts calls the conversions, of those attributed
+// and approximated, whose attribution was stored before.
+const reusedName = "reused"
+
+// reusedOf counts them in a result, and their touchpoints.
+func reusedOf(r *ihcv1.AttributionResult) (conversions, touchpoints int64) {
+	for _, o := range r.GetOutcomes() {
+		if run.OutcomeOf(o.GetKind()).Attributed {
+			conversions++
+			touchpoints += int64(o.GetSessions())
+		}
+	}
+	return conversions, touchpoints
+}
