@@ -144,9 +144,10 @@ func (s *sweeper) remove(ctx context.Context) error {
 		return nil
 	}
 	return s.exec(ctx, `DELETE FROM attribution_customer_journey WHERE `+ended,
-		// By conversion, in the order of the key, and not by row.
+		// By conversion, in the order of the key, and not by row: the limit keeps
+		// SQLite from asking before it has made them distinct.
 		`DELETE FROM attribution_customer_journey WHERE conv_id IN
-			(SELECT conv_id FROM (SELECT DISTINCT conv_id FROM attribution_customer_journey) WHERE `+went+`)`)
+			(SELECT conv_id FROM (SELECT DISTINCT conv_id FROM attribution_customer_journey LIMIT -1) WHERE `+went+`)`)
 }
 
 // shownJourney is a row of the journal as it is to be shown.
