@@ -204,18 +204,18 @@ func TestUsersMayDoTheirWork(t *testing.T) {
 
 	// An API that fails now and then, so that chunks are delivered again and again.
 	require.NoError(t, api.SetFaults(sandbox.Faults{Rate5xx: 0.4, Rate429: 0.2}))
-	reported(&ihcv1.RunRequest{RunId: "flaky", Model: run.ModelAPI, MaxJourneys: 5})
+	reported(&ihcv1.RunRequest{RunId: "flaky", Model: run.ModelAPI, MaxJourneys: 5, Full: true})
 	require.NoError(t, api.SetFaults(sandbox.Faults{}))
 
 	// A budget, its end and its rise.
-	require.NoError(t, ihc.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "budget", Model: run.ModelAPI, MaxRequests: 1, MaxJourneys: 10}))
+	require.NoError(t, ihc.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "budget", Model: run.ModelAPI, MaxRequests: 1, MaxJourneys: 10, Full: true}))
 	require.NotNil(t, ended("budget").GetPaused())
 	require.NoError(t, ihc.PublishEvent(t.Context(), &ihcv1.RunEvent{RunId: "budget", Event: &ihcv1.RunEvent_Resumed{Resumed: &ihcv1.RunResumed{}}}))
 	waitFor(t, ihc, "budget", func(e *ihcv1.RunEvent) bool { return e.GetReported() != nil })
 
 	// A cancellation while nobody scores.
 	stopAttributor()
-	require.NoError(t, ihc.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "cancelled"}))
+	require.NoError(t, ihc.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "cancelled", Full: true}))
 	waitFor(t, ihc, "cancelled", func(e *ihcv1.RunEvent) bool { return e.GetExtracted() != nil })
 	require.NoError(t, ihc.PublishEvent(t.Context(), &ihcv1.RunEvent{RunId: "cancelled", Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}}))
 	start(t, s, stream.StageAttributor, scoring, attributor.Run)
