@@ -42,13 +42,12 @@ const User = "ihc"
 // Server is a server that runs.
 type Server struct{ dir string }
 
-// Start starts a server, which ends with the test. Its files are in memory where
-// there is room, and nothing is forced to the disk.
+// Start starts a server, which ends with the test. Nothing is forced to the disk.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
 	bin, err := programs()
 	require.NoError(t, err)
-	dir, err := os.MkdirTemp(memory(), "pg")
+	dir, err := os.MkdirTemp("", "pg")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	as, err := unprivileged()
@@ -171,13 +170,4 @@ func unprivileged() (*syscall.Credential, error) {
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 	}
 	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody to run it as")
-}
-
-// memory returns a directory in memory where there is one.
-func memory() string {
-	const dir = "/dev/shm"
-	if info, err := os.Stat(dir); err == nil && info.IsDir() {
-		return dir
-	}
-	return ""
 }
