@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -27,6 +28,16 @@ type Config struct {
 	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
 	// Out is the directory that gets the files.
 	Out string `envconfig:"IHC_OUT" default:"/data" desc:"directory for report.html, channel_reporting.csv and reconciliation.json"`
+	// KeepRuns is of how many runs the database keeps records; 0 means of all.
+	KeepRuns int `envconfig:"IHC_KEEP_RUNS" default:"30" desc:"runs whose records the database keeps, 2 or more (0: all)"`
+}
+
+// Validate returns an input fault that names the variable that is wrong.
+func (c Config) Validate() error {
+	if c.KeepRuns < 0 || c.KeepRuns == 1 {
+		return errkind.Inputf("IHC_KEEP_RUNS is %d: use 2 or more, so that there are two to compare, or 0 to keep all", c.KeepRuns)
+	}
+	return nil
 }
 
 // The files a report consists of.
@@ -74,6 +85,9 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 			return r.Outcome(ctx, nil, id)
 		}
 		err = stream.Retry(err, judgedWithin) // the extractor will end the run
+	}
+	if err == nil {
+		err = r.db.Keep(ctx, r.cfg.KeepRuns)
 	}
 	// Before anybody hears of it: the file alone is the database then, to be
 	// copied or replaced.
