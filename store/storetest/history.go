@@ -68,7 +68,7 @@ func (n *nights) visit(conv, session string) {
 
 func (n *nights) move(session, channel string) {
 	n.channel[session] = channel
-	n.exec(`UPDATE session_sources SET channel_name = $2 WHERE session_id = $1`, session, channel)
+	n.exec(`UPDATE session_sources SET channel_name = $1 WHERE session_id = $2`, channel, session)
 }
 
 // remove deletes a conversion and all of its sessions.
@@ -190,7 +190,7 @@ func (n *nights) change(t *rapid.T, kind string) {
 		conv := some()
 		n.visit(conv, fmt.Sprintf("%s-late-%d-%d", conv, n.runs, len(n.visits[conv])))
 	case "revenue":
-		n.exec(`UPDATE conversions SET revenue = $2 WHERE conv_id = $1`, some(), decimal.New(rapid.Int64Range(-1e6, 1e8).Draw(t, "cents"), -2).InexactFloat64())
+		n.exec(`UPDATE conversions SET revenue = $1 WHERE conv_id = $2`, decimal.New(rapid.Int64Range(-1e6, 1e8).Draw(t, "cents"), -2).InexactFloat64(), some())
 	case "cost":
 		s := session()
 		n.exec(`DELETE FROM session_costs WHERE session_id = $1`, s)
