@@ -7,6 +7,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/sheet"
 	"github.com/ihc-pipeline/ihc/store/open"
 	"github.com/ihc-pipeline/ihc/store/report"
 )
@@ -79,10 +80,40 @@ func printDifference(cmd *cobra.Command, db, first, second string, asJSON, asCSV
 		_, _ = fmt.Fprintf(out, "model     %s, before %s\n", human.Printable(d.To.Model), human.Printable(d.From.Model))
 	}
 	for _, s := range report.DifferenceTables(d) {
-		_, _ = fmt.Fprintln(out)
-		if err := s.Text(out); err != nil {
+		_, _ = fmt.Fprintf(out, "\n%s\n\n", s.Title)
+		if err := human.TableIn(out, narrow(s), 2); err != nil {
 			return err
+		}
+		for _, note := range s.Notes {
+			_, _ = fmt.Fprintf(out, "\n%s\n", note)
 		}
 	}
 	return nil
+}
+
+// mostNamed is how many cells a channel's name may take in a line of sixty.
+const mostNamed = 22
+
+// narrow returns a sheet's rows, the titles first, with names that begin below
+// one another.
+func narrow(s *sheet.Sheet) [][]string {
+	rows := [][]string{nil}
+	for _, c := range s.Columns {
+		rows[0] = append(rows[0], c.Title)
+	}
+	for _, row := range s.Rows {
+		var line []string
+		for i, cell := range row {
+			line = append(line, human.Cut(human.Printable(s.Columns[i].Kind.People(cell)), mostNamed))
+		}
+		rows = append(rows, line)
+	}
+	width := 0
+	for _, row := range rows {
+		width = max(width, human.Width(row[0]))
+	}
+	for _, row := range rows {
+		row[0] = human.Pad(row[0], width)
+	}
+	return rows
 }

@@ -118,7 +118,7 @@ func (r *reporter) own(ctx context.Context, accepted *ihcv1.RunAccepted, w *ihcv
 	if err := r.db.Confirm(ctx, accepted); err != nil {
 		return nil, err
 	}
-	result, err := r.report(ctx, accepted.GetRequest().GetRunId(), accepted.GetRequest(), w)
+	result, err := r.report(ctx, accepted, w)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,9 @@ func (r *reporter) toReport(ctx context.Context, id string, w *ihcv1.RunWritten)
 	return stream.ErrOver
 }
 
-func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
+func (r *reporter) report(ctx context.Context, accepted *ihcv1.RunAccepted, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
+	req := accepted.GetRequest()
+	id := req.GetRunId()
 	totals, err := r.db.Rebuild(ctx, req)
 	if err != nil {
 		return nil, err
@@ -159,7 +161,7 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: run.RequestsOf(req, w.GetRequests()),
 		ReportRows: uint64(len(rows)), Csv: csv,
 		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: totals.Reasons,
-		Approximations: totals.Approximations}
+		Approximations: totals.Approximations, SourceDigest: accepted.GetSourceDigest(), Program: version.This().Version}
 	reconciliation.Fill(result, totals)
 	report.SumChannels(result, rows)
 	models, err := r.models(ctx, req, w.GetCounts().GetTouchpoints())

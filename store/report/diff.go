@@ -13,7 +13,7 @@ import (
 var causeWords = map[store.Cause]string{
 	store.NewConversions:     "new conversions",
 	store.ChangedJourneys:    "changed journeys",
-	store.RemovedConversions: "removed conversions",
+	store.RemovedConversions: "those removed",
 	store.ChangedRevenue:     "changed revenue",
 	store.ChangedCost:        "changed cost",
 	store.OtherSettings:      "other settings",
@@ -27,7 +27,7 @@ const (
 )
 
 var amountColumns = []sheet.Column{
-	{Name: "ihc", Title: "Conversions", Kind: sheet.Amount},
+	{Name: "ihc", Title: "IHC", Kind: sheet.Amount},
 	{Name: "ihc_revenue", Title: "Revenue", Kind: sheet.Amount},
 	{Name: "cost", Title: "Cost", Kind: sheet.Amount},
 }
@@ -108,9 +108,8 @@ type RunJSON struct {
 	Model        string `json:"model"`
 	Program      string `json:"program,omitempty"`
 	SourceDigest string `json:"source_digest,omitempty"`
-	// Request and Scoring are as in the run's events.
+	// Request is as in the run's events.
 	Request jsonText `json:"request,omitempty"`
-	Scoring jsonText `json:"scoring,omitempty"`
 }
 
 // jsonText is a text that is JSON already.
@@ -157,7 +156,7 @@ func DifferenceOf(d *store.Difference) DifferenceJSON {
 }
 
 func runJSON(r store.RunRecord) RunJSON {
-	return RunJSON{RunID: r.ID, Model: r.Model, Program: r.Program, SourceDigest: r.Source, Request: jsonText(strings.TrimSpace(r.Request)), Scoring: jsonText(r.ScoredBy)}
+	return RunJSON{RunID: r.ID, Model: r.Model, Program: r.Program, SourceDigest: r.Source, Request: jsonText(strings.TrimSpace(r.Request))}
 }
 
 func amountsJSON(a store.Amounts) AmountsJSON {
