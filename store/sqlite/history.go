@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -205,7 +206,7 @@ func (h *history) tell(now *told) error {
 	if err := h.advance(); err != nil {
 		return err
 	}
-	if was.revenue == now.revenue && string(was.credit) == string(now.credit) {
+	if was.revenue == now.revenue && bytes.Equal(was.credit, now.credit) {
 		return nil
 	}
 	return errors.Join(h.change(changedJourney, &was, now), h.keep(now))
