@@ -70,6 +70,10 @@ fuzz: needs ## Run every fuzz target for FUZZTIME (2000 inputs; 1m, 5000x, …)
 chaos: needs ## Kill the services in mid-run and compare the outcome
 	cd tests/chaos && go test -tags chaos -count=1 -timeout 20m
 
+.PHONY: postgres
+postgres: needs ## Run the tests that start PostgreSQL servers (needs Debian's postgresql)
+	go test -tags postgres -count=1 -timeout 20m $$(grep -rl '^//go:build postgres' --include=*_test.go cmd internal services store embedded | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+
 .PHONY: observability
 observability: ## Check Prometheus' rules and their tests (needs promtool, of Debian's prometheus)
 	cd deploy/observability && promtool check rules rules.yaml && promtool check config --syntax-only prometheus.yaml && promtool test rules rules_test.yaml

@@ -36,28 +36,34 @@ import (
 type stack struct {
 	url, credentials string
 	opts             *server.Options
+	tls              bool // clients show the certificates they were given
 
 	mu        sync.Mutex
 	complaint []string // violations any of its clients was told of
 }
 
-func newStack(t *testing.T) *stack {
+func newStack(t *testing.T) *stack { return newStackOf(t, "nats.conf") }
+
+// newStackOf starts one with another configuration, which includes nats.conf.
+func newStackOf(t *testing.T, main string) *stack {
 	t.Helper()
 	etc := t.TempDir()
-	conf, err := os.ReadFile("nats.conf")
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(etc, "nats.conf"), conf, 0o600))
 	require.NoError(t, os.Mkdir(filepath.Join(etc, "credentials"), 0o755))
 	s := &stack{credentials: t.TempDir()}
 	for _, user := range append([]string{"nats"}, credentials.Users...) {
 		require.NoError(t, os.Mkdir(filepath.Join(s.credentials, user), 0o755))
 	}
+	require.NoError(t, credentials.Certify(s.credentials, os.Getgid(), []string{"nats", "127.0.0.1"}, time.Now()))
 	require.NoError(t, credentials.Draw(s.credentials, os.Getgid()))
+	for _, name := range []string{"nats.conf", main} {
+		conf := strings.ReplaceAll(text(t, name), "/etc/nats/credentials", filepath.Join(s.credentials, "nats"))
+		require.NoError(t, os.WriteFile(filepath.Join(etc, name), []byte(conf), 0o600))
+	}
 	// The include is relative to the configuration, as in the container.
 	require.NoError(t, os.Remove(filepath.Join(etc, "credentials")))
 	require.NoError(t, os.Symlink(filepath.Join(s.credentials, "nats"), filepath.Join(etc, "credentials")))
 
-	opts, err := server.ProcessConfigFile(filepath.Join(etc, "nats.conf"))
+	opts, err := server.ProcessConfigFile(filepath.Join(etc, main))
 	require.NoError(t, err)
 	opts.Host, opts.Port, opts.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
 	opts.StoreDir, opts.SyncAlways = t.TempDir(), false // that is for power failures
@@ -67,12 +73,17 @@ func newStack(t *testing.T) *stack {
 	ns.Start()
 	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
 	require.True(t, ns.ReadyForConnections(10*time.Second))
-	s.url, s.opts = ns.ClientURL(), opts
+	s.url, s.opts, s.tls = "nats://"+ns.Addr().String(), opts, opts.TLSConfig != nil
 	return s
 }
 
 func (s *stack) address(user string) stream.Address {
-	return stream.Address{URL: s.url, User: user, PasswordFile: filepath.Join(s.credentials, user, "password")}
+	a := stream.Address{URL: s.url, User: user, PasswordFile: filepath.Join(s.credentials, user, "password")}
+	if s.tls {
+		own := filepath.Join(s.credentials, user)
+		a.TLS = stream.TLS{CA: filepath.Join(own, "ca.pem"), Cert: filepath.Join(own, "cert.pem"), Key: filepath.Join(own, "key.pem")}
+	}
+	return a
 }
 
 // log returns a logger that keeps what clients report of violations.
@@ -193,18 +204,18 @@ func TestUsersMayDoTheirWork(t *testing.T) {
 
 	// An API that fails now and then, so that chunks are delivered again and again.
 	require.NoError(t, api.SetFaults(sandbox.Faults{Rate5xx: 0.4, Rate429: 0.2}))
-	reported(&ihcv1.RunRequest{RunId: "flaky", Model: run.ModelAPI, MaxJourneys: 5})
+	reported(&ihcv1.RunRequest{RunId: "flaky", Model: run.ModelAPI, MaxJourneys: 5, Full: true})
 	require.NoError(t, api.SetFaults(sandbox.Faults{}))
 
 	// A budget, its end and its rise.
-	require.NoError(t, ihc.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "budget", Model: run.ModelAPI, MaxRequests: 1, MaxJourneys: 10}))
+	require.NoError(t, ihc.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "budget", Model: run.ModelAPI, MaxRequests: 1, MaxJourneys: 10, Full: true}))
 	require.NotNil(t, ended("budget").GetPaused())
 	require.NoError(t, ihc.PublishEvent(t.Context(), &ihcv1.RunEvent{RunId: "budget", Event: &ihcv1.RunEvent_Resumed{Resumed: &ihcv1.RunResumed{}}}))
 	waitFor(t, ihc, "budget", func(e *ihcv1.RunEvent) bool { return e.GetReported() != nil })
 
 	// A cancellation while nobody scores.
 	stopAttributor()
-	require.NoError(t, ihc.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "cancelled"}))
+	require.NoError(t, ihc.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "cancelled", Full: true}))
 	waitFor(t, ihc, "cancelled", func(e *ihcv1.RunEvent) bool { return e.GetExtracted() != nil })
 	require.NoError(t, ihc.PublishEvent(t.Context(), &ihcv1.RunEvent{RunId: "cancelled", Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}}))
 	start(t, s, stream.StageAttributor, scoring, attributor.Run)

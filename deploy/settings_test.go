@@ -79,6 +79,7 @@ func TestContainersGetWhatTheirProgramsRead(t *testing.T) {
 		require.NotEmpty(t, gets, name)
 		for _, theirs := range []string{
 			"NATS_PASSWORD", "NATS_CREDS", // a password file takes their place
+			"NATS_CA", "NATS_CERT", "NATS_KEY", // compose.tls.yaml names them
 			"IHC_HTTP", // the port that compose publishes
 		} {
 			require.NotContains(t, gets, theirs, name)
@@ -130,7 +131,7 @@ func TestExampleExplainsWhatComposeReads(t *testing.T) {
 	}
 	require.ElementsMatch(t, slices.Sorted(maps.Keys(reads)), explained)
 	// What a container is given a fixed value for is not for a user to set.
-	fixed := []string{"IHC_DB", "IHC_OUT", "IHC_HTTP", "IHC_CONSOLE", "IHC_CONSOLE_TOKEN_FILE", "IHC_SANDBOX_URL_FILE", "NATS_URL", "NATS_USER", "NATS_PASSWORD", "NATS_PASSWORD_FILE", "NATS_CREDS"}
+	fixed := []string{"IHC_DB", "IHC_OUT", "IHC_HTTP", "IHC_CONSOLE", "IHC_CONSOLE_TOKEN_FILE", "IHC_SANDBOX_URL_FILE", "NATS_URL", "NATS_USER", "NATS_PASSWORD", "NATS_PASSWORD_FILE", "NATS_CREDS", "NATS_CA", "NATS_CERT", "NATS_KEY"}
 	for _, name := range names(settings) {
 		require.NotEqual(t, slices.Contains(fixed, name), slices.Contains(explained, name), name)
 	}

@@ -33,7 +33,7 @@ type doctorFlags struct {
 // finding is what was found of one thing.
 type finding struct {
 	Of string `json:"of"`
-	// State is ok, not used, or wrong.
+	// State is ok, soon (it will be wrong), not used, or wrong.
 	State string `json:"state"`
 	Says  string `json:"says"`
 	err   error
@@ -41,6 +41,7 @@ type finding struct {
 
 const (
 	stateOK      = "ok"
+	stateSoon    = "soon"
 	stateNotUsed = "not used"
 	stateWrong   = "wrong"
 )
@@ -74,7 +75,8 @@ Exit codes: 0 nothing is wrong; 2 or 3 something is, as with "ihc run".`,
 func (f *doctorFlags) run(ctx context.Context, out io.Writer) error {
 	b := version.This()
 	findings := []finding{{Of: "version", State: stateOK, Says: fmt.Sprintf("ihc %s, %s", b, b.Go)}}
-	findings = append(findings, f.database(ctx), f.disk(), f.nats(ctx))
+	findings = append(findings, f.database(ctx), f.disk())
+	findings = append(findings, f.nats(ctx)...)
 	findings = append(findings, f.api(ctx)...)
 	var wrong error
 	for _, x := range findings {
@@ -90,6 +92,8 @@ func (f *doctorFlags) run(ctx context.Context, out io.Writer) error {
 		switch x.State {
 		case stateOK:
 			state = paint(out, green, state)
+		case stateSoon:
+			state = paint(out, yellow, state)
 		case stateWrong:
 			state = paint(out, red, state)
 		}
@@ -137,19 +141,6 @@ func (f *doctorFlags) disk() finding {
 		return found("disk", errkind.Environmentf("%s: free some", says), "")
 	}
 	return found("disk", nil, says)
-}
-
-// nats looks for a running stack, where one is named.
-func (f *doctorFlags) nats(ctx context.Context) finding {
-	if f.url(true) == "" {
-		return finding{Of: "stack", State: stateNotUsed, Says: "none is named; use --nats URL"}
-	}
-	client, done, err := f.connect(ctx, false)
-	if err != nil {
-		return found("stack", err, "")
-	}
-	defer done()
-	return found("stack", client.Check(ctx), "NATS at "+f.url(true)+" answers, and has the pipeline's streams")
 }
 
 // api looks for the API, tries the key, and compares the clocks.

@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/sheet"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
 	"github.com/ihc-pipeline/ihc/store/report"
@@ -21,6 +22,7 @@ import (
 
 // modelsFlags are the flags of `ihc models`.
 type modelsFlags struct {
+	dialectFlags
 	db, models, start, end, by string
 	lookback                   uint32
 	simultaneous               bool
@@ -54,7 +56,11 @@ whether a channel made them buy.`,
 			if fs := cmd.Flags(); fs.Changed("half-life") && f.o.HalfLife == 0 || fs.Changed("markov-order") && f.o.Order == 0 {
 				return errkind.Inputf("--half-life and --markov-order must be more than 0")
 			}
-			return f.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+			dialect, err := f.dialect(cmd, f.csv)
+			if err != nil {
+				return err
+			}
+			return f.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), dialect)
 		},
 	}
 	fs := cmd.Flags()
@@ -75,10 +81,11 @@ whether a channel made them buy.`,
 	fs.StringVar(&f.params, "model-params", "", "parameter `file` of ihc (default: the built-in published-shop)")
 	fs.BoolVar(&f.json, "json", false, "print the result as one JSON object")
 	fs.BoolVar(&f.csv, "csv", false, "print the result as CSV, a row for each model and channel")
+	f.dialectFlags.add(cmd)
 	return cmd
 }
 
-func (f *modelsFlags) run(ctx context.Context, in io.Reader, out io.Writer) error {
+func (f *modelsFlags) run(ctx context.Context, in io.Reader, out io.Writer, dialect sheet.Dialect) error {
 	names, by, err := f.complete(in)
 	if err != nil {
 		return err
@@ -100,7 +107,7 @@ func (f *modelsFlags) run(ctx context.Context, in io.Reader, out io.Writer) erro
 	case f.json:
 		return printJSON(out, t.json())
 	case f.csv:
-		return t.Sheet().CSV(out)
+		return t.Sheet().CSVAs(out, dialect)
 	default:
 		return t.print(out)
 	}

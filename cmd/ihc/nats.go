@@ -23,6 +23,9 @@ func (f *natsFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.address.URL, "nats", "", "`URL` of a running stack's NATS server (NATS_URL)")
 	fs.StringVar(&f.address.User, "nats-user", os.Getenv("NATS_USER"), "NATS user (NATS_USER)")
 	fs.StringVar(&f.address.Creds, "nats-creds", os.Getenv("NATS_CREDS"), "NATS credentials `file` (NATS_CREDS)")
+	fs.StringVar(&f.address.TLS.CA, "nats-ca", os.Getenv("NATS_CA"), "`file` with the authorities of NATS' certificate (NATS_CA)")
+	fs.StringVar(&f.address.TLS.Cert, "nats-cert", os.Getenv("NATS_CERT"), "`file` with the certificate to show NATS (NATS_CERT)")
+	fs.StringVar(&f.address.TLS.Key, "nats-key", os.Getenv("NATS_KEY"), "`file` with its key (NATS_KEY)")
 }
 
 // url returns where the stack is: the flag or, where that is fitting, the

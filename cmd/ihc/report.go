@@ -10,6 +10,8 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/sheet/columnar"
+	"github.com/ihc-pipeline/ihc/internal/sheet/xlsx"
 	"github.com/ihc-pipeline/ihc/store/open"
 	"github.com/ihc-pipeline/ihc/store/report"
 )
@@ -17,6 +19,7 @@ import (
 // reportRequest is what `ihc report` is asked for.
 type reportRequest struct {
 	report.Query
+	dialectFlags
 	db, format, out string
 }
 
@@ -36,12 +39,17 @@ their names as well.
 before, "year" those a year before, or FIRST..LAST any others.
 
 --format html writes the page that a run writes as report.html: with --out into
-a file, otherwise to standard output.`,
+a file, otherwise to standard output. --format xlsx writes a workbook for
+spreadsheets, with pages for channels, days, the proof and what was not
+attributed; --format parquet one table, with types. For spreadsheets that write
+numbers with a comma there is --format csv --decimal , --bom.`,
 		Example: `  ihc report --db shop.db
   ihc report --db shop.db --by day --start-date 2023-09-01 --end-date 2023-09-30
   ihc report --db shop.db --start-date 2023-09-01 --end-date 2023-09-30 --compare previous
   ihc report --db shop.db --phases --unattributed --format md
-  ihc report --db shop.db --format html --out report.html`,
+  ihc report --db shop.db --format html --out report.html
+  ihc report --db shop.db --format xlsx --out report.xlsx
+  ihc report --db shop.db --by day --format csv --decimal , --bom --out days.csv`,
 		Args: databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var text bytes.Buffer
@@ -68,11 +76,15 @@ a file, otherwise to standard output.`,
 	fs.BoolVar(&q.Phases, "phases", false, "who starts, holds and closes, too")
 	fs.BoolVar(&q.Paths, "paths", false, "the most frequent paths, their length and how long they take, too")
 	fs.BoolVar(&q.Unattributed, "unattributed", false, "what was not attributed, and why, too")
-	fs.StringVar(&q.format, "format", "table", "table, csv, json, md or html")
+	fs.StringVar(&q.format, "format", "table", strings.Join(reportFormats[:len(reportFormats)-1], ", ")+" or "+reportFormats[len(reportFormats)-1])
+	q.dialectFlags.add(cmd)
 	fs.StringVar(&q.Currency, "currency", "", "what amounts are in, as it is shown on the page")
 	fs.StringVar(&q.out, "out", "", "`file` to write to, in place of standard output")
 	return cmd
 }
+
+// reportFormats are what a report can be written as.
+var reportFormats = []string{"table", "csv", "json", "md", "html", "xlsx", "parquet"}
 
 // write writes the report in its format.
 func (q *reportRequest) write(cmd *cobra.Command, w io.Writer) error {
@@ -80,16 +92,23 @@ func (q *reportRequest) write(cmd *cobra.Command, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if q.format == "html" {
-		return r.Page().Write(w)
+	dialect, err := q.dialect(cmd, q.format == "csv")
+	if err != nil {
+		return err
 	}
 	sheets := q.Tables(r)
+	if len(sheets) > 1 && (q.format == "csv" || q.format == "parquet") {
+		return errkind.Inputf("--format %s is one table: leave out --phases, --paths and --unattributed, or use json or xlsx", q.format)
+	}
 	switch q.format {
+	case "html":
+		return r.Page().Write(w)
+	case "xlsx":
+		return xlsx.Write(w, r.About(), q.Workbook(r)...)
+	case "parquet":
+		return columnar.Write(w, sheets[0])
 	case "csv":
-		if len(sheets) > 1 {
-			return errkind.Inputf("--format csv is one table: leave out --phases, --paths and --unattributed, or use json")
-		}
-		return sheets[0].CSV(w)
+		return sheets[0].CSVAs(w, dialect)
 	case "json":
 		return printJSON(w, r.JSON(sheets))
 	}
@@ -115,8 +134,11 @@ func (q *reportRequest) read(cmd *cobra.Command) (*report.Report, error) {
 	if q.db == "" {
 		return nil, errNoDatabase
 	}
-	if !slices.Contains([]string{"table", "csv", "json", "md", "html"}, q.format) {
-		return nil, errkind.Inputf("--format %.40q: use table, csv, json, md or html", q.format)
+	if !slices.Contains(reportFormats, q.format) {
+		return nil, errkind.Inputf("--format %.40q: use table, csv, json, md, html, xlsx or parquet", q.format)
+	}
+	if (q.format == "xlsx" || q.format == "parquet") && q.out == "" && isTerminal(cmd.OutOrStdout()) {
+		return nil, errkind.Inputf("--format %s is nothing to read on a terminal: name a file, as in --out report.%[1]s", q.format)
 	}
 	db := open.Database(q.db)
 	defer db.Close() //nolint:errcheck // only read

@@ -29,8 +29,9 @@ func window(w io.Writer) int {
 
 // The colours of what is told; each goes with a word, for those who see none.
 const (
-	green = "32"
-	red   = "31"
+	green  = "32"
+	yellow = "33"
+	red    = "31"
 )
 
 // paint colours a text on a terminal, unless NO_COLOR is set.

@@ -1,7 +1,8 @@
 //go:build linux
 
 // Command steward prepares what the stack's containers share, and keeps it so:
-// it draws the passwords of the NATS server's users, hands the volume of the
+// it draws the passwords of the NATS server's users, makes certificates if asked
+// to, hands the volume of the
 // streams to the server, and gives the services their rights on the data
 // directory and every database that is put there. It is the one container that
 // starts as root; it has no network and, of root's capabilities, only those over
@@ -13,6 +14,8 @@ import (
 	"flag"
 	"log/slog"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/ihc-pipeline/ihc/deploy/internal/credentials"
 	"github.com/ihc-pipeline/ihc/deploy/internal/share"
@@ -27,6 +30,7 @@ func main() {
 	var owner share.Owner
 	flag.IntVar(&owner.UID, "uid", 0, "`user` the services run as")
 	flag.IntVar(&owner.GID, "gid", 0, "`group` the services run as")
+	hosts := flag.String("tls", "", "`names` of the NATS server, with commas in between: make certificates for it and its users")
 	check := flag.Bool("check", false, "only ask whether the steward has done its work")
 	flag.Parse()
 	log := service.Log(slog.LevelInfo).With("stage", "steward")
@@ -34,7 +38,7 @@ func main() {
 	if !*check {
 		ctx, cancel := service.Signals(context.Background(), nil)
 		defer cancel()
-		err = prepare(ctx, *passwords, *data, *streams, owner, log)
+		err = prepare(ctx, *passwords, *data, *streams, *hosts, owner, log)
 	}
 	if err != nil {
 		log.Error("stopped", "error", err)
@@ -43,12 +47,17 @@ func main() {
 }
 
 // prepare does the steward's work until ctx ends.
-func prepare(ctx context.Context, passwords, data, streams string, owner share.Owner, log *slog.Logger) error {
+func prepare(ctx context.Context, passwords, data, streams, hosts string, owner share.Owner, log *slog.Logger) error {
 	if owner.UID <= 0 || owner.GID <= 0 {
 		return errkind.Inputf("-uid and -gid must name the services' user and group")
 	}
 	if streams != "" {
 		if err := share.Own(streams, owner); err != nil {
+			return err
+		}
+	}
+	if hosts != "" { // before the passwords, which say that all is ready
+		if err := credentials.Certify(passwords, owner.GID, strings.Split(hosts, ","), time.Now()); err != nil {
 			return err
 		}
 	}

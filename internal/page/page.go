@@ -165,7 +165,7 @@ type Key struct{ Class, Text string }
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"people": func(c sheet.Column, cell sheet.Cell) string { return c.Kind.People(cell) },
-	"isText": func(c sheet.Column) bool { return c.Kind == sheet.Text },
+	"isText": func(c sheet.Column) bool { return c.Kind.IsText() },
 	"why":    func(cell sheet.Cell) string { return cell.Why },
 	"at":     func(cells []sheet.Cell, i int) sheet.Cell { return cells[i] },
 	"csv": func(s *sheet.Sheet) (string, error) {

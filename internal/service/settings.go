@@ -22,6 +22,10 @@ type Base struct {
 	// NATSPasswordFile keeps the password out of the environment.
 	NATSPasswordFile string `envconfig:"NATS_PASSWORD_FILE" desc:"path of a file with the NATS password, in place of NATS_PASSWORD"`
 	NATSCreds        string `envconfig:"NATS_CREDS" desc:"path of a NATS credentials file"`
+	// NATSCA, NATSCert and NATSKey are PEM files, read anew for each connection.
+	NATSCA   string `envconfig:"NATS_CA" desc:"file with the authorities of the NATS server's certificate"`
+	NATSCert string `envconfig:"NATS_CERT" desc:"file with the certificate to show the NATS server"`
+	NATSKey  string `envconfig:"NATS_KEY" desc:"file with the certificate's key"`
 	// HTTP is where health and metrics are served.
 	HTTP string `envconfig:"IHC_HTTP" default:":8080" desc:"address of /healthz, /readyz and /metrics"`
 	// LogLevel is one of debug, info, warn, error.
@@ -32,7 +36,8 @@ type Base struct {
 
 // Address returns where NATS is.
 func (b Base) Address() stream.Address {
-	return stream.Address{URL: b.NATSURL, User: b.NATSUser, Password: b.NATSPassword, PasswordFile: b.NATSPasswordFile, Creds: b.NATSCreds}
+	return stream.Address{URL: b.NATSURL, User: b.NATSUser, Password: b.NATSPassword, PasswordFile: b.NATSPasswordFile, Creds: b.NATSCreds,
+		TLS: stream.TLS{CA: b.NATSCA, Cert: b.NATSCert, Key: b.NATSKey}}
 }
 
 // Validate returns an input fault that names the variable that is wrong.
@@ -40,7 +45,7 @@ func (b Base) Validate() error {
 	if b.Grace < 0 {
 		return errkind.Inputf("IHC_GRACE is %s: it cannot be negative", b.Grace)
 	}
-	return nil
+	return b.Address().TLS.Validate()
 }
 
 // Streams is the environment of whoever makes the streams: the deployment's

@@ -4,7 +4,6 @@
 package sheet
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,7 +24,11 @@ const (
 	Count        // 1,940
 	Amount       // 104,301.61: money, conversions, ratios
 	Percent      // 23.4 %, of a share from 0 to 1
+	Date         // a text, YYYY-MM-DD
 )
+
+// IsText says whether the cells of a column have a text, and no number.
+func (k Kind) IsText() bool { return k == Text || k == Date }
 
 // Column is a column of a sheet.
 type Column struct {
@@ -81,7 +84,7 @@ const dash = "–"
 // People writes a cell for people.
 func (k Kind) People(c Cell) string {
 	switch {
-	case k == Text:
+	case k.IsText():
 		return c.Text
 	case !c.Is:
 		return dash
@@ -97,39 +100,13 @@ func (k Kind) People(c Cell) string {
 // machine writes a cell for programs: exactly, empty where there is no number.
 func (k Kind) machine(c Cell) string {
 	switch {
-	case k == Text:
+	case k.IsText():
 		return c.Text
 	case !c.Is:
 		return ""
 	default:
 		return c.Number.String()
 	}
-}
-
-// CSV writes the rows without the total, under the names of the columns. No
-// cell begins what a spreadsheet takes for a formula.
-func (s *Sheet) CSV(w io.Writer) error {
-	out := csv.NewWriter(w)
-	line := make([]string, len(s.Columns))
-	for i, c := range s.Columns {
-		line[i] = c.Name
-	}
-	if err := out.Write(line); err != nil {
-		return err
-	}
-	for _, row := range s.Rows {
-		for i, c := range s.Columns {
-			line[i] = c.Kind.machine(row[i])
-			if c.Kind == Text {
-				line[i] = Neutral(line[i])
-			}
-		}
-		if err := out.Write(line); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
 }
 
 // MarshalJSON writes an object: name, title, the rows as objects under the
@@ -168,7 +145,7 @@ func (o object) MarshalJSON() ([]byte, error) {
 		}
 		value := []byte("null")
 		switch cell := o.cells[i]; {
-		case c.Kind == Text:
+		case c.Kind.IsText():
 			if value, err = json.Marshal(cell.Text); err != nil {
 				return nil, err
 			}
@@ -199,7 +176,7 @@ func (s *Sheet) lines(text func(string) string) [][]string {
 		line := make([]string, len(row))
 		for i, c := range s.Columns {
 			line[i] = c.Kind.People(row[i])
-			if c.Kind == Text {
+			if c.Kind.IsText() {
 				line[i] = text(line[i])
 			}
 		}
@@ -241,7 +218,7 @@ func (s *Sheet) Markdown(w io.Writer) error {
 			continue
 		}
 		for _, c := range s.Columns {
-			b.WriteString(map[bool]string{true: "|---", false: "|---:"}[c.Kind == Text])
+			b.WriteString(map[bool]string{true: "|---", false: "|---:"}[c.Kind.IsText()])
 		}
 		b.WriteString("|\n")
 	}

@@ -67,6 +67,8 @@ type Address struct {
 	// User and Password (or PasswordFile, a file that holds nothing else), or
 	// Creds (a credentials file); all may be empty.
 	User, Password, PasswordFile, Creds string
+	// TLS is by which certificates.
+	TLS TLS
 }
 
 // password returns the password in the file, if one is named.
@@ -86,6 +88,8 @@ func (a Address) password() (string, error) {
 // name shows in the server's monitoring. Without wait, a server that cannot
 // be reached at once is an environment fault.
 func Dial(a Address, name string, log *slog.Logger, wait bool) (*nats.Conn, error) {
+	shown := a.Shown()
+	said := "" // why there is no connection; handlers are called one after the other
 	opts := []nats.Option{
 		nats.Name(name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(wait),
 		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, time.Second),
@@ -95,9 +99,23 @@ func Dial(a Address, name string, log *slog.Logger, wait bool) (*nats.Conn, erro
 				log.Warn("lost the connection to NATS, reconnecting", "error", err)
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			said = ""
+			log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if text := unreachable(shown, err).Error(); text != said {
+				said = text
+				log.Warn("cannot connect to NATS, trying again", "error", text)
+			}
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reports", "error", err) }),
 	}
+	secure, err := a.TLS.options()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, secure...)
 	if a.User != "" {
 		password, err := a.password()
 		if err != nil {
@@ -115,7 +133,7 @@ func Dial(a Address, name string, log *slog.Logger, wait bool) (*nats.Conn, erro
 	}
 	nc, err := nats.Connect(a.URL, opts...)
 	if err != nil {
-		return nil, unreachable(a.Shown(), err)
+		return nil, unreachable(shown, err)
 	}
 	return nc, nil
 }
@@ -144,7 +162,10 @@ func (a Address) Shown() string {
 }
 
 func unreachable(shown string, err error) error {
+	why := untrusted(err)
 	switch {
+	case why != "":
+		return errkind.Environmentf("NATS at %s: %s", shown, why)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 		return errkind.Environmentf("NATS at %s refused the credentials: set NATS_USER and NATS_PASSWORD (or NATS_PASSWORD_FILE), or NATS_CREDS", shown)
 	default:
@@ -212,10 +233,14 @@ func EnsureOn(ctx context.Context, nc *nats.Conn, s Settings) error {
 
 // Healthy says whether the connection is up: nil, or what is wrong.
 func (c *Client) Healthy() error {
-	if s := c.nc.Status(); s != nats.CONNECTED {
-		return errkind.Environmentf("NATS connection is %s", s)
+	s := c.nc.Status()
+	if s == nats.CONNECTED {
+		return nil
 	}
-	return nil
+	if why := untrusted(c.nc.LastError()); why != "" {
+		return errkind.Environmentf("NATS connection is %s: %s", s, why)
+	}
+	return errkind.Environmentf("NATS connection is %s", s)
 }
 
 // Check says whether the streams can be used now: nil, or an environment fault

@@ -179,34 +179,12 @@ func (r *Report) opener() string {
 // proofSection shows that source = attributed + unattributed.
 func (r *Report) proofSection() (page.Section, bool) {
 	t := r.totals
-	conversions, revenue := int64(0), decimal.Zero
-	var reasons, amounts []string
-	for _, u := range t.Unattributed {
-		conversions += int64(u.GetConversions())
-		revenue = revenue.Add(exactly(u.GetRevenue()))
-	}
-	for _, g := range grouped(t.Unattributed) {
-		reasons = append(reasons, human.Thousands(g.conversions)+" "+g.words)
-		amounts = append(amounts, human.Decimal(g.revenue, 2)+" "+g.words)
-	}
-	number := decimal.NewFromInt
-	cost, known := t.Cost, t.KnownCosts
-	if t.Ranged {
-		cost, known = t.Dates.Cost, t.Dates.KnownCosts
-	}
-	all, credited := t.Range.All.Decimal(unit.MoneyDecimals), t.Range.Credit.Decimal(store.CreditDecimals)
 	p := &page.Proof{Holds: true}
-	add := func(name, as string, places int32, source, attributed, rest, tolerance decimal.Decimal, why []string) {
-		d := source.Sub(attributed).Sub(rest)
-		holds := d.Abs().LessThanOrEqual(tolerance)
-		p.Holds = p.Holds && holds
-		p.Lines = append(p.Lines, page.ProofLine{Name: name, As: as, Source: human.Decimal(source, places), Attributed: human.Decimal(attributed, places),
-			Unattributed: human.Decimal(rest, places), Difference: human.Decimal(d, places), Reasons: why, Holds: holds})
+	for _, l := range r.proofLines() {
+		p.Holds = p.Holds && l.holds
+		p.Lines = append(p.Lines, page.ProofLine{Name: l.name, As: l.as, Source: human.Decimal(l.source, l.places), Attributed: human.Decimal(l.attributed, l.places),
+			Unattributed: human.Decimal(l.rest, l.places), Difference: human.Decimal(l.difference, l.places), Reasons: l.why, Holds: l.holds})
 	}
-	add("Orders", "attributed", 0, number(t.Range.Conversions), number(t.Range.Attributed), number(conversions+t.UnattributedRest), decimal.Zero, reasons)
-	gross := t.Range.Gross.Decimal(unit.MoneyDecimals)
-	add("Revenue", "attributed", 2, all, credited, revenue, gross.Shift(-3), amounts)
-	add("Cost", "in the report", 2, known.Decimal(unit.CostDecimals), cost.Decimal(unit.CostDecimals), decimal.Zero, decimal.Zero, nil)
 	p.Verdict = "Nothing is lost: every order, all revenue and all cost is accounted for."
 	if !p.Holds {
 		p.Verdict = "Something does not add up: do not use these numbers before you know why (reconciliation.json has each equation)."

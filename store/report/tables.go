@@ -127,7 +127,7 @@ func start(by, date string) string {
 
 func (r *Report) overTime(by string) *sheet.Sheet {
 	s := &sheet.Sheet{Name: by, Title: upper(by) + "s, " + r.covers(), Notes: r.notes(),
-		Columns: slices.Concat([]sheet.Column{{Name: by, Title: by}}, measures, []sheet.Column{{Name: "final_credit", Title: "of final credit", Kind: sheet.Percent}})}
+		Columns: slices.Concat([]sheet.Column{{Name: by, Title: by, Kind: sheet.Date}}, measures, []sheet.Column{{Name: "final_credit", Title: "of final credit", Kind: sheet.Percent}})}
 	sums := byKey(r.rows, func(row store.Row) string { return start(by, row.Date) })
 	last := map[string]string{}
 	for _, row := range r.rows {

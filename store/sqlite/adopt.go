@@ -50,6 +50,5 @@ type adopted struct {
 
 // Has implements [store.Stored].
 func (a *adopted) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pipeline_adopted WHERE run = ? AND conv_id = ? AND fingerprint = ?)`, a.run, conv, fingerprint).Scan(&there)
-	return there, Explain(a.path, err)
+	return has(ctx, a.path, a.db, `SELECT EXISTS (SELECT 1 FROM pipeline_adopted WHERE run = ? AND conv_id = ? AND fingerprint = ?)`, a.run, conv, fingerprint)
 }

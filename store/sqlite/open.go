@@ -137,7 +137,7 @@ const readCache = "-4096"
 // query_only. A connection with mode=ro would leave its -shm and -wal files
 // lying about, and could not recover after a crashed writer.
 func openReader(ctx context.Context, path string, s settings) (*sql.DB, error) {
-	query := url.Values{"mode": {"rw"}, "_query_only": {"1"}, "_cache_size": {readCache}}
+	query := url.Values{"mode": {"rw"}, "_query_only": {"1"}, "_cache_size": {readCache}, "_stmt_cache_size": {"8"}} // some are asked of every journey
 	db, err := connect(ctx, path, s, query, s.readers, probeRead)
 	if !isSQLite(err, sqlite3.ErrReadonly, sqlite3.ErrCantOpen) {
 		return db, err

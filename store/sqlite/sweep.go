@@ -131,26 +131,23 @@ func (s *sweeper) remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, without := range []string{
-		`conv_id IN (SELECT conv_id FROM pipeline_outcomes JOIN pipeline_chunks USING (run, chunk) WHERE run = ?1 AND NOT shown)`,
-		`conv_id NOT IN (SELECT conv_id FROM conversions)`,
-	} {
+	const ended = `conv_id IN (SELECT conv_id FROM pipeline_outcomes JOIN pipeline_chunks USING (run, chunk) WHERE run = ?1 AND NOT shown)`
+	const went = `conv_id NOT IN (SELECT conv_id FROM conversions)`
+	for _, without := range []string{ended, went} {
 		err := s.exec(ctx, `INSERT OR IGNORE INTO pipeline_replaced SELECT journey FROM pipeline_latest WHERE `+without,
 			`DELETE FROM pipeline_latest WHERE `+without)
 		if err != nil {
 			return err
 		}
-		if !s.replaces {
-			continue
-		}
-		// By conversion, in the order of the key, and not by row.
-		err = s.exec(ctx, `DELETE FROM attribution_customer_journey WHERE conv_id IN
-			(SELECT conv_id FROM (SELECT DISTINCT conv_id FROM attribution_customer_journey) WHERE `+without+`)`)
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	if !s.replaces {
+		return nil
+	}
+	return s.exec(ctx, `DELETE FROM attribution_customer_journey WHERE `+ended,
+		// By conversion, in the order of the key, and not by row: the limit keeps
+		// SQLite from asking before it has made them distinct.
+		`DELETE FROM attribution_customer_journey WHERE conv_id IN
+			(SELECT conv_id FROM (SELECT DISTINCT conv_id FROM attribution_customer_journey LIMIT -1) WHERE `+went+`)`)
 }
 
 // shownJourney is a row of the journal as it is to be shown.

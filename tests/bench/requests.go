@@ -53,14 +53,20 @@ func (a *api) stats() (s sandbox.Stats, err error) {
 	return s, err
 }
 
-// ask runs a shop over the sandbox and returns the run and how many requests
-// came, which must all have been as the contract wants them.
+// ask runs a shop that no run has touched over the sandbox, as askOver does.
 func (a *api) ask(db string, limits ihcapi.Limits, args ...string) (result, int, error) {
-	before, err := a.stats()
+	db, err := a.b.fresh(db)
 	if err != nil {
 		return result{}, 0, err
 	}
-	if db, err = a.b.fresh(db); err != nil {
+	return a.askOver(db, limits, args...)
+}
+
+// askOver runs a database over the sandbox and returns the run and how many
+// requests came, which must all have been as the contract wants them.
+func (a *api) askOver(db string, limits ihcapi.Limits, args ...string) (result, int, error) {
+	before, err := a.stats()
+	if err != nil {
 		return result{}, 0, err
 	}
 	r, err := a.b.ihc(a.env, append([]string{"run", "--db", db, "--out", a.b.dir + "/report", "--model", "api",
@@ -75,10 +81,15 @@ func (a *api) ask(db string, limits ihcapi.Limits, args ...string) (result, int,
 	return r, after.Requests - before.Requests, err
 }
 
-// fewest is how many requests a run needs at the least.
-func fewest(r result, l ihcapi.Limits) int {
+// fewest is how many requests journeys need at the least.
+func fewest(touchpoints, journeys int, l ihcapi.Limits) int {
 	up := func(n, by int) int { return (n + by - 1) / by }
-	return max(up(r.Touchpoints, l.Sessions), up(r.Conversions.Attributed, l.Journeys))
+	return max(up(touchpoints, l.Sessions), up(journeys, l.Journeys))
+}
+
+// fewest is how many requests a run needs at the least that scores all.
+func (r result) fewest(l ihcapi.Limits) int {
+	return fewest(r.Touchpoints, r.Conversions.Attributed, l)
 }
 
 // requests counts what a run sends, against the least there can be.
@@ -119,8 +130,8 @@ func (b *bench) requests() error {
 			if err != nil {
 				return err
 			}
-			b.add(s.name+", "+size, float64(n)/float64(fewest(r, limits)), "ratio", 1.01, "%d requests, at least %d, for %d journeys with %d touchpoints",
-				n, fewest(r, limits), r.Conversions.Attributed, r.Touchpoints)
+			b.add(s.name+", "+size, float64(n)/float64(r.fewest(limits)), "ratio", 1.01, "%d requests, at least %d, for %d journeys with %d touchpoints",
+				n, r.fewest(limits), r.Conversions.Attributed, r.Touchpoints)
 		}
 		above, runs := 0, 0
 		for seed := range uint64(4) {
@@ -133,7 +144,7 @@ func (b *bench) requests() error {
 				if err != nil {
 					return err
 				}
-				above = max(above, n-fewest(r, limits))
+				above = max(above, n-r.fewest(limits))
 				runs++
 			}
 		}

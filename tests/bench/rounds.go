@@ -97,29 +97,3 @@ func (b *bench) pipeline() error {
 	b.add("touchpoints a second", float64(rs.ours.touchpoints)/took, "a second", 0, "the whole of the pipeline in one process")
 	return nil
 }
-
-// again runs what the last round left once more, with nothing in it changed.
-func (b *bench) again() error {
-	rs, err := b.rounds()
-	if err != nil {
-		return err
-	}
-	before, err := ourTotals(b.ctx, rs.db)
-	if err != nil {
-		return err
-	}
-	r, err := b.embedded(rs.db)
-	if err != nil {
-		return err
-	}
-	after, err := ourTotals(b.ctx, rs.db)
-	if err == nil {
-		err = before.differs(after)
-	}
-	if err != nil {
-		return err
-	}
-	first := median(rs.ours.seconds)
-	b.add("second run ÷ first run", r.seconds/first, "ratio", 0, "%.1f s and %.1f s; nothing changed between them", r.seconds, first)
-	return nil
-}

@@ -286,7 +286,7 @@ func (s *stack) sandbox(t *testing.T) {
 	require.Zero(t, st.ContractViolations, st.Violations)
 	// What the API refuses is told by the exit code.
 	faults(t, s.sandboxURL(t), `{"poison": ["o_00000000*"]}`)
-	x := s.sh(t, dc+"run --rm ihc run --end-date 2023-08-10")
+	x := s.sh(t, dc+"run --rm ihc run --full --end-date 2023-08-10")
 	require.Equal(t, 1, x.code, x.err)
 	faults(t, s.sandboxURL(t), `{"poison": []}`)
 }

@@ -1,5 +1,5 @@
 // Package credentials draws a password for each user of the stack's NATS
-// server, so that first use needs no set-up.
+// server, and makes certificates for them, so that first use needs no set-up.
 package credentials
 
 import (
@@ -89,10 +89,15 @@ func Ready(dir string) error {
 
 // place writes a file that the group gid can read.
 func place(path string, content []byte, gid int) error {
+	return placeAs(path, content, gid, readableAlone)
+}
+
+// placeAs writes a file with its permissions.
+func placeAs(path string, content []byte, gid int, perm fs.FileMode) error {
 	if _, err := os.Stat(filepath.Dir(path)); err != nil {
 		return err // a volume that is not mounted is not to be made up
 	}
-	return atomicfile.WriteAs(path, readableAlone, gid, func(w io.Writer) error {
+	return atomicfile.WriteAs(path, perm, gid, func(w io.Writer) error {
 		_, err := w.Write(content)
 		return err
 	})

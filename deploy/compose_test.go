@@ -1,0 +1,100 @@
+package deploy_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/internal/stream"
+)
+
+// composed is what compose makes of files.
+type composed struct {
+	Services map[string]struct {
+		Command     []string
+		Environment map[string]string
+		DependsOn   map[string]any `json:"depends_on"`
+		Networks    map[string]any
+		Deploy      struct{ Replicas int }
+		Volumes     []struct{ Source, Target string }
+	}
+	Volumes map[string]any
+}
+
+// compose has Docker's compose read files as it would to start them; the test is
+// skipped where there is no Docker.
+func compose(t *testing.T, files ...string) composed {
+	t.Helper()
+	if exec.Command("docker", "compose", "version").Run() != nil {
+		t.Skip("needs Docker with Compose")
+	}
+	args := []string{"compose", "--profile", "*"}
+	for _, f := range files {
+		args = append(args, "-f", f)
+	}
+	cmd := exec.CommandContext(t.Context(), "docker", append(args, "config", "--format", "json")...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	require.NoError(t, cmd.Run(), errs.String())
+	var c composed
+	require.NoError(t, json.Unmarshal(out.Bytes(), &c))
+	return c
+}
+
+// With compose.tls.yaml every program of the stack is told of its certificates,
+// and the server reads the configuration that asks for them.
+func TestTheStackBehindTLS(t *testing.T) {
+	t.Parallel()
+	c := compose(t, "compose.yaml", "compose.tls.yaml")
+	for _, name := range append(slices.Sorted(maps.Keys(services)), stream.UserTools) {
+		env := c.Services[name].Environment
+		require.Equal(t, "/credentials/ca.pem", env["NATS_CA"], name)
+		require.Equal(t, "/credentials/cert.pem", env["NATS_CERT"], name)
+		require.Equal(t, "/credentials/key.pem", env["NATS_KEY"], name)
+		require.Equal(t, "/credentials/password", env["NATS_PASSWORD_FILE"], name)
+	}
+	require.Contains(t, c.Services["steward"].Command, "-tls=nats,localhost,127.0.0.1")
+	mounted := map[string]string{}
+	for _, v := range c.Services["nats"].Volumes {
+		mounted[v.Target] = v.Source
+	}
+	require.Regexp(t, `/nats\.tls\.conf$`, mounted["/etc/nats/nats-server.conf"])
+	require.Regexp(t, `/nats\.conf$`, mounted["/etc/nats/nats.conf"])
+	require.Equal(t, "streams", mounted["/streams"])
+}
+
+// Who has a password and no certificate is not let in, nor is the other way
+// about.
+func TestTheStackBehindTLSAsksForBoth(t *testing.T) {
+	t.Parallel()
+	s := newStackOf(t, "nats.tls.conf")
+	require.NoError(t, s.client(t.Context(), t, stream.UserInit).Check(t.Context()))
+	require.NoError(t, s.client(t.Context(), t, stream.StageWriter).Check(t.Context()))
+	require.Len(t, s.client(t.Context(), t, stream.UserTools).Served(), 1)
+	dial := func(a stream.Address) error {
+		nc, err := stream.Dial(a, "test", slog.New(slog.DiscardHandler), false)
+		if err == nil {
+			nc.Close()
+		}
+		return err
+	}
+	with := s.address(stream.StageWriter)
+	without := with
+	without.TLS.Cert, without.TLS.Key = "", ""
+	require.ErrorContains(t, dial(without), "does not accept the client's certificate")
+	anonymous := with
+	anonymous.User, anonymous.PasswordFile = "", ""
+	require.ErrorContains(t, dial(anonymous), "refused the credentials")
+	_, err := nats.Connect(s.url)
+	require.Error(t, err)
+	require.Empty(t, s.complaints())
+}
