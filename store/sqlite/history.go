@@ -65,7 +65,7 @@ type history struct {
 
 	write, untold *rows
 	before        driver.Rows // of pipeline_told, those from next on
-	next          told
+	next          told        // its row, revenue and credit
 	more          bool
 	row           []driver.Value
 	mine          func(conv string) bool
@@ -78,7 +78,7 @@ func openHistory(ctx context.Context, s *summing) (*history, error) {
 	if err != nil || !there || s.readers == nil {
 		return nil, err
 	}
-	h := &history{conn: s.conn, channels: map[string]int64{}, row: make([]driver.Value, 7)}
+	h := &history{conn: s.conn, channels: map[string]int64{}, row: make([]driver.Value, 4)}
 	err = s.conn.QueryRowContext(ctx, `SELECT run, report IS NOT NULL, (SELECT coalesce(max(report), 0) FROM pipeline_runs) FROM pipeline_runs WHERE run_id = ?`,
 		s.req.GetRunId()).Scan(&h.run, &h.again, &h.report)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -146,7 +146,7 @@ func (s *summing) recording(do func() error) error {
 // begin goes to the first of what the last report told of some conversions.
 func (h *history) begin(ctx context.Context, c *sqlite3.SQLiteConn, mine func(conv string) bool) (err error) {
 	h.mine = mine
-	h.before, err = ask(ctx, c, `SELECT journey, conv_id, run, fingerprint, sessions, revenue, credit FROM pipeline_told ORDER BY journey`, nil)
+	h.before, err = ask(ctx, c, `SELECT journey, revenue, credit, conv_id FROM pipeline_told ORDER BY journey`, nil)
 	if err != nil {
 		return err
 	}
@@ -163,14 +163,19 @@ func (h *history) advance() error {
 		case err != nil:
 			return err
 		}
-		if h.mine(text(h.row[1])) {
+		if h.mine(text(h.row[3])) {
 			break
 		}
 	}
-	h.more, h.next = true, readTold(h.row)
+	h.more = true
+	h.next.journey, _ = h.row[0].(int64)
+	revenue, _ := h.row[1].(int64)
+	h.next.revenue = unit.Money(revenue)
+	h.next.credit, _ = h.row[2].([]byte)
 	return nil
 }
 
+// readTold reads a row of pipeline_told.
 func readTold(row []driver.Value) (t told) {
 	t.journey, _ = row[0].(int64)
 	t.conv = text(row[1])
@@ -221,7 +226,7 @@ func (h *history) end(well bool) (err error) {
 }
 
 func (h *history) keep(t *told) error {
-	return h.write.add(t.journey, t.conv, t.run, t.fingerprint, t.sessions, int64(t.revenue), t.credit)
+	return h.write.add(t.journey, t.conv, t.run, t.fingerprint, t.sessions, int64(t.revenue), slices.Clone(t.credit))
 }
 
 // add adds what a conversion gives, or with a sign of -1 gave, to its channels,
@@ -273,31 +278,28 @@ func nextCredit(credit []byte) (channel, share int64, rest []byte, ok bool) {
 
 // credit returns the shares of the journey at hand by channel, in the order of
 // their numbers: the number and the share, in ten-thousandths, of each that has
-// any.
+// any. It is used again.
 func (a *journeySums) credit() []byte {
+	for c := len(a.numbers); c < len(a.names); c++ {
+		a.numbers = append(a.numbers, a.history.channel(a.names[c]))
+	}
+	a.byChannel = append(a.byChannel, make([]int64, len(a.history.names)-len(a.byChannel))...)
 	a.earned = a.earned[:0]
 	for i, g := range a.groups {
 		if g == noGroup || a.shares[i].ihc == 0 {
 			continue
 		}
-		c := a.channel[g]
-		at := slices.IndexFunc(a.earned, func(e channelShare) bool { return e.channel == c })
-		if at < 0 {
-			at = len(a.earned)
-			a.earned = append(a.earned, channelShare{channel: c, number: a.history.channel(a.names[c])})
+		n := a.numbers[a.channel[g]]
+		if a.byChannel[n] == 0 {
+			a.earned = append(a.earned, n)
 		}
-		a.earned[at].share += a.shares[i].ihc
+		a.byChannel[n] += a.shares[i].ihc
 	}
-	slices.SortFunc(a.earned, func(e, f channelShare) int { return int(e.number - f.number) })
-	blob := make([]byte, 0, 4*len(a.earned))
-	for _, e := range a.earned {
-		blob = binary.AppendUvarint(binary.AppendUvarint(blob, uint64(e.number)), uint64(e.share))
+	slices.Sort(a.earned)
+	a.blob = a.blob[:0]
+	for _, n := range a.earned {
+		a.blob = binary.AppendUvarint(binary.AppendUvarint(a.blob, uint64(n)), uint64(a.byChannel[n]))
+		a.byChannel[n] = 0
 	}
-	return blob
-}
-
-// channelShare is a channel's share of the journey at hand.
-type channelShare struct {
-	channel       uint32 // by the number of the sums
-	number, share int64  // by that of pipeline_told
+	return a.blob
 }

@@ -56,7 +56,12 @@ type journeySums struct {
 	steps  []step
 	key    []byte
 	own    map[uint32]*phaseShares
-	earned []channelShare
+
+	// The credit of the journey at hand, by what the history calls the channels.
+	numbers   []int64 // of channels, by number
+	byChannel []int64
+	earned    []int64
+	blob      []byte
 }
 
 type step struct {
