@@ -213,8 +213,9 @@ type Reports interface {
 	// a run is not known, has no report or is dropped is an input error. It writes
 	// nothing.
 	Difference(ctx context.Context, first, second string) (*Difference, error)
-	// Keep drops the records of runs but for the latest so many; 0 keeps all. What is
-	// shown, and what runs under way may use, stays, whichever run it is of.
+	// Keep drops the records of runs but for the latest so many that have a report,
+	// and what came between; 0 keeps all. What is shown, and what runs under way may
+	// use, stays, whichever run it is of.
 	Keep(ctx context.Context, runs int) error
 	// LastConversion returns the UTC time of the latest conversion, to the second,
 	// and the zero time where there is none. It reads the table once.

@@ -10,8 +10,8 @@ import (
 // Of a run that is dropped one row is left as long as something of it is shown:
 // attributions that later runs reuse, or why a conversion has none.
 
-// underWay is how many later runs it takes at least until one that never ended
-// is taken for dead: it may be paused, or stuck, for days.
+// underWay is how many later reports it takes at least until a run that never
+// ended is taken for dead: it may be paused, or stuck, for days.
 const underWay = 30
 
 // Keep implements [store.Reports].
@@ -24,12 +24,15 @@ func (d *Database) Keep(ctx context.Context, runs int) error {
 		if err != nil {
 			return err
 		}
-		for age, r := range all {
-			if age < runs || r.dropped || r.status == store.Running && age < underWay {
-				continue
+		age := 0 // in reports that came after
+		for i, r := range all {
+			if age >= runs && !r.dropped && (r.status != store.Running || age >= underWay) {
+				if err := tx.drop(ctx, r, all[:i]); err != nil {
+					return err
+				}
 			}
-			if err := tx.drop(ctx, r, all[:age]); err != nil {
-				return err
+			if r.report > 0 {
+				age++
 			}
 		}
 		return nil

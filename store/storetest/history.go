@@ -25,6 +25,7 @@ var historyOfRunsTests = map[string]func(*testing.T, Backend){
 	"ReportMadeTwiceIsToldOnce":              reportMadeTwiceIsToldOnce,
 	"RunsWithoutAReportAreNotCompared":       runsWithoutAReportAreNotCompared,
 	"RecordsOfOldRunsGo":                     recordsOfOldRunsGo,
+	"FailedRunsDoNotDriveReportsOut":         failedRunsDoNotDriveReportsOut,
 	"WhyAConversionHasNoneOutlivesItsRun":    whyAConversionHasNoneOutlivesItsRun,
 	"ResultsOfARunThatWasDroppedAreNotTaken": resultsOfARunThatWasDroppedAreNotTaken,
 }
@@ -397,4 +398,21 @@ func resultsOfARunThatWasDroppedAreNotTaken(t *testing.T, b Backend) {
 	require.Empty(t, n.rows(`SELECT 1 FROM pipeline_chunks c JOIN pipeline_runs r ON r.run = c.run WHERE r.run_id = '`+n.name(1)+`'`))
 	require.NoError(t, n.Keep(t.Context(), 0))
 	require.NotEmpty(t, n.rows(`SELECT 1 FROM pipeline_runs`))
+}
+
+func failedRunsDoNotDriveReportsOut(t *testing.T, b Backend) {
+	n := newNights(b.fresh(t), 2)
+	for i := range 5 {
+		id := fmt.Sprintf("failed-%d", i)
+		require.NoError(t, n.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: id}}))
+		require.NoError(t, n.End(t.Context(), id, store.Failed))
+	}
+	n.sell()
+	n.run()
+	require.NoError(t, n.Keep(t.Context(), 2))
+	require.Equal(t, map[store.Cause]string{store.NewConversions: "1 30.75 0"}, causes(n.difference(n.name(1), "last")))
+	n.run()
+	require.NoError(t, n.Keep(t.Context(), 2))
+	require.Equal(t, []string{"empty", "failed-0", "failed-1", "failed-2", "failed-3", "failed-4", "night-001"},
+		n.rows(`SELECT run_id FROM pipeline_runs WHERE dropped = 1 OR run_id = 'empty'`))
 }
