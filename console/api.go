@@ -47,6 +47,7 @@ func (c *console) apiRoutes() []route {
 		{method: "GET", path: "/runs/{run_id}/events", do: c.getEvents},
 		{method: "GET", path: "/runs/{run_id}/failed", do: c.getFailed},
 		{method: "GET", path: "/runs/{run_id}/dead", do: c.getDead},
+		{method: "GET", path: "/runs/{run_id}/diff", do: c.getDiff},
 		{method: "POST", path: "/runs/{run_id}/cancel", do: c.postCancel, changes: true},
 		{method: "POST", path: "/runs/{run_id}/resume", do: c.postResume, changes: true},
 		{method: "POST", path: "/runs/{run_id}/replay", do: c.postReplay, changes: true},

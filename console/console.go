@@ -29,6 +29,7 @@ type reader interface {
 	Dimensions(ctx context.Context) ([]string, error)
 	Conversion(ctx context.Context, id string) (*store.Conversion, error)
 	Cell(ctx context.Context, channel, date string) (*store.Cell, error)
+	Difference(ctx context.Context, first, second string) (*store.Difference, error)
 	LastConversion(ctx context.Context) (time.Time, error)
 	Shown(ctx context.Context, since time.Time) (store.Stored, error)
 }

@@ -237,6 +237,7 @@ func TestRunIsCancelledOnceAndNotResumed(t *testing.T) {
 	s.refused(errkind.CodeUnknownRun, "POST", "/api/v1/runs/run/cancel", "")
 	s.Publish(&ihcv1.RunRequest{RunId: "run"}, &ihcv1.Counts{InRange: 1, WithoutSessions: 1}, &ihcv1.JourneyChunk{RunId: "run", Chunk: 1, Outcomes: []*ihcv1.Outcome{{ConvId: "c"}}})
 	s.refused(codeNotEnded, "GET", "/api/v1/runs/run/result", "")
+	s.refused(errkind.CodeInput, "GET", "/api/v1/runs/run/diff", "")
 	s.refused(errkind.CodeWrongState, "POST", "/api/v1/runs/run/resume", `{}`, isJSONHeader)
 	s.refused(errkind.CodeInput, "POST", "/api/v1/runs/run/replay", `{"from":"nowhere"}`, isJSONHeader)
 	s.refused(errkind.CodeInput, "POST", "/api/v1/runs/run/cancel", `{"why":"no"}`, isJSONHeader)

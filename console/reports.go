@@ -133,6 +133,15 @@ func (c *console) getConversion(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, r, http.StatusOK, e)
 }
 
+// getDiff answers what changed from one run's report to another's.
+func (c *console) getDiff(w http.ResponseWriter, r *http.Request) error {
+	d, err := c.db.Difference(r.Context(), r.URL.Query().Get("with"), r.PathValue("run_id"))
+	if err != nil {
+		return err
+	}
+	return answerJSON(w, r, http.StatusOK, report.DifferenceOf(d))
+}
+
 // found is what is odd about the data.
 type found struct {
 	Sound    bool `json:"sound"`

@@ -206,6 +206,17 @@ type Reports interface {
 	// Cell returns what the row of channel_reporting for a channel and date is
 	// made from: an input error where there are no such sessions.
 	Cell(ctx context.Context, channel, date string) (*Cell, error)
+	// Difference returns what changed between the reports of two runs, the earlier
+	// of which is From, whichever is named first. A name is a run's id, the
+	// beginning of it where that is of no other run, or "last"; an empty first
+	// one is the run reported before the other, an empty second one the last. That
+	// a run is not known, has no report or is dropped is an input error. It writes
+	// nothing.
+	Difference(ctx context.Context, first, second string) (*Difference, error)
+	// Keep drops the records of runs but for the latest so many that have a report,
+	// and what came between; 0 keeps all. What is shown, and what runs under way may
+	// use, stays, whichever run it is of.
+	Keep(ctx context.Context, runs int) error
 	// LastConversion returns the UTC time of the latest conversion, to the second,
 	// and the zero time where there is none. It reads the table once.
 	LastConversion(ctx context.Context) (time.Time, error)

@@ -42,7 +42,7 @@ var readThemselves = []string{"db", "out", "api-url", "concurrency", "request-ra
 
 // ofAProcess are settings of a run in this process, which mean nothing to one
 // on a stack.
-var ofAProcess = []string{"db", "out", "data-dir", "api-url", "payloads", "concurrency", "request-rate"}
+var ofAProcess = []string{"db", "out", "data-dir", "api-url", "payloads", "concurrency", "request-rate", keepRunsName}
 
 // paths are flags whose value is a path: in a file, from the file's directory.
 var paths = []string{"db", "out", "data-dir", "payloads", "model-params", "redistribution", "result", "map", "rejects"}

@@ -26,6 +26,7 @@ type localRun struct {
 	request          *ihcv1.RunRequest
 	config           attributor.Config
 	db, out, dataDir string
+	keep             keepRunsFlag
 	log              *slog.Logger
 	say              io.Writer // for people
 	progress         *progress
@@ -38,6 +39,9 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	config, err := embedded.FromEnv(l.config)
 	if err == nil {
 		err = config.At(l.db, l.out)
+	}
+	if err == nil {
+		err = l.keep.set(&config.Reporter)
 	}
 	if err == nil {
 		err = makeWritable(config.Reporter.Out, reporter.CSVFile, reporter.ReconciliationFile)

@@ -90,7 +90,7 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 	}
 	add("run", newDemoCmd(), newRunCmd(), newPlanCmd(), newUpCmd(), newServeCmd())
 	add("ops", newRunsCmd(), newStatusCmd(), newCancelCmd(), newResumeCmd(), newReplayCmd(), newForgetCmd(), newDeadCmd())
-	add("data", newImportCmd(), newExportCmd(), newSchemaCmd(), newValidateCmd(), newReportCmd(), newExplainCmd())
+	add("data", newImportCmd(), newExportCmd(), newSchemaCmd(), newValidateCmd(), newReportCmd(), newDiffCmd(), newExplainCmd())
 	add("model", newModelsCmd(), newModelCmd(), newScoreCmd(), newSandboxCmd())
 	root.AddCommand(newConfigCmd(), newDoctorCmd(), newVersionCmd())
 	complete(root)

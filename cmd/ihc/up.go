@@ -19,6 +19,7 @@ import (
 func newUpCmd() *cobra.Command {
 	var db, out, dir, listen, http string
 	serving := consoleFlags{}
+	keep := keepRunsFlag{}
 	cmd := &cobra.Command{
 		Use:   "up [FILE]",
 		Short: "Keep the whole stack running in this process, for many runs",
@@ -40,6 +41,9 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 			}
 			c, err := upConfig(db, cmp.Or(out, os.Getenv("IHC_OUT"), "."), dir)
 			if err != nil {
+				return err
+			}
+			if err := keep.set(&c.Reporter); err != nil {
 				return err
 			}
 			c.Keep, c.Listen, c.HTTP = true, listen, cmp.Or(http, os.Getenv("IHC_HTTP"))
@@ -68,6 +72,7 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 	fs.StringVar(&dir, "data-dir", defaultDataDir, "`directory` for the streams")
 	fs.StringVar(&listen, "listen", "127.0.0.1:4222", "`address` of the NATS server")
 	serving.add(cmd)
+	keep.add(cmd)
 	fs.StringVar(&http, "http", "", "`address` to serve /healthz, /readyz and /metrics on (IHC_HTTP; default: nowhere)")
 	return cmd
 }

@@ -266,3 +266,14 @@ func Since(r *ihcv1.RunRequest, now time.Time) time.Time {
 	}
 	return time.Time{}
 }
+
+// Shape returns what of a request, in JSON, decides which sessions are scored of
+// a user's: two runs of the same shape make the same journeys of the same data.
+// A request that cannot be read has none.
+func Shape(data []byte) string {
+	r, err := Decode(data)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(r.GetLookbackDays(), r.GetIncludeSimultaneous(), r.GetMaxSessions(), r.GetLongJourneys())
+}

@@ -49,6 +49,10 @@ type Result struct {
 	Notes       []string          `json:"notes"`
 	Counts      map[string]uint64 `json:"counts,omitempty"`
 	Request     json.RawMessage   `json:"request,omitempty"`
+	// SourceDigest is that of the source tables as the run read them, empty for a
+	// replay; Program the version of the program that reported it.
+	SourceDigest string `json:"source_digest,omitempty"`
+	Program      string `json:"program,omitempty"`
 }
 
 // Write writes the result as indented JSON.
@@ -164,7 +168,7 @@ type ResultShortened struct {
 func ResultOf(r *ihcv1.Report) Result {
 	c := r.GetCounts()
 	model, params, _ := strings.Cut(r.GetModel(), " ")
-	s := Result{RunID: r.GetRunId(), Status: Conclusion(r), Model: model, ModelParameters: params,
+	s := Result{RunID: r.GetRunId(), Status: Conclusion(r), Model: model, ModelParameters: params, SourceDigest: r.GetSourceDigest(), Program: r.GetProgram(),
 		StartDate: r.GetRequest().GetStartDate(), EndDate: r.GetRequest().GetEndDate(),
 		Conversions: ConversionsOf(c), Touchpoints: c.GetTouchpoints(), Requests: r.GetRequests(), ReportRows: r.GetReportRows(),
 		IHC: exact(r.GetIhc()), IHCRevenue: exact(r.GetIhcRevenue()), Cost: exact(r.GetCost()), CSV: r.GetCsv(),

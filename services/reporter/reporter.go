@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -27,6 +28,16 @@ type Config struct {
 	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
 	// Out is the directory that gets the files.
 	Out string `envconfig:"IHC_OUT" default:"/data" desc:"directory for report.html, channel_reporting.csv and reconciliation.json"`
+	// KeepRuns is of how many runs the database keeps records; 0 means of all.
+	KeepRuns int `envconfig:"IHC_KEEP_RUNS" default:"30" desc:"runs whose records the database keeps, 2 or more (0: all)"`
+}
+
+// Validate returns an input fault that names the variable that is wrong.
+func (c Config) Validate() error {
+	if c.KeepRuns < 0 || c.KeepRuns == 1 {
+		return errkind.Inputf("IHC_KEEP_RUNS is %d: use 2 or more, so that there are two to compare, or 0 to keep all", c.KeepRuns)
+	}
+	return nil
 }
 
 // The files a report consists of.
@@ -75,6 +86,9 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 		}
 		err = stream.Retry(err, judgedWithin) // the extractor will end the run
 	}
+	if err == nil {
+		err = r.db.Keep(ctx, r.cfg.KeepRuns)
+	}
 	// Before anybody hears of it: the file alone is the database then, to be
 	// copied or replaced.
 	if err := errors.Join(err, r.db.Close()); err != nil {
@@ -104,7 +118,7 @@ func (r *reporter) own(ctx context.Context, accepted *ihcv1.RunAccepted, w *ihcv
 	if err := r.db.Confirm(ctx, accepted); err != nil {
 		return nil, err
 	}
-	result, err := r.report(ctx, accepted.GetRequest().GetRunId(), accepted.GetRequest(), w)
+	result, err := r.report(ctx, accepted, w)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +143,9 @@ func (r *reporter) toReport(ctx context.Context, id string, w *ihcv1.RunWritten)
 	return stream.ErrOver
 }
 
-func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
+func (r *reporter) report(ctx context.Context, accepted *ihcv1.RunAccepted, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
+	req := accepted.GetRequest()
+	id := req.GetRunId()
 	totals, err := r.db.Rebuild(ctx, req)
 	if err != nil {
 		return nil, err
@@ -145,7 +161,7 @@ func (r *reporter) report(ctx context.Context, id string, req *ihcv1.RunRequest,
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: run.RequestsOf(req, w.GetRequests()),
 		ReportRows: uint64(len(rows)), Csv: csv,
 		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: totals.Reasons,
-		Approximations: totals.Approximations}
+		Approximations: totals.Approximations, SourceDigest: accepted.GetSourceDigest(), Program: version.This().Version}
 	reconciliation.Fill(result, totals)
 	report.SumChannels(result, rows)
 	models, err := r.models(ctx, req, w.GetCounts().GetTouchpoints())

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/version"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 )
@@ -151,9 +152,9 @@ func (tx transaction) record(ctx context.Context, a *ihcv1.RunAccepted) error {
 			return err
 		}
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, request, asked, scoring, scored_by) VALUES (?1, ?2, ?3, ?4, ?5)
-		ON CONFLICT (run_id) DO UPDATE SET request = ?2, asked = ?3, scoring = coalesce(?4, scoring), scored_by = ?5`,
-		a.GetRequest().GetRunId(), string(request), a.GetAsked(), run.ScoringDigest(a.GetScoring()), string(scoredBy))
+	_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, request, asked, scoring, scored_by, source, program) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+		ON CONFLICT (run_id) DO UPDATE SET request = ?2, asked = ?3, scoring = coalesce(?4, scoring), scored_by = ?5, source = ?6, program = ?7`,
+		a.GetRequest().GetRunId(), string(request), a.GetAsked(), run.ScoringDigest(a.GetScoring()), string(scoredBy), a.GetSourceDigest(), version.This().Version)
 	return err
 }
 

@@ -35,6 +35,8 @@ type journeySums struct {
 	runs map[int64]int64
 	most int // paths held
 
+	history *history // nil where none is kept
+
 	// Of each group of the index in use.
 	channel []uint32
 	day     []civil.Date
@@ -54,6 +56,12 @@ type journeySums struct {
 	steps  []step
 	key    []byte
 	own    map[uint32]*phaseShares
+
+	// The credit of the journey at hand, by what the history calls the channels.
+	numbers   []int64 // of channels, by number
+	byChannel []int64
+	earned    []int64
+	blob      []byte
 }
 
 type step struct {
@@ -74,7 +82,7 @@ const pathsHeld = 1 << 16
 
 func newJourneySums(s *summing) *journeySums {
 	return &journeySums{req: s.req, out: &store.Journeys{}, runs: map[int64]int64{}, most: cmp.Or(s.size.paths, pathsHeld),
-		number: map[string]uint32{}, paths: map[string]*path{}, own: map[uint32]*phaseShares{}}
+		number: map[string]uint32{}, paths: map[string]*path{}, own: map[uint32]*phaseShares{}, history: s.history.anew()}
 }
 
 // see takes an index into use, whose sessions are all entered.

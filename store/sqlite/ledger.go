@@ -251,9 +251,10 @@ func (r runRow) complete() bool {
 	return r.wantChunks.Valid && r.chunks == r.wantChunks.Int64 && !r.status.over()
 }
 
-// run returns a run's row, one that is not complete where there is none.
+// run returns a run's row, one that is not complete where there is none. One whose
+// records were dropped takes nothing more.
 func (tx transaction) run(ctx context.Context, id string) (r runRow, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT run, status, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown
+	err = tx.QueryRowContext(ctx, `SELECT run, CASE WHEN dropped THEN 'failed' ELSE status END, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown
 		FROM pipeline_runs WHERE run_id = ?`, id).
 		Scan(&r.run, &r.status, &r.model, &r.wantChunks, &r.wantRange, &r.chunks, &r.requests, &r.revision, &r.from, &r.shown)
 	if errors.Is(err, sql.ErrNoRows) {

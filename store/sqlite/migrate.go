@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is what this release reads and writes.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // columns are those of a table.
 type columns struct{ table, names string }
@@ -33,7 +33,7 @@ var firstTables = []columns{
 
 // ownTables are the pipeline's tables at [schemaVersion] with their columns.
 var ownTables = []columns{
-	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown, asked, scoring, scored_by, request_seconds, reuses"},
+	{"pipeline_runs", "run, run_id, status, request, model, expected_chunks, expected_range, chunks, requests, revision, next_journey, shown, asked, scoring, scored_by, request_seconds, reuses, program, source, report, dropped"},
 	{"pipeline_database", "id"},
 	{"pipeline_chunks", "run, chunk, revision, requests, shown"},
 	{"pipeline_counts", "run, chunk, outcome, conversions, touchpoints"},
@@ -44,6 +44,11 @@ var ownTables = []columns{
 	{"pipeline_reusable", "run, conv_id, fingerprint, journey"},
 	{"pipeline_reused", "run, chunk, journey"},
 	{"pipeline_replaced", "journey"},
+	{"pipeline_totals", "report, channel, ihc, ihc_revenue, cost"},
+	{"pipeline_changes", "report, channel, cause, ihc, ihc_revenue, cost"},
+	{"pipeline_told", "journey, conv_id, run, fingerprint, sessions, revenue, credit"},
+	{"pipeline_untold", "journey"},
+	{"pipeline_channels", "channel, name"},
 }
 
 // migrate makes sure, in the transaction, that all tables a stage writes to

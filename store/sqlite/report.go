@@ -81,9 +81,16 @@ func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.R
 	if err := checkSchema(ctx, conn, path); err != nil {
 		return nil, err
 	}
-	t, x, groups, err := sumTables(ctx, &summing{conn: conn, readers: readers, req: req, size: size})
+	of := &summing{conn: conn, readers: readers, req: req, size: size}
+	if of.history, err = openHistory(ctx, of); err != nil {
+		return nil, err
+	}
+	t, x, groups, err := sumTables(ctx, of)
 	if err != nil {
 		return nil, err
+	}
+	if err := of.history.record(ctx, x, groups); err != nil {
+		return nil, fmt.Errorf("record what changed: %w", err)
 	}
 	if err := replaceReport(ctx, conn, x, groups); err != nil {
 		return nil, err
@@ -144,6 +151,7 @@ type summing struct {
 	column, channel string
 	x               *sessionIndex
 	whole           *part
+	history         *history // nil where none is kept
 	// inDates says of each group, by number, whether its date is in range; nil
 	// where all are.
 	inDates []bool

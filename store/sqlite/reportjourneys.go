@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
@@ -23,13 +24,16 @@ func (s *summing) readJourneys(ctx context.Context, conn *sql.Conn, p *part) err
 	if err != nil || !there {
 		return err
 	}
-	sums := newJourneySums(s)
-	if s.x.passes == 1 {
+	var sums *journeySums
+	err = s.recording(func() error {
+		if s.x.passes > 1 {
+			sums, err = s.readInPasses(ctx, conn)
+			return err
+		}
+		sums = newJourneySums(s)
 		sums.see(s.x)
-		err = sums.read(ctx, conn, everyOne)
-	} else {
-		sums, err = s.readInPasses(ctx, conn)
-	}
+		return sums.read(ctx, conn, everyOne)
+	})
 	if err != nil {
 		return fmt.Errorf("read pipeline_journeys: %w", err)
 	}
@@ -115,25 +119,36 @@ func everyOne(string) bool { return true }
 
 // journeysQuery goes through the journal in its own order; what it looks up in
 // the other tables it finds by their keys, and then by their bytes.
-const journeysQuery = `SELECT j.run, v.conv_date||'', v.revenue, v.conv_id||'', j.sessions, j.shares
+const journeysQuery = `SELECT j.run, v.conv_date||'', v.revenue, v.conv_id||'', j.sessions, j.shares, j.journey, j.fingerprint
 	FROM pipeline_journeys j CROSS JOIN pipeline_latest l CROSS JOIN conversions v
 	WHERE l.conv_id = j.conv_id AND l.journey = j.journey AND v.conv_id = j.conv_id AND v.conv_id = j.conv_id COLLATE BINARY ORDER BY j.journey`
 
 // each calls do with the rows of journeysQuery of some conversions.
 func (a *journeySums) each(ctx context.Context, conn *sql.Conn, mine func(conv string) bool, do func([]driver.Value) error) error {
-	return raw(conn, func(c *sqlite3.SQLiteConn) error {
-		return each(ctx, c, journeysQuery, nil, 6, func(row []driver.Value) error {
-			if !mine(text(row[3])) {
-				return nil
-			}
-			return do(row)
-		})
+	return raw(conn, func(c *sqlite3.SQLiteConn) error { return eachJourney(ctx, c, mine, do) })
+}
+
+func eachJourney(ctx context.Context, c *sqlite3.SQLiteConn, mine func(conv string) bool, do func([]driver.Value) error) error {
+	return each(ctx, c, journeysQuery, nil, 8, func(row []driver.Value) error {
+		if !mine(text(row[3])) {
+			return nil
+		}
+		return do(row)
 	})
 }
 
 // read adds the journeys of some conversions.
 func (a *journeySums) read(ctx context.Context, conn *sql.Conn, mine func(conv string) bool) error {
-	return a.each(ctx, conn, mine, a.add)
+	if a.history == nil {
+		return a.each(ctx, conn, mine, a.add)
+	}
+	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
+		if err := a.history.begin(ctx, c, mine); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, a.history.end(err == nil)) }()
+		return eachJourney(ctx, c, mine, a.add)
+	})
 }
 
 // add adds one row of journeysQuery.
@@ -162,7 +177,14 @@ func (a *journeySums) add(row []driver.Value) error {
 	a.find(sessions)
 	run, _ := row[0].(int64)
 	a.journey(run, date, day, revenue)
-	return nil
+	if a.history == nil {
+		return nil
+	}
+	packed, _ = row[4].([]byte)
+	now := told{conv: text(row[3]), run: run, sessions: int64(xxhash.Sum64(packed)), revenue: revenue, credit: a.credit()}
+	now.journey, _ = row[6].(int64)
+	now.fingerprint, _ = row[7].([]byte)
+	return a.history.tell(&now)
 }
 
 // find looks the sessions up in a loop that does nothing else, as

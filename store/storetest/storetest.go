@@ -45,7 +45,7 @@ type Backend struct {
 
 // Run tests a backend.
 func Run(t *testing.T, b Backend) {
-	for _, suite := range []map[string]func(*testing.T, Backend){ledgerTests, fenceTests, sweepTests, interruptionTests, adoptTests, reuseTests, reportTests, changesTests, refundTests, journeyTests, historyTests, identityTests, surveyTests} {
+	for _, suite := range []map[string]func(*testing.T, Backend){ledgerTests, fenceTests, sweepTests, interruptionTests, adoptTests, reuseTests, historyOfRunsTests, reportTests, changesTests, refundTests, journeyTests, historyTests, identityTests, surveyTests} {
 		for name, test := range suite {
 			t.Run(b.Name+"/"+name, func(t *testing.T) {
 				t.Parallel()

@@ -127,6 +127,10 @@ func TestAnswersAreAsTheDescriptionSays(t *testing.T) {
 	require.Contains(t, a.ask("GET", "/report", "", http.StatusOK, "text/html"), "<!doctype html>")
 	a.ask("GET", "/report", "", http.StatusNotAcceptable, "image/png")
 	a.ask("GET", "/conversions/nothing", "", http.StatusNotFound)
+	a.ask("PUT", "/runs/second", `{"model":"builtin"}`, http.StatusAccepted)
+	require.Contains(t, a.ask("GET", "/runs/second/events", "", http.StatusOK), "event: end")
+	require.Contains(t, a.ask("GET", "/runs/second/diff?with=first", "", http.StatusOK), `"causes"`)
+	a.ask("GET", "/runs/nobody/diff", "", http.StatusBadRequest)
 
 	// The result is that of the file.
 	var result struct {

@@ -1295,7 +1295,10 @@ type Report struct {
 	// request names no date.
 	Bridge *Bridge `protobuf:"bytes,20,opt,name=bridge,proto3" json:"bridge,omitempty"`
 	// The refunds among the conversions in range; absent where there are none.
-	Refunds       *Refunds `protobuf:"bytes,30,opt,name=refunds,proto3" json:"refunds,omitempty"`
+	Refunds *Refunds `protobuf:"bytes,30,opt,name=refunds,proto3" json:"refunds,omitempty"`
+	// `RunAccepted.source_digest`, and the version of the program that reports.
+	SourceDigest  string `protobuf:"bytes,35,opt,name=source_digest,json=sourceDigest,proto3" json:"source_digest,omitempty"`
+	Program       string `protobuf:"bytes,36,opt,name=program,proto3" json:"program,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1482,6 +1485,20 @@ func (x *Report) GetRefunds() *Refunds {
 		return x.Refunds
 	}
 	return nil
+}
+
+func (x *Report) GetSourceDigest() string {
+	if x != nil {
+		return x.SourceDigest
+	}
+	return ""
+}
+
+func (x *Report) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
 }
 
 // Refunds are the conversions in range with a negative revenue.
@@ -2378,7 +2395,7 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\rR\brevision\"Q\n" +
 	"\vRunReported\x12&\n" +
 	"\x06report\x18\x01 \x01(\v2\x0e.ihc.v1.ReportR\x06report\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\rR\brevision\"\xa1\x06\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"\xe0\x06\n" +
 	"\x06Report\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12,\n" +
 	"\arequest\x18\x02 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x14\n" +
@@ -2405,7 +2422,9 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\tlast_date\x18\x12 \x01(\tR\blastDate\x12)\n" +
 	"\arevenue\x18\x13 \x01(\v2\x0f.ihc.v1.RevenueR\arevenue\x12&\n" +
 	"\x06bridge\x18\x14 \x01(\v2\x0e.ihc.v1.BridgeR\x06bridge\x12)\n" +
-	"\arefunds\x18\x1e \x01(\v2\x0f.ihc.v1.RefundsR\arefunds\"e\n" +
+	"\arefunds\x18\x1e \x01(\v2\x0f.ihc.v1.RefundsR\arefunds\x12#\n" +
+	"\rsource_digest\x18# \x01(\tR\fsourceDigest\x12\x18\n" +
+	"\aprogram\x18$ \x01(\tR\aprogram\"e\n" +
 	"\aRefunds\x12 \n" +
 	"\vconversions\x18\x01 \x01(\x04R\vconversions\x12\x18\n" +
 	"\arevenue\x18\x02 \x01(\tR\arevenue\x12\x1e\n" +
