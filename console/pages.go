@@ -61,7 +61,7 @@ type view struct {
 
 // StartFields are what a run can be asked for with on a page.
 func (view) StartFields() []string {
-	return []string{"start_date", "end_date", "model", "lookback_days", "max_requests"}
+	return []string{"start_date", "end_date", "model", "lookback_days", "max_requests", "full"}
 }
 
 // options are what a report can be asked for by.
