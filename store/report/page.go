@@ -238,12 +238,14 @@ func (r *Report) bridgeFacts() []page.Fact {
 
 // readSection says how the numbers are to be read.
 func (r *Report) readSection() (page.Section, bool) {
-	return page.Section{ID: "reading", Title: "How to read it", Facts: []page.Fact{
+	facts := []page.Fact{
 		{Name: "Fractions of orders", Text: "An order is shared out among the visits before it. The shares of one order sum to 1, so that conversions (ihc) of a channel are a sum of fractions, and the sum over all channels is a number of orders."},
 		{Name: "Session dates", Text: "The day is that of the visit, not of the order. Cost is that of all visits of the day, whether they led to an order or not."},
 		{Name: "Ratios", Text: "CPO is cost ÷ conversions (ihc), ROAS is revenue (ihc) ÷ cost. Totals are ratios of sums. “–” stands where the divisor is 0: nothing was credited, or nothing was spent."},
 		{Name: "Maturity", Text: "Visits go on earning while those who came buy. How much of its final credit a date has is taken from how long past visits took to earn theirs. Dates below " + Mature.Shift(2).String() + " % are hatched; headlines end before them."},
-		{Name: "Starts, holds, closes", Text: "The model shares out each order three times: for starting the journey, for keeping it going, and for closing it. ihc weighs the three."},
-		{Name: "Not causal", Text: "Attribution shares out what happened. It does not say what would have happened without a channel: a test with a group that is left out does."},
-	}}, true
+	}
+	if r.Phases() != nil {
+		facts = append(facts, page.Fact{Name: "Starts, holds, closes", Text: "The model shares out each order three times: for starting the journey, for keeping it going, and for closing it. ihc weighs the three."})
+	}
+	return page.Section{ID: "reading", Title: "How to read it", Facts: append(facts, page.Fact{Name: "Not causal", Text: "Attribution shares out what happened. It does not say what would have happened without a channel: a test with a group that is left out does."})}, true
 }
