@@ -128,6 +128,10 @@ func (r *Report) modelFacts() []page.Fact {
 	return facts
 }
 
+// standsOut is how far two shares are apart, at least, where that is worth a
+// sentence: two points.
+var standsOut = decimal.New(2, -2)
+
 // findings says in words what stands out.
 func (r *Report) findings() []string {
 	sums := ordered(byKey(r.rows, func(row store.Row) string { return row.Channel }))
@@ -142,14 +146,17 @@ func (r *Report) findings() []string {
 		return fmt.Sprintf("%s has %s of cost and %s of revenue.", page.Isolated(s.channel), whole(s.cost, total.cost), whole(s.revenue, total.revenue))
 	}
 	var all []string
-	if gap(dear).IsPositive() {
+	if gap(dear).GreaterThan(standsOut) {
 		all = append(all, say(dear))
 	}
 	if len(paid) > 1 {
 		cheap := slices.MinFunc(paid, func(a, b *channelSum) int { return gap(a).Cmp(gap(b)) })
-		if gap(cheap).IsNegative() {
+		if gap(cheap).Neg().GreaterThan(standsOut) {
 			all = append(all, say(cheap))
 		}
+	}
+	if len(all) == 0 && !gap(slices.MinFunc(sums, func(a, b *channelSum) int { return gap(a).Cmp(gap(b)) })).Neg().GreaterThan(standsOut) {
+		all = append(all, "Every channel's share of revenue is within 2 points of its share of cost.")
 	}
 	if s := r.opener(); s != "" {
 		all = append(all, s)
@@ -166,7 +173,7 @@ func (r *Report) opener() string {
 	if phases == nil || r.Channel != "" {
 		return ""
 	}
-	best, most := "", decimal.New(2, -2)
+	best, most := "", standsOut
 	for _, row := range phases.Rows {
 		if d := row[3].Number.Sub(row[5].Number); row[3].Is && row[5].Is && d.GreaterThan(most) {
 			most = d
