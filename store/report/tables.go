@@ -198,7 +198,7 @@ func outcomeWords(u *ihcv1.ReasonCount) string {
 // Phases says where in journeys the channels' sessions stand: which part of all
 // that was opened, held and closed is theirs, and how that compares with their
 // share of the whole (1 where it is the same). It is nil where the journal does
-// not tell.
+// not tell, and where a model scored that knows no phases.
 func (r *Report) Phases() *sheet.Sheet {
 	j := r.totals.Journeys
 	if j == nil || len(j.Phases) == 0 {
@@ -211,6 +211,9 @@ func (r *Report) Phases() *sheet.Sheet {
 	var sum store.ChannelPhases
 	for _, p := range j.Phases {
 		sum.IHC, sum.Initializer, sum.Holder, sum.Closer = sum.IHC+p.IHC, sum.Initializer+p.Initializer, sum.Holder+p.Holder, sum.Closer+p.Closer
+	}
+	if sum.Initializer == 0 && sum.Holder == 0 && sum.Closer == 0 {
+		return nil
 	}
 	sorted := slices.SortedStableFunc(slices.Values(j.Phases), func(a, b store.ChannelPhases) int { return r.rank[a.Channel] - r.rank[b.Channel] })
 	for _, p := range sorted {
