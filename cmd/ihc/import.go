@@ -41,6 +41,7 @@ Exit codes: 0 imported and sound; 2 it was refused, or has errors;
 		Example: `  ihc import --guess --sessions visits.csv --conversions orders.csv
   ihc import --sessions visits.csv --conversions orders.csv --db shop.db --map shop.yaml
   ihc import --from old.db --sessions my_view --conversions "SELECT …" --db shop.db
+  ihc import --from postgres://shop@db.example/shop --sessions visits --conversions "SELECT …" --db shop.db
   ihc import challenge.zip
   ihc import challenge.zip --data /srv/ihc --name shop.db --force
   ihc run --db data/challenge.db`,

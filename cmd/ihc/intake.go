@@ -43,7 +43,7 @@ func (f *intakeFlags) add(cmd *cobra.Command) {
 		f.files[table] = fs.StringArray(tableFlags[table], nil, "`FILE` with "+strings.ReplaceAll(table, "_", " ")+", also several times, or a pattern in quotes")
 	}
 	fs.StringVar(&f.db, "db", os.Getenv("IHC_DB"), "SQLite database `file` to make or update (IHC_DB)")
-	fs.StringVar(&f.from, "from", "", "SQLite `database` to read; --sessions and so on then name its tables, views or queries")
+	fs.StringVar(&f.from, "from", "", "`database` to read, a SQLite file or postgres://USER@HOST/NAME; --sessions and so on then name its tables, views or queries")
 	fs.StringVar(&f.mapping, "map", "", "`file` that says which column is which (default: mapping in "+configName+")")
 	fs.StringVar(&f.rejects, "rejects", "", "`file` for rows that cannot be used (default: beside the database)")
 	fs.Int64Var(&f.maxRejects, "max-rejects", 0, "how many rows may be unusable before nothing is imported")
@@ -124,7 +124,7 @@ type intakeRun struct {
 func (r *intakeRun) sources(ctx context.Context, table string) (all []tabular.Source, err error) {
 	for _, name := range *r.flags.files[table] {
 		if r.flags.from != "" {
-			all = append(all, tabular.Source{Name: r.flags.from + ": " + name, Open: func(tabular.Options) (tabular.Rows, error) {
+			all = append(all, tabular.Source{Name: open.Shown(r.flags.from) + ": " + name, Open: func(tabular.Options) (tabular.Rows, error) {
 				return open.Rows(ctx, r.flags.from, name)
 			}})
 			continue

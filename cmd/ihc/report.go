@@ -67,7 +67,7 @@ a file, otherwise to standard output.`,
 	fs.StringVar(&q.Compare, "compare", "", "previous, year or FIRST..LAST: a `range` of dates to compare with")
 	fs.BoolVar(&q.Phases, "phases", false, "who starts, holds and closes, too")
 	fs.BoolVar(&q.Paths, "paths", false, "the most frequent paths, their length and how long they take, too")
-	fs.BoolVar(&q.Unattributed, "unattributed", false, "what was not attributed, and why, too")
+	fs.BoolVar(&q.Unattributed, "unattributed", false, "what was not attributed, and why, and costs without sessions, too")
 	fs.StringVar(&q.format, "format", "table", "table, csv, json, md or html")
 	fs.StringVar(&q.Currency, "currency", "", "what amounts are in, as it is shown on the page")
 	fs.StringVar(&q.out, "out", "", "`file` to write to, in place of standard output")

@@ -207,6 +207,13 @@ func (r *Report) proofSection() (page.Section, bool) {
 	gross := t.Range.Gross.Decimal(unit.MoneyDecimals)
 	add("Revenue", "attributed", 2, all, credited, revenue, gross.Shift(-3), amounts)
 	add("Cost", "in the report", 2, known.Decimal(unit.CostDecimals), cost.Decimal(unit.CostDecimals), decimal.Zero, decimal.Zero, nil)
+	if d := &t.Daily; d.Days > 0 {
+		var why []string
+		if alone := d.AloneCost.Decimal(unit.CostDecimals); !alone.IsZero() {
+			why = []string{human.Decimal(alone, 2) + " on days without sessions of the channel"}
+		}
+		add("Daily costs", "spread over sessions", 2, d.Cost.Decimal(unit.CostDecimals), d.Spread.Decimal(unit.CostDecimals), d.AloneCost.Decimal(unit.CostDecimals), decimal.Zero, why)
+	}
 	p.Verdict = "Nothing is lost: every order, all revenue and all cost is accounted for."
 	if !p.Holds {
 		p.Verdict = "Something does not add up: do not use these numbers before you know why (reconciliation.json has each equation)."
@@ -215,8 +222,11 @@ func (r *Report) proofSection() (page.Section, bool) {
 	if t.Ranged {
 		lead = "Orders and revenue are those of the conversions of these dates; cost is that of the sessions of these dates."
 	}
-	return page.Section{ID: "proof", Title: "The proof", Lead: lead, Proof: p, Facts: r.bridgeFacts(),
-		Figures: []page.Figure{{ID: "unattributed", Title: "What was not attributed, and why", Sheet: r.Unattributed()}}}, r.Dimension == ""
+	figures := []page.Figure{{ID: "unattributed", Title: "What was not attributed, and why", Sheet: r.Unattributed()}}
+	if alone := r.CostsAlone(); alone != nil {
+		figures = append(figures, page.Figure{ID: "costs-without-sessions", Title: "Cost without sessions", Sheet: cut(alone, "--unattributed")})
+	}
+	return page.Section{ID: "proof", Title: "The proof", Lead: lead, Proof: p, Facts: r.bridgeFacts(), Figures: figures}, r.Dimension == ""
 }
 
 // bridgeFacts lead from the session dates to the conversions of these dates.

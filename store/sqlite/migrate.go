@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is what this release reads and writes.
-const schemaVersion = 4
+const schemaVersion = 6
 
 // columns are those of a table.
 type columns struct{ table, names string }
@@ -44,6 +44,8 @@ var ownTables = []columns{
 	{"pipeline_reusable", "run, conv_id, fingerprint, journey"},
 	{"pipeline_reused", "run, chunk, journey"},
 	{"pipeline_replaced", "journey"},
+	{"pipeline_daily_costs", "date, channel, begins, ends, cost, sessions"},
+	{"pipeline_spread_costs", "session_id"},
 }
 
 // migrate makes sure, in the transaction, that all tables a stage writes to

@@ -154,3 +154,36 @@ func TestWhatIsWrongWithAnImportIsSaid(t *testing.T) {
 		require.NoFileExists(t, h.path("d.db"))
 	}
 }
+
+// What a day cost on which nobody came is in no channel, and in the proof.
+func TestDailyCostsOfDaysWithoutSessionsAreTold(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(h.path(name), []byte(text), 0o600))
+	}
+	write("visits.csv", csvHead+"s1,u1,2024-01-01T10:00:00Z,SEA\ns2,u1,2024-01-01T11:00:00Z,SEA\ns3,u2,2024-01-02T10:00:00Z,SEO\n")
+	write("orders.csv", "conv_id,user_id,time,revenue\nc1,u1,2024-01-03T10:00:00Z,50\n")
+	write("ads.csv", "date,channel_name,cost\n2024-01-01,SEA,10.01\n2024-01-02,SEA,0.333333\n2024-01-02,TV,7\n")
+	write("none.csv", "session_id,cost\ns3,0\n")
+	h.must("import", "--db", "shop.db", "--sessions", "visits.csv", "--conversions", "orders.csv", "--costs", "none.csv", "--daily-costs", "ads.csv")
+	h.must("validate", "shop.db", "--strict")
+	r := h.must("run", "--db", "shop.db", "--out", "out", "--model", "builtin")
+	said := strings.Join(strings.Fields(r.stdout), " ")
+	require.Contains(t, said, `note: cost without sessions: 7.333333 on 2 days on which their channels had none, in no channel and in no total; one is 2024-01-02, "SEA"`)
+	require.Contains(t, said, "Σ daily costs that were imported = Σ session_costs that they became + costs of days without sessions 17.343333 = 17.343333 ok")
+	require.Contains(t, read(t, h.path("out", "reconciliation.json")), `"daily_costs"`)
+	page := read(t, h.path("out", "report.html"))
+	require.Contains(t, page, "Daily costs")
+	require.Contains(t, page, "7.33 on days without sessions of the channel")
+	require.Contains(t, page, "Cost without sessions: days on which the channel had none")
+	require.NotContains(t, read(t, h.path("out", "channel_reporting.csv")), "TV")
+	require.Contains(t, strings.Join(strings.Fields(h.must("report", "--db", "shop.db", "--unattributed").stdout), " "), "2024-01-02 TV 7.00")
+	require.NotContains(t, h.must("report", "--db", "shop.db", "--end-date", "2024-01-01").stdout, "Cost without sessions")
+
+	// A later file for these days takes the place of what was there.
+	write("ads.csv", "date,channel_name,cost\n2024-01-02,TV,8\n2024-01-02,SEA,0\n")
+	h.must("import", "--db", "shop.db", "--daily-costs", "ads.csv")
+	r = h.must("run", "--db", "shop.db", "--out", "out", "--model", "builtin")
+	require.Contains(t, strings.Join(strings.Fields(r.stdout), " "), "18.01 = 18.01 ok")
+}
