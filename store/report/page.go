@@ -200,8 +200,11 @@ func (r *Report) proofSection() (page.Section, bool) {
 	if t.Ranged {
 		lead = "Orders and revenue are those of the conversions of these dates; cost is that of the sessions of these dates."
 	}
-	return page.Section{ID: "proof", Title: "The proof", Lead: lead, Proof: p, Facts: r.bridgeFacts(),
-		Figures: []page.Figure{{ID: "unattributed", Title: "What was not attributed, and why", Sheet: r.Unattributed()}}}, r.Dimension == ""
+	figures := []page.Figure{{ID: "unattributed", Title: "What was not attributed, and why", Sheet: r.Unattributed()}}
+	if alone := r.CostsAlone(); alone != nil {
+		figures = append(figures, page.Figure{ID: "costs-without-sessions", Title: "Cost without sessions", Sheet: cut(alone, "--unattributed")})
+	}
+	return page.Section{ID: "proof", Title: "The proof", Lead: lead, Proof: p, Facts: r.bridgeFacts(), Figures: figures}, r.Dimension == ""
 }
 
 // bridgeFacts lead from the session dates to the conversions of these dates.

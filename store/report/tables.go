@@ -7,6 +7,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/page"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/sheet"
@@ -164,6 +165,10 @@ func (r *Report) notes() []string {
 		notes = append(notes, fmt.Sprintf("Sessions after %s do not have %s %% of their final credit yet: conversions are known until %s",
 			r.Maturity.Until, Mature.Shift(2), r.Maturity.Through))
 	}
+	if alone := r.CostsAlone(); alone != nil && r.Dimension == "" {
+		notes = append(notes, fmt.Sprintf("Cost without sessions, in no row and no total: %s on %s without a session of the channel (--unattributed lists them)",
+			sheet.Amount.People(alone.Total[2]), human.Count(len(alone.Rows), "day")))
+	}
 	if r.Compare != (Period{}) {
 		notes = append(notes, fmt.Sprintf("Before: sessions from %s to %s", r.Compare.Start, r.Compare.End))
 	}
@@ -184,6 +189,26 @@ func (r *Report) Unattributed() *sheet.Sheet {
 		s.Notes = append(s.Notes, fmt.Sprintf("%d conversions more, of reasons for which there is no room", n))
 	}
 	s.Total = []sheet.Cell{sheet.T("all"), sheet.T(""), sheet.I(t.Conversions), sheet.N(t.All.Decimal(unit.MoneyDecimals)), sheet.T("")}
+	return s
+}
+
+// CostsAlone are the daily costs of dates on which the channel had no session, nil
+// where there are none.
+func (r *Report) CostsAlone() *sheet.Sheet {
+	s := &sheet.Sheet{Name: "costs_without_sessions", Title: "Cost without sessions: days on which the channel had none",
+		Columns: []sheet.Column{{Name: "date", Title: "date"}, {Name: "channel", Title: "channel"}, {Name: "cost", Title: "cost", Kind: sheet.Amount}}}
+	total := decimal.Zero
+	for _, d := range r.totals.Daily.Alone {
+		if r.Channel != "" && d.Channel != r.Channel {
+			continue
+		}
+		total = total.Add(d.Cost.Decimal())
+		s.Rows = append(s.Rows, []sheet.Cell{sheet.T(d.Date), sheet.T(d.Channel), sheet.N(d.Cost.Decimal())})
+	}
+	if len(s.Rows) == 0 {
+		return nil
+	}
+	s.Total = []sheet.Cell{sheet.T("all"), sheet.T(""), sheet.N(total)}
 	return s
 }
 
