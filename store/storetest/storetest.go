@@ -3,10 +3,11 @@
 //
 // The suite asks by the methods of [store.Database]. It looks at the users'
 // tables and, where a rule is about the books, at these of the pipeline's,
-// which every backend keeps: pipeline_runs (run, run_id), pipeline_outcomes
+// which every backend keeps: pipeline_runs (run, run_id, dropped), pipeline_outcomes
 // (run, chunk, conv_id, outcome, reason, sessions), pipeline_journeys (journey,
 // run, chunk, conv_id) and pipeline_latest (conv_id, journey). What else is in
-// them is the backend's own.
+// them is the backend's own. Of all books it counts the rows: see
+// recordsOfOldRunsGo.
 package storetest
 
 import (
