@@ -50,6 +50,7 @@ type adopted struct {
 
 // Has implements [store.Stored].
 func (a *adopted) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pipeline_adopted WHERE run = ? AND conv_id = ? AND fingerprint = ?)`, a.run, conv, fingerprint).Scan(&there)
+	there, err = intact(ctx, a.db, `SELECT j.conv_id, j.sessions, j.shares FROM pipeline_adopted a JOIN pipeline_journeys j ON j.journey = a.journey AND j.conv_id = a.conv_id
+		WHERE a.run = ? AND a.conv_id = ? AND a.fingerprint = ?`, a.run, conv, fingerprint)
 	return there, Explain(a.path, err)
 }

@@ -58,7 +58,8 @@ type reusable struct {
 
 // Has implements [store.Stored].
 func (r *reusable) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	err = r.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = ? AND conv_id = ? AND fingerprint = ?)`, r.run, conv, fingerprint).Scan(&there)
+	there, err = intact(ctx, r.db, `SELECT j.conv_id, j.sessions, j.shares FROM pipeline_reusable r JOIN pipeline_journeys j ON j.journey = r.journey AND j.conv_id = r.conv_id
+		WHERE r.run = ? AND r.conv_id = ? AND r.fingerprint = ?`, r.run, conv, fingerprint)
 	return there, Explain(r.path, err)
 }
 
@@ -91,8 +92,8 @@ type shownNow struct {
 
 // Has implements [store.Stored].
 func (s *shownNow) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey
-		WHERE l.conv_id = ? AND j.fingerprint = ? AND j.scored >= ?)`, conv, fingerprint, s.oldest).Scan(&there)
+	there, err = intact(ctx, s.db, `SELECT j.conv_id, j.sessions, j.shares FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id
+		WHERE l.conv_id = ? AND j.fingerprint = ? AND j.scored >= ?`, conv, fingerprint, s.oldest)
 	return there, Explain(s.path, err)
 }
 
