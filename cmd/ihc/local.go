@@ -40,7 +40,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		err = config.At(l.db, l.out)
 	}
 	if err == nil {
-		err = makeWritable(config.Reporter.Out, reporter.CSVFile, reporter.ReconciliationFile)
+		err = makeWritable(config.Reporter.Out, reporter.Files()...)
 	}
 	if err != nil {
 		return "", nil, err
