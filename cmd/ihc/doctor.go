@@ -122,7 +122,7 @@ func (f *doctorFlags) database(ctx context.Context) finding {
 	if err == nil {
 		err = db.Rehearse(ctx)
 	}
-	return found("database", err, f.db+" can be read, and results written to it; `ihc validate` looks at the data")
+	return found("database", err, f.db+" can be read, and results written to it (a run leaves it in write-ahead mode); `ihc validate` looks at the data")
 }
 
 // disk looks for room for the report and the streams.

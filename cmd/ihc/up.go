@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/services/attributor"
+	"github.com/ihc-pipeline/ihc/services/reporter"
 )
 
 func newUpCmd() *cobra.Command {
@@ -105,7 +106,7 @@ func upConfig(db, out, dir string) (embedded.Config, error) {
 		c.Dir, err = filepath.Abs(dir)
 	}
 	if err == nil {
-		err = makeWritable(c.Reporter.Out)
+		err = makeWritable(c.Reporter.Out, reporter.Files()...)
 	}
 	if err == nil {
 		_, err = scoring.ModelParams("")

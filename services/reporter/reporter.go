@@ -47,6 +47,9 @@ const (
 	ReconciliationFile = "reconciliation.json"
 )
 
+// Files returns the names of all of them.
+func Files() []string { return []string{PageFile, CSVFile, ReconciliationFile} }
+
 // Run reports complete runs, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	r := &reporter{cfg: cfg, Deps: d, metrics: newMetrics(d.Metrics), db: open.Database(cfg.Database)}

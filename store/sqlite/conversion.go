@@ -106,6 +106,9 @@ func readScored(ctx context.Context, conn *sql.Conn, c *store.Conversion) error 
 		return err
 	}
 	ids, err := decodeSessions(sessions)
+	if err == nil {
+		shares, err = unseal(c.ID, sessions, shares)
+	}
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -44,8 +43,6 @@ func encodeSessions(ids []string) ([]byte, error) {
 	}
 	return blob, nil
 }
-
-var errJournal = errors.New("a row of pipeline_journeys is damaged")
 
 // decodeSessions is the inverse of encodeSessions. The ids share one string:
 // one for each would be most of what a sweep allocates.

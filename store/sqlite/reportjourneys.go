@@ -162,17 +162,21 @@ func (a *journeySums) add(row []driver.Value) error {
 	if !ok {
 		return nil // as the sums say, with the conversion's name
 	}
+	conv := text(row[3])
 	packed, _ := row[4].([]byte)
+	shares, _ := row[5].([]byte)
 	sessions, err := decodeSessions(packed)
+	if err == nil {
+		shares, err = unseal(conv, packed, shares)
+	}
+	if err == nil {
+		a.shares, a.phased, err = decodeShares(shares, a.shares[:0])
+	}
+	if err == nil && len(a.shares) != len(sessions) {
+		err = errJournal
+	}
 	if err != nil {
-		return err
-	}
-	packed, _ = row[5].([]byte)
-	if a.shares, a.phased, err = decodeShares(packed, a.shares[:0]); err != nil {
-		return err
-	}
-	if len(a.shares) != len(sessions) {
-		return errJournal
+		return fmt.Errorf("conversion %q: %w", conv, err)
 	}
 	a.find(sessions)
 	run, _ := row[0].(int64)

@@ -184,7 +184,7 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 			if err != nil {
 				return 0, fmt.Errorf("chunk %d, conversion %q: %w", chunk, a.GetConvId(), err)
 			}
-			shares := encodeShares(a)
+			shares := seal(a.GetConvId(), sessions, encodeShares(a))
 			bytes += len(a.GetConvId()) + len(sessions) + len(shares) + 16
 			if err := journeys.add(number, chunk, a.GetConvId(), a.GetFingerprint(), sessions, shares,
 				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel()), r.GetScored()); err != nil {

@@ -209,13 +209,7 @@ func showJourney(row []driver.Value) (j shownJourney, err error) {
 	sessions, _ := row[3].([]byte)
 	shares, _ := row[4].([]byte)
 	j.chunk, _ = row[5].(int64)
-	if j.sessions, err = decodeSessions(sessions); err == nil {
-		j.ihc, err = decodeIHC(shares, make([]uint32, 0, len(j.sessions)))
-	}
-	if err == nil && len(j.ihc) != len(j.sessions) {
-		err = errJournal
-	}
-	if err != nil {
+	if j.sessions, j.ihc, err = decodeJourney(j.conv, sessions, shares); err != nil {
 		return j, fmt.Errorf("conversion %q: %w", j.conv, err)
 	}
 	if !slices.IsSorted(j.sessions) {
