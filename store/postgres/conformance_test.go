@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"sync/atomic"
@@ -34,8 +36,13 @@ func schema(t storetest.T, server *pgtest.Server, script string) (dsn string, db
 	db = stdlib.OpenDB(*cfg)
 	_, err = db.ExecContext(t.Context(), "CREATE SCHEMA "+name+";\n"+script)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	return u.String(), db
+	ended := context.WithoutCancel(t.Context())
+	t.Cleanup(func() { // after the test has closed its connections
+		conn, err := pgx.Connect(ended, server.DSN("postgres"))
+		require.NoError(t, err)
+		_, err = conn.Exec(ended, "DROP SCHEMA "+name+" CASCADE")
+		require.NoError(t, errors.Join(err, conn.Close(ended), db.Close()))
+	})
 	return u.String(), db
 }
 

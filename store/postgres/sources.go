@@ -56,9 +56,11 @@ func (d declared) cast(as content) string {
 		return c + `::time::text`
 	case as == aTime && d.Type == "time with time zone":
 		return `(` + c + ` AT TIME ZONE 'UTC')::time::text`
-	case as == aFlag && d.Type != "text":
-		return c + `::integer`
-	case as == aNumber && d.Type != "text":
+	case as == aFlag && d.Type == "boolean":
+		return c + `::integer::bigint`
+	case as == aFlag && d.numeric():
+		return c + `::bigint`
+	case as == aNumber && d.numeric():
 		return c + `::double precision`
 	case d.Type == "text" && d.Bytes:
 		return c
@@ -68,10 +70,10 @@ func (d declared) cast(as content) string {
 	return c + `::text COLLATE "C"`
 }
 
-// numeric says whether the column's type is one of numbers, or boolean.
+// numeric says whether the column's type is one of numbers.
 func (d declared) numeric() bool {
 	switch d.Type {
-	case "smallint", "integer", "bigint", "numeric", "real", "double precision", "boolean":
+	case "smallint", "integer", "bigint", "numeric", "real", "double precision":
 		return true
 	}
 	return false
