@@ -64,7 +64,7 @@ func (v *validation) checkInput(ctx context.Context, table string) error {
 	if err != nil {
 		return err
 	}
-	if columns == nil {
+	if len(columns) == 0 {
 		var names []string
 		for _, c := range want {
 			names = append(names, c.name)
@@ -168,7 +168,7 @@ var results = []output{
 // checkOutput looks whether a table of results, if it is there, can take them.
 func (v *validation) checkOutput(ctx context.Context, of output) error {
 	columns, err := describe(ctx, v.tx, of.table)
-	if err != nil || columns == nil {
+	if err != nil || len(columns) == 0 {
 		return err
 	}
 	sound := true
