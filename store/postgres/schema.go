@@ -95,7 +95,10 @@ func (d *Database) migrate(ctx context.Context, tx pgx.Tx) error {
 // whether both tables of results are.
 func present(ctx context.Context, tx pgx.Tx) (version int, results bool, err error) {
 	var schema bool
-	err = tx.QueryRow(ctx, `SELECT to_regclass('pipeline_schema') IS NOT NULL, to_regclass('attribution_customer_journey') IS NOT NULL AND to_regclass('channel_reporting') IS NOT NULL`).Scan(&schema, &results)
+	// From the catalogue itself: to_regclass goes on knowing, to the end of its
+	// transaction, that there was no such table.
+	err = tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE relname = 'pipeline_schema') > 0, count(DISTINCT relname) FILTER (WHERE relname <> 'pipeline_schema') = 2
+		FROM pg_class WHERE relname IN ('pipeline_schema', 'attribution_customer_journey', 'channel_reporting') AND pg_table_is_visible(oid)`).Scan(&schema, &results)
 	if err != nil || !schema {
 		return 0, results, err
 	}

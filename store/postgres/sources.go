@@ -124,7 +124,14 @@ func view(table string, want []column, found []declared) string {
 		if !there {
 			d = declared{Name: c.name, Type: "text", Bytes: true}
 		}
-		terms = append(terms, d.cast(c.content)+" AS "+c.name)
+		term := d.cast(c.content)
+		switch { // what validation refuses is not read; the query has to be one all the same
+		case c.content == aFlag && !d.numeric() && d.Type != "boolean":
+			term = "(" + term + ")::bigint"
+		case c.content == aNumber && !d.numeric():
+			term = "(" + term + ")::double precision"
+		}
+		terms = append(terms, term+" AS "+c.name)
 	}
 	switch table {
 	case tables.SessionSources: // another column may be asked for: see [summing.dimension]
