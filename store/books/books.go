@@ -5,7 +5,6 @@ package books
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -122,7 +121,7 @@ func Counts(r *ihcv1.AttributionResult) []Count {
 			again.Touchpoints += int64(o.GetSessions())
 		}
 	}
-	kinds := slices.SortedFunc(maps.Keys(by), func(a, b ihcv1.OutcomeKind) int { return cmp.Compare(a, b) })
+	kinds := slices.Sorted(maps.Keys(by))
 	all := make([]Count, 0, len(kinds)+1)
 	for _, kind := range kinds {
 		all = append(all, *by[kind])

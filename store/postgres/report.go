@@ -141,7 +141,7 @@ func dimensions(ctx context.Context, tx pgx.Tx) (names []string, err error) {
 	columns, err := describe(ctx, tx, tables.SessionSources)
 	own := contract[tables.SessionSources]
 	for _, c := range columns {
-		if !slices.ContainsFunc(own, func(o column) bool { return o.name == strings.ToLower(c.Name) }) {
+		if !slices.ContainsFunc(own, func(o column) bool { return strings.EqualFold(o.name, c.Name) }) {
 			names = append(names, c.Name)
 		}
 	}

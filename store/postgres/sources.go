@@ -160,8 +160,8 @@ var attributions = fmt.Sprintf(`(SELECT conv_id::text AS conv_id, session_id::te
 
 // in replaces the names of sources in a query, after those of the pairs.
 func (s sources) in(query string, pairs ...string) string {
-	for i := 0; i < len(pairs); i += 2 {
-		query = strings.ReplaceAll(query, pairs[i], pairs[i+1])
+	for len(pairs) > 1 {
+		query, pairs = strings.ReplaceAll(query, pairs[0], pairs[1]), pairs[2:]
 	}
 	for name, term := range s {
 		query = strings.ReplaceAll(query, name, term)
