@@ -68,7 +68,7 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", "", "SQLite database `file` (IHC_DB); it may be put there later")
+	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB); it may be put there later")
 	fs.StringVar(&out, "out", "", "`directory` for the report's files (IHC_OUT; default: here)")
 	fs.StringVar(&dir, "data-dir", defaultDataDir, "`directory` for the streams")
 	fs.StringVar(&listen, "listen", "127.0.0.1:4222", "`address` of the NATS server")

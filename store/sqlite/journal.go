@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/journeysum"
 )
 
 // A row of the journal holds the sessions of a journey and their shares in two
@@ -152,15 +153,15 @@ func decodeIHC(blob []byte, into []uint32) ([]uint32, error) {
 
 // decodeShares returns the shares of each session, and whether its phases are
 // known; those that are not are 0.
-func decodeShares(blob []byte, into []phaseShares) (shares []phaseShares, phased bool, err error) {
+func decodeShares(blob []byte, into []journeysum.Shares) (shares []journeysum.Shares, phased bool, err error) {
 	if len(blob) == 0 || blob[0] > withPhases {
 		return nil, false, errJournal
 	}
 	phased = blob[0] == withPhases
 	blob = blob[1:]
 	for len(blob) > 0 {
-		var s phaseShares
-		for _, field := range []*int64{&s.ihc, &s.initializer, &s.holder, &s.closer} {
+		var s journeysum.Shares
+		for _, field := range []*int64{&s.IHC, &s.Initializer, &s.Holder, &s.Closer} {
 			share, n := binary.Uvarint(blob)
 			if n <= 0 || share > math.MaxUint32 {
 				return nil, false, errJournal

@@ -144,18 +144,3 @@ func (s *stored) close() (err error) {
 	}
 	return err
 }
-
-// reusedName is what pipeline_counts calls the conversions, of those attributed
-// and approximated, whose attribution was stored before.
-const reusedName = "reused"
-
-// reusedOf counts them in a result, and their touchpoints.
-func reusedOf(r *ihcv1.AttributionResult) (conversions, touchpoints int64) {
-	for _, o := range r.GetOutcomes() {
-		if run.OutcomeOf(o.GetKind()).Attributed {
-			conversions++
-			touchpoints += int64(o.GetSessions())
-		}
-	}
-	return conversions, touchpoints
-}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/unit"
+	"github.com/ihc-pipeline/ihc/store/books"
 	"github.com/mattn/go-sqlite3"
 	"golang.org/x/sync/errgroup"
 )
@@ -250,9 +251,9 @@ func (s *sweeper) write(ctx context.Context, c *sqlite3.SQLiteConn, batches <-ch
 			j := &batch[i]
 			var err error
 			if j.gone {
-				// On record, so that the report can tell (see [gone]).
+				// On record, so that the report can tell (see [books.Gone]).
 				s.gone++
-				err = left.add(s.run, j.chunk, j.conv, gone, "not in conversions any more", int64(len(j.sessions)))
+				err = left.add(s.run, j.chunk, j.conv, books.Gone, "not in conversions any more", int64(len(j.sessions)))
 			} else {
 				err = s.show(j, insert, latest, there)
 			}
