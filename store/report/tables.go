@@ -154,12 +154,19 @@ func (r *Report) covers() string {
 	if r.First == "" {
 		return "no " + what
 	}
-	return fmt.Sprintf("%s from %s to %s", what, r.First, r.Last)
+	dates := fmt.Sprintf("%s from %s to %s", what, r.First, r.Last)
+	if r.Elsewhere() {
+		dates += ", " + r.Zone
+	}
+	return dates
 }
 
 // notes say what keeps the numbers from being final.
 func (r *Report) notes() []string {
 	var notes []string
+	if r.Elsewhere() {
+		notes = append(notes, fmt.Sprintf("Days are those of %s. What a run prints and writes has days in UTC", r.Zone))
+	}
 	if r.Last != "" && !r.Maturity.IsMature(r.Last) {
 		notes = append(notes, fmt.Sprintf("Sessions after %s do not have %s %% of their final credit yet: conversions are known until %s",
 			r.Maturity.Until, Mature.Shift(2), r.Maturity.Through))

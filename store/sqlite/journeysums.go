@@ -29,11 +29,12 @@ func (s *phaseShares) add(o phaseShares) {
 
 // journeySums adds up journeys, one after the other.
 type journeySums struct {
-	req  *ihcv1.RunRequest
-	x    *sessionIndex
-	out  *store.Journeys
-	runs map[int64]int64
-	most int // paths held
+	req   *ihcv1.RunRequest
+	query string
+	x     *sessionIndex
+	out   *store.Journeys
+	runs  map[int64]int64
+	most  int // paths held
 
 	// Of each group of the index in use.
 	channel []uint32
@@ -73,7 +74,7 @@ type path struct {
 const pathsHeld = 1 << 16
 
 func newJourneySums(s *summing) *journeySums {
-	return &journeySums{req: s.req, out: &store.Journeys{}, runs: map[int64]int64{}, most: cmp.Or(s.size.paths, pathsHeld),
+	return &journeySums{req: s.req, query: s.journeys(), out: &store.Journeys{}, runs: map[int64]int64{}, most: cmp.Or(s.size.paths, pathsHeld),
 		number: map[string]uint32{}, paths: map[string]*path{}, own: map[uint32]*phaseShares{}}
 }
 

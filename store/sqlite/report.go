@@ -140,8 +140,8 @@ type summing struct {
 	readers *sql.DB
 	req     *ihcv1.RunRequest
 	size    sizes
-	// What sessions are summed by; empty for channels. See [store.Reports].
-	column, channel string
+	// What sessions are summed by and where days begin. See [store.View].
+	column, channel, zone string
 	x               *sessionIndex
 	whole           *part
 	// inDates says of each group, by number, whether its date is in range; nil
