@@ -142,7 +142,7 @@ func (q *reportRequest) read(cmd *cobra.Command) (*report.Report, error) {
 		return nil, errNoDatabase
 	}
 	if !slices.Contains(reportFormats, q.format) {
-		return nil, errkind.Inputf("--format %.40q: use table, csv, json, md, html, xlsx or parquet", q.format)
+		return nil, errkind.Inputf("--format %.40q: use table, csv, json, md or html, or xlsx or parquet for a file", q.format)
 	}
 	if (q.format == "xlsx" || q.format == "parquet") && q.out == "" && isTerminal(cmd.OutOrStdout()) {
 		return nil, errkind.Inputf("--format %s is nothing to read on a terminal: name a file, as in --out report.%[1]s", q.format)
