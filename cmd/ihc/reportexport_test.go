@@ -18,7 +18,6 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/store/report"
 )
 
 // What a spreadsheet is given is what is printed, to the digit.
@@ -112,7 +111,9 @@ func TestReportInAZoneSumsToThatInUTC(t *testing.T) {
 	run := func(args ...string) document {
 		text, err := command(t, newReportCmd(), append([]string{"--db", db, "--by", "day", "--format", "json"}, args...)...)
 		require.NoError(t, err)
-		return decoded[document](t, text)
+		var d document
+		require.NoError(t, json.Unmarshal([]byte(text), &d))
+		return d
 	}
 	utc := run()
 	require.Equal(t, "UTC", utc.Timezone)
@@ -146,7 +147,7 @@ func TestCSVOfOtherCountries(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(german, "\ufeffchannel;cost;"), german[:20])
 	require.Equal(t, plain, strings.NewReplacer(",", ".", ";", ",").Replace(strings.TrimPrefix(german, "\ufeff")))
-	models, err := command(t, newModelsCmd(), "--db", db, "--models", "last-click", "--csv", "--delimiter", "tab")
+	models, err := command(t, newModelsCmd(), "--db", db, "--models", "last", "--csv", "--delimiter", "tab")
 	require.NoError(t, err)
 	require.Contains(t, strings.SplitN(models, "\n", 2)[0], "\t")
 	for _, args := range [][]string{{"--format", "csv", "--decimal", ",", "--delimiter", ","}, {"--format", "csv", "--delimiter", "|"}, {"--bom"}, {"--format", "parquet", "--phases"}, {"--decimal", ",", "--format", "json"}} {
@@ -170,6 +171,6 @@ func TestSpellingInAConfigurationIsForCSVAlone(t *testing.T) {
 		require.NoError(t, cmd.RunE(cmd, nil))
 		return out.String()
 	}
-	require.Equal(t, "Europe/Berlin", decoded[report.Document](t, run("json")).Timezone)
+	require.Contains(t, run("json"), `"timezone": "Europe/Berlin"`)
 	require.True(t, strings.HasPrefix(run("csv"), "channel;"))
 }

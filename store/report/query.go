@@ -52,7 +52,7 @@ func (q *Query) Read(ctx context.Context, db Source, called func(name string) st
 		return nil, fmt.Errorf("%s %w", called("timezone"), err)
 	}
 	column := q.By
-	if slices.Contains([]string{"", ByChannel, ByDay, ByWeek, ByMonth}, q.By) {
+	if slices.Contains([]string{"", ByChannel, ByDay, ByWeek, ByMonth, ByChannelDay}, q.By) {
 		column = ""
 	}
 	if q.Channel != "" {

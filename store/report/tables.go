@@ -21,6 +21,8 @@ const (
 	ByDay     = "day"
 	ByWeek    = "week"
 	ByMonth   = "month"
+	// ByChannelDay has a row for each channel and day, as channel_reporting.
+	ByChannelDay = "channel-day"
 )
 
 // Why a ratio has no value.
@@ -32,14 +34,27 @@ const (
 )
 
 // By returns the report's sums by channel (or what stands in its place), day,
-// week or month.
+// week or month, or by channel and day.
 func (r *Report) By(by string) *sheet.Sheet {
 	switch by {
 	case ByDay, ByWeek, ByMonth:
 		return r.overTime(by)
+	case ByChannelDay:
+		return r.byChannelAndDay()
 	default:
 		return r.byChannel(by)
 	}
+}
+
+func (r *Report) byChannelAndDay() *sheet.Sheet {
+	s := &sheet.Sheet{Name: ByChannelDay, Title: "Channels and days, " + r.covers(), Notes: r.notes(),
+		Columns: append([]sheet.Column{{Name: ByChannel, Title: ByChannel}, {Name: ByDay, Title: ByDay, Kind: sheet.Date}}, measures...)}
+	for _, row := range r.rows {
+		s.Rows = append(s.Rows, append([]sheet.Cell{sheet.T(row.Channel), sheet.T(row.Date)}, sumOf([]store.Row{row}).cells()...))
+	}
+	s.Notes = append(s.Notes, whyEmpty(s)...)
+	s.Total = append([]sheet.Cell{sheet.T("total"), sheet.T("")}, sumOf(r.rows).cells()...)
+	return s
 }
 
 // measures are the columns that every sum has.
@@ -165,7 +180,7 @@ func (r *Report) covers() string {
 func (r *Report) notes() []string {
 	var notes []string
 	if r.Elsewhere() {
-		notes = append(notes, fmt.Sprintf("Days are those of %s. What a run prints and writes has days in UTC", r.Zone))
+		notes = append(notes, fmt.Sprintf("Days are those of %s; what runs write has days in UTC", r.Zone))
 	}
 	if r.Last != "" && !r.Maturity.IsMature(r.Last) {
 		notes = append(notes, fmt.Sprintf("Sessions after %s do not have %s %% of their final credit yet: conversions are known until %s",

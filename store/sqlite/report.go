@@ -142,8 +142,8 @@ type summing struct {
 	size    sizes
 	// What sessions are summed by and where days begin. See [store.View].
 	column, channel, zone string
-	x               *sessionIndex
-	whole           *part
+	x                     *sessionIndex
+	whole                 *part
 	// inDates says of each group, by number, whether its date is in range; nil
 	// where all are.
 	inDates []bool

@@ -66,9 +66,9 @@ func (d *Database) survey(ctx context.Context, conn *sql.Conn, s *summing) (*sto
 
 func offered(others []string) string {
 	if len(others) == 0 {
-		return "it has none beside its own: use channel, day, week or month"
+		return "it has none beside its own: use channel, day, week, month or channel-day"
 	}
-	return "use channel, day, week, month, " + strings.Join(others, ", ")
+	return "use channel, day, week, month, channel-day, " + strings.Join(others, ", ")
 }
 
 // rowsOf returns what [replaceReport] writes as [readBack] reads it.
