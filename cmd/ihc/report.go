@@ -84,7 +84,7 @@ numbers with a comma there is --format csv --decimal , --bom.`,
 	fs.BoolVar(&q.Paths, "paths", false, "the most frequent paths, their length and how long they take, too")
 	fs.BoolVar(&q.Unattributed, "unattributed", false, "what was not attributed, and why, too")
 	fs.StringVar(&q.format, "format", "table", strings.Join(reportFormats[:len(reportFormats)-1], ", ")+" or "+reportFormats[len(reportFormats)-1])
-	q.dialectFlags.add(cmd)
+	q.add(cmd)
 	fs.StringVar(&q.Currency, "currency", "", "what amounts are in, as it is shown on the page")
 	fs.StringVar(&q.out, "out", "", "`file` to write to, in place of standard output")
 	return cmd

@@ -48,7 +48,7 @@ func TestReportForSpreadsheetsIsTheReport(t *testing.T) {
 			for column, cell := range shown[i] {
 				if column > 0 && column < len(in[i]) && cell != "" {
 					want, got := decimal.RequireFromString(cell).InexactFloat64(), decimal.RequireFromString(in[i][column]).InexactFloat64()
-					require.Equal(t, want, got) //nolint:testifylint // the same double
+					require.Equal(t, want, got)
 				}
 			}
 		}

@@ -34,6 +34,7 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 // readConversions counts the conversions in range and adds up their revenue.
 func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) error {
 	start, end := run.Range(s.req)
+	//nolint:gosec // columns, and a zone that is known
 	rows, err := conn.QueryContext(ctx, `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
 		FROM conversions v WHERE `+s.date("v.conv_date", "v.conv_time")+` BETWEEN ? AND ?`, start, end)
 	if err != nil {

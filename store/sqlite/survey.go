@@ -140,6 +140,7 @@ func (s *summing) readUnattributed(ctx context.Context, conn *sql.Conn, p *part)
 		last = `(SELECT conv_id, outcome, reason, max(run) FROM pipeline_outcomes WHERE outcome <> '` + gone + `' GROUP BY conv_id)`
 	}
 	start, end := run.Range(s.req)
+	//nolint:gosec // columns, and a zone that is known
 	rows, err := conn.QueryContext(ctx, `SELECT coalesce(o.outcome, ''), coalesce(o.reason, ''), count(*), min(v.conv_id), sum(v.units / 10000), sum(v.units % 10000)
 		FROM (SELECT v.conv_id||'' AS conv_id, `+inMoney+` AS units FROM conversions v WHERE `+s.date("v.conv_date", "v.conv_time")+` BETWEEN ? AND ?
 			AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)) v
