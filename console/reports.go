@@ -24,7 +24,7 @@ import (
 
 // asked is what an address asks a report of.
 func (c *console) asked(q url.Values) (report.Query, error) {
-	a := report.Query{By: q.Get("by"), Channel: q.Get("channel"), Start: q.Get("start_date"), End: q.Get("end_date"), Compare: q.Get("compare"), Currency: c.Currency}
+	a := report.Query{By: q.Get("by"), Channel: q.Get("channel"), Start: q.Get("start_date"), End: q.Get("end_date"), Compare: q.Get("compare"), Zone: q.Get("timezone"), Currency: c.Currency}
 	for name, into := range map[string]*bool{"phases": &a.Phases, "paths": &a.Paths, "unattributed": &a.Unattributed} {
 		text := q.Get(name)
 		if text == "" {

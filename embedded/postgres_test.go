@@ -1,3 +1,5 @@
+//go:build postgres
+
 package embedded
 
 import (
@@ -103,7 +105,7 @@ func results(t *testing.T, name string) (o outcome) {
 	require.NoError(t, err)
 	o.findings = append(found.Lines(), found.Digest)
 	for _, req := range []*ihcv1.RunRequest{{RunId: "full", LookbackDays: 20}, {RunId: "full", StartDate: "2023-08-10", EndDate: "2023-09-10"}, {RunId: "first", EndDate: "2023-08-20", Refunds: "subtract"}} {
-		totals, err := db.Survey(t.Context(), req, "", "")
+		totals, err := db.Survey(t.Context(), req, store.View{})
 		require.NoError(t, err)
 		require.NotEmpty(t, totals.Journeys.Paths)
 		paths := totals.Journeys

@@ -185,6 +185,20 @@ type State struct {
 	Revision uint32
 }
 
+// View is how a survey looks at the tables. The zero value sees what is in
+// channel_reporting.
+type View struct {
+	// Column is one of the Dimensions, whose values stand in the place of
+	// channels; "" for channels themselves.
+	Column string
+	// Channel keeps sums by a column to the sessions of one channel, "" for all.
+	Channel string
+	// Zone is the time zone by whose clocks sessions and conversions have their
+	// dates, as [civil.Zone] knows it; "" for UTC. The dates of the request, which
+	// names no run then, and of all that is returned are those of the zone.
+	Zone string
+}
+
 // Reports is what the reporter asks for.
 type Reports interface {
 	// Rebuild replaces channel_reporting by what the four tables it is a
@@ -193,10 +207,9 @@ type Reports interface {
 	// ledger has of its run.
 	Rebuild(ctx context.Context, req *ihcv1.RunRequest) (*Totals, error)
 	// Survey returns what Rebuild returns, and writes nothing: the tables are
-	// summed as they are now. With a column, one of Dimensions, its values stand
-	// in the place of channels; with a channel, sums by that column are of its
-	// sessions alone. A database that no run has come to is an input error.
-	Survey(ctx context.Context, req *ihcv1.RunRequest, column, channel string) (*Totals, error)
+	// summed as they are now, in the way of v. A database that no run has come to
+	// is an input error.
+	Survey(ctx context.Context, req *ihcv1.RunRequest, v View) (*Totals, error)
 	// Dimensions returns the columns of session_sources, beside those that it
 	// always has, by which a report can be made: campaigns, countries.
 	Dimensions(ctx context.Context) ([]string, error)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"time"
-	_ "time/tzdata" // an image may have none
 
 	"github.com/spf13/cobra"
 
@@ -23,9 +22,9 @@ func (f *dateFlags) add(cmd *cobra.Command, of string) {
 
 // resolve returns the dates as YYYY-MM-DD, or empty, as they are at this time.
 func (f *dateFlags) resolve(now time.Time) (start, end string, err error) {
-	zone, err := time.LoadLocation(f.zone)
-	if err != nil || f.zone == "Local" {
-		return "", "", errkind.Inputf("--timezone %.80q is not known: use a name such as UTC, Europe/Berlin or America/New_York", f.zone)
+	zone, err := civil.Zone(f.zone)
+	if err != nil {
+		return "", "", errkind.Inputf("--timezone %w", err)
 	}
 	return civil.ResolveRange("--start-date", f.start, "--end-date", f.end, civil.Today(now.In(zone)))
 }

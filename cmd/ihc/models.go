@@ -82,7 +82,7 @@ whether a channel made them buy.`,
 	fs.StringVar(&f.params, "model-params", "", "parameter `file` of ihc (default: the built-in published-shop)")
 	fs.BoolVar(&f.json, "json", false, "print the result as one JSON object")
 	fs.BoolVar(&f.csv, "csv", false, "print the result as CSV, a row for each model and channel")
-	f.dialectFlags.add(cmd)
+	f.add(cmd)
 	return cmd
 }
 

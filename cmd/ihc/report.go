@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,10 @@ the session. It writes nothing into the database.
 With more columns in session_sources than its own, as of campaigns, --by takes
 their names as well.
 
+Sessions are stored in UTC. With --timezone all dates are those of that zone: the
+days and dates of the report, the range, and what "yesterday" is. channel_reporting
+and what a run writes keep UTC.
+
 --compare sets the same sums of other dates beside them: "previous" those just
 before, "year" those a year before, or FIRST..LAST any others.
 
@@ -46,6 +51,7 @@ numbers with a comma there is --format csv --decimal , --bom.`,
 		Example: `  ihc report --db shop.db
   ihc report --db shop.db --by day --start-date 2023-09-01 --end-date 2023-09-30
   ihc report --db shop.db --start-date 2023-09-01 --end-date 2023-09-30 --compare previous
+  ihc report --db shop.db --by day --timezone Europe/Berlin
   ihc report --db shop.db --phases --unattributed --format md
   ihc report --db shop.db --format html --out report.html
   ihc report --db shop.db --format xlsx --out report.xlsx
@@ -68,16 +74,17 @@ numbers with a comma there is --format csv --decimal , --bom.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&q.db, "db", "", "SQLite database `file`, or postgres://…")
-	fs.StringVar(&q.By, "by", report.ByChannel, "channel, day, week, month, or another `column` of session_sources")
+	fs.StringVar(&q.By, "by", report.ByChannel, "channel, day, week, month, channel-day, or another `column` of session_sources")
 	fs.StringVar(&q.Channel, "channel", "", "only the sessions of this `channel`")
-	fs.StringVar(&q.Start, "start-date", "", "first UTC `date` (YYYY-MM-DD) of the sessions")
-	fs.StringVar(&q.End, "end-date", "", "last UTC `date` (YYYY-MM-DD) of the sessions")
+	fs.StringVar(&q.Start, "start-date", "", "first `date` of the sessions, in --timezone: 2023-09-01, a month 2023-09, a week 2023-W36, today, yesterday, -7d, -4w, -1m or -1y")
+	fs.StringVar(&q.End, "end-date", "", "last `date`, included, written likewise; of a month or week its last day")
+	fs.StringVar(&q.Zone, "timezone", "UTC", "`zone` that all dates are of, such as Europe/Berlin")
 	fs.StringVar(&q.Compare, "compare", "", "previous, year or FIRST..LAST: a `range` of dates to compare with")
 	fs.BoolVar(&q.Phases, "phases", false, "who starts, holds and closes, too")
 	fs.BoolVar(&q.Paths, "paths", false, "the most frequent paths, their length and how long they take, too")
 	fs.BoolVar(&q.Unattributed, "unattributed", false, "what was not attributed, and why, and costs without sessions, too")
 	fs.StringVar(&q.format, "format", "table", strings.Join(reportFormats[:len(reportFormats)-1], ", ")+" or "+reportFormats[len(reportFormats)-1])
-	q.dialectFlags.add(cmd)
+	q.add(cmd)
 	fs.StringVar(&q.Currency, "currency", "", "what amounts are in, as it is shown on the page")
 	fs.StringVar(&q.out, "out", "", "`file` to write to, in place of standard output")
 	return cmd
@@ -135,15 +142,20 @@ func (q *reportRequest) read(cmd *cobra.Command) (*report.Report, error) {
 		return nil, errNoDatabase
 	}
 	if !slices.Contains(reportFormats, q.format) {
-		return nil, errkind.Inputf("--format %.40q: use table, csv, json, md, html, xlsx or parquet", q.format)
+		return nil, errkind.Inputf("--format %.40q: use table, csv, json, md or html, or xlsx or parquet for a file", q.format)
 	}
 	if (q.format == "xlsx" || q.format == "parquet") && q.out == "" && isTerminal(cmd.OutOrStdout()) {
 		return nil, errkind.Inputf("--format %s is nothing to read on a terminal: name a file, as in --out report.%[1]s", q.format)
 	}
+	var err error
+	dates := dateFlags{q.Start, q.End, q.Zone}
+	if q.Start, q.End, err = dates.resolve(time.Now()); err != nil {
+		return nil, err
+	}
 	db := open.Database(q.db)
 	defer db.Close() //nolint:errcheck // only read
 	r, err := q.Read(cmd.Context(), db, func(name string) string { return "--" + strings.ReplaceAll(name, "_", "-") })
-	if err == nil && q.format == "html" && !r.Narrow() {
+	if err == nil && q.format == "html" && !r.Narrow() && !r.Elsewhere() {
 		r.Models, err = report.CompareModels(cmd.Context(), db, report.ModelsQuery{Start: q.Start, End: q.End})
 	}
 	return r, err

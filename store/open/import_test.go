@@ -1,3 +1,5 @@
+//go:build postgres
+
 package open
 
 import (
@@ -10,14 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/intake"
+	"github.com/ihc-pipeline/ihc/internal/pgtest"
 	"github.com/ihc-pipeline/ihc/store"
-	"github.com/ihc-pipeline/ihc/store/internal/pgtest"
 )
 
 // What PostgreSQL writes of times, numbers and truths is read as what it is.
 func TestTablesOfPostgreSQLAreImported(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Start(t, pgtest.Options{TimeZone: "Asia/Kolkata"}).URL(t, "shop")
+	address := pgtest.Start(t, pgtest.Options{TimeZone: "Asia/Kolkata"}).DSN("postgres")
 	conn, err := pgx.Connect(t.Context(), address)
 	require.NoError(t, err)
 	_, err = conn.Exec(t.Context(), `

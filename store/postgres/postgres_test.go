@@ -1,3 +1,5 @@
+//go:build postgres
+
 package postgres
 
 import (
@@ -14,6 +16,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/pgtest"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
 )
 
 // A role with nothing but what docs/postgres.md grants: its own schema, and the
@@ -49,7 +52,7 @@ func TestRoleThatMayReadTheSourceAloneIsEnough(t *testing.T) {
 	require.Len(t, totals.Rows, 1)
 
 	execute(t, server.DSN("postgres"), `REVOKE SELECT ON conversions FROM pipeline`)
-	_, err = d.Survey(ctx, &ihcv1.RunRequest{}, "", "")
+	_, err = d.Survey(ctx, &ihcv1.RunRequest{}, store.View{})
 	require.Equal(t, errkind.Environment, errkind.KindOf(err))
 	require.ErrorContains(t, err, "grant what docs/postgres.md names")
 }

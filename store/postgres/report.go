@@ -93,7 +93,11 @@ func order(rows []store.Row) {
 }
 
 // Survey implements [store.Reports].
-func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, column, channel string) (t *store.Totals, err error) {
+func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, v store.View) (t *store.Totals, err error) {
+	if v.Zone != "" && v.Zone != "UTC" {
+		return nil, errkind.Inputf("%s: days of a time zone are told of SQLite files alone", d.name)
+	}
+	column, channel := v.Column, v.Channel
 	err = d.reading(ctx, func(tx pgx.Tx) error {
 		for _, table := range tables.All[:4] {
 			if there, err := hasTables(ctx, tx, table); err != nil {

@@ -1,14 +1,18 @@
 package report
 
 import (
+	"cmp"
+
 	"github.com/ihc-pipeline/ihc/internal/sheet"
 )
 
 // Document is a report for programs.
 type Document struct {
-	// StartDate and EndDate are the session dates it covers.
+	// StartDate and EndDate are the session dates it covers, and Timezone is that
+	// of all its dates.
 	StartDate    string         `json:"start_date"`
 	EndDate      string         `json:"end_date"`
+	Timezone     string         `json:"timezone"`
 	MatureUntil  string         `json:"mature_until,omitempty"`
 	KnownThrough string         `json:"conversions_known_through,omitempty"`
 	Channel      string         `json:"channel,omitempty"`
@@ -20,7 +24,7 @@ type Document struct {
 
 // JSON returns a report with some of its tables for programs.
 func (r *Report) JSON(tables []*sheet.Sheet) Document {
-	d := Document{StartDate: r.First, EndDate: r.Last, MatureUntil: r.Maturity.Until, KnownThrough: r.Maturity.Through,
+	d := Document{StartDate: r.First, EndDate: r.Last, Timezone: cmp.Or(r.Zone, utc), MatureUntil: r.Maturity.Until, KnownThrough: r.Maturity.Through,
 		Channel: r.Channel, Currency: r.Currency, Version: r.Version, Tables: tables}
 	if r.Compare != (Period{}) {
 		d.Compared = &r.Compare

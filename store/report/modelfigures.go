@@ -32,6 +32,9 @@ func (r *Report) modelSection() (page.Section, bool) {
 	switch {
 	case r.Dimension != "" || r.Channel != "" || len(r.all) == 0:
 		return s, false
+	case m == nil && r.Elsewhere():
+		s.Lead = "Models are compared on dates in UTC, which are not those of this report: `ihc models` does it for the command line, a report in UTC for its page."
+		return s, true
 	case m == nil:
 		s.Lead = "The models were not compared here, since there is much to compare: `ihc models` does it for the command line, `ihc report --format html` for this page."
 		return s, true

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 // Page returns the report as a page. Sections whose numbers the database does
 // not have are left out.
 func (r *Report) Page() *page.Page {
-	p := &page.Page{Title: "Attribution report", Lead: upper(r.covers()) + ", UTC.", Findings: r.findings(), Facts: r.facts(),
+	p := &page.Page{Title: "Attribution report", Lead: upper(r.covers()) + r.zoneText(), Findings: r.findings(), Facts: r.facts(),
 		Footer: "Made by ihc " + r.Version + ". Every table is what the command “ihc report” prints, to the digit."}
 	for _, s := range []func() (page.Section, bool){r.proofSection, r.headlineSection, r.channelSection, r.phaseSection, r.timeSection, r.pathSection, r.modelSection, r.readSection} {
 		if section, there := s(); there {
@@ -26,6 +27,14 @@ func (r *Report) Page() *page.Page {
 		}
 	}
 	return p
+}
+
+// zoneText ends a sentence with the zone that [Report.covers] has not named.
+func (r *Report) zoneText() string {
+	if r.Elsewhere() {
+		return "."
+	}
+	return ", UTC."
 }
 
 // Colour returns the class of a channel's marks, the same in every figure.
@@ -73,7 +82,7 @@ func (r *Report) facts() []page.Fact {
 	if currency == "" {
 		currency = "as in the data"
 	}
-	facts := []page.Fact{{Name: "Session dates", Text: dates}, {Name: "Mature until", Text: mature}, {Name: "Time zone", Text: "UTC"}, {Name: "Currency", Text: currency}}
+	facts := []page.Fact{{Name: "Session dates", Text: dates}, {Name: "Mature until", Text: mature}, {Name: "Time zone", Text: cmp.Or(r.Zone, utc)}, {Name: "Currency", Text: currency}}
 	if r.Channel != "" {
 		facts = append(facts, page.Fact{Name: "Channel", Text: page.Isolated(r.Channel)})
 	}

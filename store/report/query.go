@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -21,8 +23,11 @@ type Query struct {
 	By string
 	// Channel keeps to one channel, "" for all.
 	Channel string
-	// Start and End are UTC session dates, YYYY-MM-DD, both included, or "".
+	// Start and End are session dates, YYYY-MM-DD, both included, or "", of the
+	// zone.
 	Start, End string
+	// Zone is the time zone that sessions have their dates in, as in [store.View].
+	Zone string
 	// Compare is "", previous, year, or FIRST..LAST.
 	Compare string
 	// Currency is what amounts are in, as pages show it.
@@ -34,17 +39,20 @@ type Query struct {
 // Source is what a report is read from: a [store.Database].
 type Source interface {
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
-	Survey(ctx context.Context, req *ihcv1.RunRequest, column, channel string) (*store.Totals, error)
+	Survey(ctx context.Context, req *ihcv1.RunRequest, v store.View) (*store.Totals, error)
 }
 
 // Read reads what is asked for. Errors call fields by what called makes of their
-// names: start_date, end_date, channel, compare.
+// names: start_date, end_date, timezone, channel, compare.
 func (q *Query) Read(ctx context.Context, db Source, called func(name string) string) (*Report, error) {
 	if err := civil.CheckRange(called("start_date"), q.Start, called("end_date"), q.End); err != nil {
 		return nil, err
 	}
+	if _, err := civil.Zone(q.Zone); err != nil {
+		return nil, fmt.Errorf("%s %w", called("timezone"), err)
+	}
 	column := q.By
-	if slices.Contains([]string{"", ByChannel, ByDay, ByWeek, ByMonth}, q.By) {
+	if slices.Contains([]string{"", ByChannel, ByDay, ByWeek, ByMonth, ByChannelDay}, q.By) {
 		column = ""
 	}
 	if q.Channel != "" {
@@ -56,16 +64,22 @@ func (q *Query) Read(ctx context.Context, db Source, called func(name string) st
 			return nil, errkind.Inputf("%s %.80q: no session has it", called("channel"), q.Channel)
 		}
 	}
-	totals, err := db.Survey(ctx, &ihcv1.RunRequest{StartDate: q.Start, EndDate: q.End}, column, q.Channel)
+	totals, err := db.Survey(ctx, &ihcv1.RunRequest{StartDate: q.Start, EndDate: q.End}, store.View{Column: column, Channel: q.Channel, Zone: q.Zone})
 	if err != nil {
 		return nil, err
 	}
-	o := Options{Start: q.Start, End: q.End, Channel: q.Channel, Dimension: column, Currency: q.Currency, Version: version.This().Version}
+	o := Options{Start: q.Start, End: q.End, Channel: q.Channel, Dimension: column, Currency: q.Currency, Zone: cmp.Or(q.Zone, utc), Version: version.This().Version}
 	if o.Compare, err = q.comparison(totals, called); err != nil {
 		return nil, err
 	}
 	return New(totals, o), nil
 }
+
+// utc is the zone of all that is stored.
+const utc = "UTC"
+
+// Elsewhere says whether days are those of another zone than UTC.
+func (r *Report) Elsewhere() bool { return r.Zone != "" && r.Zone != utc }
 
 // Narrow says whether the report is of one channel, or by a column that models
 // know nothing of.

@@ -27,6 +27,8 @@ type Options struct {
 	// Dimension is what stands in the place of channels, as in
 	// [store.Reports.Survey]; "" for channels themselves.
 	Dimension string
+	// Zone is the time zone that all dates are of; "" for UTC.
+	Zone string
 	// Currency is what amounts are in, as it is to be shown; "" where nobody said.
 	Currency string
 	// Run is the run that is reported; "" for the report of the tables as they

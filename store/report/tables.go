@@ -22,6 +22,8 @@ const (
 	ByDay     = "day"
 	ByWeek    = "week"
 	ByMonth   = "month"
+	// ByChannelDay has a row for each channel and day, as channel_reporting.
+	ByChannelDay = "channel-day"
 )
 
 // Why a ratio has no value.
@@ -33,14 +35,27 @@ const (
 )
 
 // By returns the report's sums by channel (or what stands in its place), day,
-// week or month.
+// week or month, or by channel and day.
 func (r *Report) By(by string) *sheet.Sheet {
 	switch by {
 	case ByDay, ByWeek, ByMonth:
 		return r.overTime(by)
+	case ByChannelDay:
+		return r.byChannelAndDay()
 	default:
 		return r.byChannel(by)
 	}
+}
+
+func (r *Report) byChannelAndDay() *sheet.Sheet {
+	s := &sheet.Sheet{Name: ByChannelDay, Title: "Channels and days, " + r.covers(), Notes: r.notes(),
+		Columns: append([]sheet.Column{{Name: ByChannel, Title: ByChannel}, {Name: ByDay, Title: ByDay, Kind: sheet.Date}}, measures...)}
+	for _, row := range r.rows {
+		s.Rows = append(s.Rows, append([]sheet.Cell{sheet.T(row.Channel), sheet.T(row.Date)}, sumOf([]store.Row{row}).cells()...))
+	}
+	s.Notes = append(s.Notes, whyEmpty(s)...)
+	s.Total = append([]sheet.Cell{sheet.T("total"), sheet.T("")}, sumOf(r.rows).cells()...)
+	return s
 }
 
 // measures are the columns that every sum has.
@@ -155,12 +170,19 @@ func (r *Report) covers() string {
 	if r.First == "" {
 		return "no " + what
 	}
-	return fmt.Sprintf("%s from %s to %s", what, r.First, r.Last)
+	dates := fmt.Sprintf("%s from %s to %s", what, r.First, r.Last)
+	if r.Elsewhere() {
+		dates += ", " + r.Zone
+	}
+	return dates
 }
 
 // notes say what keeps the numbers from being final.
 func (r *Report) notes() []string {
 	var notes []string
+	if r.Elsewhere() {
+		notes = append(notes, fmt.Sprintf("Days are those of %s; what runs write has days in UTC", r.Zone))
+	}
 	if r.Last != "" && !r.Maturity.IsMature(r.Last) {
 		notes = append(notes, fmt.Sprintf("Sessions after %s do not have %s %% of their final credit yet: conversions are known until %s",
 			r.Maturity.Until, Mature.Shift(2), r.Maturity.Through))

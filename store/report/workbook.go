@@ -11,7 +11,7 @@ import (
 func (q *Query) Workbook(r *Report) []*sheet.Sheet {
 	sheets := q.Tables(r)
 	more := []*sheet.Sheet{r.By(ByDay), r.Proof(), r.Unattributed()}
-	if slices.Contains([]string{ByDay, ByWeek, ByMonth}, q.By) {
+	if slices.Contains([]string{ByDay, ByWeek, ByMonth, ByChannelDay}, q.By) {
 		more = append([]*sheet.Sheet{r.By(ByChannel)}, more...)
 	}
 	for _, s := range more {

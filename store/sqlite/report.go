@@ -147,11 +147,11 @@ type summing struct {
 	readers *sql.DB
 	req     *ihcv1.RunRequest
 	size    sizes
-	// What sessions are summed by; empty for channels. See [store.Reports].
-	column, channel string
-	x               *sessionIndex
-	whole           *part
-	history         *history // nil where none is kept
+	// What sessions are summed by and where days begin. See [store.View].
+	column, channel, zone string
+	x                     *sessionIndex
+	whole                 *part
+	history               *history // nil where none is kept
 	// inDates says of each group, by number, whether its date is in range; nil
 	// where all are.
 	inDates []bool

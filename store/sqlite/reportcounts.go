@@ -38,8 +38,9 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 // readConversions counts the conversions in range and adds up their revenue.
 func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) error {
 	start, end := run.Range(s.req)
+	//nolint:gosec // columns, and a zone that is known
 	rows, err := conn.QueryContext(ctx, `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
-		FROM conversions v WHERE v.conv_date BETWEEN ? AND ?`, start, end)
+		FROM conversions v WHERE `+s.date("v.conv_date", "v.conv_time")+` BETWEEN ? AND ?`, start, end)
 	if err != nil {
 		return err
 	}
@@ -271,7 +272,7 @@ func (s *summing) readKnownCosts(ctx context.Context, conn *sql.Conn, p *part) e
 	var whole, rest, wholeDates, restDates int64
 	err := conn.QueryRowContext(ctx, `SELECT coalesce(sum(units / 1000000), 0), coalesce(sum(units % 1000000), 0), count(*) - count(date),
 			coalesce(sum(units / 1000000) FILTER (WHERE date BETWEEN ?1 AND ?2), 0), coalesce(sum(units % 1000000) FILTER (WHERE date BETWEEN ?1 AND ?2), 0) FROM (
-		SELECT s.event_date AS date, CASE WHEN s.session_id IS NOT NULL THEN CAST(round(coalesce(c.cost, 0.0) * 1000000) AS integer) END AS units
+		SELECT `+s.date("s.event_date", "s.event_time")+` AS date, CASE WHEN s.session_id IS NOT NULL THEN CAST(round(coalesce(c.cost, 0.0) * 1000000) AS integer) END AS units
 		FROM session_costs c LEFT JOIN session_sources s ON s.session_id = c.session_id COLLATE BINARY)`, start, end).
 		Scan(&whole, &rest, &p.WithoutSession, &wholeDates, &restDates)
 	p.KnownCosts.AddProduct(whole, 1_000_000)
@@ -292,9 +293,9 @@ func (s *summing) readDates(ctx context.Context, conn *sql.Conn, p *part) error 
 	}
 	start, end := run.Range(s.req)
 	err := conn.QueryRowContext(ctx, `SELECT count(DISTINCT v.conv_id) FROM session_sources s CROSS JOIN
-			(SELECT conv_id, user_id, CASE WHEN ?3 > 0 THEN datetime(conv_date||' '||conv_time, '-'||?3||' days')||substr(`+micros("conv_time")+`, 9) END AS earliest FROM conversions c WHERE conv_date > ?2
+			(SELECT conv_id, user_id, CASE WHEN ?3 > 0 THEN datetime(conv_date||' '||conv_time, '-'||?3||' days')||substr(`+micros("conv_time")+`, 9) END AS earliest FROM conversions c WHERE `+s.date("conv_date", "conv_time")+` > ?2
 				AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = c.conv_id)) v ON v.user_id = s.user_id COLLATE BINARY
-		WHERE s.event_date BETWEEN ?1 AND ?2 AND s.event_date||' '||`+micros("s.event_time")+` >= coalesce(v.earliest, '')`, start, end, s.req.GetLookbackDays()).
+		WHERE `+s.date("s.event_date", "s.event_time")+` BETWEEN ?1 AND ?2 AND s.event_date||' '||`+micros("s.event_time")+` >= coalesce(v.earliest, '')`, start, end, s.req.GetLookbackDays()).
 		Scan(&p.Dates.NeverAttributed)
 	if err != nil {
 		return fmt.Errorf("read the conversions after the range: %w", err)

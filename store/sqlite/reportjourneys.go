@@ -20,6 +20,7 @@ import (
 // journeySums adds up the journal's journeys, whose sessions are in an index.
 type journeySums struct {
 	*journeysum.Sums
+	query   string // see [summing.journeys]
 	x       *sessionIndex
 	journey journeysum.Journey // at hand
 	history *history           // nil where none is kept
@@ -32,7 +33,7 @@ type journeySums struct {
 }
 
 func newJourneySums(s *summing) *journeySums {
-	return &journeySums{Sums: journeysum.New(s.req, s.size.paths), history: s.history.anew()}
+	return &journeySums{Sums: journeysum.New(s.req, s.size.paths), query: s.journeys(), history: s.history.anew()}
 }
 
 // see takes an index into use, whose sessions are all entered.
@@ -99,10 +100,10 @@ func (s *summing) readPass(ctx context.Context, conn *sql.Conn, sums *journeySum
 	if err := sums.note(ctx, conn, mine); err != nil {
 		return err
 	}
-	query := `SELECT channel_name||'', event_date||'', session_id||'' FROM session_sources`
+	query, args := s.sessions()
 	err := raw(conn, func(c *sqlite3.SQLiteConn) error {
 		writer := x.writer()
-		return each(ctx, c, query, nil, 3, func(row []driver.Value) error {
+		return each(ctx, c, query, args, 3, func(row []driver.Value) error {
 			mark, _ := x.mark(text(row[2]))
 			if slot := x.slot(mark); slot.mark() == mark {
 				slot.group = writer.group(key{text(row[0]), text(row[1])})
@@ -145,19 +146,21 @@ func (a *journeySums) note(ctx context.Context, conn *sql.Conn, mine func(conv s
 // everyOne is every conversion.
 func everyOne(string) bool { return true }
 
-// journeysQuery goes through the journal in its own order; what it looks up in
-// the other tables it finds by their keys, and then by their bytes.
-const journeysQuery = `SELECT j.run, v.conv_date||'', v.revenue, v.conv_id||'', j.sessions, j.shares, j.journey, j.fingerprint
+// journeys returns a query that goes through the journal in its own order; what
+// it looks up in the other tables it finds by their keys, and then by their bytes.
+func (s *summing) journeys() string {
+	return `SELECT j.run, ` + s.date("v.conv_date", "v.conv_time") + `||'', v.revenue, v.conv_id||'', j.sessions, j.shares, j.journey, j.fingerprint
 	FROM pipeline_journeys j CROSS JOIN pipeline_latest l CROSS JOIN conversions v
 	WHERE l.conv_id = j.conv_id AND l.journey = j.journey AND v.conv_id = j.conv_id AND v.conv_id = j.conv_id COLLATE BINARY ORDER BY j.journey`
-
-// each calls do with the rows of journeysQuery of some conversions.
-func (a *journeySums) each(ctx context.Context, conn *sql.Conn, mine func(conv string) bool, do func([]driver.Value) error) error {
-	return raw(conn, func(c *sqlite3.SQLiteConn) error { return eachJourney(ctx, c, mine, do) })
 }
 
-func eachJourney(ctx context.Context, c *sqlite3.SQLiteConn, mine func(conv string) bool, do func([]driver.Value) error) error {
-	return each(ctx, c, journeysQuery, nil, 8, func(row []driver.Value) error {
+// each calls do with the rows of the query of some conversions.
+func (a *journeySums) each(ctx context.Context, conn *sql.Conn, mine func(conv string) bool, do func([]driver.Value) error) error {
+	return raw(conn, func(c *sqlite3.SQLiteConn) error { return a.eachJourney(ctx, c, mine, do) })
+}
+
+func (a *journeySums) eachJourney(ctx context.Context, c *sqlite3.SQLiteConn, mine func(conv string) bool, do func([]driver.Value) error) error {
+	return each(ctx, c, a.query, nil, 8, func(row []driver.Value) error {
 		if !mine(text(row[3])) {
 			return nil
 		}
@@ -175,11 +178,11 @@ func (a *journeySums) read(ctx context.Context, conn *sql.Conn, mine func(conv s
 			return err
 		}
 		defer func() { err = errors.Join(err, a.history.end(err == nil)) }()
-		return eachJourney(ctx, c, mine, a.add)
+		return a.eachJourney(ctx, c, mine, a.add)
 	})
 }
 
-// add adds one row of journeysQuery.
+// add adds one row of the query.
 func (a *journeySums) add(row []driver.Value) error {
 	j := &a.journey
 	j.Date = text(row[1])

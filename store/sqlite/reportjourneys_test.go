@@ -139,7 +139,7 @@ func TestDatabaseOfTheFirstReleaseIsReported(t *testing.T) {
 	db := New(build(t, Schema+soundRows+string(first)+`INSERT INTO attribution_customer_journey VALUES ('c1', 's1', 0.25), ('c1', 's2', 0.75);
 		INSERT INTO pipeline_outcomes VALUES ('run', 'c2', 1, 'failed', 'why', 1);`))
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	totals, err := db.Survey(t.Context(), &ihcv1.RunRequest{}, "", "")
+	totals, err := db.Survey(t.Context(), &ihcv1.RunRequest{}, store.View{})
 	require.NoError(t, err)
 	require.Nil(t, totals.Journeys)
 	require.EqualValues(t, 1, totals.Unattributed[0].GetConversions())

@@ -77,8 +77,8 @@ func (p *part) add(q *part) {
 // readSessions enters the sessions into the index. A channel and date that has
 // any has a group, whatever they cost or earned.
 func (s *summing) readSessions(ctx context.Context, conn *sql.Conn, p *part, in condition) error {
-	name, args := s.dimension()
-	query := `SELECT ` + name + `, event_date||'', session_id||'' FROM session_sources` + in.where
+	query, args := s.sessions()
+	query += in.where
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
 		writer := s.x.writer()
 		err := each(ctx, c, query, slices.Concat(args, in.args), 3, func(row []driver.Value) error {
@@ -99,6 +99,13 @@ func (s *summing) readSessions(ctx context.Context, conn *sql.Conn, p *part, in 
 		}
 		return writer.flush()
 	})
+}
+
+// sessions returns the query for the sessions, with its parameters: what they are
+// summed by, their date, and their id.
+func (s *summing) sessions() (query string, args []driver.Value) {
+	name, args := s.dimension()
+	return `SELECT ` + name + `, ` + s.date("event_date", "event_time") + `||'', session_id||'' FROM session_sources`, args
 }
 
 // readCosts adds what sessions cost, each once and whether they earned
@@ -141,7 +148,7 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 	query := `SELECT conv_id||'', count(*), group_concat(session_id, char(31)), group_concat(` + shareText + `, char(31))
 		FROM attribution_customer_journey` + in.where + ` GROUP BY ` + in.conversion
 	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
-		conversions, err := newLookup(c, `SELECT revenue, conv_date||'' FROM conversions WHERE conv_id = ?1 AND conv_id = ?1 COLLATE BINARY`)
+		conversions, err := newLookup(c, `SELECT revenue, `+s.date("conv_date", "conv_time")+`||'' FROM conversions WHERE conv_id = ?1 AND conv_id = ?1 COLLATE BINARY`)
 		if err != nil {
 			return err
 		}

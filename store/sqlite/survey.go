@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -21,10 +22,13 @@ import (
 
 // Survey implements [store.Reports]. One connection reads all of it, so that it
 // is from one state of the database (invariant 10).
-func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, column, channel string) (*store.Totals, error) {
+func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, v store.View) (*store.Totals, error) {
+	if _, err := civil.Zone(v.Zone); err != nil {
+		return nil, fmt.Errorf("time zone %w", err)
+	}
 	var t *store.Totals
 	err := d.inSnapshot(ctx, func(conn *sql.Conn) (err error) {
-		if t, err = d.survey(ctx, conn, &summing{conn: conn, req: req, size: usual, column: column, channel: channel}); err != nil {
+		if t, err = d.survey(ctx, conn, &summing{conn: conn, req: req, size: usual, column: v.Column, channel: v.Channel, zone: v.Zone}); err != nil {
 			err = fmt.Errorf("sum up the tables: %w", err)
 		}
 		return err
@@ -63,9 +67,9 @@ func (d *Database) survey(ctx context.Context, conn *sql.Conn, s *summing) (*sto
 
 func offered(others []string) string {
 	if len(others) == 0 {
-		return "it has none beside its own: use channel, day, week or month"
+		return "it has none beside its own: use channel, day, week, month or channel-day"
 	}
-	return "use channel, day, week, month, " + strings.Join(others, ", ")
+	return "use channel, day, week, month, channel-day, " + strings.Join(others, ", ")
 }
 
 // rowsOf returns what [replaceReport] writes as [readBack] reads it.
@@ -137,8 +141,9 @@ func (s *summing) readUnattributed(ctx context.Context, conn *sql.Conn, p *part)
 		last = `(SELECT conv_id, outcome, reason, max(run) FROM pipeline_outcomes WHERE outcome <> '` + books.Gone + `' GROUP BY conv_id)`
 	}
 	start, end := run.Range(s.req)
+	//nolint:gosec // columns, and a zone that is known
 	rows, err := conn.QueryContext(ctx, `SELECT coalesce(o.outcome, ''), coalesce(o.reason, ''), count(*), min(v.conv_id), sum(v.units / 10000), sum(v.units % 10000)
-		FROM (SELECT v.conv_id||'' AS conv_id, `+inMoney+` AS units FROM conversions v WHERE v.conv_date BETWEEN ? AND ?
+		FROM (SELECT v.conv_id||'' AS conv_id, `+inMoney+` AS units FROM conversions v WHERE `+s.date("v.conv_date", "v.conv_time")+` BETWEEN ? AND ?
 			AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)) v
 		LEFT JOIN `+last+` o ON o.conv_id = v.conv_id
 		GROUP BY 1, 2 ORDER BY count(*) DESC, 1, 2`, start, end)

@@ -22,6 +22,9 @@ var surveyTests = map[string]func(*testing.T, Backend){
 	"SurveyIsWhatRebuildReturnsAndWritesNothing": surveyIsWhatRebuildReturnsAndWritesNothing,
 	"JournalIsSummedAsByTheOracle":               journalIsSummedAsByTheOracle,
 	"SurveyByAnotherColumn":                      surveyByAnotherColumn,
+	"SurveyInAZoneIsThatOfItsClocks":             surveyInAZoneIsThatOfItsClocks,
+	"DaysWhenClocksChangeHave23And25Hours":       daysWhenClocksChangeHave23And25Hours,
+	"SurveyInAZoneThatIsNoneIsRefused":           surveyInAZoneThatIsNoneIsRefused,
 	"UnattributedIsWhatTheLedgerLastRecorded":    unattributedIsWhatTheLedgerLastRecorded,
 	"ConversionIsExplainedAsItIsShown":           conversionIsExplainedAsItIsShown,
 	"LastConversionIsTheLatest":                  lastConversionIsTheLatest,
@@ -72,7 +75,7 @@ func surveyIsWhatRebuildReturnsAndWritesNothing(t *testing.T, b Backend) {
 	rapid.Check(t, func(t *rapid.T) {
 		f, _, _ := b.scoredShop(t)
 		req := drawRange(t)
-		surveyed, err := f.Survey(t.Context(), req, "", "")
+		surveyed, err := f.Survey(t.Context(), req, store.View{})
 		require.NoError(t, err)
 		require.Empty(t, f.rows(`SELECT * FROM channel_reporting`))
 		rebuilt := f.rebuilt(req)
@@ -227,18 +230,18 @@ func surveyByAnotherColumn(t *testing.T, b Backend) {
 	names, err := f.Dimensions(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, names)
-	_, err = f.Survey(t.Context(), &ihcv1.RunRequest{}, "campaign", "")
+	_, err = f.Survey(t.Context(), &ihcv1.RunRequest{}, store.View{Column: "campaign"})
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	f.exec(`ALTER TABLE session_sources ADD COLUMN campaign text`)
 	f.exec(`UPDATE session_sources SET campaign = 'spring' WHERE session_id <> 's3'`)
 	names, err = f.Dimensions(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"campaign"}, names)
-	totals, err := f.Survey(t.Context(), &ihcv1.RunRequest{}, "campaign", "")
+	totals, err := f.Survey(t.Context(), &ihcv1.RunRequest{}, store.View{Column: "campaign"})
 	require.NoError(t, err)
 	require.Equal(t, []store.Row{{Channel: "spring", Date: "2023-01-01", Cost: 1.5, IHC: 1.25, IHCRevenue: 75.025},
 		{Channel: "", Date: "2023-01-02"}, {Channel: "spring", Date: "2023-01-02", IHC: 0.75, IHCRevenue: 75.075}}, totals.Rows)
-	totals, err = f.Survey(t.Context(), &ihcv1.RunRequest{}, "campaign", "SEO")
+	totals, err = f.Survey(t.Context(), &ihcv1.RunRequest{}, store.View{Column: "campaign", Channel: "SEO"})
 	require.NoError(t, err)
 	require.Equal(t, []store.Row{{Channel: "spring", Date: "2023-01-01", Cost: 1.5, IHC: 1.25, IHCRevenue: 75.025}}, totals.Rows)
 }
@@ -326,7 +329,7 @@ func surveyOfADatabaseWithoutResultsIsRefused(t *testing.T, b Backend) {
 	}
 	d := b.Open(dsn)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
-	_, err := d.Survey(t.Context(), &ihcv1.RunRequest{}, "", "")
+	_, err := d.Survey(t.Context(), &ihcv1.RunRequest{}, store.View{})
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	require.ErrorContains(t, err, "ihc run --db")
 }
