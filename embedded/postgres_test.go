@@ -19,6 +19,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/reporter"
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
 	"github.com/ihc-pipeline/ihc/store/postgres"
 	"github.com/ihc-pipeline/ihc/store/sqlite"
