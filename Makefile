@@ -84,10 +84,11 @@ browser: needs ## Look at the report's page in a browser (needs Chromium and npm
 	cd tests/browser && GOWORK=off go test -tags browser -count=1 -timeout 10m
 
 .PHONY: screenshots
-screenshots: needs ## Take the README's picture of a report anew (needs Chromium)
+screenshots: needs ## Take the README's pictures anew (needs Chromium)
 	go run ./cmd/ihc demo --out $(OUT)/demo >/dev/null
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=880,1180 \
 	  --screenshot=$(CURDIR)/docs/report.png file://$(CURDIR)/$(OUT)/demo/report.html
+	scripts/picture-console $(OUT)/demo/shop.db docs/console.png
 
 .PHONY: e2e
 e2e: needs ## Drive the stack in containers from end to end (needs Docker with Compose)

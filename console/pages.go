@@ -61,7 +61,7 @@ type view struct {
 
 // StartFields are what a run can be asked for with on a page.
 func (view) StartFields() []string {
-	return []string{"start_date", "end_date", "model", "lookback_days", "max_requests"}
+	return []string{"start_date", "end_date", "model", "lookback_days", "max_requests", "full"}
 }
 
 // options are what a report can be asked for by.
@@ -382,14 +382,14 @@ func (c *console) cell(ctx context.Context, channel, date string) (*page.Figure,
 func (c *console) dataPage(w http.ResponseWriter, r *http.Request) error {
 	v := view{Title: "Data"}
 	if !r.URL.Query().Has("check") {
-		return c.page(w, r, http.StatusOK, "data", v)
+		return c.page(w, r, http.StatusOK, "findings", v)
 	}
 	f, err := c.validate(r.Context(), "", "")
 	if err != nil {
 		problem := problemOf(err)
 		v.Wrong = problem.Detail
-		return c.page(w, r, problem.Status, "data", v)
+		return c.page(w, r, problem.Status, "findings", v)
 	}
 	v.Found = &found{f.Err() == nil, f.Count(findings.Error), f.Count(findings.Warning), f.Count(findings.Note), f}
-	return c.page(w, r, http.StatusOK, "data", v)
+	return c.page(w, r, http.StatusOK, "findings", v)
 }

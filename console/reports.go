@@ -174,7 +174,7 @@ func (c *console) getFindings(w http.ResponseWriter, r *http.Request) error {
 // plannable returns the request that an address or a form asks for, complete.
 func plannable(q url.Values) (*ihcv1.RunRequest, error) {
 	req := &ihcv1.RunRequest{RunId: q.Get("run_id"), StartDate: q.Get("start_date"), EndDate: q.Get("end_date"), Model: q.Get("model"), LongJourneys: q.Get("long_journeys")}
-	for name, into := range map[string]*uint32{"max_sessions": &req.MaxSessions, "max_journeys": &req.MaxJourneys, "lookback_days": &req.LookbackDays} {
+	for name, into := range map[string]*uint32{"max_sessions": &req.MaxSessions, "max_journeys": &req.MaxJourneys, "lookback_days": &req.LookbackDays, "max_age_days": &req.MaxAgeDays} {
 		n, err := number(q.Get(name), name, 0, 0)
 		if err != nil {
 			return nil, err
@@ -186,6 +186,13 @@ func plannable(q url.Values) (*ihcv1.RunRequest, error) {
 		return nil, err
 	}
 	req.MaxRequests = n
+	switch full := q.Get("full"); full {
+	case "", "false":
+	case "true":
+		req.Full = true
+	default:
+		return nil, errkind.Inputf("full %.20q: use true or false", full)
+	}
 	return run.Complete(req)
 }
 

@@ -140,10 +140,10 @@ func stages(s *run.State, at map[stream.Event]time.Time, now time.Time) []stageV
 	inRange := max(p.Extractor.GetConversionsTotal(), plan.GetCounts().GetInRange(), s.Counts.GetInRange())
 	chunks := uint64(plan.GetChunks())
 	all := []stageView{
-		{Name: stream.StageExtractor, In: amount(inRange, "conversion"), Out: amount(max(chunks, p.Extractor.GetChunks()), "chunk"), Waiting: p.Extractor.GetWaiting(), Share: share(p.Extractor.GetConversions(), inRange)},
-		{Name: stream.StageAttributor, In: amount(max(chunks, p.Extractor.GetChunks()), "chunk"), Out: amount(p.ScoredChunks, "result"), Waiting: p.Attributor.GetWaiting(), Share: share(p.ScoredChunks, chunks)},
-		{Name: stream.StageWriter, In: amount(p.ScoredChunks, "result"), Out: amount(s.Done().Conversions, "conversion"), Waiting: p.Writer.GetWaiting(), Share: share(s.Done().Conversions, inRange)},
-		{Name: stream.StageReporter, In: amount(s.Done().Conversions, "conversion"), Waiting: p.Reporter.GetWaiting(), Share: -1},
+		{Name: stream.StageExtractor, In: amount(inRange, "conversion"), Out: amount(max(chunks, p.Extractor.GetChunks()), "chunk"), Waiting: ops.Waits(p.Extractor), Share: share(p.Extractor.GetConversions(), inRange)},
+		{Name: stream.StageAttributor, In: amount(max(chunks, p.Extractor.GetChunks()), "chunk"), Out: amount(p.ScoredChunks, "result"), Waiting: ops.Waits(p.Attributor), Share: share(p.ScoredChunks, chunks)},
+		{Name: stream.StageWriter, In: amount(p.ScoredChunks, "result"), Out: amount(s.Done().Conversions, "conversion"), Waiting: ops.Waits(p.Writer), Share: share(s.Done().Conversions, inRange)},
+		{Name: stream.StageReporter, In: amount(s.Done().Conversions, "conversion"), Waiting: ops.Waits(p.Reporter), Share: -1},
 	}
 	if n := s.Done().Requests; n > 0 {
 		all[1].More = human.Count(n, "request") + " answered"

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ihc-pipeline/ihc/deploy/internal/credentials"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
@@ -97,4 +99,47 @@ func TestTheStackBehindTLSAsksForBoth(t *testing.T) {
 	_, err := nats.Connect(s.url)
 	require.Error(t, err)
 	require.Empty(t, s.complaints())
+}
+
+// With compose.cluster.yaml three servers have a disk each, all programs know
+// all of them, and the streams are on all.
+func TestTheStackOverThreeServers(t *testing.T) {
+	t.Parallel()
+	c := compose(t, "compose.yaml", "compose.cluster.yaml")
+	for name, disk := range map[string]string{"nats": "streams", "nats-2": "streams-2", "nats-3": "streams-3"} {
+		s := c.Services[name]
+		require.Equal(t, name, s.Environment["NATS_NAME"])
+		mounted := map[string]string{}
+		for _, v := range s.Volumes {
+			mounted[v.Target] = v.Source
+		}
+		require.Len(t, mounted, 4, name)
+		require.Equal(t, disk, mounted["/streams"])
+		require.Equal(t, "nats-credentials", mounted["/etc/nats/credentials"])
+		require.Regexp(t, `/nats\.cluster\.conf$`, mounted["/etc/nats/nats-server.conf"])
+		require.Contains(t, c.Volumes, disk)
+		require.Contains(t, text(t, "nats.cluster.conf"), "nats://"+name+":6222")
+		require.Contains(t, c.Services["init"].DependsOn, name)
+	}
+	for _, name := range append(slices.Sorted(maps.Keys(services)), stream.UserTools) {
+		require.Equal(t, "nats://nats:4222,nats://nats-2:4222,nats://nats-3:4222", c.Services[name].Environment["NATS_URL"], name)
+	}
+	require.Equal(t, "3", c.Services["init"].Environment["IHC_REPLICAS"])
+	require.Equal(t, 3, c.Services["attributor"].Deploy.Replicas)
+	require.Contains(t, c.Services["steward"].Command, "-streams=/streams,/streams-2,/streams-3")
+}
+
+// What the three servers are started with syncs each message to the disk, has
+// the users' rights, and a name that the environment gives.
+func TestServersOfAClusterAreConfiguredAsTheOneAlone(t *testing.T) {
+	t.Setenv("NATS_NAME", "nats-2")
+	s := newStackOf(t, "nats.cluster.conf", func(o *server.Options) {
+		require.Equal(t, "nats-2", o.ServerName)
+		require.Equal(t, "ihc", o.Cluster.Name)
+		require.Len(t, o.Routes, 3)
+		require.True(t, o.SyncAlways)
+		require.Len(t, o.Users, len(credentials.Users))
+		o.Cluster, o.Routes = server.ClusterOpts{}, nil // the test has one
+	})
+	require.NoError(t, s.client(t.Context(), t, stream.UserInit).Check(t.Context()))
 }

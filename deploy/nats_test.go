@@ -44,8 +44,9 @@ type stack struct {
 
 func newStack(t *testing.T) *stack { return newStackOf(t, "nats.conf") }
 
-// newStackOf starts one with another configuration, which includes nats.conf.
-func newStackOf(t *testing.T, main string) *stack {
+// newStackOf starts one with another configuration, which includes nats.conf,
+// after its options were looked at.
+func newStackOf(t *testing.T, main string, look ...func(*server.Options)) *stack {
 	t.Helper()
 	etc := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(etc, "credentials"), 0o755))
@@ -65,6 +66,9 @@ func newStackOf(t *testing.T, main string) *stack {
 
 	opts, err := server.ProcessConfigFile(filepath.Join(etc, main))
 	require.NoError(t, err)
+	for _, l := range look {
+		l(opts)
+	}
 	opts.Host, opts.Port, opts.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
 	opts.StoreDir, opts.SyncAlways = t.TempDir(), false // that is for power failures
 	opts.NoSigs, opts.NoLog = true, true

@@ -74,6 +74,26 @@ type Totals struct {
 	// WithoutCost counts sessions without a cost, WithoutSession costs without
 	// a session.
 	WithoutCost, WithoutSession int64
+	Daily                       DailyCosts
+}
+
+// DailyCosts are what an import was given by day and channel, whatever range is
+// asked for but for Alone.
+type DailyCosts struct {
+	// Days counts days and channels that have a cost. Cost is theirs, Spread what
+	// rows of session_costs have of it, and AloneCost that of days on which the
+	// channel had no session.
+	Days                    int64
+	Cost, Spread, AloneCost unit.Sum
+	// Alone are the latter whose date is in range, by date and channel.
+	Alone []DailyCost
+}
+
+// DailyCost is what a channel cost on a day, YYYY-MM-DD in the zone of the file
+// that told.
+type DailyCost struct {
+	Date, Channel string
+	Cost          unit.Cost
 }
 
 // Range is what the tables hold of the conversions in a range of dates.

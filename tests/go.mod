@@ -24,6 +24,9 @@ require (
 	github.com/ihc-pipeline/ihc/services/extractor v0.0.0 // indirect
 	github.com/ihc-pipeline/ihc/services/reporter v0.0.0 // indirect
 	github.com/ihc-pipeline/ihc/services/writer v0.0.0 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.12.0 // indirect
 	github.com/kelseyhightower/envconfig v1.4.0 // indirect
 	github.com/parquet-go/bitpack v1.0.0 // indirect
 	github.com/parquet-go/jsonlite v1.0.0 // indirect

@@ -177,7 +177,7 @@ func (p *progress) show(s *run.State) {
 func waiting(p run.Progress) string {
 	waits := []string{p.Full}
 	for _, stage := range []*ihcv1.Progress{p.Extractor, p.Attributor, p.Writer, p.Reporter} {
-		waits = append(waits, stage.GetWaiting())
+		waits = append(waits, ops.Waits(stage))
 	}
 	return cmp.Or(waits...)
 }

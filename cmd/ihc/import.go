@@ -17,7 +17,7 @@ func newImportCmd() *cobra.Command {
 	opts := importer.Options{}
 	var maxGiB int64
 	var asJSON bool
-	var tables intakeFlags
+	var of intakeFlags
 	cmd := &cobra.Command{
 		Use:   "import {FILE.zip | --sessions FILE --conversions FILE --db FILE}",
 		Short: "Make or update a database from CSV, JSON lines, Parquet, SQLite; or unpack one",
@@ -41,14 +41,15 @@ Exit codes: 0 imported and sound; 2 it was refused, or has errors;
 		Example: `  ihc import --guess --sessions visits.csv --conversions orders.csv
   ihc import --sessions visits.csv --conversions orders.csv --db shop.db --map shop.yaml
   ihc import --from old.db --sessions my_view --conversions "SELECT …" --db shop.db
+  ihc import --from postgres://shop@db.example/shop --sessions visits --conversions "SELECT …" --db shop.db
   ihc import challenge.zip
   ihc import challenge.zip --data /srv/ihc --name shop.db --force
   ihc run --db data/challenge.db`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if tables.asked() && len(args) > 0 {
+			if of.asked() && len(args) > 0 {
 				return errkind.Inputf("%q belongs to no table: say --sessions or the like before each file, or give a pattern in quotes", args[0])
 			}
-			if tables.asked() {
+			if of.asked() {
 				return nil
 			}
 			if len(args) != 1 {
@@ -57,8 +58,8 @@ Exit codes: 0 imported and sound; 2 it was refused, or has errors;
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if tables.asked() {
-				return tables.run(cmd)
+			if of.asked() {
+				return of.run(cmd)
 			}
 			if maxGiB < 1 || maxGiB > 1<<20 {
 				return errkind.Inputf("--max-gib %d: choose 1 to %d", maxGiB, 1<<20)
@@ -83,7 +84,7 @@ Exit codes: 0 imported and sound; 2 it was refused, or has errors;
 			return errors.Join(err, judge(report, false))
 		},
 	}
-	tables.add(cmd)
+	of.add(cmd)
 	fs := cmd.Flags()
 	dir, name := "data", ""
 	if db := os.Getenv("IHC_DB"); db != "" { // where the services of this stack look for it

@@ -18,6 +18,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/intake"
+	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/internal/tabular"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
@@ -43,7 +44,7 @@ func (f *intakeFlags) add(cmd *cobra.Command) {
 		f.files[table] = fs.StringArray(tableFlags[table], nil, "`FILE` with "+strings.ReplaceAll(table, "_", " ")+", also several times, or a pattern in quotes")
 	}
 	fs.StringVar(&f.db, "db", os.Getenv("IHC_DB"), "SQLite database `file` to make or update (IHC_DB)")
-	fs.StringVar(&f.from, "from", "", "SQLite `database` to read; --sessions and so on then name its tables, views or queries")
+	fs.StringVar(&f.from, "from", "", "`database` to read, a SQLite file or postgres://USER@HOST/NAME; --sessions and so on then name its tables, views or queries (default: session_sources, conversions, session_costs)")
 	fs.StringVar(&f.mapping, "map", "", "`file` that says which column is which (default: mapping in "+configName+")")
 	fs.StringVar(&f.rejects, "rejects", "", "`file` for rows that cannot be used (default: beside the database)")
 	fs.Int64Var(&f.maxRejects, "max-rejects", 0, "how many rows may be unusable before nothing is imported")
@@ -106,6 +107,24 @@ func (f *intakeFlags) load(cmd *cobra.Command) (*intake.Mapping, error) {
 	return m, nil
 }
 
+// ready names the source tables where a database is read and none of it is named.
+func (f *intakeFlags) ready(ctx context.Context) error {
+	for _, files := range f.files {
+		if f.from == "" || len(*files) > 0 {
+			return nil
+		}
+	}
+	*f.files["sessions"], *f.files["conversions"] = []string{tables.SessionSources}, []string{tables.Conversions}
+	switch rows, err := open.Rows(ctx, f.from, tables.SessionCosts); {
+	case err == nil:
+		*f.files["costs"] = []string{tables.SessionCosts}
+		return rows.Close()
+	case errkind.KindOf(err) != errkind.Input:
+		return err
+	}
+	return nil // a shop without costs
+}
+
 // intakeRun is one import from tables.
 type intakeRun struct {
 	flags    *intakeFlags
@@ -124,7 +143,7 @@ type intakeRun struct {
 func (r *intakeRun) sources(ctx context.Context, table string) (all []tabular.Source, err error) {
 	for _, name := range *r.flags.files[table] {
 		if r.flags.from != "" {
-			all = append(all, tabular.Source{Name: r.flags.from + ": " + name, Open: func(tabular.Options) (tabular.Rows, error) {
+			all = append(all, tabular.Source{Name: open.Shown(r.flags.from) + ": " + name, Open: func(tabular.Options) (tabular.Rows, error) {
 				return open.Rows(ctx, r.flags.from, name)
 			}})
 			continue
@@ -312,6 +331,9 @@ func (f *intakeFlags) run(cmd *cobra.Command) (err error) {
 	}
 	r := &intakeRun{flags: f, progress: newProgress(cmd.ErrOrStderr()), begun: time.Now(), warned: map[string]bool{}}
 	if r.mapping, err = f.load(cmd); err != nil {
+		return err
+	}
+	if err := f.ready(cmd.Context()); err != nil {
 		return err
 	}
 	if f.guess {

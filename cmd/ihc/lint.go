@@ -181,7 +181,7 @@ func (l *lint) text() string {
 	})
 	for _, c := range all {
 		table = append(table, []string{human.Cut(human.Printable(c.Channel), nameWidth), amount(c.Before), amount(c.After),
-			fmt.Sprintf("%+.2f", c.After-c.Before), fmt.Sprintf("%+.2f", c.RevenueAfter-c.RevenueBefore)})
+			signed(c.After - c.Before), signed(c.RevenueAfter - c.RevenueBefore)})
 	}
 	_ = human.Table(&b, table) // a strings.Builder takes it all
 	b.WriteByte('\n')

@@ -154,7 +154,7 @@ func compareCredit(ctx context.Context, b *strings.Builder, path string, options
 	for k, a := range results[0].Credits {
 		other := results[1].Credits[k] // the same channels, by name
 		table = append(table, []string{human.Cut(human.Printable(a.Channel), nameWidth), amount(a.Conversions.Value), amount(other.Conversions.Value),
-			fmt.Sprintf("%+.2f", other.Conversions.Value-a.Conversions.Value), fmt.Sprintf("%+.2f", other.Revenue.Value-a.Revenue.Value)})
+			signed(other.Conversions.Value - a.Conversions.Value), signed(other.Revenue.Value - a.Revenue.Value)})
 	}
 	_ = human.Table(b, table) // a strings.Builder takes it all
 	fmt.Fprintf(b, "\nThey give %.2f %% of all conversions to different channels.\n", 100*report.Moved(results[0], results[1], conversions))

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -165,7 +166,11 @@ func (f *modelsFlags) compare(ctx context.Context, db store.Database, names []st
 		return nil, err
 	}
 	for _, name := range unknown {
-		t.notes = append(t.notes, "--direct "+name+": no session has this channel")
+		note := "--direct " + name + ": no session has this channel"
+		if likely := attribution.LikelyDirect(models.Channels()); likely != "" {
+			note += fmt.Sprintf("; is it %q?", likely)
+		}
+		t.notes = append(t.notes, note)
 	}
 	return t, nil
 }

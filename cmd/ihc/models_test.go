@@ -84,3 +84,10 @@ func TestModelsSayWhatIsWrong(t *testing.T) {
 		requireFault(t, errkind.Input, says, err)
 	}
 }
+
+func TestChangesHaveTheirSignAndCommas(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[float64]string{1661.694: "+1,661.69", -5261.57: "-5,261.57", -0.001: "0.00", 0.001: "0.00", 0: "0.00"} {
+		require.Equal(t, want, signed(v))
+	}
+}

@@ -323,6 +323,15 @@ func rounded(v float64, places int) string {
 	return human.Decimal(decimal.NewFromFloat(v), int32(places))
 }
 
+// signed writes a difference with its sign, and nothing moved without one.
+func signed(v float64) string {
+	text := rounded(v, 2)
+	if v > 0 && text != rounded(0, 2) {
+		return "+" + text
+	}
+	return text
+}
+
 func half(e attribution.Estimate, places int) string {
 	if !e.Known {
 		return "–"

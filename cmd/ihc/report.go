@@ -75,7 +75,7 @@ numbers with a comma there is --format csv --decimal , --bom.`,
 	fs.StringVar(&q.Compare, "compare", "", "previous, year or FIRST..LAST: a `range` of dates to compare with")
 	fs.BoolVar(&q.Phases, "phases", false, "who starts, holds and closes, too")
 	fs.BoolVar(&q.Paths, "paths", false, "the most frequent paths, their length and how long they take, too")
-	fs.BoolVar(&q.Unattributed, "unattributed", false, "what was not attributed, and why, too")
+	fs.BoolVar(&q.Unattributed, "unattributed", false, "what was not attributed, and why, and costs without sessions, too")
 	fs.StringVar(&q.format, "format", "table", strings.Join(reportFormats[:len(reportFormats)-1], ", ")+" or "+reportFormats[len(reportFormats)-1])
 	q.dialectFlags.add(cmd)
 	fs.StringVar(&q.Currency, "currency", "", "what amounts are in, as it is shown on the page")

@@ -155,8 +155,8 @@ func printStages(line func(name, format string, args ...any), s *run.State) {
 		if p.GetRequests() > 0 || p.GetRetries() > 0 {
 			text += fmt.Sprintf(", %s answered, %s tried again", human.Count(p.GetRequests(), "request"), human.Thousands(p.GetRetries()))
 		}
-		if p.GetWaiting() != "" {
-			text += "; waiting: " + p.GetWaiting()
+		if why := ops.Waits(p); why != "" {
+			text += "; waiting: " + why
 		}
 		line(name, "%s", text)
 	}

@@ -26,7 +26,7 @@ import (
 func main() {
 	passwords := flag.String("credentials", "/credentials", "`directory` with one for the server (nats) and one for each user")
 	data := flag.String("data", "/data", "data `directory`")
-	streams := flag.String("streams", "", "`directory` of the NATS server's streams")
+	streams := flag.String("streams", "", "`directory` of the NATS server's streams; of several servers, with commas in between")
 	var owner share.Owner
 	flag.IntVar(&owner.UID, "uid", 0, "`user` the services run as")
 	flag.IntVar(&owner.GID, "gid", 0, "`group` the services run as")
@@ -51,8 +51,11 @@ func prepare(ctx context.Context, passwords, data, streams, hosts string, owner 
 	if owner.UID <= 0 || owner.GID <= 0 {
 		return errkind.Inputf("-uid and -gid must name the services' user and group")
 	}
-	if streams != "" {
-		if err := share.Own(streams, owner); err != nil {
+	for dir := range strings.SplitSeq(streams, ",") {
+		if dir == "" {
+			continue // none is named
+		}
+		if err := share.Own(dir, owner); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package attribution
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
@@ -126,6 +127,21 @@ func Divide(total float64, effects []float64) []float64 {
 		credit[i] = total * e / sum
 	}
 	return credit
+}
+
+// DivideValue divides a value among the channels in proportion to what their
+// removal takes from it. Where refunds make these effects cancel out, so that
+// there are no proportions, it goes by the conversions.
+func (e *Effects) DivideValue(total float64) []float64 {
+	sum, size := 0.0, 0.0
+	for _, v := range e.RemovalValue {
+		sum += v
+		size += math.Abs(v)
+	}
+	if math.Abs(sum) <= 1e-9*size {
+		return Divide(total, e.Removal)
+	}
+	return Divide(total, e.RemovalValue)
 }
 
 // Effects returns the removal effects of channels 0 to channels-1.

@@ -186,7 +186,7 @@ func (f *fit) result(channels []string, r *Result) error {
 		return err
 	}
 	r.Base = e.Base
-	conversions, revenue := Divide(f.conversions, e.Removal), Divide(f.revenue, e.RemovalValue)
+	conversions, revenue := Divide(f.conversions, e.Removal), e.DivideValue(f.revenue)
 	for i, a := range f.apart {
 		conversions[i] += a.conversions
 		revenue[i] += a.revenue
@@ -248,7 +248,7 @@ func (f *fit) spread(channels int) ([]spreadOf, error) {
 			if err != nil {
 				return err
 			}
-			conversions, revenue := Divide(total.conversions, e.Removal), Divide(total.revenue, e.RemovalValue)
+			conversions, revenue := Divide(total.conversions, e.Removal), e.DivideValue(total.revenue)
 			for i := range all {
 				apart := f.resamples.apartOf(i, b)
 				all[i].conversions[b] = conversions[i] + apart.conversions

@@ -1,5 +1,11 @@
 package attribution
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // newModel returns the model of that name, ready to take users.
 func newModel(name string, o Options, by Period) (model, error) {
 	repeats := &repeats{how: o.Collapse, seen: map[int32]bool{}}
@@ -15,11 +21,7 @@ func newModel(name string, o Options, by Period) (model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &scoring{name: name, rule: rule, tallies: newTallies(by), repeats: repeats}
-	if name == LastNonDirect && len(o.Direct) == 0 {
-		m.note = "no channel is named as direct: the same as last"
-	}
-	return m, nil
+	return &scoring{name: name, rule: rule, tallies: newTallies(by), repeats: repeats, undirected: name == LastNonDirect && len(o.Direct) == 0}, nil
 }
 
 // repeats takes repeated channels out of journeys.
@@ -42,10 +44,11 @@ func (r *repeats) without(touches []Touch) []Touch {
 type scoring struct {
 	name    string
 	rule    Rule
-	note    string
 	tallies *tallies
 	repeats *repeats
 	shares  []float64
+	// undirected: it passes over direct channels, and was told of none.
+	undirected bool
 }
 
 func (m *scoring) user(channels []string, p *person) error {
@@ -84,10 +87,26 @@ func (m *scoring) user(channels []string, p *person) error {
 
 func (m *scoring) result(channels []string, period int32) (Result, error) {
 	r := Result{Model: m.name, Label: m.rule.Name(), Credits: m.tallies.get(period).credits(channels)}
-	if m.note != "" {
-		r.Notes = []string{m.note}
+	if m.undirected {
+		note := "no channel is named as direct: the same as last"
+		if likely := LikelyDirect(channels); likely != "" {
+			note += fmt.Sprintf("; with --direct %q that channel is passed over", likely)
+		}
+		r.Notes = []string{note}
 	}
 	return r, nil
+}
+
+// LikelyDirect returns the channel that by its name holds visits without a
+// source, "" if there is none.
+func LikelyDirect(channels []string) string {
+	for _, name := range slices.Sorted(slices.Values(channels)) {
+		switch strings.ToLower(strings.Trim(name, "() ")) {
+		case "direct", "direct traffic", "direct visit", "direct visits", "direct) / (none", "direct / none", "typed/bookmarked":
+			return name
+		}
+	}
+	return ""
 }
 
 // mostPlaces is how many places of a journey are told apart; later ones count

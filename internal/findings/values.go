@@ -32,7 +32,7 @@ func textOf(value any, report func(Rule)) (string, bool) {
 	case nil:
 		report(IsNull)
 	default:
-		report(WrongType.With("text"))
+		report(WrongType.With("text, or import it (ihc import --from THIS --db ANOTHER)"))
 	}
 	return "", false
 }

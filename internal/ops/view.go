@@ -1,7 +1,6 @@
 package ops
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"time"
@@ -35,7 +34,8 @@ type View struct {
 	MaxRequests  uint64          `json:"max_requests,omitempty"`
 	DeadLetters  int             `json:"dead_letters"`
 	Reason       string          `json:"reason,omitempty"`
-	Waiting      string          `json:"waiting,omitempty"` // for what, of a run that is not over
+	Waiting      string          `json:"waiting,omitempty"`  // for what, of a run that is not over
+	NextTry      *time.Time      `json:"next_try,omitempty"` // when what it waits for is tried again, where that is known
 
 	// Of one run alone, not of a list.
 	Chunks *Chunks             `json:"chunks,omitempty"`
@@ -60,7 +60,12 @@ func ViewOf(s *run.State) View {
 	if !s.Ended.IsZero() {
 		j.Ended = &s.Ended
 	} else {
-		j.Waiting = cmp.Or(append([]string{s.Progress.Full}, s.Progress.Waiting()...)...)
+		j.Waiting = s.Progress.Full
+		for _, p := range []*ihcv1.Progress{s.Progress.Extractor, s.Progress.Attributor, s.Progress.Writer, s.Progress.Reporter} {
+			if j.Waiting == "" && p.GetWaiting() != "" {
+				j.Waiting, j.NextTry = p.GetWaiting(), nextTry(p)
+			}
+		}
 	}
 	if c := s.Planned.GetCounts(); c != nil {
 		j.Planned = &Planned{c.GetInRange(), run.WithAttribution(c), c.GetTouchpoints(), s.Planned.GetChunks()}
@@ -84,6 +89,8 @@ type Stage struct {
 	Requests    uint64 `json:"requests,omitempty"`
 	Retries     uint64 `json:"retries,omitempty"`
 	Waiting     string `json:"waiting,omitempty"`
+	// NextTry is when what it waits for is tried again, where that is known.
+	NextTry *time.Time `json:"next_try,omitempty"`
 }
 
 // ViewWhole returns one run with how far its chunks and its stages are.
@@ -91,9 +98,29 @@ func ViewWhole(s *run.State) View {
 	j := ViewOf(s)
 	j.Chunks, j.Stages = &Chunks{s.Planned.GetChunks(), s.Progress.ScoredChunks}, map[string]Stage{}
 	for name, p := range Stages(s.Progress) {
-		j.Stages[name] = Stage{p.GetConversions(), p.GetRequests(), p.GetRetries(), p.GetWaiting()}
+		j.Stages[name] = Stage{p.GetConversions(), p.GetRequests(), p.GetRetries(), p.GetWaiting(), nextTry(p)}
 	}
 	return j
+}
+
+// nextTry returns when a stage that waits tries again, nil where that is not
+// known.
+func nextTry(p *ihcv1.Progress) *time.Time {
+	if p.GetWaiting() == "" || p.GetNextTry() == 0 {
+		return nil
+	}
+	at := time.UnixMilli(p.GetNextTry()).UTC()
+	return &at
+}
+
+// Waits says for what a stage waits and when it tries again, "" where it does
+// not wait.
+func Waits(p *ihcv1.Progress) string {
+	why := p.GetWaiting()
+	if at := nextTry(p); at != nil {
+		why += " (next try at " + at.Format(time.TimeOnly) + " UTC)"
+	}
+	return why
 }
 
 // Stages yields the stages that have told something of their work, in their

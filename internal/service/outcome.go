@@ -89,7 +89,7 @@ func (d Deps) Outcome(ctx context.Context, err error, runs ...string) error {
 	case wait:
 		d.SetReady(err)
 		for _, id := range runs {
-			d.Bus.Waiting(ctx, id, err.Error())
+			d.Bus.WaitingUntil(ctx, id, err.Error(), time.Now().Add(after))
 		}
 		return stream.Retry(err, after)
 	case fail:

@@ -74,6 +74,7 @@ func TestAnErrorMeansTheSameWhereverItIsMet(t *testing.T) {
 					p, err := b.Progress(b.Ctx, "run")
 					require.NoError(t, err)
 					require.Equal(t, c.err.Error(), p[stage].GetWaiting())
+					require.NotZero(t, p[stage].GetNextTry(), "when it is tried again")
 				case fails:
 					require.NoError(t, err)
 					require.Equal(t, []error{nil}, *ready)

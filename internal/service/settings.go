@@ -54,12 +54,14 @@ type Streams struct {
 	AckWait  time.Duration `envconfig:"IHC_ACK_WAIT" default:"10s" desc:"how long a killed process delays its messages"`
 	KeepDays int           `envconfig:"IHC_KEEP_DAYS" default:"14" desc:"days for which journeys and results can be replayed"`
 	MaxBytes int64         `envconfig:"IHC_STREAM_MAX_BYTES" default:"0" desc:"most bytes in each of the journeys and results streams; 0 for the server's limit"`
+	Replicas int           `envconfig:"IHC_REPLICAS" default:"1" desc:"on how many servers of a NATS cluster each message is: 1, 3 or 5"`
 }
 
 // Settings returns them as package stream takes them.
 func (c Streams) Settings() stream.Settings {
 	s := stream.DefaultSettings()
 	s.AckWait, s.KeepMessages, s.MaxBytes = c.AckWait, time.Duration(c.KeepDays)*24*time.Hour, c.MaxBytes
+	s.Replicas = c.Replicas
 	return s
 }
 
@@ -70,6 +72,8 @@ func (c Streams) Validate() error {
 		return errkind.Inputf("IHC_ACK_WAIT is %s: it must be at least 500ms", c.AckWait)
 	case c.KeepDays < 1:
 		return errkind.Inputf("IHC_KEEP_DAYS is %d: it must be at least 1", c.KeepDays)
+	case c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
+		return errkind.Inputf("IHC_REPLICAS is %d: it must be 1, 3 or 5, since a majority has to agree", c.Replicas)
 	}
 	return nil
 }

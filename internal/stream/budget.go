@@ -86,7 +86,7 @@ func (c *Client) Remaining(ctx context.Context, run string, limit uint64) (uint6
 }
 
 func (c *Client) lastSequence(ctx context.Context, name string) (uint64, error) {
-	s, err := c.js.Stream(ctx, name)
+	s, err := c.stream(ctx, name)
 	if err != nil {
 		return 0, fmt.Errorf("stream %s: %w", name, err)
 	}
@@ -100,7 +100,7 @@ func (c *Client) changeBudget(ctx context.Context, run string, limit uint64, cha
 	explain := func(err error) error { return fmt.Errorf("request budget of run %s: %w", run, err) }
 	for ctx.Err() == nil {
 		b := &ihcv1.Budget{Limit: limit}
-		entry, err := c.kv.Get(ctx, key)
+		entry, err := valueOf(ctx, c.kv, key)
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
 		case err != nil:

@@ -217,20 +217,6 @@ func bucket(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, er
 	return kv, err
 }
 
-// EnsureOn calls [Ensure] on nc and waits, for as long as ctx lives, for a
-// server that is still starting.
-func EnsureOn(ctx context.Context, nc *nats.Conn, s Settings) error {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("open JetStream: %w", err)
-	}
-	err = retry.Do(ctx, retry.Real, retry.Setup, func(ctx context.Context) error { return Ensure(ctx, js, s) }, Transient)
-	if Transient(err) { // then ctx has ended
-		return errkind.Environmentf("JetStream does not answer: %w", err)
-	}
-	return err
-}
-
 // Healthy says whether the connection is up: nil, or what is wrong.
 func (c *Client) Healthy() error {
 	s := c.nc.Status()

@@ -59,7 +59,7 @@ func (p *puller) judge(ctx context.Context, d Delivery, s *suspicion) error {
 
 // alone says whether the consumer has no other message to hand out.
 func (p *puller) alone(ctx context.Context) bool {
-	c, err := p.js.Consumer(ctx, p.from.Stream, p.from.Durable)
+	c, err := consumerOf(ctx, p.js, p.from)
 	return err == nil && c.CachedInfo().NumPending == 0 && c.CachedInfo().NumAckPending <= 1
 }
 
@@ -68,7 +68,7 @@ func (p *puller) suspicion(ctx context.Context, d Delivery) (s suspicion) {
 	if d.Tries < suspectAfter {
 		return s
 	}
-	if e, err := p.kv.Get(ctx, p.crashKey(d)); err == nil {
+	if e, err := valueOf(ctx, p.kv, p.crashKey(d)); err == nil {
 		if json.Unmarshal(e.Value(), &s) != nil {
 			return suspicion{}
 		}
@@ -115,7 +115,7 @@ func (p *puller) leave(ctx context.Context, d Delivery, err error) {
 
 // passed notes that another message passed while the one of this key waits.
 func (p *puller) passed(ctx context.Context, key string) {
-	e, err := p.kv.Get(ctx, key)
+	e, err := valueOf(ctx, p.kv, key)
 	var s suspicion
 	if err != nil || json.Unmarshal(e.Value(), &s) != nil || s.OthersPassed {
 		return

@@ -56,11 +56,11 @@ func (c *Client) DeadLetters(ctx context.Context, run string, do func(DeadLetter
 // DeadLetter returns the dead letter at a place in their stream, or
 // [ErrNotFound].
 func (c *Client) DeadLetter(ctx context.Context, sequence uint64) (DeadLetter, error) {
-	s, err := c.js.Stream(ctx, Dead)
+	s, err := c.stream(ctx, Dead)
 	if err != nil {
 		return DeadLetter{}, fmt.Errorf("stream %s: %w", Dead, err)
 	}
-	m, err := s.GetMsg(ctx, sequence)
+	m, err := answered(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return s.GetMsg(ctx, sequence) })
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return DeadLetter{}, fmt.Errorf("dead letter %d: %w", sequence, ErrNotFound)
 	}
@@ -101,7 +101,7 @@ func (c *Client) Requeue(ctx context.Context, d DeadLetter) error {
 
 // Purge removes a dead letter for good. One that is gone already is no error.
 func (c *Client) Purge(ctx context.Context, d DeadLetter) error {
-	s, err := c.js.Stream(ctx, Dead)
+	s, err := c.stream(ctx, Dead)
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", Dead, err)
 	}

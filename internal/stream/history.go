@@ -79,7 +79,7 @@ func (c *Client) Result(ctx context.Context, run string, chunk uint32) (*ihcv1.A
 
 // Part returns what [Client.KeepPart] kept of a chunk's part, nil if nothing.
 func (c *Client) Part(ctx context.Context, run string, chunk, revision, part uint32) (*ihcv1.AttributionResult, error) {
-	e, err := c.kv.Get(ctx, partKey(run, chunk, revision, part))
+	e, err := valueOf(ctx, c.kv, partKey(run, chunk, revision, part))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, nil //nolint:nilnil // nothing is a usual answer
 	}
@@ -106,11 +106,13 @@ func (c *Client) last(ctx context.Context, name, subject string, m proto.Message
 }
 
 func (c *Client) lastOn(ctx context.Context, name, subject string) (*jetstream.RawStreamMsg, error) {
-	s, err := c.js.Stream(ctx, name)
+	s, err := c.stream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}
-	raw, err := s.GetLastMsgForSubject(ctx, subject)
+	raw, err := answered(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return s.GetLastMsgForSubject(ctx, subject)
+	})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, fmt.Errorf("%s: %w", subject, ErrNotFound)
 	}
@@ -159,8 +161,10 @@ func (c *Client) ScoredChunks(ctx context.Context, run string) (uint64, error) {
 // and what takes it away again. Left to itself the server would keep it for a
 // while, and it keeps a thousand at the most.
 func (c *Client) reader(ctx context.Context, name string, headersOnly bool, subjects ...string) (consumer jetstream.Consumer, done func(), err error) {
-	consumer, err = c.js.OrderedConsumer(ctx, name, jetstream.OrderedConsumerConfig{
-		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverAllPolicy, HeadersOnly: headersOnly, InactiveThreshold: time.Minute})
+	consumer, err = answered(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return c.js.OrderedConsumer(ctx, name, jetstream.OrderedConsumerConfig{
+			FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverAllPolicy, HeadersOnly: headersOnly, InactiveThreshold: time.Minute})
+	})
 	return consumer, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -206,7 +210,7 @@ func (c *Client) each(ctx context.Context, name, subject string, headersOnly boo
 		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, jetstream.ErrNoHeartbeat):
 			// The server is away, and the consumer finds its place again when
 			// it is back; or what was to come was removed meanwhile.
-			info, err := consumer.Info(ctx)
+			info, err := answered(ctx, consumer.Info)
 			if err == nil && info.NumPending == 0 && info.Delivered.Consumer <= got {
 				return nil
 			}

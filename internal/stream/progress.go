@@ -87,24 +87,34 @@ func (c *Client) forget(ctx context.Context, run string) {
 // waits no longer. It holds its caller up for a second at the most, since NATS
 // itself may be what is waited for.
 func (c *Client) Waiting(ctx context.Context, run, why string) {
+	c.WaitingUntil(ctx, run, why, time.Time{})
+}
+
+// WaitingUntil is Waiting for something that is tried again at a known time.
+func (c *Client) WaitingUntil(ctx context.Context, run, why string, next time.Time) {
+	at := int64(0)
+	if !next.IsZero() {
+		at = next.UnixMilli()
+	}
 	c.meters.mu.Lock()
 	m := c.meters.all[run]
 	if m == nil && run != "" && why != "" {
 		m = c.newMeter(run)
 	}
 	c.meters.mu.Unlock()
-	if m == nil || m.waiting() == why {
+	if m == nil || m.waiting(why, at) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	m.Add(ctx, func(p *ihcv1.Progress) { p.Waiting = why })
+	m.Add(ctx, func(p *ihcv1.Progress) { p.Waiting, p.NextTry = why, at })
 }
 
-func (m *Meter) waiting() string {
+// waiting says whether that is what was told last.
+func (m *Meter) waiting(why string, next int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.now.GetWaiting()
+	return m.now.GetWaiting() == why && (why == "" || m.now.GetNextTry() == next)
 }
 
 // Add changes the progress and tells it: at once, or half a second after the
@@ -194,6 +204,9 @@ func (c *Client) Progress(ctx context.Context, run string) (map[string]*ihcv1.Pr
 			s.Retries += p.Retries
 			if p.Waiting != "" {
 				s.Waiting = p.Waiting
+				if s.NextTry == 0 || p.NextTry != 0 && p.NextTry < s.NextTry {
+					s.NextTry = p.NextTry
+				}
 			}
 		}
 	}

@@ -65,7 +65,7 @@ func (p *puller) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.handle == nil {
-		h, err := p.js.Consumer(ctx, p.from.Stream, p.from.Durable)
+		h, err := consumerOf(ctx, p.js, p.from)
 		if err != nil {
 			return nil, err
 		}

@@ -50,7 +50,7 @@ const wayOut = "`ihc forget RUN` frees what a run that is over left in the strea
 
 func (c *Client) look(ctx context.Context) error {
 	for _, name := range bounded {
-		s, err := c.js.Stream(ctx, name)
+		s, err := c.stream(ctx, name)
 		if err != nil {
 			return errkind.Environmentf("JetStream does not answer: %w", err)
 		}
@@ -87,7 +87,7 @@ func (c *Client) Free(ctx context.Context, run string) (messages, size uint64, e
 		if err != nil {
 			return 0, 0, err
 		}
-		s, err := c.js.Stream(ctx, name)
+		s, err := c.stream(ctx, name)
 		if err == nil {
 			err = s.Purge(ctx, jetstream.WithPurgeSubject(subject))
 		}
@@ -132,7 +132,7 @@ func (s *space) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	for _, name := range bounded {
-		is, err := s.c.js.Stream(ctx, name)
+		is, err := s.c.stream(ctx, name)
 		if err != nil {
 			return
 		}

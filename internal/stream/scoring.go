@@ -73,7 +73,7 @@ func (c *Client) AnswerScoring(answer func(*ihcv1.RunRequest) *ihcv1.ScoringAnsw
 // Settled returns what [Client.Settle] settled for a run, nil for nothing.
 func (c *Client) Settled(ctx context.Context, run, asked string) (*ihcv1.Scoring, error) {
 	explain := func(err error) error { return fmt.Errorf("read what scores run %s: %w", run, err) }
-	entry, err := c.kv.Get(ctx, scoringKey(run, asked))
+	entry, err := valueOf(ctx, c.kv, scoringKey(run, asked))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, nil //nolint:nilnil // nothing is a usual answer
 	}

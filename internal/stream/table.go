@@ -129,6 +129,9 @@ type Settings struct {
 	// MaxBytes bounds each of the journeys and results streams; 0 means the
 	// server's own limit. A full stream holds publishers up, it drops nothing.
 	MaxBytes int64
+	// Replicas is on how many servers of a cluster each message is before it is
+	// acknowledged; 0 means one. Streams that are there are brought to it.
+	Replicas int
 	// Packed has the server compress what it stores, each block of messages
 	// when it is full: to a third (see docs/performance.md). Streams that are
 	// there already are packed from the server's next start on.
@@ -162,7 +165,7 @@ func (s Settings) streams() []jetstream.StreamConfig {
 			Name: name, Description: description, Subjects: subjects,
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
 			MaxAge: age, MaxBytes: maxBytes, MaxMsgs: -1, MaxMsgSize: -1,
-			Storage: jetstream.FileStorage, Compression: compression, Replicas: 1,
+			Storage: jetstream.FileStorage, Compression: compression, Replicas: max(s.Replicas, 1),
 			Duplicates: min(2*time.Minute, age), AllowDirect: true,
 		}
 	}
@@ -204,7 +207,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) error {
 		}
 	}
 	_, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: State, Description: "live progress of runs", TTL: s.KeepMessages, Storage: jetstream.FileStorage,
+		Bucket: State, Description: "live progress of runs", TTL: s.KeepMessages, Storage: jetstream.FileStorage, Replicas: max(s.Replicas, 1),
 	})
 	if err != nil {
 		return fmt.Errorf("create bucket %s: %w", State, err)

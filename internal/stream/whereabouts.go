@@ -61,7 +61,7 @@ func (c *Client) places(ctx context.Context, name, subject string) (map[uint32]u
 // Done returns the place in its stream up to which the consumer is done with
 // every message.
 func (c *Client) Done(ctx context.Context, consumer Consumer) (uint64, error) {
-	s, err := c.js.Consumer(ctx, consumer.Stream, consumer.Durable)
+	s, err := consumerOf(ctx, c.js, consumer)
 	if err != nil {
 		return 0, fmt.Errorf("consumer %s: %w", consumer.Durable, err)
 	}

@@ -121,13 +121,13 @@ func (a *attributor) unanswered(ctx context.Context, chunk *ihcv1.JourneyChunk) 
 // saying that this is over when a chunk is scored: see [service.Deps.Outcome].
 func (a *attributor) gate(ctx context.Context) {
 	for _, b := range a.breakers() {
-		b.Wait(ctx, func(why error) {
+		b.Wait(ctx, func(why error, next time.Time) {
 			a.SetReady(why)
 			a.mu.Lock()
 			runs := slices.Collect(maps.Keys(a.runs))
 			a.mu.Unlock()
 			for _, id := range runs {
-				a.Bus.Waiting(ctx, id, why.Error())
+				a.Bus.WaitingUntil(ctx, id, why.Error(), next)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/tabular"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/postgres"
 	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
@@ -30,9 +31,21 @@ func Import(ctx context.Context, name string, o store.IntakeOptions, fill func(s
 	return sqlite.Import(ctx, name, o, fill)
 }
 
-// Rows reads a table, a view or a query of the database of that name (see [sqlite.Rows]).
+// Rows reads a table, a view or a query of the database of that name: the path of
+// a SQLite file (see [sqlite.Rows]) or an address of PostgreSQL (see [postgres.Rows]).
 func Rows(ctx context.Context, name, what string) (tabular.Rows, error) {
+	if postgres.Names(name) {
+		return postgres.Rows(ctx, name, what)
+	}
 	return sqlite.Rows(ctx, name, what)
+}
+
+// Shown returns the name of a database as it may be printed.
+func Shown(name string) string {
+	if postgres.Names(name) {
+		return postgres.Shown(name)
+	}
+	return name
 }
 
 // Schema returns the five tables as SQL.

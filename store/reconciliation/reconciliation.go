@@ -37,6 +37,10 @@ func Equations(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 	if t.Subtract {
 		all = append(all, refunds(t)...)
 	}
+	if d := &t.Daily; d.Days > 0 {
+		all = append(all, equation("daily_costs", "Σ daily costs that were imported = Σ session_costs that they became + costs of days without sessions",
+			d.Cost.Decimal(unit.CostDecimals), d.Spread.Plus(d.AloneCost).Decimal(unit.CostDecimals), decimal.Zero))
+	}
 	if t.NoShare+t.Uneven > 0 {
 		all = append(all, equation("shares", "attributions in the table that are no share of a conversion, 0 to 1, and conversions whose shares do not sum to 1 = none",
 			integer(t.NoShare+t.Uneven), decimal.Zero, decimal.Zero))
@@ -166,6 +170,9 @@ func Notes(t *store.Totals) []string {
 	note(t.WithoutCost, "session has no row in session_costs; its cost counts as 0", "sessions have no row in session_costs; their cost counts as 0")
 	note(t.WithoutSession, "row of session_costs belongs to no session of session_sources; its cost is in no channel",
 		"rows of session_costs belong to no session of session_sources; their cost is in no channel")
+	if of := CostsAlone(t); of != "" {
+		notes = append(notes, of)
+	}
 	note(t.Orphans, "row of attribution_customer_journey names a conversion or session that is not in the database any more; it is in no channel",
 		"rows of attribution_customer_journey name a conversion or session that is not in the database any more; they are in no channel")
 	share := fmt.Sprintf("no share of a conversion, 0 to 1; one is %s. What is a number was summed as it is; delete the rows of their conversions and run again", t.NoShareExample)
@@ -186,6 +193,22 @@ func Notes(t *store.Totals) []string {
 		notes = append(notes, changed)
 	}
 	return notes
+}
+
+// CostsAlone tells what days cost on which their channel had no session, "" where
+// there is none.
+func CostsAlone(t *store.Totals) string {
+	var sum unit.Sum
+	for _, d := range t.Daily.Alone {
+		sum.Add(int64(d.Cost))
+	}
+	if len(t.Daily.Alone) == 0 {
+		return ""
+	}
+	first := t.Daily.Alone[0]
+	text := fmt.Sprintf("cost without sessions: %s on %s, in no channel and in no total", human.Grouped(sum.Decimal(unit.CostDecimals).String()),
+		human.Say(int64(len(t.Daily.Alone)), "day on which the channel had none", "days on which their channels had none"))
+	return text + fmt.Sprintf("; one is %s, %s", first.Date, human.Quote(first.Channel))
 }
 
 // approximated tells how conversions were scored whose journeys are too long.

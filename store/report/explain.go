@@ -2,10 +2,12 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/shopspring/decimal"
 
+	"github.com/ihc-pipeline/ihc/internal/attribution"
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcmodel"
@@ -78,7 +80,20 @@ func Explain(c *store.Conversion) *Explanation {
 			e.Sessions[i].Why = whys[i]
 		}
 	}
+	e.forgetPhases()
 	return e
+}
+
+// forgetPhases leaves out the phases of a model that knows none: they are all 0.
+func (e *Explanation) forgetPhases() {
+	for _, s := range e.Sessions {
+		if p := s.Phases; p != nil && !(p.Initializer.IsZero() && p.Holder.IsZero() && p.Closer.IsZero()) {
+			return
+		}
+	}
+	for i := range e.Sessions {
+		e.Sessions[i].Phases = nil
+	}
 }
 
 func explainSession(c *store.Conversion, t store.Touchpoint) ExplainedSession {
@@ -114,6 +129,10 @@ func (e *Explanation) whys(c *store.Conversion) [][]string {
 		req = &ihcv1.RunRequest{}
 	}
 	params := paramsOf(c.Run.Model, req)
+	if name, _, _ := strings.Cut(c.Run.Model, " "); slices.Contains(attribution.RuleNames(), name) {
+		e.Notes = append(e.Notes, "scored by the model "+human.Printable(c.Run.Model)+", which knows no phases: docs/models.md says how it divides a journey")
+		return nil
+	}
 	if params == nil {
 		e.Notes = append(e.Notes, "the reasons are those of what scored it, "+human.Printable(c.Run.Model)+", and not known here")
 		return nil

@@ -145,13 +145,21 @@ const mostRows = 300
 
 // shortened returns a sheet with at most [mostRows] rows.
 func shortened(s *sheet.Sheet) *sheet.Sheet {
-	if s == nil || len(s.Rows) <= mostRows {
+	if s == nil {
+		return nil
+	}
+	return cut(s, "--by "+s.Name)
+}
+
+// cut is shortened for a sheet that `ihc report` prints by other flags.
+func cut(s *sheet.Sheet, flags string) *sheet.Sheet {
+	if len(s.Rows) <= mostRows {
 		return s
 	}
-	cut := *s
-	cut.Rows = s.Rows[:mostRows]
-	cut.Notes = append(slices.Clone(s.Notes), fmt.Sprintf("%s rows more are in `ihc report --by %s`", human.Thousands(len(s.Rows)-mostRows), s.Name))
-	return &cut
+	less := *s
+	less.Rows = s.Rows[:mostRows]
+	less.Notes = append(slices.Clone(s.Notes), fmt.Sprintf("%s rows more are in `ihc report %s`", human.Thousands(len(s.Rows)-mostRows), flags))
+	return &less
 }
 
 // channelSection is what each channel cost and brought.

@@ -99,6 +99,17 @@ func (m *Models) setCosts(all []store.Cost) {
 	}
 }
 
+// Channels returns the names of all that some model knows of.
+func (m *Models) Channels() []string {
+	names := map[string]bool{}
+	for _, result := range m.Models {
+		for _, c := range result.Credits {
+			names[c.Channel] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 // Cost is what the sessions of a channel cost, of a period or, "", of all.
 func (m *Models) Cost(period, channel string) decimal.Decimal { return m.costs[period][channel] }
 

@@ -19,7 +19,7 @@ import (
 // not have are left out.
 func (r *Report) Page() *page.Page {
 	p := &page.Page{Title: "Attribution report", Lead: upper(r.covers()) + ", UTC.", Findings: r.findings(), Facts: r.facts(),
-		Footer: "Made by ihc " + r.Version + ". Every table is what `ihc report` prints, to the digit."}
+		Footer: "Made by ihc " + r.Version + ". Every table is what the command “ihc report” prints, to the digit."}
 	for _, s := range []func() (page.Section, bool){r.proofSection, r.headlineSection, r.channelSection, r.phaseSection, r.timeSection, r.pathSection, r.modelSection, r.readSection} {
 		if section, there := s(); there {
 			p.Sections = append(p.Sections, section)
@@ -128,6 +128,10 @@ func (r *Report) modelFacts() []page.Fact {
 	return facts
 }
 
+// standsOut is how far two shares are apart, at least, where that is worth a
+// sentence: two points.
+var standsOut = decimal.New(2, -2)
+
 // findings says in words what stands out.
 func (r *Report) findings() []string {
 	sums := ordered(byKey(r.rows, func(row store.Row) string { return row.Channel }))
@@ -142,14 +146,17 @@ func (r *Report) findings() []string {
 		return fmt.Sprintf("%s has %s of cost and %s of revenue.", page.Isolated(s.channel), whole(s.cost, total.cost), whole(s.revenue, total.revenue))
 	}
 	var all []string
-	if gap(dear).IsPositive() {
+	if gap(dear).GreaterThan(standsOut) {
 		all = append(all, say(dear))
 	}
 	if len(paid) > 1 {
 		cheap := slices.MinFunc(paid, func(a, b *channelSum) int { return gap(a).Cmp(gap(b)) })
-		if gap(cheap).IsNegative() {
+		if gap(cheap).Neg().GreaterThan(standsOut) {
 			all = append(all, say(cheap))
 		}
+	}
+	if len(all) == 0 && !gap(slices.MinFunc(sums, func(a, b *channelSum) int { return gap(a).Cmp(gap(b)) })).Neg().GreaterThan(standsOut) {
+		all = append(all, "Every channel's share of revenue is within 2 points of its share of cost.")
 	}
 	if s := r.opener(); s != "" {
 		all = append(all, s)
@@ -166,7 +173,7 @@ func (r *Report) opener() string {
 	if phases == nil || r.Channel != "" {
 		return ""
 	}
-	best, most := "", decimal.New(2, -2)
+	best, most := "", standsOut
 	for _, row := range phases.Rows {
 		if d := row[3].Number.Sub(row[5].Number); row[3].Is && row[5].Is && d.GreaterThan(most) {
 			most = d
@@ -193,8 +200,11 @@ func (r *Report) proofSection() (page.Section, bool) {
 	if t.Ranged {
 		lead = "Orders and revenue are those of the conversions of these dates; cost is that of the sessions of these dates."
 	}
-	return page.Section{ID: "proof", Title: "The proof", Lead: lead, Proof: p, Facts: r.bridgeFacts(),
-		Figures: []page.Figure{{ID: "unattributed", Title: "What was not attributed, and why", Sheet: r.Unattributed()}}}, r.Dimension == ""
+	figures := []page.Figure{{ID: "unattributed", Title: "What was not attributed, and why", Sheet: r.Unattributed()}}
+	if alone := r.CostsAlone(); alone != nil {
+		figures = append(figures, page.Figure{ID: "costs-without-sessions", Title: "Cost without sessions", Sheet: cut(alone, "--unattributed")})
+	}
+	return page.Section{ID: "proof", Title: "The proof", Lead: lead, Proof: p, Facts: r.bridgeFacts(), Figures: figures}, r.Dimension == ""
 }
 
 // bridgeFacts lead from the session dates to the conversions of these dates.
@@ -216,12 +226,14 @@ func (r *Report) bridgeFacts() []page.Fact {
 
 // readSection says how the numbers are to be read.
 func (r *Report) readSection() (page.Section, bool) {
-	return page.Section{ID: "reading", Title: "How to read it", Facts: []page.Fact{
+	facts := []page.Fact{
 		{Name: "Fractions of orders", Text: "An order is shared out among the visits before it. The shares of one order sum to 1, so that conversions (ihc) of a channel are a sum of fractions, and the sum over all channels is a number of orders."},
 		{Name: "Session dates", Text: "The day is that of the visit, not of the order. Cost is that of all visits of the day, whether they led to an order or not."},
 		{Name: "Ratios", Text: "CPO is cost ÷ conversions (ihc), ROAS is revenue (ihc) ÷ cost. Totals are ratios of sums. “–” stands where the divisor is 0: nothing was credited, or nothing was spent."},
 		{Name: "Maturity", Text: "Visits go on earning while those who came buy. How much of its final credit a date has is taken from how long past visits took to earn theirs. Dates below " + Mature.Shift(2).String() + " % are hatched; headlines end before them."},
-		{Name: "Starts, holds, closes", Text: "The model shares out each order three times: for starting the journey, for keeping it going, and for closing it. ihc weighs the three."},
-		{Name: "Not causal", Text: "Attribution shares out what happened. It does not say what would have happened without a channel: a test with a group that is left out does."},
-	}}, true
+	}
+	if r.Phases() != nil {
+		facts = append(facts, page.Fact{Name: "Starts, holds, closes", Text: "The model shares out each order three times: for starting the journey, for keeping it going, and for closing it. ihc weighs the three."})
+	}
+	return page.Section{ID: "reading", Title: "How to read it", Facts: append(facts, page.Fact{Name: "Not causal", Text: "Attribution shares out what happened. It does not say what would have happened without a channel: a test with a group that is left out does."})}, true
 }

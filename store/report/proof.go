@@ -45,6 +45,13 @@ func (r *Report) proofLines() (lines []proofLine) {
 	gross := t.Range.Gross.Decimal(unit.MoneyDecimals)
 	add(proofLine{name: "Revenue", as: "attributed", places: 2, source: t.Range.All.Decimal(unit.MoneyDecimals), attributed: t.Range.Credit.Decimal(store.CreditDecimals), rest: revenue, why: amounts}, gross.Shift(-3))
 	add(proofLine{name: "Cost", as: "in the report", places: 2, source: known.Decimal(unit.CostDecimals), attributed: cost.Decimal(unit.CostDecimals)}, decimal.Zero)
+	if d := &t.Daily; d.Days > 0 {
+		alone, why := d.AloneCost.Decimal(unit.CostDecimals), []string(nil)
+		if !alone.IsZero() {
+			why = []string{human.Decimal(alone, 2) + " on days without sessions of the channel"}
+		}
+		add(proofLine{name: "Daily costs", as: "spread over sessions", places: 2, source: d.Cost.Decimal(unit.CostDecimals), attributed: d.Spread.Decimal(unit.CostDecimals), rest: alone, why: why}, decimal.Zero)
+	}
 	return lines
 }
 

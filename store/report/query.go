@@ -85,7 +85,7 @@ func (q *Query) Tables(r *Report) []*sheet.Sheet {
 		sheets = append(sheets, r.Paths(), r.Lengths(), r.Waits())
 	}
 	if q.Unattributed {
-		sheets = append(sheets, r.Unattributed())
+		sheets = append(sheets, r.Unattributed(), r.CostsAlone())
 	}
 	return slices.DeleteFunc(sheets, func(s *sheet.Sheet) bool { return s == nil })
 }

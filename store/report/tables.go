@@ -7,6 +7,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/page"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/sheet"
@@ -164,6 +165,10 @@ func (r *Report) notes() []string {
 		notes = append(notes, fmt.Sprintf("Sessions after %s do not have %s %% of their final credit yet: conversions are known until %s",
 			r.Maturity.Until, Mature.Shift(2), r.Maturity.Through))
 	}
+	if alone := r.CostsAlone(); alone != nil && r.Dimension == "" {
+		notes = append(notes, fmt.Sprintf("Cost without sessions, in no row and no total: %s on %s without a session of the channel (--unattributed lists them)",
+			sheet.Amount.People(alone.Total[2]), human.Count(len(alone.Rows), "day")))
+	}
 	if r.Compare != (Period{}) {
 		notes = append(notes, fmt.Sprintf("Before: sessions from %s to %s", r.Compare.Start, r.Compare.End))
 	}
@@ -187,6 +192,26 @@ func (r *Report) Unattributed() *sheet.Sheet {
 	return s
 }
 
+// CostsAlone are the daily costs of dates on which the channel had no session, nil
+// where there are none.
+func (r *Report) CostsAlone() *sheet.Sheet {
+	s := &sheet.Sheet{Name: "costs_without_sessions", Title: "Cost without sessions: days on which the channel had none",
+		Columns: []sheet.Column{{Name: "date", Title: "date"}, {Name: "channel", Title: "channel"}, {Name: "cost", Title: "cost", Kind: sheet.Amount}}}
+	total := decimal.Zero
+	for _, d := range r.totals.Daily.Alone {
+		if r.Channel != "" && d.Channel != r.Channel {
+			continue
+		}
+		total = total.Add(d.Cost.Decimal())
+		s.Rows = append(s.Rows, []sheet.Cell{sheet.T(d.Date), sheet.T(d.Channel), sheet.N(d.Cost.Decimal())})
+	}
+	if len(s.Rows) == 0 {
+		return nil
+	}
+	s.Total = []sheet.Cell{sheet.T("all"), sheet.T(""), sheet.N(total)}
+	return s
+}
+
 // outcomeWords names an outcome, also that of conversions which no run has come to.
 func outcomeWords(u *ihcv1.ReasonCount) string {
 	if u.GetKind() == ihcv1.OutcomeKind_OUTCOME_KIND_UNSPECIFIED {
@@ -198,7 +223,7 @@ func outcomeWords(u *ihcv1.ReasonCount) string {
 // Phases says where in journeys the channels' sessions stand: which part of all
 // that was opened, held and closed is theirs, and how that compares with their
 // share of the whole (1 where it is the same). It is nil where the journal does
-// not tell.
+// not tell, and where a model scored that knows no phases.
 func (r *Report) Phases() *sheet.Sheet {
 	j := r.totals.Journeys
 	if j == nil || len(j.Phases) == 0 {
@@ -211,6 +236,9 @@ func (r *Report) Phases() *sheet.Sheet {
 	var sum store.ChannelPhases
 	for _, p := range j.Phases {
 		sum.IHC, sum.Initializer, sum.Holder, sum.Closer = sum.IHC+p.IHC, sum.Initializer+p.Initializer, sum.Holder+p.Holder, sum.Closer+p.Closer
+	}
+	if sum.Initializer == 0 && sum.Holder == 0 && sum.Closer == 0 {
+		return nil
 	}
 	sorted := slices.SortedStableFunc(slices.Values(j.Phases), func(a, b store.ChannelPhases) int { return r.rank[a.Channel] - r.rank[b.Channel] })
 	for _, p := range sorted {

@@ -225,10 +225,8 @@ func (h *history) end(well bool) (err error) {
 	return errors.Join(err, h.before.Close())
 }
 
-// keep writes what is told of a conversion: of none of its sessions, where they
-// are not there.
 func (h *history) keep(t *told) error {
-	return h.write.add(t.journey, t.conv, t.run, t.fingerprint, t.sessions, int64(t.revenue), append([]byte{}, t.credit...))
+	return h.write.add(t.journey, t.conv, t.run, t.fingerprint, t.sessions, int64(t.revenue), append([]byte{}, t.credit...)) // none is empty, and not NULL
 }
 
 // add adds what a conversion gives, or with a sign of -1 gave, to its channels,

@@ -75,7 +75,7 @@ func create(path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: "_journal_mode=OFF&_synchronous=OFF&_locking_mode=EXCLUSIVE&_cache_size=-32768"}
+	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: "_journal_mode=OFF&_synchronous=OFF&_locking_mode=EXCLUSIVE&_txlock=immediate&_cache_size=-32768"}
 	db, err := sql.Open("sqlite3", dsn.String())
 	if err == nil {
 		db.SetMaxOpenConns(1)
@@ -97,32 +97,42 @@ func importInto(ctx context.Context, db *sql.DB, path string, o store.IntakeOpti
 		return done, err
 	}
 	defer conn.Close()
+	var i *intake
 	err = raw(conn, func(c *sqlite3.SQLiteConn) error {
 		if _, err := c.Exec(`PRAGMA temp.journal_mode = OFF; PRAGMA temp.cache_size = -16384; `+waiting, nil); err != nil {
 			return err
 		}
-		i := newIntake(c, o)
-		// The transaction begins when all is read, so that nobody waits for a slow file.
-		if err := errors.Join(fill(i), ctx.Err(), i.flush()); err != nil {
-			return err
-		}
-		if _, err := c.ExecContext(ctx, `BEGIN IMMEDIATE`, nil); err != nil {
-			return err
-		}
-		done, err = i.merge(ctx)
-		if err == nil {
-			_, err = c.ExecContext(ctx, `COMMIT`, nil)
-		}
-		if err != nil {
-			_, _ = c.Exec(`ROLLBACK`, nil)
-		}
-		return err
+		i = newIntake(c, o)
+		return errors.Join(fill(i), ctx.Err(), i.flush())
 	})
+	if err == nil { // not before all is read, so that nobody waits for a slow file
+		done, err = i.write(ctx, conn, path)
+	}
 	var e sqlite3.Error
 	if errors.As(err, &e) && errkind.KindOf(Explain(path, err)) == errkind.Run {
 		err = errkind.Inputf("database %q does not take the rows: %w; see `ihc schema` for its tables as they should be", path, err)
 	}
 	return done, err
+}
+
+// write brings what was read to the database, in one transaction.
+func (i *intake) write(ctx context.Context, conn *sql.Conn, path string) (done store.Imported, err error) {
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return done, err
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to undo
+	if err := (&Database{path: path}).migrate(ctx, tx); err != nil {
+		return done, err
+	}
+	err = raw(conn, func(*sqlite3.SQLiteConn) error {
+		done, err = i.merge(ctx)
+		return err
+	})
+	if err != nil {
+		return done, err
+	}
+	return done, tx.Commit()
 }
 
 func newIntake(c *sqlite3.SQLiteConn, o store.IntakeOptions) *intake {
@@ -162,7 +172,7 @@ func (i *intake) flush() (err error) {
 
 // merge brings what was read to the tables.
 func (i *intake) merge(ctx context.Context) (done store.Imported, err error) {
-	if _, err := i.exec(ctx, InputSchema+intakeSchema); err != nil {
+	if _, err := i.exec(ctx, InputSchema); err != nil {
 		return done, err
 	}
 	for _, t := range []struct {

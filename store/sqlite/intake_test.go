@@ -128,7 +128,9 @@ func TestDailyCostsFollowTheSessions(t *testing.T) {
 		day(i, "2024-01-03", "SEA", 2_000_000)
 	})
 	require.Equal(t, store.Spread{Read: 3, Days: 2, Cost: 12_000_000, Sessions: 3, Alone: 1, AloneCost: 2_000_000}, done.DailyCosts)
-	require.Equal(t, "daily cost without session: 2024-01-03 SEA=2.000000,s1=3.333334,s2=3.333333,s3=3.333333", all())
+	require.Equal(t, "s1=3.333334,s2=3.333333,s3=3.333333", all())
+
+	require.Equal(t, "2024-01-01 SEA 10000000 3,2024-01-03 SEA 2000000 0", cell(t, path, `SELECT group_concat(date || ' ' || channel || ' ' || cost || ' ' || sessions) FROM pipeline_daily_costs`))
 
 	// Another day's visits, and another amount of a day that was there.
 	imported(t, path, store.IntakeOptions{}, func(i store.Intake) { visits(t, i, "SEA", "s6", "2024-01-03 10:00:00") })

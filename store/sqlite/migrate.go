@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is what this release reads and writes.
-const schemaVersion = 5
+const schemaVersion = 6
 
 // columns are those of a table.
 type columns struct{ table, names string }
@@ -49,6 +49,8 @@ var ownTables = []columns{
 	{"pipeline_told", "journey, conv_id, run, fingerprint, sessions, revenue, credit"},
 	{"pipeline_untold", "journey"},
 	{"pipeline_channels", "channel, name"},
+	{"pipeline_daily_costs", "date, channel, begins, ends, cost, sessions"},
+	{"pipeline_spread_costs", "session_id"},
 }
 
 // migrate makes sure, in the transaction, that all tables a stage writes to

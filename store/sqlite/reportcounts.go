@@ -28,6 +28,9 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 	if err := s.readKnownCosts(ctx, conn, p); err != nil {
 		return fmt.Errorf("read session_costs: %w", err)
 	}
+	if err := s.readDailyCosts(ctx, conn, p); err != nil {
+		return fmt.Errorf("read daily costs: %w", err)
+	}
 	return nil
 }
 

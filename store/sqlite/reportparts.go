@@ -59,6 +59,9 @@ func (p *part) add(q *part) {
 	p.Approximations = append(p.Approximations, q.Approximations...)
 	p.Unattributed = append(p.Unattributed, q.Unattributed...)
 	p.UnattributedRest += q.UnattributedRest
+	if q.Daily.Days > 0 {
+		p.Daily = q.Daily
+	}
 	if q.Journeys != nil {
 		p.Journeys = q.Journeys
 	}

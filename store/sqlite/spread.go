@@ -11,16 +11,6 @@ import (
 	"github.com/ihc-pipeline/ihc/store"
 )
 
-// intakeSchema is what the database remembers of daily costs: the amounts, and
-// which costs of sessions they became.
-const intakeSchema = `
-	CREATE TABLE IF NOT EXISTS pipeline_daily_costs (date text NOT NULL, channel text NOT NULL, begins text NOT NULL, ends text NOT NULL, cost integer NOT NULL, PRIMARY KEY (date, channel)) WITHOUT ROWID;
-	CREATE TABLE IF NOT EXISTS pipeline_spread_costs (session_id text PRIMARY KEY) WITHOUT ROWID`
-
-// withoutSession is the beginning of the id under which a day's cost is kept that
-// no session takes: the report and its proof have it as cost without a session.
-const withoutSession = "daily cost without session: "
-
 // dayCost is what a channel cost on a day.
 type dayCost struct {
 	date, channel, begins, ends string
@@ -51,7 +41,7 @@ func (i *intake) spread(ctx context.Context) (done store.Spread, err error) {
 			return done, err
 		}
 	}
-	if _, err := i.exec(ctx, `INSERT OR REPLACE INTO pipeline_daily_costs SELECT date, channel, begins, ends, cost FROM incoming_daily ORDER BY date, channel`); err != nil {
+	if _, err := i.exec(ctx, `INSERT OR REPLACE INTO pipeline_daily_costs (date, channel, begins, ends, cost) SELECT date, channel, begins, ends, cost FROM incoming_daily ORDER BY date, channel`); err != nil {
 		return done, err
 	}
 	all, err := i.dailyCosts(ctx)
@@ -69,18 +59,24 @@ func (i *intake) spread(ctx context.Context) (done store.Spread, err error) {
 	}
 	costs := newRows(i.c, "INSERT INTO session_costs (session_id, cost) VALUES ", "(?,?)", " ON CONFLICT (session_id) DO UPDATE SET cost = excluded.cost", 2, 50)
 	marks := newRows(i.c, "INSERT INTO pipeline_spread_costs VALUES ", "(?)", "", 1, 50)
-	put := func(id string, cost unit.Cost) error { return errors.Join(costs.add(id, cost.Float()), marks.add(id)) }
-	err = i.eachSession(ctx, all, func(d *dayCost, id string) error { done.Sessions++; return put(id, d.share()) })
+	days := newRows(i.c, "INSERT INTO pipeline_daily_costs (date, channel, begins, ends, cost, sessions) VALUES ", "(?,?,?,?,?,?)", " ON CONFLICT (date, channel) DO UPDATE SET sessions = excluded.sessions", 6, 50)
+	err = i.eachSession(ctx, all, func(d *dayCost, id string) error {
+		done.Sessions++
+		return errors.Join(costs.add(id, d.share().Float()), marks.add(id))
+	})
 	for _, d := range all {
 		done.Days++
 		done.Cost += unit.Cost(d.cost)
 		if d.sessions == 0 {
 			done.Alone++
 			done.AloneCost += unit.Cost(d.cost)
-			err = errors.Join(err, put(withoutSession+d.date+" "+d.channel, unit.Cost(d.cost)))
 		}
+		err = errors.Join(err, days.add(d.date, d.channel, d.begins, d.ends, d.cost, d.sessions))
 	}
-	return done, errors.Join(err, costs.flush(), marks.flush(), costs.close(), marks.close())
+	for _, r := range []*rows{costs, marks, days} {
+		err = errors.Join(err, r.flush(), r.close())
+	}
+	return done, err
 }
 
 func (i *intake) dailyCosts(ctx context.Context) (all []*dayCost, err error) {

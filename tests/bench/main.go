@@ -55,6 +55,7 @@ var sections = []section{
 	{name: "far", run: (*bench).far, long: true},
 	{name: "services", run: (*bench).services},
 	{name: "packing", run: (*bench).packing, long: true},
+	{name: "import", run: (*bench).intake},
 	{name: "streams", run: (*bench).streams},
 	{name: "long-journeys", run: (*bench).longJourneys},
 }
@@ -63,7 +64,7 @@ func main() {
 	b := &bench{ctx: context.Background(), shops: map[string]string{}}
 	only := flag.String("only", "", "measure only these `sections`, as in pipeline,peer")
 	long := flag.Bool("long", false, "measure what takes long, too: growth further out, streams that are not packed")
-	sessions := flag.Int("sessions", 1_000_000, "`number` of sessions of the shop of pipeline, peer, size and again; far has eight times as many")
+	sessions := flag.Int("sessions", 1_000_000, "`number` of sessions of the shop of pipeline, peer, size, again and import; far has eight times as many")
 	flag.StringVar(&b.dir, "dir", "out/bench", "`directory` to work in; some 8 GB while it runs, 30 GB with -long")
 	flag.StringVar(&b.shopZip, "shop", "../shared/data/shop.zip", "zipped database of a real shop, used where it is there")
 	flag.IntVar(&b.runs, "runs", 3, "`times` a shop is run for a median")
@@ -112,6 +113,7 @@ var parts = map[string]func(ctx context.Context, arg string) error{
 	"floor":     floor,
 	"rowid":     copyToRowid,
 	"shop":      makeShop,
+	"visits":    makeVisits,
 }
 
 func (b *bench) run(args []string) error {

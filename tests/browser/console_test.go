@@ -123,6 +123,17 @@ func conversionOf(t *testing.T, s shop) string {
 	return id
 }
 
+// cellOf names a channel and a day of which there is something to explain.
+func cellOf(t *testing.T, s shop) string {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+s.db+"?mode=ro")
+	require.NoError(t, err)
+	defer db.Close()
+	var channel, date string
+	require.NoError(t, db.QueryRow(`SELECT channel_name, date FROM channel_reporting ORDER BY ihc DESC, 1, 2 LIMIT 1`).Scan(&channel, &date))
+	return url.Values{"channel": {channel}, "date": {date}}.Encode()
+}
+
 // sites are the pages of a console, with a run that there is.
 func pagesOf(t *testing.T, site string, s shop) []string {
 	t.Helper()
@@ -137,7 +148,7 @@ func pagesOf(t *testing.T, site string, s shop) []string {
 	b.until(`document.querySelector("table.runs tbody a")`)
 	run := eval[string](b, `document.querySelector("table.runs tbody a").getAttribute("href")`)
 	return []string{"/", "/?state=failed", run, run + "/replay", run + "/cancel", "/start", "/start?plan=1", "/report", "/report?compare=previous",
-		"/explain", "/explain?conversion=" + url.QueryEscape(conversionOf(t, s)), "/data", "/data?check=1", "/login"}
+		"/explain", "/explain?conversion=" + url.QueryEscape(conversionOf(t, s)), "/explain?" + cellOf(t, s), "/data", "/data?check=1", "/login"}
 }
 
 func TestConsoleIsFitForPhonesTheDarkAndReadersOfScreens(t *testing.T) {

@@ -1,13 +1,17 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
 // examples are the imports of the folder examples, as its README has them.
@@ -115,6 +119,55 @@ func TestAnImportThatIsKilledLeavesTheOldState(t *testing.T) {
 	require.Empty(t, before.Diff(tables(t, h.path("shop.db"))))
 }
 
+// Whenever it is killed, the tables are as they were or as they are to be.
+func TestAnImportKilledAtAnyMomentLeavesOneOfTwoStates(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	visits := func(channel string, from, to int) string {
+		var b strings.Builder
+		b.WriteString(csvHead)
+		for i := from; i < to; i++ {
+			fmt.Fprintf(&b, "s%d,u%d,2024-01-%02dT10:00:00Z,%s\n", i, i%500, 1+i%28, channel)
+		}
+		return b.String()
+	}
+	require.NoError(t, os.WriteFile(h.path("old.csv"), []byte(visits("SEO", 0, 20_000)), 0o600))
+	require.NoError(t, os.WriteFile(h.path("new.csv"), []byte(visits("SEA", 5_000, 30_000)), 0o600))
+	require.NoError(t, os.WriteFile(h.path("ads.csv"), []byte("date,channel_name,cost\n2024-01-01,SEO,100\n2024-01-01,SEA,70\n"), 0o600))
+	h.must("import", "--db", "shop.db", "--sessions", "old.csv", "--daily-costs", "ads.csv")
+	before := tables(t, h.path("shop.db"))
+	original := read(t, h.path("shop.db"))
+	args := []string{"import", "--db", "shop.db", "--sessions", "new.csv", "--replace-range"}
+	begun := time.Now()
+	h.must(args...)
+	took := time.Since(begun)
+	after := tables(t, h.path("shop.db"))
+	require.NotEmpty(t, before.Diff(after))
+
+	const moments = 12
+	seen := map[bool]int{}
+	for i := range moments {
+		for _, end := range []string{"-wal", "-shm", "-journal"} {
+			_ = os.Remove(h.path("shop.db" + end))
+		}
+		require.NoError(t, os.WriteFile(h.path("shop.db"), []byte(original), 0o600))
+		cmd := h.command(t.Context(), args...)
+		require.NoError(t, cmd.Start())
+		kill := time.AfterFunc(took*time.Duration(i)/(moments-2), func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait()
+		kill.Stop()
+		is := tables(t, h.path("shop.db"))
+		done := len(after.Diff(is)) == 0
+		if !done {
+			require.Empty(t, before.Diff(is), "killed at moment %d of %d", i, moments)
+		}
+		seen[done]++
+	}
+	require.Positive(t, seen[false], "the first is killed as it starts")
+	h.must(args...)
+	require.Empty(t, after.Diff(tables(t, h.path("shop.db"))), "and the same import goes through then")
+}
+
 func TestAMappingIsProposedAndKept(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -153,4 +206,77 @@ func TestWhatIsWrongWithAnImportIsSaid(t *testing.T) {
 		require.Contains(t, r.complaint(t), c.says)
 		require.NoFileExists(t, h.path("d.db"))
 	}
+}
+
+// Whatever ids are stored as, and whether a table is one or a view, an import makes
+// of it what the texts would be.
+func TestTablesOfNumbersBlobsAndViewsAreImported(t *testing.T) {
+	t.Parallel()
+	const fill = `
+		WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60) INSERT INTO session_sources SELECT i, 100 + i % 7, '2023-09-' || printf('%02d', 1 + i % 28), '10:00:00', 'C' || i % 3, i % 2, 0, 0 FROM n;
+		WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 14) INSERT INTO conversions SELECT i, 100 + i % 7, '2023-09-29', '12:00:00', 10 FROM n;
+		INSERT INTO session_costs SELECT session_id, 0.5 FROM session_sources`
+	h := newHouse(t)
+	made := map[string]string{
+		"text": sqlite.InputSchema + fill,
+		"integer": "CREATE TABLE session_sources (session_id INTEGER PRIMARY KEY, user_id INT, event_date text, event_time text, channel_name text, holder_engagement boolean, closer_engagement boolean, impression_interaction boolean);" +
+			"CREATE TABLE conversions (conv_id INTEGER PRIMARY KEY, user_id INT, conv_date text, conv_time text, revenue numeric); CREATE TABLE session_costs (session_id INT UNIQUE, cost numeric);" + fill,
+	}
+	made["blob"] = sqlite.InputSchema + fill + "; UPDATE session_sources SET session_id = CAST(session_id AS blob), user_id = CAST(user_id AS blob); UPDATE session_costs SET session_id = CAST(session_id AS blob); UPDATE conversions SET conv_id = CAST(conv_id AS blob), user_id = CAST(user_id AS blob)"
+	view := sqlite.InputSchema + fill
+	for _, table := range []string{"session_sources", "conversions", "session_costs"} {
+		view += "; ALTER TABLE " + table + " RENAME TO " + table + "_2; CREATE VIEW " + table + " AS SELECT * FROM " + table + "_2"
+	}
+	made["view"] = view
+	made["costs"] = sqlite.InputSchema + fill + "; ALTER TABLE session_costs RENAME TO c2; CREATE VIEW session_costs AS SELECT session_id, cost FROM c2"
+	input := func(name string) bool {
+		return name == "session_sources" || name == "conversions" || name == "session_costs"
+	}
+	script(t, h.path("text.db"), made["text"])
+	want := tables(t, h.path("text.db")).Only(input)
+	for name, text := range made {
+		db := h.path(name + "-from.db")
+		script(t, db, text)
+		if name != "text" {
+			r := h.run("run", db)
+			require.Equal(t, 2, r.code, name)
+			require.Contains(t, r.complaint(t), "ihc import --from THIS --db ANOTHER", name)
+		}
+		h.must("import", "--from", db, "--db", name+"-into.db")
+		require.Empty(t, want.Diff(tables(t, h.path(name+"-into.db")).Only(input)), name)
+		h.must("validate", name+"-into.db", "--strict")
+	}
+}
+
+// What a day cost on which nobody came is in no channel, and in the proof.
+func TestDailyCostsOfDaysWithoutSessionsAreTold(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(h.path(name), []byte(text), 0o600))
+	}
+	write("visits.csv", csvHead+"s1,u1,2024-01-01T10:00:00Z,SEA\ns2,u1,2024-01-01T11:00:00Z,SEA\ns3,u2,2024-01-02T10:00:00Z,SEO\n")
+	write("orders.csv", "conv_id,user_id,time,revenue\nc1,u1,2024-01-03T10:00:00Z,50\n")
+	write("ads.csv", "date,channel_name,cost\n2024-01-01,SEA,10.01\n2024-01-02,SEA,0.333333\n2024-01-02,TV,7\n")
+	write("none.csv", "session_id,cost\ns3,0\n")
+	h.must("import", "--db", "shop.db", "--sessions", "visits.csv", "--conversions", "orders.csv", "--costs", "none.csv", "--daily-costs", "ads.csv")
+	h.must("validate", "shop.db", "--strict")
+	r := h.must("run", "--db", "shop.db", "--out", "out", "--model", "builtin")
+	said := strings.Join(strings.Fields(r.stdout), " ")
+	require.Contains(t, said, `note: cost without sessions: 7.333333 on 2 days on which their channels had none, in no channel and in no total; one is 2024-01-02, "SEA"`)
+	require.Contains(t, said, "Σ daily costs that were imported = Σ session_costs that they became + costs of days without sessions 17.343333 = 17.343333 ok")
+	require.Contains(t, read(t, h.path("out", "reconciliation.json")), `"daily_costs"`)
+	page := read(t, h.path("out", "report.html"))
+	require.Contains(t, page, "Daily costs")
+	require.Contains(t, page, "7.33 on days without sessions of the channel")
+	require.Contains(t, page, "Cost without sessions: days on which the channel had none")
+	require.NotContains(t, read(t, h.path("out", "channel_reporting.csv")), "TV")
+	require.Contains(t, strings.Join(strings.Fields(h.must("report", "--db", "shop.db", "--unattributed").stdout), " "), "2024-01-02 TV 7.00")
+	require.NotContains(t, h.must("report", "--db", "shop.db", "--end-date", "2024-01-01").stdout, "Cost without sessions")
+
+	// A later file for these days takes the place of what was there.
+	write("ads.csv", "date,channel_name,cost\n2024-01-02,TV,8\n2024-01-02,SEA,0\n")
+	h.must("import", "--db", "shop.db", "--daily-costs", "ads.csv")
+	r = h.must("run", "--db", "shop.db", "--out", "out", "--model", "builtin")
+	require.Contains(t, strings.Join(strings.Fields(r.stdout), " "), "18.01 = 18.01 ok")
 }

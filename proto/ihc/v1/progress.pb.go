@@ -36,7 +36,10 @@ type Progress struct {
 	Requests uint64 `protobuf:"varint,5,opt,name=requests,proto3" json:"requests,omitempty"`
 	Retries  uint64 `protobuf:"varint,6,opt,name=retries,proto3" json:"retries,omitempty"`
 	// What the service waits for, for people: empty while it works.
-	Waiting       string `protobuf:"bytes,7,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Waiting string `protobuf:"bytes,7,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// When it tries again, in milliseconds since 1970-01-01 00:00:00 UTC; 0 where
+	// that is not known, and of no meaning while it does not wait.
+	NextTry       int64 `protobuf:"varint,8,opt,name=next_try,json=nextTry,proto3" json:"next_try,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -118,6 +121,13 @@ func (x *Progress) GetWaiting() string {
 		return x.Waiting
 	}
 	return ""
+}
+
+func (x *Progress) GetNextTry() int64 {
+	if x != nil {
+		return x.NextTry
+	}
+	return 0
 }
 
 // Budget counts the requests of a run that may send only so many. It is kept as
@@ -202,7 +212,7 @@ var File_ihc_v1_progress_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_progress_proto_rawDesc = "" +
 	"\n" +
-	"\x15ihc/v1/progress.proto\x12\x06ihc.v1\"\xe3\x01\n" +
+	"\x15ihc/v1/progress.proto\x12\x06ihc.v1\"\xfe\x01\n" +
 	"\bProgress\x12 \n" +
 	"\vconversions\x18\x01 \x01(\x04R\vconversions\x12 \n" +
 	"\vtouchpoints\x18\x02 \x01(\x04R\vtouchpoints\x12\x16\n" +
@@ -210,7 +220,8 @@ const file_ihc_v1_progress_proto_rawDesc = "" +
 	"\x11conversions_total\x18\x04 \x01(\x04R\x10conversionsTotal\x12\x1a\n" +
 	"\brequests\x18\x05 \x01(\x04R\brequests\x12\x18\n" +
 	"\aretries\x18\x06 \x01(\x04R\aretries\x12\x18\n" +
-	"\awaiting\x18\a \x01(\tR\awaiting\"h\n" +
+	"\awaiting\x18\a \x01(\tR\awaiting\x12\x19\n" +
+	"\bnext_try\x18\b \x01(\x03R\anextTry\"h\n" +
 	"\x06Budget\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x04R\x05limit\x12\x14\n" +
 	"\x05spent\x18\x02 \x01(\x04R\x05spent\x12\x18\n" +

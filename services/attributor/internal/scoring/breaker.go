@@ -57,15 +57,16 @@ func (b *Breaker) Note(err error) {
 }
 
 // Wait returns when asking is fine again, or ctx ends. tell, when not nil, is
-// called with what is waited for, once for each failure.
-func (b *Breaker) Wait(ctx context.Context, tell func(why error)) {
+// called with what is waited for and when it is tried again, once for each
+// failure.
+func (b *Breaker) Wait(ctx context.Context, tell func(why error, next time.Time)) {
 	for ctx.Err() == nil {
 		left, again, why := b.wait()
 		if left <= 0 {
 			return
 		}
 		if why != nil && tell != nil {
-			tell(why)
+			tell(why, b.clock().Now().Add(left))
 		}
 		passed, stop := b.clock().Timer(left)
 		select {

@@ -78,9 +78,10 @@ func TestBreakerLetsOneAskFirst(t *testing.T) {
 		var told atomic.Int32
 		for range 10 {
 			go func() {
-				b.Wait(t.Context(), func(why error) {
+				b.Wait(t.Context(), func(why error, next time.Time) {
 					told.Add(1)
 					assert.ErrorContains(t, why, "503")
+					assert.Positive(t, time.Until(next), "it is told when the API is asked again")
 				})
 				passed.Add(1)
 			}()

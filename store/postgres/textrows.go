@@ -1,0 +1,164 @@
+// Package postgres reads PostgreSQL.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/tabular"
+)
+
+// Names says whether a name of a database is an address of PostgreSQL.
+func Names(name string) bool {
+	return strings.HasPrefix(name, "postgres://") || strings.HasPrefix(name, "postgresql://")
+}
+
+// Shown returns an address as it may be printed: without its password.
+func Shown(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		scheme, _, _ := strings.Cut(address, "://")
+		return scheme + "://…"
+	}
+	if q := u.Query(); q.Has("password") || q.Has("sslpassword") {
+		q.Del("password")
+		q.Del("sslpassword")
+		u.RawQuery = q.Encode()
+	}
+	if u.User != nil {
+		u.User = url.User(u.User.Username())
+	}
+	return u.String()
+}
+
+// textRows are rows of a query as texts: as the server writes them.
+type textRows struct {
+	ctx     context.Context //nolint:containedctx // of the import, which Next has no other way to
+	address string
+	conn    *pgx.Conn
+	rows    *pgconn.ResultReader
+	columns []string
+	values  []string
+	line    int64
+}
+
+// connectTimeout is for a server that does not answer.
+const connectTimeout = 30 * time.Second
+
+// Rows reads a table, a view, or a query that begins with SELECT or WITH, of the
+// database at an address. It is one read-only transaction, whose rows come as they
+// are read: neither side holds all of them. Times are in UTC.
+//
+// An Environment error is one of the server or the way to it, an Input error one
+// of the address or of what is asked for.
+func Rows(ctx context.Context, address, what string) (tabular.Rows, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, errkind.Inputf("%s is no address of a PostgreSQL database: write postgres://USER@HOST:5432/DATABASE (the password in PGPASSWORD or ~/.pgpass)", Shown(address))
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	for name, value := range map[string]string{"default_transaction_read_only": "on", "timezone": "UTC", "datestyle": "ISO, YMD", "intervalstyle": "iso_8601",
+		"bytea_output": "escape", "extra_float_digits": "3", "client_encoding": "UTF8", "application_name": "ihc import"} {
+		config.RuntimeParams[name] = value
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, errkind.As(errkind.Environment, fmt.Errorf("%s: %w", Shown(address), reason(err)))
+	}
+	t := &textRows{ctx: ctx, address: Shown(address), conn: conn}
+	if err := t.begin(what); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// begin asks for the rows. The query is described first: the server then takes
+// one statement alone, whatever follows a semicolon.
+func (t *textRows) begin(what string) error {
+	query := "SELECT * FROM " + qualified(what)
+	if word := strings.ToLower(strings.TrimSpace(what)); strings.HasPrefix(word, "select") && !isName(word) || strings.HasPrefix(word, "with ") || strings.HasPrefix(word, "with\n") {
+		query = strings.TrimSuffix(strings.TrimSpace(what), ";")
+	}
+	described, err := t.conn.PgConn().Prepare(t.ctx, "rows", query, nil)
+	if err != nil {
+		return t.explain(err, what)
+	}
+	if len(described.Fields) == 0 {
+		return errkind.Inputf("%s: %q gives no rows; name a table, a view, or a query that begins with SELECT", t.address, what)
+	}
+	for _, f := range described.Fields {
+		t.columns = append(t.columns, f.Name)
+	}
+	t.values = make([]string, len(t.columns))
+	t.rows = t.conn.PgConn().ExecPrepared(t.ctx, "rows", nil, nil, nil)
+	return nil
+}
+
+func isName(word string) bool { return !strings.ContainsAny(word, " \t\n(*") }
+
+// qualified quotes the name of a table, after that of its schema where it has one.
+func qualified(name string) string {
+	return pgx.Identifier(strings.SplitN(name, ".", 2)).Sanitize()
+}
+
+// explain says what an error of the server means.
+func (t *textRows) explain(err error, what string) error {
+	var of *pgconn.PgError
+	switch {
+	case t.ctx.Err() != nil:
+		return t.ctx.Err()
+	case errors.As(err, &of) && (strings.HasPrefix(of.Code, "42") || strings.HasPrefix(of.Code, "22") || strings.HasPrefix(of.Code, "25") || strings.HasPrefix(of.Code, "0A")):
+		return errkind.Inputf("%s: %q cannot be read: %s; name a table, a view, or a query that begins with SELECT, which only reads", t.address, what, of.Message)
+	}
+	return errkind.As(errkind.Environment, fmt.Errorf("%s: %w", t.address, reason(err)))
+}
+
+// reason takes out of an error of pgx what it says of the address, which may
+// have the password.
+func reason(err error) error {
+	var of *pgconn.PgError
+	if errors.As(err, &of) {
+		return errors.New(of.Message)
+	}
+	for next := err; next != nil; next = errors.Unwrap(next) {
+		err = next
+	}
+	return err
+}
+
+func (t *textRows) Columns() []string { return t.columns }
+func (t *textRows) Line() int64       { return t.line }
+func (t *textRows) Assumed() string   { return "PostgreSQL" }
+
+func (t *textRows) Next() ([]string, error) {
+	if !t.rows.NextRow() {
+		if _, err := t.rows.Close(); err != nil {
+			return nil, t.explain(err, "the rows")
+		}
+		return nil, io.EOF
+	}
+	for i, v := range t.rows.Values() {
+		t.values[i] = string(v)
+	}
+	t.line++
+	return t.values, nil
+}
+
+// Close ends the connection, also in the middle of the rows.
+func (t *textRows) Close() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), time.Second)
+	defer cancel()
+	_ = t.conn.PgConn().Close(ctx)
+	return nil
+}
