@@ -31,7 +31,7 @@ type Config struct {
 	ClientCA string `envconfig:"IHC_CONSOLE_CLIENT_CA" desc:"file with the authorities whose certificates are let in (PEM)"`
 	// ReadOnly: nothing can be started, cancelled, resumed or replayed.
 	ReadOnly bool   `envconfig:"IHC_CONSOLE_READ_ONLY" default:"false" desc:"only look: start, cancel, resume and replay nothing"`
-	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"the SQLite database"`
+	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"the database: path of a SQLite file, or postgres://…"`
 	// Currency is what amounts are in, as pages show it.
 	Currency string `envconfig:"IHC_CURRENCY" desc:"what amounts are in, as pages show it"`
 }

@@ -62,12 +62,12 @@ func FromEnv(scoring attributor.Config) (Config, error) {
 
 // At sets the database of all services and the directory of the report's files.
 func (c *Config) At(database, out string) error {
-	for _, path := range []*string{&database, &out} {
-		abs, err := filepath.Abs(*path)
-		if err != nil {
-			return err
-		}
-		*path = abs
+	database, err := open.Absolute(database)
+	if err != nil {
+		return err
+	}
+	if out, err = filepath.Abs(out); err != nil {
+		return err
 	}
 	c.Extractor.Database, c.Writer.Database, c.Reporter.Database, c.Reporter.Out = database, database, database, out
 	return nil

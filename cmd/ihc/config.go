@@ -16,6 +16,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/intake"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // configName is what a configuration file is called where none is named.
@@ -76,7 +77,7 @@ func findConfig(cmd *cobra.Command) (configFile, error) {
 	}
 	if path == "" {
 		path = configName
-		if db := databaseOf(cmd); db != "" {
+		if db := databaseOf(cmd); db != "" && !open.IsAddress(db) {
 			path = filepath.Join(filepath.Dir(db), configName)
 		}
 	}
@@ -171,7 +172,7 @@ func (c configFile) apply(cmd *cobra.Command) error {
 		if !found || onStack && slices.Contains(ofAProcess, f.Name) || here && f.Name == "nats" {
 			return
 		}
-		if slices.Contains(paths, f.Name) && value != "" && !filepath.IsAbs(value) {
+		if slices.Contains(paths, f.Name) && value != "" && !filepath.IsAbs(value) && !open.IsAddress(value) {
 			value = filepath.Join(filepath.Dir(c.path), value)
 		}
 		failed = set(cmd, f, value, c.path)
@@ -315,6 +316,9 @@ func settingsOf(cmd *cobra.Command) []setting {
 		}
 		if f.Name == "key" && s.Value != "" {
 			s.Value = "(hidden)"
+		}
+		if f.Name == "db" {
+			s.Value = open.Shown(s.Value)
 		}
 		all = append(all, s)
 	})

@@ -44,7 +44,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		err = l.keep.set(&config.Reporter)
 	}
 	if err == nil {
-		err = makeWritable(config.Reporter.Out, reporter.CSVFile, reporter.ReconciliationFile)
+		err = makeWritable(config.Reporter.Out, reporter.Files()...)
 	}
 	if err != nil {
 		return "", nil, err

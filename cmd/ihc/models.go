@@ -65,7 +65,7 @@ whether a channel made them buy.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.db, "db", "", "SQLite database `file` (IHC_DB)")
+	fs.StringVar(&f.db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.StringVar(&f.models, "models", "", "`names` of the models, with commas between them (default: all)")
 	fs.StringVar(&f.start, "start-date", "", "first `date` of the conversions, YYYY-MM-DD, UTC")
 	fs.StringVar(&f.end, "end-date", "", "last `date` of the conversions, included")

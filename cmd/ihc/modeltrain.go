@@ -86,7 +86,7 @@ advises 10,000 to 100,000 journeys.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.db, "db", "", "SQLite `FILE` with session_sources and conversions")
+	fs.StringVar(&f.db, "db", "", "SQLite `FILE`, or postgres://…, with session_sources and conversions")
 	fs.StringVar(&f.out, "out", "", "parameter `FILE` to write")
 	fs.StringVar(&f.plots, "plots", "", "also draw both curves as SVG into this `DIR`")
 	fs.StringVar(&f.name, "name", "", "name of the parameters, shown with their numbers (default: \"trained on\" the file's name)")
@@ -142,7 +142,7 @@ func (f *trainFlags) train(ctx context.Context, in io.Reader) (*ihcmodel.Trained
 	}
 	name := f.name
 	if name == "" {
-		name = "trained on " + filepath.Base(f.db)
+		name = "trained on " + filepath.Base(open.Shown(f.db))
 	}
 	scores := "channel scores 1"
 	switch {
@@ -159,7 +159,7 @@ func (f *trainFlags) train(ctx context.Context, in io.Reader) (*ihcmodel.Trained
 	case journeys.err != nil:
 		return nil, journeys.err
 	case errors.Is(err, ihcmodel.ErrNothingToLearn):
-		return nil, errkind.Inputf("%s: %w", f.db, err)
+		return nil, errkind.Inputf("%s: %w", open.Shown(f.db), err)
 	case err != nil:
 		return nil, err
 	}

@@ -45,7 +45,7 @@ run of the database that the API scored.`,
 	f.requestFlags.add(cmd)
 	fs := cmd.Flags()
 	f.changed = fs.Changed
-	fs.StringVar(&f.db, "db", "", "SQLite database `file` (IHC_DB)")
+	fs.StringVar(&f.db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.IntVar(&f.concurrency, "concurrency", 4, "API requests sent at once (IHC_CONCURRENCY)")
 	fs.Float64Var(&f.rate, "request-rate", 0, "most API requests a second (IHC_REQUEST_RATE; 0: no bound)")
 	fs.Uint64Var(&pace.DailyQuota, "daily-quota", 0, "most API requests a day (0: no bound)")

@@ -67,7 +67,7 @@ numbers with a comma there is --format csv --decimal , --bom.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&q.db, "db", "", "SQLite database `file`")
+	fs.StringVar(&q.db, "db", "", "SQLite database `file`, or postgres://…")
 	fs.StringVar(&q.By, "by", report.ByChannel, "channel, day, week, month, or another `column` of session_sources")
 	fs.StringVar(&q.Channel, "channel", "", "only the sessions of this `channel`")
 	fs.StringVar(&q.Start, "start-date", "", "first UTC `date` (YYYY-MM-DD) of the sessions")

@@ -79,7 +79,7 @@ scheduler that tries again need not know how far the first try came.
 	f.changed = fs.Changed
 	fs.StringVar(&f.request.RunId, "run-id", "", "`name` of the run: a run that has it already is followed instead (default: one made of the time); keeps the streams, in "+defaultDataDir+" where --data-dir names no other directory")
 	fs.BoolVar(&f.detach, "detach", false, "with --nats: print the run's id and do not follow it")
-	fs.StringVar(&f.db, "db", "", "SQLite database `file` (IHC_DB)")
+	fs.StringVar(&f.db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.StringVar(&f.out, "out", ".", "`directory` for the report's files (IHC_OUT)")
 	fs.StringVar(&f.dataDir, "data-dir", "", "`directory` to keep the streams in, so that an interrupted run goes on (default: a temporary one)")
 	fs.StringVar(&f.apiURL, "api-url", "", "base `URL` of the IHC API (IHC_API_URL)")

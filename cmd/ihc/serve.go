@@ -88,7 +88,7 @@ the same console in the process of the services.`,
 			if f.Database = cmp.Or(f.Database, os.Getenv("IHC_DB")); f.Database == "" {
 				return errkind.Inputf("name a database with --db FILE")
 			}
-			if f.Database, err = filepath.Abs(f.Database); err != nil {
+			if f.Database, err = open.Absolute(f.Database); err != nil {
 				return err
 			}
 			if err := f.Validate(); err != nil {
@@ -102,14 +102,14 @@ the same console in the process of the services.`,
 				Connect: func(stage string, log *slog.Logger) (*nats.Conn, error) {
 					return stream.Dial(address, stage, log, true)
 				}}
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "console: %s, database %s\n", f.URL(), f.Database)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "console: %s, database %s\n", f.URL(), open.Shown(f.Database))
 			return p.Run(cmd.Context(), service.New(stream.UserConsole, f.Config, console.Run))
 		},
 	}
 	n.add(cmd)
 	f.add(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.Database, "db", "", "SQLite database `file` (IHC_DB); it may be put there later")
+	fs.StringVar(&f.Database, "db", "", "SQLite database `file`, or postgres://… (IHC_DB); it may be put there later")
 	fs.StringVar(&http, "http", "", "`address` to serve /healthz, /readyz and /metrics on (IHC_HTTP; default: nowhere)")
 	fs.BoolVar(&check, "check", false, "serve nothing, but ask the console whose health is on --http whether it is ready")
 	fs.BoolVar(&token, "show-token", false, "serve nothing, but print the token of --console-token-file")

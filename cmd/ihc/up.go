@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/services/attributor"
+	"github.com/ihc-pipeline/ihc/services/reporter"
 )
 
 func newUpCmd() *cobra.Command {
@@ -67,7 +68,7 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", "", "SQLite database `file` (IHC_DB); it may be put there later")
+	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB); it may be put there later")
 	fs.StringVar(&out, "out", "", "`directory` for the report's files (IHC_OUT; default: here)")
 	fs.StringVar(&dir, "data-dir", defaultDataDir, "`directory` for the streams")
 	fs.StringVar(&listen, "listen", "127.0.0.1:4222", "`address` of the NATS server")
@@ -105,7 +106,7 @@ func upConfig(db, out, dir string) (embedded.Config, error) {
 		c.Dir, err = filepath.Abs(dir)
 	}
 	if err == nil {
-		err = makeWritable(c.Reporter.Out)
+		err = makeWritable(c.Reporter.Out, reporter.Files()...)
 	}
 	if err == nil {
 		_, err = scoring.ModelParams("")

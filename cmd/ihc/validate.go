@@ -59,7 +59,7 @@ Exit codes: 0 sound; 2 there are errors (with --strict: or warnings);
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", os.Getenv("IHC_DB"), "SQLite database `file` (IHC_DB)")
+	fs.StringVar(&db, "db", os.Getenv("IHC_DB"), "SQLite database `file`, or postgres://… (IHC_DB)")
 	dates.add(cmd, "the conversions to count")
 	fs.BoolVar(&asJSON, "json", false, "print the findings as one JSON object on standard output")
 	fs.BoolVar(&strict, "strict", false, "take warnings for errors")

@@ -25,7 +25,7 @@ import (
 // Config is the extractor's environment.
 type Config struct {
 	// Database is the path of the SQLite database with the source tables.
-	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
+	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"the database: path of a SQLite file, or postgres://…"`
 	// LongJourneys is what becomes of journeys with more sessions than a request
 	// may hold, for runs that do not say.
 	LongJourneys string `envconfig:"IHC_LONG_JOURNEYS" default:"latest" desc:"what becomes of journeys longer than a request: latest, cut, builtin or exclude"`

@@ -25,7 +25,7 @@ import (
 // Config is the reporter's environment.
 type Config struct {
 	// Database is the path of the SQLite database that gets channel_reporting.
-	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
+	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"the database: path of a SQLite file, or postgres://…"`
 	// Out is the directory that gets the files.
 	Out string `envconfig:"IHC_OUT" default:"/data" desc:"directory for report.html, channel_reporting.csv and reconciliation.json"`
 	// KeepRuns is of how many runs the database keeps records; 0 means of all.
@@ -46,6 +46,9 @@ const (
 	CSVFile            = "channel_reporting.csv"
 	ReconciliationFile = "reconciliation.json"
 )
+
+// Files returns the names of all of them.
+func Files() []string { return []string{PageFile, CSVFile, ReconciliationFile} }
 
 // Run reports complete runs, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {

@@ -25,7 +25,7 @@ import (
 // Config is the writer's environment.
 type Config struct {
 	// Database is the path of the SQLite database that gets the results.
-	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"path of the SQLite database"`
+	Database string `envconfig:"IHC_DB" default:"/data/ihc.db" desc:"the database: path of a SQLite file, or postgres://…"`
 	// Batch is how many results go into one transaction at the most.
 	Batch int `envconfig:"IHC_WRITE_BATCH" default:"128" desc:"most results in one transaction"`
 }

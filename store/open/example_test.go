@@ -8,6 +8,15 @@ import (
 	"github.com/ihc-pipeline/ihc/store/open"
 )
 
+// A password is for the server alone.
+func ExampleShown() {
+	fmt.Println(open.Shown("postgres://ihc:secret@db.example/shop?sslmode=verify-full"))
+	fmt.Println(open.Shown("shop.db"))
+	// Output:
+	// postgres://ihc@db.example/shop
+	// shop.db
+}
+
 // Nothing is opened before it is asked for: a service may start before there is
 // a database, and says what it lacks.
 func ExampleDatabase() {

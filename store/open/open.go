@@ -3,7 +3,9 @@ package open
 
 import (
 	"context"
+	"path/filepath"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/tabular"
 	"github.com/ihc-pipeline/ihc/store"
@@ -11,41 +13,79 @@ import (
 	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
-// Database returns the database of that name: the path of a SQLite file.
-// Nothing is opened yet, so that there are no errors.
-func Database(name string) store.Database { return sqlite.New(name) }
+// Database returns the database of that name: the address of a PostgreSQL
+// database, postgres://…, or the path of a SQLite file. Nothing is opened yet, so
+// that there are no errors.
+func Database(name string) store.Database {
+	if IsAddress(name) {
+		return postgres.New(name)
+	}
+	return sqlite.New(name)
+}
+
+// IsAddress says whether a name is the address of a server's database, and not the
+// path of a file.
+func IsAddress(name string) bool {
+	return postgres.Names(name)
+}
+
+// Absolute returns the name by which a database is found from any directory.
+func Absolute(name string) (string, error) {
+	if IsAddress(name) {
+		return name, nil
+	}
+	return filepath.Abs(name)
+}
+
+// Shown returns the name as it may be shown: an address without its password.
+func Shown(name string) string {
+	if IsAddress(name) {
+		return postgres.Shown(name)
+	}
+	return name
+}
+
+// onlyFiles refuses what is for files alone.
+func onlyFiles(name, what string) error {
+	if IsAddress(name) {
+		return errkind.Inputf("%s is for SQLite files, and %q is a server's database: name a file", what, Shown(name))
+	}
+	return nil
+}
 
 // Example makes up a shop (see [shop.Generate]) in a new database of that name,
 // in the place of one that is there.
 func Example(ctx context.Context, name string, cfg shop.Config) (shop.Stats, error) {
+	if err := onlyFiles(name, "an example shop"); err != nil {
+		return shop.Stats{}, err
+	}
 	return sqlite.GenerateShop(ctx, name, cfg, true)
 }
 
 // Settle leaves the database of that name whole: what users of it who ended
 // without a word left beside the file is put into it (see [sqlite.Checkpoint]).
-func Settle(name string) { sqlite.Checkpoint(name) }
+func Settle(name string) {
+	if !IsAddress(name) {
+		sqlite.Checkpoint(name)
+	}
+}
 
 // Import takes the rows that fill gives into the source tables of the database
 // of that name, all or none, and makes it if it is not there (see [sqlite.Import]).
 func Import(ctx context.Context, name string, o store.IntakeOptions, fill func(store.Intake) error) (store.Imported, error) {
+	if err := onlyFiles(name, "an import"); err != nil {
+		return store.Imported{}, err
+	}
 	return sqlite.Import(ctx, name, o, fill)
 }
 
 // Rows reads a table, a view or a query of the database of that name: the path of
 // a SQLite file (see [sqlite.Rows]) or an address of PostgreSQL (see [postgres.Rows]).
 func Rows(ctx context.Context, name, what string) (tabular.Rows, error) {
-	if postgres.Names(name) {
+	if IsAddress(name) {
 		return postgres.Rows(ctx, name, what)
 	}
 	return sqlite.Rows(ctx, name, what)
-}
-
-// Shown returns the name of a database as it may be printed.
-func Shown(name string) string {
-	if postgres.Names(name) {
-		return postgres.Shown(name)
-	}
-	return name
 }
 
 // Schema returns the five tables as SQL.

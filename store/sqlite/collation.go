@@ -13,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store/inspect"
 )
 
 // The pipeline tells ids apart by their bytes. Where a column's collation sees
@@ -107,7 +108,7 @@ func (v *validation) checkIdentities(ctx context.Context, shapes map[string]shap
 				return err
 			}
 			if n > 0 {
-				v.add(findings.SameByCollation.With(name), c.table, c.column, n, "ids", apart(one.String, other.String))
+				v.add(findings.SameByCollation.With(name), c.table, c.column, n, "ids", inspect.Apart(one.String, other.String))
 			}
 		}
 	}

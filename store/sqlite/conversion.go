@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/books"
 )
 
 // hasTables says whether the database has all of these tables.
@@ -106,6 +107,9 @@ func readScored(ctx context.Context, conn *sql.Conn, c *store.Conversion) error 
 		return err
 	}
 	ids, err := decodeSessions(sessions)
+	if err == nil {
+		shares, err = unseal(c.ID, sessions, shares)
+	}
 	if err != nil {
 		return err
 	}
@@ -121,7 +125,7 @@ func readScored(ctx context.Context, conn *sql.Conn, c *store.Conversion) error 
 		t := &c.Sessions[i]
 		if n := place[t.Session]; n > 0 {
 			s := scored[n-1]
-			t.Scored, t.Phased, t.Share, t.Initializer, t.Holder, t.Closer = true, phased, s.ihc, s.initializer, s.holder, s.closer
+			t.Scored, t.Phased, t.Share, t.Initializer, t.Holder, t.Closer = true, phased, s.IHC, s.Initializer, s.Holder, s.Closer
 		}
 	}
 	slices.SortStableFunc(c.Sessions, func(a, b store.Touchpoint) int { return cmp.Compare(place[a.Session], place[b.Session]) })
@@ -163,7 +167,7 @@ func readOutcome(ctx context.Context, conn *sql.Conn, c *store.Conversion) error
 	}
 	r := &store.RunJourneys{Conversions: 1}
 	err := conn.QueryRowContext(ctx, `SELECT r.run_id, r.model, r.request, o.chunk, o.outcome, o.reason FROM pipeline_outcomes o JOIN pipeline_runs r ON r.run = o.run
-		WHERE o.conv_id = ? AND o.outcome <> '`+gone+`' ORDER BY o.run DESC LIMIT 1`, c.ID).Scan(&r.RunID, &r.Model, &r.Request, &c.Chunk, &c.Outcome, &c.Reason)
+		WHERE o.conv_id = ? AND o.outcome <> '`+books.Gone+`' ORDER BY o.run DESC LIMIT 1`, c.ID).Scan(&r.RunID, &r.Model, &r.Request, &c.Chunk, &c.Outcome, &c.Reason)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}

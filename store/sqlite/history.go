@@ -14,6 +14,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/journeysum"
 )
 
 // A report is compared with the one before, conversion by conversion, while the
@@ -280,20 +281,21 @@ func nextCredit(credit []byte) (channel, share int64, rest []byte, ok bool) {
 // their numbers: the number and the share, in ten-thousandths, of each that has
 // any. It is used again.
 func (a *journeySums) credit() []byte {
-	for c := len(a.numbers); c < len(a.names); c++ {
-		a.numbers = append(a.numbers, a.history.channel(a.names[c]))
+	for _, name := range a.Channels()[len(a.numbers):] {
+		a.numbers = append(a.numbers, a.history.channel(name))
 	}
 	a.byChannel = append(a.byChannel, make([]int64, len(a.history.names)-len(a.byChannel))...)
 	a.earned = a.earned[:0]
-	for i, g := range a.groups {
-		if g == noGroup || a.shares[i].ihc == 0 {
+	for i, g := range a.journey.Groups {
+		share := a.journey.Shares[i].IHC
+		if g == journeysum.NoGroup || share == 0 {
 			continue
 		}
-		n := a.numbers[a.channel[g]]
+		n := a.numbers[a.Channel(g)]
 		if a.byChannel[n] == 0 {
 			a.earned = append(a.earned, n)
 		}
-		a.byChannel[n] += a.shares[i].ihc
+		a.byChannel[n] += share
 	}
 	slices.Sort(a.earned)
 	a.blob = a.blob[:0]

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -18,6 +17,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/version"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/books"
 )
 
 // A run belongs to the database it began on. That has an identity, which is
@@ -25,14 +25,9 @@ import (
 // tells a copy from its original is the runs it knows: a run is entered before
 // anybody hears of it, so that a file which does not know it is from before.
 
-// refuse returns an error that wraps [store.ErrRefused].
-func refuse(format string, args ...any) error {
-	return errkind.As(errkind.Input, fmt.Errorf("%w: "+format, append([]any{store.ErrRefused}, args...)...))
-}
-
 // replaced says that the file at the path is not the one a run began on.
 func (d *Database) replaced(id string) error {
-	return refuse("the database at %q is not the one that run %s began on: it was replaced; ask for the run again", d.path, id)
+	return books.Refuse("the database at %q is not the one that run %s began on: it was replaced; ask for the run again", d.path, id)
 }
 
 // asker is a database or a transaction.
@@ -120,7 +115,7 @@ func (tx transaction) enter(ctx context.Context, a *ihcv1.RunAccepted) (again bo
 	}
 	if was != nil && was.asked != a.GetAsked() {
 		if before, err := run.Decode([]byte(was.request)); err != nil || !run.Same(before, a.GetRequest()) {
-			return false, refuse("run id %s was used on this database for another request (%s): choose another run_id, or leave it empty", id, run.Describe(before))
+			return false, books.Refuse("run id %s was used on this database for another request (%s): choose another run_id, or leave it empty", id, run.Describe(before))
 		}
 		if err := tx.retire(ctx, was, id); err != nil {
 			return false, err
@@ -174,11 +169,11 @@ func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
 		case err != nil:
 			return err
 		case replay && is != a.GetDatabase():
-			return refuse("the database at %q is not the one that run %s began on, which run %s replays: replay it there, or ask for a new run", d.path, a.GetRequest().GetReplayOf(), id)
+			return books.Refuse("the database at %q is not the one that run %s began on, which run %s replays: replay it there, or ask for a new run", d.path, a.GetRequest().GetReplayOf(), id)
 		case is != a.GetDatabase(), there == nil && !replay:
 			return d.replaced(id)
 		case there != nil && there.asked != a.GetAsked() && !replay:
-			return refuse("run %s of database %q was asked for at another time (%s, not %s)", id, d.path, there.asked, a.GetAsked())
+			return books.Refuse("run %s of database %q was asked for at another time (%s, not %s)", id, d.path, there.asked, a.GetAsked())
 		case there != nil && there.asked != a.GetAsked():
 			if _, err := tx.enter(ctx, a); err != nil {
 				return err
@@ -288,20 +283,10 @@ func (tx transaction) checkScoring(ctx context.Context, number int64, id string,
 		return err
 	}
 	first := settled == nil
-	for _, r := range results {
-		if settled == nil && len(r.GetScoring()) > 0 {
-			settled = r.GetScoring()
-		}
+	settled, err := books.Scoring(id, settled, results)
+	if err != nil || !first || settled == nil {
+		return err
 	}
-	for _, r := range results {
-		// Nothing scored a chunk without journeys that were to be scored.
-		if len(r.GetAttributions()) > 0 && !bytes.Equal(r.GetScoring(), settled) {
-			return refuse("chunk %d of run %s was scored by something else than was settled for the run: ask for the run again", r.GetChunk(), id)
-		}
-	}
-	if !first || settled == nil {
-		return nil
-	}
-	_, err := tx.ExecContext(ctx, `UPDATE pipeline_runs SET scoring = ?2 WHERE run = ?1`, number, settled)
+	_, err = tx.ExecContext(ctx, `UPDATE pipeline_runs SET scoring = ?2 WHERE run = ?1`, number, settled)
 	return err
 }

@@ -2,13 +2,13 @@ package sqlite
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/journeysum"
 )
 
 // A row of the journal holds the sessions of a journey and their shares in two
@@ -44,8 +44,6 @@ func encodeSessions(ids []string) ([]byte, error) {
 	}
 	return blob, nil
 }
-
-var errJournal = errors.New("a row of pipeline_journeys is damaged")
 
 // decodeSessions is the inverse of encodeSessions. The ids share one string:
 // one for each would be most of what a sweep allocates.
@@ -155,15 +153,15 @@ func decodeIHC(blob []byte, into []uint32) ([]uint32, error) {
 
 // decodeShares returns the shares of each session, and whether its phases are
 // known; those that are not are 0.
-func decodeShares(blob []byte, into []phaseShares) (shares []phaseShares, phased bool, err error) {
+func decodeShares(blob []byte, into []journeysum.Shares) (shares []journeysum.Shares, phased bool, err error) {
 	if len(blob) == 0 || blob[0] > withPhases {
 		return nil, false, errJournal
 	}
 	phased = blob[0] == withPhases
 	blob = blob[1:]
 	for len(blob) > 0 {
-		var s phaseShares
-		for _, field := range []*int64{&s.ihc, &s.initializer, &s.holder, &s.closer} {
+		var s journeysum.Shares
+		for _, field := range []*int64{&s.IHC, &s.Initializer, &s.Holder, &s.Closer} {
 			share, n := binary.Uvarint(blob)
 			if n <= 0 || share > math.MaxUint32 {
 				return nil, false, errJournal

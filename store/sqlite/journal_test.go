@@ -59,6 +59,8 @@ func TestDamagedJournalIsToldAndNotShown(t *testing.T) {
 		"no shares":           `shares = x''`,
 		"text":                `sessions = 'a-s0'`,
 		"shares out of range": `shares = x'00ffffffffff7f01'`,
+		"shares changed":      `shares = cast(substr(shares, 1, 5) || x'00e044b009' AS blob)`, // 8800 and 1200 for 2500 and 7500
+		"seal cut short":      `shares = x'8001'`,
 		"endless number":      `shares = x'00ffffffffffffffffffffff'`,
 	} {
 		t.Run(name, func(t *testing.T) {

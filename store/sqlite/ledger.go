@@ -10,9 +10,9 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
-	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/books"
 )
 
 // transaction is one on the writing connection.
@@ -38,7 +38,7 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 	d.opening.Lock()
 	if d.uprooted() {
 		d.opening.Unlock()
-		return refuse("the file at %q is not the one that was open: it was replaced; ask for the run again", d.path)
+		return books.Refuse("the file at %q is not the one that was open: it was replaced; ask for the run again", d.path)
 	}
 	db, fresh, err := d.writes.DB(ctx)
 	if err == nil && fresh {
@@ -139,10 +139,7 @@ func (tx transaction) end(ctx context.Context, id, status string) error {
 
 // Store implements [store.Ledger].
 func (d *Database) Store(ctx context.Context, results []*ihcv1.AttributionResult) error {
-	byRun := map[string][]*ihcv1.AttributionResult{}
-	for _, r := range results {
-		byRun[r.GetRunId()] = append(byRun[r.GetRunId()], r)
-	}
+	byRun := books.ByRun(results)
 	if err := d.inPlace(slices.Collect(maps.Keys(byRun))...); err != nil {
 		return err
 	}
@@ -155,7 +152,7 @@ func (d *Database) Store(ctx context.Context, results []*ihcv1.AttributionResult
 			}
 			n, err := tx.store(ctx, id, byRun[id])
 			if err != nil {
-				return fmt.Errorf("store %s: %w", named(byRun[id]), err)
+				return fmt.Errorf("store %s: %w", books.Name(byRun[id]), err)
 			}
 			written += n
 		}
@@ -238,15 +235,6 @@ type runRow struct {
 	shown                            bool
 }
 
-// own returns the results that are of the run: once it is known how many chunks
-// it has, one with a higher number comes from somebody who lost his work.
-func (r runRow) own(results []*ihcv1.AttributionResult) []*ihcv1.AttributionResult {
-	if !r.wantChunks.Valid {
-		return results
-	}
-	return slices.DeleteFunc(slices.Clone(results), func(a *ihcv1.AttributionResult) bool { return int64(a.GetChunk()) > r.wantChunks.Int64 })
-}
-
 func (r runRow) complete() bool {
 	return r.wantChunks.Valid && r.chunks == r.wantChunks.Int64 && !r.status.over()
 }
@@ -265,26 +253,19 @@ func (tx transaction) run(ctx context.Context, id string) (r runRow, err error) 
 
 // state adds up a complete run.
 func (tx transaction) state(ctx context.Context, r runRow) (store.State, error) {
-	s := store.State{Complete: true, Counts: &ihcv1.Counts{}, Requests: uint64(r.requests), Model: r.model, Revision: uint32(r.revision)}
+	s := store.State{Requests: uint64(r.requests), Model: r.model, Revision: uint32(r.revision)}
 	found, err := tx.QueryContext(ctx, `SELECT outcome, sum(conversions), sum(touchpoints) FROM pipeline_counts WHERE run = ? GROUP BY outcome`, r.run)
 	if err != nil {
 		return s, err
 	}
 	defer found.Close()
 	for found.Next() {
-		var outcome string
-		var conversions, touchpoints uint64
-		if err := found.Scan(&outcome, &conversions, &touchpoints); err != nil {
+		var c books.Count
+		if err := found.Scan(&c.Outcome, &c.Conversions, &c.Touchpoints); err != nil {
 			return s, err
 		}
-		if outcome == reusedName {
-			s.Counts.Reused = conversions
-			continue
-		}
-		run.Add(s.Counts, run.OutcomeKind(outcome), conversions, touchpoints)
+		books.Add(&s, c)
 	}
-	if n := run.Accounted(s.Counts); n != s.Counts.GetInRange() || int64(n) != r.wantRange.Int64 {
-		s.Wrong = fmt.Sprintf("the extractor read %d conversions, the results hold %d, of which %d have an outcome", r.wantRange.Int64, s.Counts.GetInRange(), n)
-	}
+	books.Close(&s, r.wantRange.Int64)
 	return s, found.Err()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+
+	"github.com/ihc-pipeline/ihc/store/books"
 )
 
 // Missing implements [store.Ledger].
@@ -18,17 +20,7 @@ func (d *Database) Missing(ctx context.Context, id string, chunks uint32) (missi
 		if err != nil {
 			return err
 		}
-		missing = nil
-		next := uint32(1) // that is not looked at yet
-		for _, chunk := range stored {
-			for ; next < chunk && next <= chunks; next++ {
-				missing = append(missing, next)
-			}
-			next = chunk + 1
-		}
-		for ; next <= chunks; next++ {
-			missing = append(missing, next)
-		}
+		missing = books.Missing(stored, chunks)
 		return nil
 	})
 	return missing, err

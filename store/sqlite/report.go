@@ -110,7 +110,7 @@ func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.R
 // sizes are how much is read and held at a time.
 type sizes struct {
 	rows      int64 // of a table in a part
-	paths     int   // counted at a time, 0 for [pathsHeld]
+	paths     int   // counted at a time, 0 for as many as usual
 	few, most int   // slots of the session index
 	hash      func() func(session string) uint64
 }

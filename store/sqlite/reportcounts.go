@@ -9,6 +9,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/books"
 )
 
 // readCounts reads by other ways what the sums are to be held against.
@@ -74,10 +75,6 @@ func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) 
 
 // mostReasons is how many reasons a report has.
 const mostReasons = 100
-
-// gone is the outcome, in pipeline_outcomes alone, of a conversion that was
-// attributed and that was not in the database any more when the run was written.
-const gone = "gone"
 
 // inMoney is a revenue in the unit of [unit.Money], for sums in SQL. They end
 // at 64 bits, so that whole units and the rest are summed apart.
@@ -160,7 +157,7 @@ func (s *summing) readOutcomes(ctx context.Context, conn *sql.Conn, p *part) err
 		if err := rows.Scan(&outcome, &c.Reason, &c.Conversions, &c.ExampleConvId, &there, &without, &whole, &rest, &sessions); err != nil {
 			return err
 		}
-		if outcome == gone {
+		if outcome == books.Gone {
 			p.Changes.Went += int64(c.GetConversions())
 			p.Changes.WentAttributed += int64(c.GetConversions())
 			p.Changes.WentTouchpoints += sessions
@@ -213,7 +210,7 @@ func (s *summing) readCame(ctx context.Context, conn *sql.Conn, p *part, number 
 			AND NOT EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
 			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?3 AND outcome <> ?4)
 			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0)
-			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_reused u CROSS JOIN pipeline_journeys USING (journey) WHERE u.run = ?3))`, start, end, number, gone).
+			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_reused u CROSS JOIN pipeline_journeys USING (journey) WHERE u.run = ?3))`, start, end, number, books.Gone).
 		Scan(&p.Changes.Came, &whole, &rest)
 	addMoney(&p.Changes.CameRevenue, whole, rest)
 	return err
@@ -259,7 +256,7 @@ func (s *summing) readOthers(ctx context.Context, conn *sql.Conn, p *part, numbe
 		WHERE v.conv_date BETWEEN ?1 AND ?2
 			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_outcomes WHERE run = ?3 AND outcome <> ?4)
 			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_journeys WHERE run = ?3 AND chunk > 0)
-			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_reused u CROSS JOIN pipeline_journeys USING (journey) WHERE u.run = ?3)`, start, end, number, gone).
+			AND v.conv_id COLLATE BINARY NOT IN (SELECT conv_id FROM pipeline_reused u CROSS JOIN pipeline_journeys USING (journey) WHERE u.run = ?3)`, start, end, number, books.Gone).
 		Scan(&conversions, &touchpoints)
 	if err == nil && conversions == want {
 		p.Changes.CameAttributed, p.Changes.CameTouchpoints = conversions, touchpoints

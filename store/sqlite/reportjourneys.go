@@ -14,7 +14,35 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/journeysum"
 )
+
+// journeySums adds up the journal's journeys, whose sessions are in an index.
+type journeySums struct {
+	*journeysum.Sums
+	x       *sessionIndex
+	journey journeysum.Journey // at hand
+	history *history           // nil where none is kept
+
+	// The credit of the journey at hand, by what the history calls the channels.
+	numbers   []int64 // of channels, by number
+	byChannel []int64
+	earned    []int64
+	blob      []byte
+}
+
+func newJourneySums(s *summing) *journeySums {
+	return &journeySums{Sums: journeysum.New(s.req, s.size.paths), history: s.history.anew()}
+}
+
+// see takes an index into use, whose sessions are all entered.
+func (a *journeySums) see(x *sessionIndex) {
+	a.x = x
+	a.Regroup()
+	for _, k := range x.keys {
+		a.Group(k.channel, k.date)
+	}
+}
 
 // readJourneys reads the journal in the order it lies, by one connection: the
 // channel and date of each session are in the session index. Where that has no
@@ -108,7 +136,7 @@ func (a *journeySums) note(ctx context.Context, conn *sql.Conn, mine func(conv s
 				return errCrowded
 			}
 			a.x.free--
-			*s = slot{high: uint32(mark >> 32), low: uint32(mark), group: noGroup}
+			*s = slot{high: uint32(mark >> 32), low: uint32(mark), group: journeysum.NoGroup}
 		}
 		return nil
 	})
@@ -153,35 +181,38 @@ func (a *journeySums) read(ctx context.Context, conn *sql.Conn, mine func(conv s
 
 // add adds one row of journeysQuery.
 func (a *journeySums) add(row []driver.Value) error {
-	date := text(row[1])
-	day, ok := civil.ParseDate(date)
-	if !ok {
+	j := &a.journey
+	j.Date = text(row[1])
+	var ok bool
+	if j.Day, ok = civil.ParseDate(j.Date); !ok {
 		return nil // a date that validation would have refused
 	}
-	revenue, ok := unit.MoneyOf(number(row[2]))
-	if !ok {
+	if j.Revenue, ok = unit.MoneyOf(number(row[2])); !ok {
 		return nil // as the sums say, with the conversion's name
 	}
+	conv := text(row[3])
 	packed, _ := row[4].([]byte)
+	shares, _ := row[5].([]byte)
 	sessions, err := decodeSessions(packed)
+	if err == nil {
+		shares, err = unseal(conv, packed, shares)
+	}
+	if err == nil {
+		j.Shares, j.Phased, err = decodeShares(shares, j.Shares[:0])
+	}
+	if err == nil && len(j.Shares) != len(sessions) {
+		err = errJournal
+	}
 	if err != nil {
-		return err
-	}
-	packed, _ = row[5].([]byte)
-	if a.shares, a.phased, err = decodeShares(packed, a.shares[:0]); err != nil {
-		return err
-	}
-	if len(a.shares) != len(sessions) {
-		return errJournal
+		return fmt.Errorf("conversion %q: %w", conv, err)
 	}
 	a.find(sessions)
-	run, _ := row[0].(int64)
-	a.journey(run, date, day, revenue)
+	j.Run, _ = row[0].(int64)
+	a.Add(j)
 	if a.history == nil {
 		return nil
 	}
-	packed, _ = row[4].([]byte)
-	now := told{conv: text(row[3]), run: run, sessions: int64(xxhash.Sum64(packed)), revenue: revenue, credit: a.credit()}
+	now := told{conv: conv, run: j.Run, sessions: int64(xxhash.Sum64(packed)), revenue: j.Revenue, credit: a.credit()}
 	now.journey, _ = row[6].(int64)
 	now.fingerprint, _ = row[7].([]byte)
 	return a.history.tell(&now)
@@ -190,20 +221,21 @@ func (a *journeySums) add(row []driver.Value) error {
 // find looks the sessions up in a loop that does nothing else, as
 // [summing.find] does.
 func (a *journeySums) find(sessions []string) {
-	a.groups = a.groups[:0]
+	a.journey.Groups = a.journey.Groups[:0]
 	for _, id := range sessions {
 		mark, _ := a.x.mark(id)
 		n, there := a.x.group(mark)
 		if !there {
-			n = noGroup
+			n = journeysum.NoGroup
 		}
-		a.groups = append(a.groups, n)
+		a.journey.Groups = append(a.journey.Groups, n)
 	}
 }
 
 // result makes the result, with what the ledger has of the runs.
 func (a *journeySums) result(ctx context.Context, conn *sql.Conn) (*store.Journeys, error) {
-	if a.out.Last == "" {
+	out := a.Result()
+	if out == nil {
 		return nil, nil //nolint:nilnil // there is nothing to tell
 	}
 	rows, err := conn.QueryContext(ctx, `SELECT run, run_id, model, request FROM pipeline_runs ORDER BY run`)
@@ -217,10 +249,9 @@ func (a *journeySums) result(ctx context.Context, conn *sql.Conn) (*store.Journe
 		if err := rows.Scan(&n, &r.RunID, &r.Model, &r.Request); err != nil {
 			return nil, err
 		}
-		if r.Conversions = a.runs[n]; r.Conversions > 0 {
-			a.out.Runs = append(a.out.Runs, r)
+		if r.Conversions = a.Of(n); r.Conversions > 0 {
+			out.Runs = append(out.Runs, r)
 		}
 	}
-	a.finish()
-	return a.out, rows.Err()
+	return out, rows.Err()
 }

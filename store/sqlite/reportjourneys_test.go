@@ -101,9 +101,9 @@ func TestSharesAreReadAsTheyWereWritten(t *testing.T) {
 		require.Equal(t, phased, was)
 		require.Len(t, read, n)
 		for i, s := range read {
-			require.EqualValues(t, a.GetIhc()[i], s.ihc)
+			require.EqualValues(t, a.GetIhc()[i], s.IHC)
 			if phased {
-				require.Equal(t, []int64{int64(a.GetInitializer()[i]), int64(a.GetHolder()[i]), int64(a.GetCloser()[i])}, []int64{s.initializer, s.holder, s.closer})
+				require.Equal(t, []int64{int64(a.GetInitializer()[i]), int64(a.GetHolder()[i]), int64(a.GetCloser()[i])}, []int64{s.Initializer, s.Holder, s.Closer})
 			}
 		}
 		// Cut short or damaged it is an error or other shares, and never a panic.
@@ -125,7 +125,7 @@ func FuzzDecodeShares(f *testing.F) {
 		require.Equal(t, same == nil, err == nil)
 		for i := range ihc {
 			if err == nil {
-				require.EqualValues(t, ihc[i], shares[i].ihc)
+				require.EqualValues(t, ihc[i], shares[i].IHC)
 			}
 		}
 	})

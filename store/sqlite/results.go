@@ -1,29 +1,18 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/books"
 )
-
-// named names the results of a batch.
-func named(results []*ihcv1.AttributionResult) string {
-	first := results[0]
-	if len(results) == 1 {
-		return fmt.Sprintf("chunk %d of run %s", first.GetChunk(), first.GetRunId())
-	}
-	return fmt.Sprintf("%d results, from chunk %d of run %s on", len(results), first.GetChunk(), first.GetRunId())
-}
 
 // number returns what the other tables call a run, which is entered if it is
 // not known.
@@ -43,7 +32,9 @@ func (tx transaction) store(ctx context.Context, id string, results []*ihcv1.Att
 	if err != nil || r.status.over() {
 		return 0, err
 	}
-	results = r.own(results)
+	if r.wantChunks.Valid {
+		results = books.Own(results, r.wantChunks.Int64)
+	}
 	if err := tx.checkScoring(ctx, number, id, results); err != nil {
 		return 0, err
 	}
@@ -85,34 +76,28 @@ type sums struct {
 // is stored it is taken out; sums are what that takes from the run.
 func (tx transaction) fresh(ctx context.Context, number int64, results []*ihcv1.AttributionResult) ([]*ihcv1.AttributionResult, sums, error) {
 	var taken sums
-	best := map[uint32]*ihcv1.AttributionResult{}
-	for _, r := range results {
-		if was := best[r.GetChunk()]; was == nil || r.GetRevision() > was.GetRevision() {
-			best[r.GetChunk()] = r
-		}
-	}
 	look, err := tx.PrepareContext(ctx, `SELECT revision, requests FROM pipeline_chunks WHERE run = ? AND chunk = ?`)
 	if err != nil {
 		return nil, taken, err
 	}
 	defer look.Close()
 	var fresh []*ihcv1.AttributionResult
-	for _, chunk := range slices.Sorted(maps.Keys(best)) {
+	for _, r := range books.Latest(results) {
 		var revision uint32
 		var requests int64
-		err := look.QueryRowContext(ctx, number, chunk).Scan(&revision, &requests)
+		err := look.QueryRowContext(ctx, number, r.GetChunk()).Scan(&revision, &requests)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			fresh = append(fresh, best[chunk])
+			fresh = append(fresh, r)
 		case err != nil:
 			return nil, taken, err
-		case revision < best[chunk].GetRevision():
-			if err := tx.forget(ctx, number, chunk); err != nil {
+		case revision < r.GetRevision():
+			if err := tx.forget(ctx, number, r.GetChunk()); err != nil {
 				return nil, taken, err
 			}
 			taken.chunks--
 			taken.requests -= requests
-			fresh = append(fresh, best[chunk])
+			fresh = append(fresh, r)
 		}
 	}
 	return fresh, taken, nil
@@ -155,13 +140,8 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 		if err := chunks.add(number, chunk, int64(r.GetRevision()), int64(r.GetRequests())); err != nil {
 			return 0, err
 		}
-		for _, k := range countsOf(r) {
-			if err := counts.add(number, chunk, run.OutcomeName(k.kind), k.conversions, k.touchpoints); err != nil {
-				return 0, err
-			}
-		}
-		if reused, touchpoints := reusedOf(r); reused > 0 {
-			if err := counts.add(number, chunk, reusedName, reused, touchpoints); err != nil {
+		for _, k := range books.Counts(r) {
+			if err := counts.add(number, chunk, k.Outcome, k.Conversions, k.Touchpoints); err != nil {
 				return 0, err
 			}
 		}
@@ -184,7 +164,7 @@ func insertResults(c *sqlite3.SQLiteConn, number int64, results []*ihcv1.Attribu
 			if err != nil {
 				return 0, fmt.Errorf("chunk %d, conversion %q: %w", chunk, a.GetConvId(), err)
 			}
-			shares := encodeShares(a)
+			shares := seal(a.GetConvId(), sessions, encodeShares(a))
 			bytes += len(a.GetConvId()) + len(sessions) + len(shares) + 16
 			if err := journeys.add(number, chunk, a.GetConvId(), a.GetFingerprint(), sessions, shares,
 				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel()), r.GetScored()); err != nil {
@@ -206,43 +186,4 @@ func textOrNull(text string) driver.Value {
 		return nil
 	}
 	return text
-}
-
-// kindCount is how many conversions of a chunk have one outcome.
-type kindCount struct {
-	kind                     ihcv1.OutcomeKind
-	conversions, touchpoints int64
-}
-
-// countsOf counts a result's conversions by outcome, in the order of the kinds.
-func countsOf(r *ihcv1.AttributionResult) []kindCount {
-	by := map[ihcv1.OutcomeKind]*kindCount{}
-	at := func(kind ihcv1.OutcomeKind) *kindCount {
-		if by[kind] == nil {
-			by[kind] = &kindCount{kind: kind}
-		}
-		return by[kind]
-	}
-	for _, a := range r.GetAttributions() {
-		kind := ihcv1.OutcomeKind_OUTCOME_KIND_ATTRIBUTED
-		if a.GetApproximation() != nil {
-			kind = ihcv1.OutcomeKind_OUTCOME_KIND_APPROXIMATED
-		}
-		k := at(kind)
-		k.conversions++
-		k.touchpoints += int64(len(a.GetSessionIds()))
-	}
-	for _, o := range r.GetOutcomes() {
-		k := at(o.GetKind())
-		k.conversions++
-		if run.OutcomeOf(o.GetKind()).Attributed {
-			k.touchpoints += int64(o.GetSessions())
-		}
-	}
-	all := make([]kindCount, 0, len(by))
-	for _, k := range by {
-		all = append(all, *k)
-	}
-	slices.SortFunc(all, func(a, b kindCount) int { return cmp.Compare(a.kind, b.kind) })
-	return all
 }

@@ -58,17 +58,8 @@ type reusable struct {
 
 // Has implements [store.Stored].
 func (r *reusable) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	return has(ctx, r.path, r.db, `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = ? AND conv_id = ? AND fingerprint = ?)`, r.run, conv, fingerprint)
-}
-
-// has answers a question about one row. That is asked of every journey, and ctx
-// is looked at before and not meanwhile, which would take a goroutine each time.
-func has(ctx context.Context, path string, db *sql.DB, query string, args ...any) (there bool, err error) {
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	err = db.QueryRowContext(context.WithoutCancel(ctx), query, args...).Scan(&there)
-	return there, Explain(path, err)
+	return intact(ctx, r.path, r.db, `SELECT j.conv_id, j.sessions, j.shares FROM pipeline_reusable r JOIN pipeline_journeys j ON j.journey = r.journey AND j.conv_id = r.conv_id
+		WHERE r.run = ? AND r.conv_id = ? AND r.fingerprint = ?`, r.run, conv, fingerprint)
 }
 
 // Shown implements [store.Source].
@@ -100,8 +91,8 @@ type shownNow struct {
 
 // Has implements [store.Stored].
 func (s *shownNow) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	return has(ctx, s.path, s.db, `SELECT EXISTS (SELECT 1 FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey
-		WHERE l.conv_id = ? AND j.fingerprint = ? AND j.scored >= ?)`, conv, fingerprint, s.oldest)
+	return intact(ctx, s.path, s.db, `SELECT j.conv_id, j.sessions, j.shares FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id
+		WHERE l.conv_id = ? AND j.fingerprint = ? AND j.scored >= ?`, conv, fingerprint, s.oldest)
 }
 
 // useStored are the statements that make a conversion's stored attribution one of
@@ -152,19 +143,4 @@ func (s *stored) close() (err error) {
 		}
 	}
 	return err
-}
-
-// reusedName is what pipeline_counts calls the conversions, of those attributed
-// and approximated, whose attribution was stored before.
-const reusedName = "reused"
-
-// reusedOf counts them in a result, and their touchpoints.
-func reusedOf(r *ihcv1.AttributionResult) (conversions, touchpoints int64) {
-	for _, o := range r.GetOutcomes() {
-		if run.OutcomeOf(o.GetKind()).Attributed {
-			conversions++
-			touchpoints += int64(o.GetSessions())
-		}
-	}
-	return conversions, touchpoints
 }

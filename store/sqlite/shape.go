@@ -16,8 +16,7 @@ import (
 // column is a column the contract asks for.
 type column struct {
 	name string
-	text bool           // text, otherwise a number
-	is   findings.Check // nil for the tables of results, whose values are not read
+	text bool // text, otherwise a number
 }
 
 func (c column) kind() string {
@@ -43,25 +42,25 @@ func (t table) columnList() string {
 
 var inputTables = []table{
 	{tables.SessionSources, []column{
-		{"session_id", true, findings.CheckID},
-		{"user_id", true, findings.CheckID},
-		{"event_date", true, findings.CheckDate},
-		{"event_time", true, findings.CheckTime},
-		{"channel_name", true, findings.CheckChannel},
-		{"holder_engagement", false, findings.CheckFlag},
-		{"closer_engagement", false, findings.CheckFlag},
-		{"impression_interaction", false, findings.CheckFlag},
+		{"session_id", true},
+		{"user_id", true},
+		{"event_date", true},
+		{"event_time", true},
+		{"channel_name", true},
+		{"holder_engagement", false},
+		{"closer_engagement", false},
+		{"impression_interaction", false},
 	}},
 	{tables.Conversions, []column{
-		{"conv_id", true, findings.CheckID},
-		{"user_id", true, findings.CheckID},
-		{"conv_date", true, findings.CheckDate},
-		{"conv_time", true, findings.CheckTime},
-		{"revenue", false, findings.CheckRevenue},
+		{"conv_id", true},
+		{"user_id", true},
+		{"conv_date", true},
+		{"conv_time", true},
+		{"revenue", false},
 	}},
 	{tables.SessionCosts, []column{
-		{"session_id", true, findings.CheckID},
-		{"cost", false, findings.CheckCost},
+		{"session_id", true},
+		{"cost", false},
 	}},
 }
 

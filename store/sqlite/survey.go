@@ -16,6 +16,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/books"
 )
 
 // Survey implements [store.Reports]. One connection reads all of it, so that it
@@ -133,7 +134,7 @@ func (s *summing) readUnattributed(ctx context.Context, conn *sql.Conn, p *part)
 	}
 	last := `(SELECT '' AS conv_id, '' AS outcome, '' AS reason WHERE false)`
 	if ledger {
-		last = `(SELECT conv_id, outcome, reason, max(run) FROM pipeline_outcomes WHERE outcome <> '` + gone + `' GROUP BY conv_id)`
+		last = `(SELECT conv_id, outcome, reason, max(run) FROM pipeline_outcomes WHERE outcome <> '` + books.Gone + `' GROUP BY conv_id)`
 	}
 	start, end := run.Range(s.req)
 	rows, err := conn.QueryContext(ctx, `SELECT coalesce(o.outcome, ''), coalesce(o.reason, ''), count(*), min(v.conv_id), sum(v.units / 10000), sum(v.units % 10000)

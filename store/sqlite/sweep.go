@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/unit"
+	"github.com/ihc-pipeline/ihc/store/books"
 	"github.com/mattn/go-sqlite3"
 	"golang.org/x/sync/errgroup"
 )
@@ -209,13 +210,7 @@ func showJourney(row []driver.Value) (j shownJourney, err error) {
 	sessions, _ := row[3].([]byte)
 	shares, _ := row[4].([]byte)
 	j.chunk, _ = row[5].(int64)
-	if j.sessions, err = decodeSessions(sessions); err == nil {
-		j.ihc, err = decodeIHC(shares, make([]uint32, 0, len(j.sessions)))
-	}
-	if err == nil && len(j.ihc) != len(j.sessions) {
-		err = errJournal
-	}
-	if err != nil {
+	if j.sessions, j.ihc, err = decodeJourney(j.conv, sessions, shares); err != nil {
 		return j, fmt.Errorf("conversion %q: %w", j.conv, err)
 	}
 	if !slices.IsSorted(j.sessions) {
@@ -256,9 +251,9 @@ func (s *sweeper) write(ctx context.Context, c *sqlite3.SQLiteConn, batches <-ch
 			j := &batch[i]
 			var err error
 			if j.gone {
-				// On record, so that the report can tell (see [gone]).
+				// On record, so that the report can tell (see [books.Gone]).
 				s.gone++
-				err = left.add(s.run, j.chunk, j.conv, gone, "not in conversions any more", int64(len(j.sessions)))
+				err = left.add(s.run, j.chunk, j.conv, books.Gone, "not in conversions any more", int64(len(j.sessions)))
 			} else {
 				err = s.show(j, insert, latest, there)
 			}

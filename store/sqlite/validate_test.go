@@ -13,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store/inspect"
 )
 
 // loose is the input tables without any declared type, key or constraint, in
@@ -313,7 +314,7 @@ func TestValidateOnWriterAndCancelled(t *testing.T) {
 func TestManyChannels(t *testing.T) {
 	t.Parallel()
 	r := examine(t, Schema+soundRows+fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= %d)
-		INSERT INTO session_sources SELECT 'n' || i, 'u1', '2023-09-01', '10:00:00', 'c' || i, 0, 0, 0 FROM n`, maxChannels), findings.Options{})
-	require.Equal(t, int64(maxChannels), r.Channels)
+		INSERT INTO session_sources SELECT 'n' || i, 'u1', '2023-09-01', '10:00:00', 'c' || i, 0, 0, 0 FROM n`, inspect.MaxChannels), findings.Options{})
+	require.Equal(t, int64(inspect.MaxChannels), r.Channels)
 	require.Equal(t, 1, r.Count(findings.Warning), r.Lines())
 }

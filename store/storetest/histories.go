@@ -101,7 +101,7 @@ func historyOracle(t require.TestingT, visits []visit, orders []order, o journey
 
 func historiesHaveTheJourneysAndTheRest(t *testing.T, b Backend) {
 	rapid.Check(t, func(t *rapid.T) {
-		visits, orders := drawVisits(t)
+		visits, orders := b.drawVisits(t)
 		o := journey.Options{
 			Start:               rapid.SampledFrom([]string{"0000-01-01", "2023-02-01", "2023-02-14"}).Draw(t, "start"),
 			End:                 rapid.SampledFrom([]string{"9999-12-31", "2023-02-28", "2023-02-14"}).Draw(t, "end"),

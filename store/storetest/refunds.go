@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -143,8 +144,8 @@ func threeThirdsAreOne(t *testing.T, b Backend) {
 		d.sessions, d.attributions = nil, nil
 		f := b.filled(t, d, 0)
 		for i := range n {
-			f.exec(`INSERT INTO session_sources VALUES ($1, 'u', '2023-01-01', '12:00:00', $2, 0, 0, 0)`, i, string(rune('a'+i%min(n, 3))))
-			f.exec(`INSERT INTO attribution_customer_journey VALUES ('c1', $1, $2)`, i, 1/float64(n))
+			f.exec(`INSERT INTO session_sources VALUES ($1, 'u', '2023-01-01', '12:00:00', $2, 0, 0, 0)`, strconv.Itoa(i), string(rune('a'+i%min(n, 3))))
+			f.exec(`INSERT INTO attribution_customer_journey VALUES ('c1', $1, $2)`, strconv.Itoa(i), 1/float64(n))
 		}
 		f.exec(`DELETE FROM conversions WHERE conv_id = 'c2'`)
 		totals := f.rebuilt(&ihcv1.RunRequest{})

@@ -12,6 +12,7 @@ import (
 var reuseTests = map[string]func(*testing.T, Backend){
 	"WhatIsReusedStaysWhereItIs":                          whatIsReusedStaysWhereItIs,
 	"ReuseRestoresRowsThatSomebodyChanged":                reuseRestoresRowsThatSomebodyChanged,
+	"RowsOfTheJournalThatSomebodyChangedAreNotReused":     rowsOfTheJournalThatSomebodyChangedAreNotReused,
 	"WhatMayBeReusedIsSettledOnceAndKept":                 whatMayBeReusedIsSettledOnceAndKept,
 	"AgeIsThatOfScoring":                                  ageIsThatOfScoring,
 	"ReplayUsesWhatIsShownIfItIsTheSame":                  replayUsesWhatIsShownIfItIsTheSame,
@@ -82,6 +83,33 @@ func reuseRestoresRowsThatSomebodyChanged(t *testing.T, b Backend) {
 		f.reuse(run, time.Time{}, nil)
 		f.ran(run, again(run))
 		require.Equal(t, was, f.shown(), change)
+	}
+}
+
+// What is damaged, or another's, is scored again and never shown.
+func rowsOfTheJournalThatSomebodyChangedAreNotReused(t *testing.T, b Backend) {
+	for _, change := range []string{
+		`UPDATE pipeline_journeys SET shares = (SELECT shares FROM pipeline_journeys WHERE conv_id = 'c') WHERE conv_id = 'a'`,
+		`UPDATE pipeline_journeys SET sessions = (SELECT sessions FROM pipeline_journeys WHERE conv_id = 'c') WHERE conv_id = 'a'`,
+		`UPDATE pipeline_journeys SET conv_id = 'c' WHERE conv_id = 'a'`,
+		`UPDATE pipeline_latest SET journey = (SELECT journey FROM pipeline_latest WHERE conv_id = 'c') WHERE conv_id = 'a'`,
+		`DELETE FROM pipeline_journeys WHERE conv_id = 'a'`,
+		`UPDATE pipeline_journeys SET shares = x'00' WHERE conv_id = 'a'`,
+	} {
+		f := b.fresh(t)
+		f.sell("a", "b", "c")
+		f.ran("one", result("one", 1, printed(attributed("a", 6000, 4000), "A"), printed(attributed("b", 10_000), "B"), printed(attributed("c", 4000, 6000), "A")))
+		f.exec(change)
+		f.reuse("two", time.Time{}, map[[2]string]bool{{"a", "A"}: false, {"b", "B"}: true})
+		shown, err := f.Shown(t.Context(), time.Time{})
+		require.NoError(t, err)
+		there, err := shown.Has(t.Context(), "a", []byte("A"))
+		require.NoError(t, err)
+		require.False(t, there, change)
+		r := result("two", 1, printed(attributed("a", 6000, 4000), "A"))
+		r.Outcomes = []*ihcv1.Outcome{reusedOutcome("b", 1, "B")}
+		f.ran("two", r)
+		require.Equal(t, []string{"a|a-s0|0.6", "a|a-s1|0.4", "b|b-s0|1", "c|c-s0|0.4", "c|c-s1|0.6"}, f.shown(), change)
 	}
 }
 

@@ -42,6 +42,8 @@ type Backend struct {
 	New func(t T) (dsn string, db *sql.DB)
 	// Open returns the database of that name.
 	Open func(dsn string) store.Database
+	// NoNUL: its texts hold no NUL.
+	NoNUL bool
 }
 
 // Run tests a backend.

@@ -231,12 +231,15 @@ func TestPlacesOfFilesAreLookedAtFirst(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	db := smallShop(h)
-	require.NoError(t, os.MkdirAll(h.path("out", "channel_reporting.csv"), 0o700))
 	before := stateOf(t, db, h.path("out"))
-	r := h.run("run", db, "--out", h.path("out"))
-	requireRefused(t, r, 3, "channel_reporting.csv: something that is no file has this name", before, stateOf(t, db, h.path("out")))
+	for _, name := range []string{"report.html", "channel_reporting.csv", "reconciliation.json"} {
+		in := "in-place-of-" + name
+		require.NoError(t, os.MkdirAll(h.path(in, name), 0o700))
+		r := h.run("run", db, "--out", h.path(in))
+		requireRefused(t, r, 3, name+": something that is no file has this name", before, stateOf(t, db, h.path("out")))
+	}
 	require.NoError(t, os.Mkdir(h.path("result.json"), 0o700))
-	r = h.run("run", db, "--out", h.path("other"), "--result", h.path("result.json"))
+	r := h.run("run", db, "--out", h.path("other"), "--result", h.path("result.json"))
 	requireRefused(t, r, 3, "result.json: something that is no file has this name", before, stateOf(t, db, h.path("out")))
 	if full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0); err == nil {
 		defer full.Close()

@@ -1,4 +1,4 @@
-package sqlite
+package inspect
 
 import (
 	"strings"
@@ -38,12 +38,12 @@ func TestTheDifferenceBetweenTwoNamesShows(t *testing.T) {
 		{"seo", "s\u200beo", `"seo" and "s\u200beo"`},
 		{long, long + " ", `…"xxxxxxxxxx" and …"xxxxxxxxxx "`},
 	} {
-		require.Equal(t, c.want, apart(c.a, c.b))
+		require.Equal(t, c.want, Apart(c.a, c.b))
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		a := rapid.String().Draw(t, "a")
 		b := a + rapid.SampledFrom([]string{" ", "\u200b", "\u0301", "\n", "\u00a0"}).Draw(t, "more")
-		first, second, ok := strings.Cut(apart(a, b), " and ")
+		first, second, ok := strings.Cut(Apart(a, b), " and ")
 		for ok && strings.Contains(second, " and ") { // in a name
 			return
 		}

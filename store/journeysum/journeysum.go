@@ -1,4 +1,6 @@
-package sqlite
+// Package journeysum adds scored journeys up to what a report tells of them: how
+// long they take, which channels open and close them, and which ways people go.
+package journeysum
 
 import (
 	"cmp"
@@ -14,30 +16,42 @@ import (
 	"github.com/ihc-pipeline/ihc/store"
 )
 
-// noGroup stands for a session that is not in the database any more.
-const noGroup = math.MaxUint32
+// NoGroup stands for a session that is not in the database any more.
+const NoGroup = math.MaxUint32
 
-// phaseShares is the share of a session, as a whole and in each phase.
-type phaseShares struct{ ihc, initializer, holder, closer int64 }
+// Shares is the share of a session, as a whole and in each phase, in
+// ten-thousandths.
+type Shares struct{ IHC, Initializer, Holder, Closer int64 }
 
-func (s *phaseShares) add(o phaseShares) {
-	s.ihc += o.ihc
-	s.initializer += o.initializer
-	s.holder += o.holder
-	s.closer += o.closer
+func (s *Shares) add(o Shares) {
+	s.IHC += o.IHC
+	s.Initializer += o.Initializer
+	s.Holder += o.Holder
+	s.Closer += o.Closer
 }
 
-// journeySums adds up journeys, one after the other.
-type journeySums struct {
+// Journey is a scored journey of a conversion that is there.
+type Journey struct {
+	Run     int64  // that scored it
+	Date    string // of the conversion, UTC, YYYY-MM-DD, and the same as Day
+	Day     civil.Date
+	Revenue unit.Money
+	// Groups are its sessions, in order, by what [Sums.Group] returned for their
+	// channels and dates, or [NoGroup]; Shares are theirs.
+	Groups []uint32
+	Shares []Shares
+	// Phased: the shares in each phase are known.
+	Phased bool
+}
+
+// Sums adds up journeys, one after the other.
+type Sums struct {
 	req  *ihcv1.RunRequest
-	x    *sessionIndex
 	out  *store.Journeys
 	runs map[int64]int64
 	most int // paths held
 
-	history *history // nil where none is kept
-
-	// Of each group of the index in use.
+	// Of each group.
 	channel []uint32
 	day     []civil.Date
 	in      []bool
@@ -45,29 +59,20 @@ type journeySums struct {
 	names  []string // of channels, by number
 	number map[string]uint32
 
-	phases []phaseShares // by channel
-	pairs  []int64       // by initializer × number of channels + closer
+	phases []Shares // by channel
+	pairs  []int64  // by initializer × number of channels + closer
 	paths  map[string]*path
 
 	// Of the journey at hand.
-	groups []uint32
-	shares []phaseShares
-	phased bool
-	steps  []step
-	key    []byte
-	own    map[uint32]*phaseShares
-
-	// The credit of the journey at hand, by what the history calls the channels.
-	numbers   []int64 // of channels, by number
-	byChannel []int64
-	earned    []int64
-	blob      []byte
+	steps []step
+	key   []byte
+	own   map[uint32]*Shares
 }
 
 type step struct {
 	channel uint32
 	visits  int64
-	phaseShares
+	Shares
 }
 
 type path struct {
@@ -80,33 +85,41 @@ type path struct {
 // pathsHeld is how many ways are counted at a time, in some 20 MiB.
 const pathsHeld = 1 << 16
 
-func newJourneySums(s *summing) *journeySums {
-	return &journeySums{req: s.req, out: &store.Journeys{}, runs: map[int64]int64{}, most: cmp.Or(s.size.paths, pathsHeld),
-		number: map[string]uint32{}, paths: map[string]*path{}, own: map[uint32]*phaseShares{}, history: s.history.anew()}
+// New returns sums for the range of a request, which count so many ways at a time,
+// and as many as usual for 0.
+func New(req *ihcv1.RunRequest, paths int) *Sums {
+	return &Sums{req: req, out: &store.Journeys{}, runs: map[int64]int64{}, most: cmp.Or(paths, pathsHeld),
+		number: map[string]uint32{}, paths: map[string]*path{}, own: map[uint32]*Shares{}}
 }
 
-// see takes an index into use, whose sessions are all entered.
-func (a *journeySums) see(x *sessionIndex) {
-	a.x = x
-	n := len(x.keys)
-	a.channel, a.day, a.in = make([]uint32, n), make([]civil.Date, n), make([]bool, n)
-	for g, k := range x.keys {
-		c, ok := a.number[k.channel]
-		if !ok {
-			c = uint32(len(a.names))
-			a.names = append(a.names, k.channel)
-			a.number[k.channel] = c
-		}
-		a.channel[g] = c
-		a.day[g], _ = civil.ParseDate(k.date)
-		a.in[g] = run.InRange(a.req, k.date)
+// Regroup forgets the groups, whose numbers begin anew.
+func (a *Sums) Regroup() { a.channel, a.day, a.in = a.channel[:0], a.day[:0], a.in[:0] }
+
+// Group returns the number of another group, of the sessions of a channel and a
+// date: 0, 1 and so on.
+func (a *Sums) Group(channel, date string) uint32 {
+	c, ok := a.number[channel]
+	if !ok {
+		c = uint32(len(a.names))
+		a.names = append(a.names, channel)
+		a.number[channel] = c
+		a.phases = append(a.phases, Shares{})
+		a.growPairs()
 	}
-	a.phases = append(a.phases, make([]phaseShares, len(a.names)-len(a.phases))...)
-	a.growPairs()
+	day, _ := civil.ParseDate(date)
+	a.channel, a.day, a.in = append(a.channel, c), append(a.day, day), append(a.in, run.InRange(a.req, date))
+	return uint32(len(a.channel) - 1)
 }
 
-// growPairs makes room for channels that came since; none is kept of too many.
-func (a *journeySums) growPairs() {
+// Channels returns the names of the channels by number, in the order in which
+// they came.
+func (a *Sums) Channels() []string { return a.names }
+
+// Channel returns the number of a group's channel.
+func (a *Sums) Channel(group uint32) uint32 { return a.channel[group] }
+
+// growPairs makes room for a channel that came; none is kept of too many.
+func (a *Sums) growPairs() {
 	n := len(a.names)
 	if n > store.MostPaired {
 		a.pairs = nil
@@ -123,43 +136,43 @@ func (a *journeySums) growPairs() {
 	a.pairs = grown
 }
 
-// journey adds the journey whose groups and shares were found.
-func (a *journeySums) journey(number int64, date string, day civil.Date, revenue unit.Money) {
-	a.out.Last = max(a.out.Last, date)
-	first := day
-	for i, g := range a.groups {
-		if g == noGroup {
+// Add adds a journey.
+func (a *Sums) Add(j *Journey) {
+	a.out.Last = max(a.out.Last, j.Date)
+	first := j.Day
+	for i, g := range j.Groups {
+		if g == NoGroup {
 			continue
 		}
-		lag := min(max(day-a.day[g], 0), store.LongestWait)
+		lag := min(max(j.Day-a.day[g], 0), store.LongestWait)
 		first = min(first, a.day[g])
 		a.out.Lags = grow(a.out.Lags, int(lag))
-		a.out.Lags[lag] += a.shares[i].ihc
-		if a.in[g] && a.phased {
-			a.phases[a.channel[g]].add(a.shares[i])
+		a.out.Lags[lag] += j.Shares[i].IHC
+		if a.in[g] && j.Phased {
+			a.phases[a.channel[g]].add(j.Shares[i])
 		}
 	}
-	if !run.InRange(a.req, date) {
+	if !run.InRange(a.req, j.Date) {
 		return
 	}
 	a.out.Conversions++
-	a.runs[number]++
-	wait := min(day-first, store.LongestWait)
+	a.runs[j.Run]++
+	wait := min(j.Day-first, store.LongestWait)
 	a.out.Days = grow(a.out.Days, int(wait))
 	a.out.Days[wait]++
-	n := len(a.groups)
+	n := len(j.Groups)
 	a.out.Lengths = grow(a.out.Lengths, n)
 	a.out.Lengths[n]++
 	if n >= len(a.out.LengthRevenue) {
 		a.out.LengthRevenue = append(a.out.LengthRevenue, make([]unit.Sum, n+1-len(a.out.LengthRevenue))...)
 	}
-	a.out.LengthRevenue[n].Add(int64(revenue))
-	a.walk()
-	if a.phased {
+	a.out.LengthRevenue[n].Add(int64(j.Revenue))
+	a.walk(j)
+	if j.Phased {
 		a.out.WithPhases++
 		a.addPairs()
 	}
-	a.addPath(revenue)
+	a.addPath(j.Revenue)
 }
 
 func grow(s []int64, to int) []int64 {
@@ -170,10 +183,10 @@ func grow(s []int64, to int) []int64 {
 }
 
 // walk takes visits of one channel in a row together.
-func (a *journeySums) walk() {
+func (a *Sums) walk(j *Journey) {
 	a.steps = a.steps[:0]
-	for i, g := range a.groups {
-		if g == noGroup {
+	for i, g := range j.Groups {
+		if g == NoGroup {
 			continue
 		}
 		c := a.channel[g]
@@ -182,13 +195,13 @@ func (a *journeySums) walk() {
 		}
 		last := &a.steps[len(a.steps)-1]
 		last.visits++
-		last.add(a.shares[i])
+		last.add(j.Shares[i])
 	}
 }
 
 // addPairs adds, for each channel that opened and each that closed, the product
 // of their shares: over one conversion they sum to 1.
-func (a *journeySums) addPairs() {
+func (a *Sums) addPairs() {
 	if a.pairs == nil {
 		return
 	}
@@ -196,21 +209,21 @@ func (a *journeySums) addPairs() {
 	for i := range a.steps {
 		s := &a.steps[i]
 		if own := a.own[s.channel]; own != nil {
-			own.add(s.phaseShares)
+			own.add(s.Shares)
 			continue
 		}
-		own := s.phaseShares
+		own := s.Shares
 		a.own[s.channel] = &own
 	}
 	for opened, by := range a.own {
 		for closed, too := range a.own {
-			a.pairs[int(opened)*len(a.names)+int(closed)] += by.initializer * too.closer
+			a.pairs[int(opened)*len(a.names)+int(closed)] += by.Initializer * too.Closer
 		}
 	}
 }
 
 // addPath counts the way of the journey at hand, whose steps it shortens.
-func (a *journeySums) addPath(revenue unit.Money) {
+func (a *Sums) addPath(revenue unit.Money) {
 	steps, cut := a.steps, len(a.steps) > store.MostSteps
 	if cut {
 		steps = append(steps[:store.MostSteps/2], steps[len(steps)-store.MostSteps/2:]...)
@@ -238,13 +251,13 @@ func (a *journeySums) addPath(revenue unit.Money) {
 	p.revenue.Add(int64(revenue))
 	for i := range steps {
 		p.steps[i].visits += steps[i].visits
-		p.steps[i].add(steps[i].phaseShares)
+		p.steps[i].add(steps[i].Shares)
 	}
 }
 
 // forget makes room for other ways by letting the rarest go. What is let go of a
 // way is at most what all of the times cost the rarest together.
-func (a *journeySums) forget() {
+func (a *Sums) forget() {
 	counts := make([]int64, 0, len(a.paths))
 	for _, p := range a.paths {
 		counts = append(counts, p.conversions)
@@ -255,11 +268,18 @@ func (a *journeySums) forget() {
 	a.out.PathsShort += enough
 }
 
-// finish brings all into an order that does not depend on that of the rows.
-func (a *journeySums) finish() {
+// Of returns how many of the conversions in range a run scored.
+func (a *Sums) Of(run int64) int64 { return a.runs[run] }
+
+// Result returns the sums, in an order that does not depend on that of the
+// journeys, and nil where there was none. Their Runs are the caller's to fill in.
+func (a *Sums) Result() *store.Journeys {
+	if a.out.Last == "" {
+		return nil
+	}
 	for n, s := range a.phases {
-		if s != (phaseShares{}) {
-			a.out.Phases = append(a.out.Phases, store.ChannelPhases{Channel: a.names[n], IHC: s.ihc, Initializer: s.initializer, Holder: s.holder, Closer: s.closer})
+		if s != (Shares{}) {
+			a.out.Phases = append(a.out.Phases, store.ChannelPhases{Channel: a.names[n], IHC: s.IHC, Initializer: s.Initializer, Holder: s.Holder, Closer: s.Closer})
 		}
 	}
 	slices.SortFunc(a.out.Phases, func(p, q store.ChannelPhases) int { return cmp.Compare(p.Channel, q.Channel) })
@@ -278,13 +298,14 @@ func (a *journeySums) finish() {
 	for _, p := range paths[:min(len(paths), store.MostPaths)] {
 		shown := store.Path{Conversions: p.conversions, Revenue: p.revenue, Cut: p.cut}
 		for _, s := range p.steps {
-			shown.Steps = append(shown.Steps, store.Step{Channel: a.names[s.channel], Visits: s.visits, IHC: s.ihc, Initializer: s.initializer, Holder: s.holder, Closer: s.closer})
+			shown.Steps = append(shown.Steps, store.Step{Channel: a.names[s.channel], Visits: s.visits, IHC: s.IHC, Initializer: s.Initializer, Holder: s.Holder, Closer: s.Closer})
 		}
 		a.out.Paths = append(a.out.Paths, shown)
 	}
+	return a.out
 }
 
-func (a *journeySums) compareSteps(p, q *path) int {
+func (a *Sums) compareSteps(p, q *path) int {
 	byName := func(s, t step) int { return cmp.Compare(a.names[s.channel], a.names[t.channel]) }
 	fewer := cmp.Or(slices.CompareFunc(p.steps, q.steps, byName), len(p.steps)-len(q.steps))
 	if fewer == 0 && p.cut != q.cut {

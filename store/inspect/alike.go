@@ -1,4 +1,4 @@
-package sqlite
+package inspect
 
 import (
 	"strconv"
@@ -41,7 +41,7 @@ func alike(names []string) (all map[string]bool, example string) {
 				continue
 			}
 			if example == "" {
-				example = apart(was, name)
+				example = Apart(was, name)
 			}
 			all[was], all[name] = true, true
 		}
@@ -58,10 +58,10 @@ var sameShape = strings.NewReplacer(
 	"Α", "A", "Β", "B", "Ε", "E", "Ζ", "Z", "Η", "H", "Ι", "I", "Κ", "K", "Μ", "M", "Ν", "N", "Ο", "O", "Ρ", "P", "Τ", "T", "Υ", "Y", "Χ", "X", "ο", "o", "ν", "v",
 	"\u2010", "-", "\u2011", "-", "\u2012", "-", "\u2013", "-", "\u2212", "-", "\u2018", "'", "\u2019", "'", "\u201c", `"`, "\u201d", `"`)
 
-// apart quotes two different names that look alike so that they do not: by
+// Apart quotes two different names that look alike so that they do not: by
 // their letters where these differ in case or spaces, by their code points
 // elsewhere, and from shortly before the difference if that is far into them.
-func apart(a, b string) string {
+func Apart(a, b string) string {
 	quote := human.QuoteText
 	if plain(a) != plain(b) {
 		quote = strconv.QuoteToASCII

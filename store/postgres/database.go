@@ -1,0 +1,170 @@
+// Package postgres is the pipeline's store in a PostgreSQL database: all of its
+// SQL, and all that is to be known of such a database. The tables are those of the
+// first schema in the search path, so that one database may hold several.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/retry"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// Database is a [store.Database] in PostgreSQL. Any number of processes may use
+// it at a time.
+type Database struct {
+	dsn, name string // how it is reached; what it is called in messages
+	// use is held to read while something is done, and to write to close: what
+	// is closed between two runs is opened anew by the next.
+	use      sync.RWMutex
+	opening  sync.Mutex
+	pool     *pgxpool.Pool
+	prepared atomic.Bool // its tables are there
+	marks    sync.Map    // run → when it was asked for, of those that were found to be this database's
+}
+
+var _ store.Database = (*Database)(nil)
+
+// New returns the database at an address as libpq takes it: postgres://… Nothing
+// is opened yet.
+func New(dsn string) *Database { return &Database{dsn: dsn, name: strconv.Quote(Shown(dsn))} }
+
+// open returns the connections, which are made as they are needed.
+func (d *Database) open(ctx context.Context) (*pgxpool.Pool, error) {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	if d.pool != nil {
+		return d.pool, nil
+	}
+	cfg, err := pgxpool.ParseConfig(d.dsn)
+	if err != nil {
+		return nil, errkind.Inputf("%s is no address of a PostgreSQL database: write postgres://user@host/database", d.name)
+	}
+	cfg.MaxConns = max(cfg.MaxConns, leastConnections)
+	params := cfg.ConnConfig.RuntimeParams
+	params["timezone"], params["datestyle"] = "UTC", "ISO"
+	if params["application_name"] == "" {
+		params["application_name"] = "ihc"
+	}
+	d.pool, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), cfg)
+	return d.pool, err
+}
+
+// leastConnections is how many are needed at a time: an extractor reads by two of
+// them, and asks by a third.
+const leastConnections = 4
+
+// Close implements [store.Database].
+func (d *Database) Close() error {
+	d.use.Lock()
+	defer d.use.Unlock()
+	if d.pool != nil {
+		d.pool.Close()
+		d.pool = nil
+	}
+	d.prepared.Store(false)
+	return nil
+}
+
+// Check implements [store.Database].
+func (d *Database) Check(ctx context.Context) error {
+	return d.reading(ctx, func(tx pgx.Tx) error {
+		var there bool
+		err := tx.QueryRow(ctx, `SELECT current_schema() IS NOT NULL`).Scan(&there)
+		if err == nil && !there {
+			return errkind.Inputf("database %s has none of the schemas of its search path: create one, or set search_path", d.name)
+		}
+		return err
+	})
+}
+
+// reading calls do with a transaction that sees one state of the database.
+func (d *Database) reading(ctx context.Context, do func(pgx.Tx) error) error {
+	d.use.RLock()
+	defer d.use.RUnlock()
+	return d.inTransaction(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, do)
+}
+
+// ledger calls do with a transaction of a database that has all tables. It is
+// called anew where the transaction lost against another one.
+func (d *Database) ledger(ctx context.Context, o pgx.TxOptions, do func(pgx.Tx) error) error {
+	d.use.RLock()
+	defer d.use.RUnlock()
+	for try := 1; ; try++ {
+		err := d.prepare(ctx)
+		if err == nil {
+			err = d.inTransaction(ctx, o, do)
+		}
+		switch {
+		case err == nil || try == mostTries:
+			return err
+		case isCode(err, undefinedTable): // somebody dropped them, and they begin anew
+			d.prepared.Store(false)
+		case !isCode(err, serializationFailure, deadlock):
+			return err
+		}
+		if err := retry.Sleep(ctx, retry.Real, retry.Lock.Delay(try)); err != nil {
+			return err
+		}
+	}
+}
+
+// mostTries is how often a transaction is tried that loses against others.
+const mostTries = 8
+
+// alone is ledger for what no other such transaction may be in the way of:
+// everything but the storing of results. The state it sees is of when it has the
+// lock.
+func (d *Database) alone(ctx context.Context, o pgx.TxOptions, do func(pgx.Tx) error) error {
+	return d.ledger(ctx, o, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `LOCK TABLE pipeline_latest IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+			return err
+		}
+		return do(tx)
+	})
+}
+
+// inTransaction calls do in a transaction. Errors are explained for people and
+// classified; the end of ctx is told as such.
+func (d *Database) inTransaction(ctx context.Context, o pgx.TxOptions, do func(pgx.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := d.transact(ctx, o, do)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err() // whatever it led to
+	}
+	return d.explain(err)
+}
+
+func (d *Database) transact(ctx context.Context, o pgx.TxOptions, do func(pgx.Tx) error) (err error) {
+	pool, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	tx, err := pool.BeginTx(ctx, o)
+	if err != nil {
+		return err
+	}
+	ended := context.WithoutCancel(ctx)
+	defer func() {
+		if failed := tx.Rollback(ended); err == nil && !errors.Is(failed, pgx.ErrTxClosed) {
+			err = failed
+		}
+	}()
+	if err := do(tx); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return tx.Commit(ended) // whose outcome nobody would know who gave it up halfway
+}

@@ -1,0 +1,171 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/pgtest"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// A role with nothing but what docs/postgres.md grants: its own schema, and the
+// right to read the three tables in another.
+func TestRoleThatMayReadTheSourceAloneIsEnough(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, pgtest.Options{ICU: "en-US"})
+	execute(t, server.DSN("postgres"), InputSchema+`
+		INSERT INTO conversions VALUES ('c', 'u', '2023-01-02', '12:00:00', 1);
+		INSERT INTO session_sources VALUES ('s', 'u', '2023-01-01', '12:00:00', 'SEO', 0, 0, 0);
+		CREATE ROLE pipeline LOGIN;
+		CREATE SCHEMA ihc AUTHORIZATION pipeline;
+		GRANT USAGE ON SCHEMA public TO pipeline;
+		GRANT SELECT ON session_sources, conversions, session_costs TO pipeline;
+		ALTER ROLE pipeline SET search_path = ihc, public;`)
+	d := New(strings.Replace(server.DSN("postgres"), pgtest.User+"@", "pipeline@", 1))
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	ctx := t.Context()
+	require.NoError(t, d.Check(ctx))
+	require.NoError(t, d.Rehearse(ctx))
+	found, err := d.Validate(ctx, findings.Options{})
+	require.NoError(t, err)
+	require.NoError(t, found.Err())
+	_, _, err = d.Enter(ctx, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+	require.NoError(t, err)
+	require.NoError(t, d.Expect(ctx, "run", &ihcv1.RunExtracted{Chunks: 1, Counts: &ihcv1.Counts{InRange: 1}}))
+	require.NoError(t, d.Store(ctx, []*ihcv1.AttributionResult{{RunId: "run", Chunk: 1, Attributions: []*ihcv1.Attribution{{ConvId: "c", SessionIds: []string{"s"}, Ihc: []uint32{10_000}}}}}))
+	s, err := d.Finish(ctx, "run")
+	require.NoError(t, err)
+	require.True(t, s.Complete)
+	totals, err := d.Rebuild(ctx, &ihcv1.RunRequest{RunId: "run"})
+	require.NoError(t, err)
+	require.Len(t, totals.Rows, 1)
+
+	execute(t, server.DSN("postgres"), `REVOKE SELECT ON conversions FROM pipeline`)
+	_, err = d.Survey(ctx, &ihcv1.RunRequest{}, "", "")
+	require.Equal(t, errkind.Environment, errkind.KindOf(err))
+	require.ErrorContains(t, err, "grant what docs/postgres.md names")
+}
+
+// execute runs a script at an address.
+func execute(t *testing.T, dsn, script string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	require.NoError(t, err)
+	_, err = conn.PgConn().Exec(t.Context(), script).ReadAll()
+	require.NoError(t, errors.Join(err, conn.Close(t.Context())))
+}
+
+func TestRehearsalLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	require.NoError(t, d.Rehearse(t.Context()))
+	var tables int
+	require.NoError(t, db.QueryRow(`SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()`).Scan(&tables))
+	require.Equal(t, 3, tables)
+
+	_, err := db.Exec(strings.Replace(createCustomerJourney, "ihc double precision", "ihc double precision CHECK (ihc < 0.9)", 1))
+	require.NoError(t, err)
+	err = d.Rehearse(t.Context())
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
+	require.ErrorContains(t, err, "table attribution_customer_journey of database")
+}
+
+// Many begin at once on a database that has no table yet, and after somebody
+// dropped them all.
+func TestTablesAreMadeOnceWhoeverBegins(t *testing.T) {
+	t.Parallel()
+	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema)
+	var all []*Database
+	for range 5 {
+		d := New(dsn)
+		t.Cleanup(func() { require.NoError(t, d.Close()) })
+		all = append(all, d)
+	}
+	begin := func() {
+		var group errgroup.Group
+		for _, d := range all {
+			group.Go(func() error {
+				return d.Accept(context.WithoutCancel(t.Context()), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+			})
+		}
+		require.NoError(t, group.Wait())
+	}
+	begin()
+	_, err := db.Exec(`DROP TABLE pipeline_schema, pipeline_database, pipeline_runs, pipeline_chunks, pipeline_counts, pipeline_outcomes, pipeline_journeys, pipeline_latest,
+		pipeline_adopted, pipeline_reusable, pipeline_reused, pipeline_replaced`)
+	require.NoError(t, err)
+	begin()
+	_, err = db.Exec(`UPDATE pipeline_schema SET version = 99`)
+	require.NoError(t, err)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	err = d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
+	require.ErrorContains(t, err, "by a later release")
+}
+
+func TestWhatIsWrongWithADatabaseIsTold(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, pgtest.Options{})
+	for dsn, want := range map[string]struct {
+		kind errkind.Kind
+		says string
+	}{
+		server.DSN("nowhere"):                           {errkind.Environment, "there is no database at"},
+		"postgres://u:secret@127.0.0.1:1/shop":          {errkind.Environment, `database "postgres://u@127.0.0.1:1/shop" cannot be reached`},
+		"postgres://u:secret@h/shop?sslmode=whatever":   {errkind.Input, "is no address of a PostgreSQL database"},
+		server.DSN("postgres") + "&search_path=nowhere": {errkind.Input, "has none of the schemas of its search path"},
+	} {
+		d := New(dsn)
+		err := d.Check(t.Context())
+		require.Equal(t, want.kind, errkind.KindOf(err), err)
+		require.ErrorContains(t, err, want.says)
+		require.NotContains(t, err.Error(), "secret")
+		require.NoError(t, d.Close())
+	}
+}
+
+func TestOddSourceDataAreFound(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, pgtest.Options{ICU: "en-US"})
+	for says, script := range map[string]string{
+		"missing_table conversions":                    `DROP TABLE conversions`,
+		"missing_column conversions.revenue":           `ALTER TABLE conversions DROP COLUMN revenue`,
+		"extra_column session_sources.campaign":        `ALTER TABLE session_sources ADD COLUMN campaign text`,
+		"null conversions.user_id":                     `ALTER TABLE conversions ALTER user_id DROP NOT NULL; UPDATE conversions SET user_id = NULL`,
+		"wrong_type conversions.revenue":               `ALTER TABLE conversions ALTER revenue TYPE text`,
+		"not_finite conversions.revenue":               `UPDATE conversions SET revenue = 'Infinity'`,
+		"wrong_type session_sources.closer_engagement": `ALTER TABLE session_sources ALTER closer_engagement TYPE numeric; UPDATE session_sources SET closer_engagement = 0.4`,
+		"unreadable_date conversions.conv_date":        `UPDATE conversions SET conv_date = '2023-02-30'`,
+		"duplicate_id session_costs.session_id":        `ALTER TABLE session_costs DROP CONSTRAINT session_costs_pkey; INSERT INTO session_costs VALUES ('s', 1), ('s', 2)`,
+		"unknown_session session_costs.session_id":     `INSERT INTO session_costs VALUES ('gone', 1)`,
+		"without_sessions conversions.conv_id":         `UPDATE conversions SET user_id = 'v'`,
+		"wrong_shape attribution_customer_journey.":    `CREATE TABLE attribution_customer_journey (conv_id text, session_id text, ihc double precision)`,
+		"wrong_shape channel_reporting.cost":           `CREATE TABLE channel_reporting (channel_name text, date text, cost real, ihc double precision, ihc_revenue double precision, PRIMARY KEY (channel_name, date))`,
+		"trigger attribution_customer_journey.":        createCustomerJourney + `; CREATE TRIGGER t BEFORE UPDATE ON attribution_customer_journey EXECUTE FUNCTION suppress_redundant_updates_trigger()`,
+	} {
+		dsn, db := schema(t, server, InputSchema+`INSERT INTO conversions VALUES ('c', 'u', '2023-01-02', '12:00:00', 1);
+			INSERT INTO session_sources VALUES ('s', 'u', '2023-01-01', '12:00:00', 'SEO', 0, 0, 0);`)
+		_, err := db.Exec(script)
+		require.NoError(t, err, says)
+		d := New(dsn)
+		found, err := d.Validate(t.Context(), findings.Options{})
+		require.NoError(t, err, says)
+		var all []string
+		for _, f := range found.List {
+			all = append(all, f.Code+" "+f.Table+"."+f.Column)
+		}
+		require.Contains(t, strings.Join(all, "\n"), says)
+		require.NoError(t, d.Close())
+	}
+}

@@ -1,0 +1,267 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/internal/unit"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// Rebuild implements [store.Reports].
+func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (t *store.Totals, err error) {
+	err = d.ledger(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) (err error) {
+		// Before anything is seen: of two that rebuild, the second sees what the
+		// first has written.
+		if _, err := tx.Exec(ctx, `LOCK TABLE channel_reporting IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+			return err
+		}
+		s := &summing{tx: tx, req: req, Totals: &store.Totals{}}
+		if err := s.sum(ctx); err != nil {
+			return err
+		}
+		t = s.Totals
+		if err := s.replaceReport(ctx); err != nil {
+			return err
+		}
+		refunded := map[key]float64{}
+		for _, r := range t.Rows {
+			refunded[key{r.Channel, r.Date}] = r.Refunded
+		}
+		if t.Rows, err = readBack(ctx, tx); err != nil {
+			return err
+		}
+		for i, r := range t.Rows {
+			t.Rows[i].Refunded = refunded[key{r.Channel, r.Date}]
+		}
+		t.Subtract = run.SubtractsRefunds(req)
+		t.Covered = covered(t.Rows, req)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("rebuild channel_reporting: %w", err)
+	}
+	return t, nil
+}
+
+// replaceReport writes the rows to channel_reporting.
+func (s *summing) replaceReport(ctx context.Context) error {
+	if _, err := s.tx.Exec(ctx, `DELETE FROM channel_reporting`); err != nil {
+		return fmt.Errorf("empty channel_reporting: %w", err)
+	}
+	byKey := slices.SortedFunc(slices.Values(s.Rows), func(a, b store.Row) int {
+		return cmp.Or(cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Date, b.Date))
+	})
+	var rows rowsOf
+	for _, r := range byKey {
+		rows.add(r.Channel, r.Date, r.Cost, r.IHC, r.IHCRevenue)
+	}
+	if err := rows.into(ctx, s.tx, tables.ChannelReporting, "channel_name", "date", "cost", "ihc", "ihc_revenue"); err != nil {
+		return fmt.Errorf("write channel_reporting: %w", err)
+	}
+	return nil
+}
+
+func readBack(ctx context.Context, tx pgx.Tx) ([]store.Row, error) {
+	rows, err := tx.Query(ctx, `SELECT channel_name::text, date::text, cost::double precision, ihc::double precision, ihc_revenue::double precision, 0::double precision FROM channel_reporting`)
+	if err != nil {
+		return nil, fmt.Errorf("read channel_reporting: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[store.Row])
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	order(all)
+	return all, nil
+}
+
+func order(rows []store.Row) {
+	slices.SortFunc(rows, func(a, b store.Row) int {
+		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Channel, b.Channel))
+	})
+}
+
+// Survey implements [store.Reports].
+func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, column, channel string) (t *store.Totals, err error) {
+	err = d.reading(ctx, func(tx pgx.Tx) error {
+		for _, table := range tables.All[:4] {
+			if there, err := hasTables(ctx, tx, table); err != nil {
+				return err
+			} else if !there {
+				return errkind.Inputf("there is no table %s: `ihc run --db %s` makes the results that a report is of", table, strings.Trim(d.name, `"`))
+			}
+		}
+		s := &summing{tx: tx, req: req, column: column, channel: channel, Totals: &store.Totals{}}
+		if column != "" {
+			others, err := dimensions(ctx, tx)
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(others, column) {
+				return errkind.Inputf("session_sources has no column %s to report by; %s", human.QuoteText(column), offered(others))
+			}
+		}
+		t = s.Totals
+		return s.sum(ctx)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sum up the tables: %w", err)
+	}
+	return t, nil
+}
+
+func offered(others []string) string {
+	if len(others) == 0 {
+		return "it has none beside its own: use channel, day, week or month"
+	}
+	return "use channel, day, week, month, " + strings.Join(others, ", ")
+}
+
+// Dimensions implements [store.Reports].
+func (d *Database) Dimensions(ctx context.Context) (names []string, err error) {
+	err = d.reading(ctx, func(tx pgx.Tx) (err error) {
+		names, err = dimensions(ctx, tx)
+		return err
+	})
+	return names, err
+}
+
+func dimensions(ctx context.Context, tx pgx.Tx) (names []string, err error) {
+	columns, err := describe(ctx, tx, tables.SessionSources)
+	own := contract[tables.SessionSources]
+	for _, c := range columns {
+		if !slices.ContainsFunc(own, func(o column) bool { return strings.EqualFold(o.name, c.Name) }) {
+			names = append(names, c.Name)
+		}
+	}
+	return names, err
+}
+
+// key is what a row of channel_reporting is about.
+type key struct{ channel, date string }
+
+// group is what a channel and date add up to.
+type group struct{ cost, share, refunded, credit unit.Sum }
+
+// summing is one reading of the four tables. PostgreSQL adds up, and exactly: by
+// whole numbers of any size.
+type summing struct {
+	*store.Totals
+	tx   pgx.Tx
+	req  *ihcv1.RunRequest
+	from sources
+	// What sessions are summed by; empty for channels. See [store.Reports].
+	column, channel string
+	start, end      string // of the range
+	groups          map[key]*group
+}
+
+// elsewhere stands for the sessions of other channels than the one asked for.
+const elsewhere = "\x00elsewhere"
+
+// dimension returns the term that sessions are summed by, of a column other where
+// there is one: NULL for the sessions of other channels than the one asked for.
+func (s *summing) dimension() string {
+	switch {
+	case s.column == "":
+		return `s.channel_name`
+	case s.channel == "":
+		return `coalesce(s.other, '')`
+	default:
+		return `CASE WHEN s.channel_name = ` + literal(s.channel) + ` THEN coalesce(s.other, '') END`
+	}
+}
+
+// literal quotes a text for SQL.
+func literal(text string) string {
+	return `E'` + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + `'`
+}
+
+// in replaces the names of sources in a query.
+func (s *summing) in(query string) string {
+	other := ""
+	if s.column != "" {
+		other = `, ` + identifier(s.column) + `::text AS other`
+	}
+	from := s.from
+	return strings.NewReplacer("{other}", other).Replace(from.in(query, "{dimension}", s.dimension(), "{sessions}", strings.ReplaceAll(from["{sessions}"], "{other}", other)))
+}
+
+// each reads the rows of a query into the variables, and calls do for each.
+func (s *summing) each(ctx context.Context, query string, args, into []any, do func() error) error {
+	rows, err := s.tx.Query(ctx, s.in(query), args...)
+	if err != nil {
+		return err
+	}
+	_, err = pgx.ForEachRow(rows, into, do)
+	return err
+}
+
+// sum adds everything up.
+func (s *summing) sum(ctx context.Context) (err error) {
+	if s.from, err = findSources(ctx, s.tx); err != nil {
+		return err
+	}
+	s.start, s.end = run.Range(s.req)
+	s.Ranged, s.groups = ranged(s.req), map[key]*group{}
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"read the amounts", s.checkAmounts},
+		{"read session_sources and session_costs", s.readSessions},
+		{"read attribution_customer_journey", s.readAttributions},
+		{"add up the shares of each conversion", s.checkShares},
+		{"read conversions", s.readConversions},
+		{"read the outcomes of the run", s.readOutcomes},
+		{"read the journal of the run", s.readApproximations},
+		{"read the outcomes of conversions", s.readUnattributed},
+		{"read session_costs", s.readKnownCosts},
+		{"read the conversions after the range", s.readDates},
+		{"read pipeline_journeys", s.readJourneys},
+		{"find what came and went", s.readChanges},
+	} {
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	s.Rows = s.rows()
+	s.Covered = covered(s.Rows, s.req)
+	return nil
+}
+
+// rows returns the groups in order.
+func (s *summing) rows() []store.Row {
+	rows := make([]store.Row, 0, len(s.groups))
+	for k, g := range s.groups {
+		if k.channel != elsewhere {
+			rows = append(rows, store.Row{Channel: k.channel, Date: k.date, Cost: g.cost.Float(unit.CostDecimals), IHC: store.Shares(g.share).InexactFloat64(),
+				IHCRevenue: store.Credit(g.credit).InexactFloat64(), Refunded: store.Shares(g.refunded).InexactFloat64()})
+		}
+	}
+	order(rows)
+	return rows
+}
+
+// ranged says whether a request names any date.
+func ranged(req *ihcv1.RunRequest) bool { return req.GetStartDate() != "" || req.GetEndDate() != "" }
+
+// covered returns the rows, which are in the order of their dates, that are in
+// the range of the request.
+func covered(rows []store.Row, req *ihcv1.RunRequest) []store.Row {
+	start, end := run.Range(req)
+	from := sort.Search(len(rows), func(i int) bool { return rows[i].Date >= start })
+	to := sort.Search(len(rows), func(i int) bool { return rows[i].Date > end })
+	return rows[from:to]
+}

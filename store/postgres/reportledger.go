@@ -1,0 +1,265 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/unit"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/books"
+	"github.com/ihc-pipeline/ihc/store/journeysum"
+)
+
+// mostReasons is how many reasons a report has.
+const mostReasons = 100
+
+// entry is what the ledger has of a run.
+type entry struct {
+	run                      int64 // its number, 0 for a run that the ledger does not know
+	conversions, touchpoints int64 // that have an outcome; of those attributed
+}
+
+// findEntry returns what the ledger has of the run.
+func (s *summing) findEntry(ctx context.Context) (e entry, err error) {
+	if there, err := hasTables(ctx, s.tx, "pipeline_runs", "pipeline_journeys"); err != nil || !there {
+		return e, err
+	}
+	err = s.tx.QueryRow(ctx, `SELECT r.run, coalesce(sum(c.conversions), 0)::bigint, coalesce(sum(c.touchpoints), 0)::bigint
+		FROM pipeline_runs r LEFT JOIN pipeline_counts c ON c.run = r.run AND c.outcome <> 'reused' WHERE r.run_id = $1 GROUP BY r.run`, s.req.GetRunId()).
+		Scan(&e.run, &e.conversions, &e.touchpoints)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return entry{}, nil
+	}
+	return e, err
+}
+
+// readOutcomes counts the outcomes of the run by reason, with the revenue of
+// those conversions that are in range and have no attribution.
+func (s *summing) readOutcomes(ctx context.Context) error {
+	e, err := s.findEntry(ctx)
+	if err != nil || e.run == 0 {
+		return err
+	}
+	var outcome, reason, example, units string
+	var conversions uint64
+	var there, left, sessions int64
+	return s.each(ctx, `SELECT o.outcome, o.reason, count(*), min(o.conv_id), count(v.conv_id), count(v.conv_id) FILTER (WHERE a.conv_id IS NULL),
+			coalesce(sum(v.units) FILTER (WHERE a.conv_id IS NULL), 0)::text, sum(o.sessions)::bigint
+		FROM pipeline_outcomes o LEFT JOIN (SELECT conv_id, units FROM {conversions} c WHERE conv_date COLLATE "C" BETWEEN $1 AND $2) v ON v.conv_id = o.conv_id
+			LEFT JOIN `+attributed+` a ON a.conv_id = v.conv_id
+		WHERE o.run = $3 GROUP BY o.outcome, o.reason ORDER BY o.outcome, count(*) DESC, o.reason`, []any{s.start, s.end, e.run},
+		[]any{&outcome, &reason, &conversions, &example, &there, &left, &units, &sessions}, func() error {
+			if outcome == books.Gone {
+				s.Changes.Went += int64(conversions)
+				s.Changes.WentAttributed += int64(conversions)
+				s.Changes.WentTouchpoints += sessions
+				return nil
+			}
+			revenue, err := parseSum(units)
+			s.Changes.Went += int64(conversions) - there
+			s.Range.Unattributed += left
+			s.Range.UnattributedRevenue = s.Range.UnattributedRevenue.Plus(revenue)
+			if len(s.Reasons) < mostReasons {
+				s.Reasons = append(s.Reasons, reasonCount(outcome, reason, conversions, example, revenue))
+			}
+			return err
+		})
+}
+
+func reasonCount(outcome, reason string, conversions uint64, example string, revenue unit.Sum) *ihcv1.ReasonCount {
+	return &ihcv1.ReasonCount{Kind: run.OutcomeKind(outcome), Reason: reason, Conversions: conversions, ExampleConvId: example,
+		Revenue: revenue.Decimal(unit.MoneyDecimals).String()}
+}
+
+// readUnattributed counts the conversions in range without an attribution by
+// what the ledger last recorded of them.
+func (s *summing) readUnattributed(ctx context.Context) error {
+	there, err := hasTables(ctx, s.tx, "pipeline_outcomes")
+	if err != nil {
+		return err
+	}
+	last := `(SELECT '' AS conv_id, '' AS outcome, '' AS reason WHERE false)`
+	if there {
+		last = `(SELECT DISTINCT ON (conv_id) conv_id, outcome, reason FROM pipeline_outcomes WHERE outcome <> '` + books.Gone + `' ORDER BY conv_id, run DESC)`
+	}
+	var outcome, reason, example, units string
+	var conversions uint64
+	return s.each(ctx, `SELECT coalesce(o.outcome, '') COLLATE "C", coalesce(o.reason, '') COLLATE "C", count(*), min(v.conv_id COLLATE "C"), sum(v.units)::text
+		FROM {conversions} v LEFT JOIN `+attributed+` a ON a.conv_id = v.conv_id LEFT JOIN `+last+` o ON o.conv_id = v.conv_id
+		WHERE v.conv_date COLLATE "C" BETWEEN $1 AND $2 AND a.conv_id IS NULL GROUP BY 1, 2 ORDER BY count(*) DESC, 1, 2`, []any{s.start, s.end},
+		[]any{&outcome, &reason, &conversions, &example, &units}, func() error {
+			if len(s.Unattributed) == mostReasons {
+				s.UnattributedRest += int64(conversions)
+				return nil
+			}
+			revenue, err := parseSum(units)
+			s.Unattributed = append(s.Unattributed, reasonCount(outcome, reason, conversions, example, revenue))
+			return err
+		})
+}
+
+// ofRun is what a run has in the journal, with what it uses of other runs.
+const ofRun = `(SELECT conv_id, sessions, strategy, model, left_out FROM pipeline_journeys WHERE run = {run} AND chunk > 0
+	UNION ALL SELECT conv_id, sessions, strategy, model, left_out FROM pipeline_reused u JOIN pipeline_journeys j USING (journey) WHERE u.run = {run})`
+
+// readApproximations counts the run's conversions that were not scored whole and
+// by its model.
+func (s *summing) readApproximations(ctx context.Context) error {
+	e, err := s.findEntry(ctx)
+	if err != nil || e.run == 0 {
+		return err
+	}
+	var strategy, model string
+	var conversions, out uint64
+	return s.each(ctx, numbered(`SELECT strategy, coalesce(model, '') COLLATE "C", count(*), sum(left_out)::bigint FROM `+ofRun+` j WHERE strategy IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2`, e.run), nil,
+		[]any{&strategy, &model, &conversions, &out}, func() error {
+			s.Approximations = append(s.Approximations, &ihcv1.ApproximationCount{Strategy: strategy, Model: model, Conversions: conversions, SessionsLeftOut: out})
+			return nil
+		})
+}
+
+// readChanges finds the conversions that came or went since the run read them.
+// It is done after all else, and only where the counts differ, since it looks
+// at every conversion of the run.
+func (s *summing) readChanges(ctx context.Context) error {
+	e, err := s.findEntry(ctx)
+	if err != nil || e.run == 0 {
+		return err
+	}
+	if s.Range.Conversions != s.Range.Attributed+s.Range.Unattributed {
+		if err := s.readCame(ctx, e.run); err != nil {
+			return err
+		}
+	}
+	more := func() int64 { return s.Range.Conversions - s.Changes.Came + s.Changes.Went - e.conversions }
+	if more() != 0 || s.Range.Touchpoints+s.Changes.WentTouchpoints != e.touchpoints {
+		if err := s.readWent(ctx, e.run); err != nil {
+			return err
+		}
+	}
+	if n := more(); n > 0 {
+		return s.readOthers(ctx, e.run, n)
+	}
+	return nil
+}
+
+// unknown are the conversions in range that the run knows nothing of.
+const unknown = ` v.conv_date COLLATE "C" BETWEEN $1 AND $2
+	AND NOT EXISTS (SELECT 1 FROM pipeline_outcomes o WHERE o.run = {run} AND o.outcome <> '` + books.Gone + `' AND o.conv_id = v.conv_id)
+	AND NOT EXISTS (SELECT 1 FROM ` + ofRun + ` j WHERE j.conv_id = v.conv_id)`
+
+// readCame finds those that have no attribution.
+func (s *summing) readCame(ctx context.Context, run int64) error {
+	var revenue string
+	err := s.tx.QueryRow(ctx, s.in(numbered(`SELECT count(*), coalesce(sum(v.units), 0)::text FROM {conversions} v LEFT JOIN `+attributed+` a ON a.conv_id = v.conv_id
+		WHERE a.conv_id IS NULL AND`+unknown, run)), s.start, s.end).Scan(&s.Changes.Came, &revenue)
+	if err != nil {
+		return err
+	}
+	s.Changes.CameRevenue, err = parseSum(revenue)
+	return err
+}
+
+// readWent finds the conversions that the run attributed and wrote, and that
+// are not in range any more.
+func (s *summing) readWent(ctx context.Context, run int64) error {
+	var conversions, touchpoints int64
+	err := s.tx.QueryRow(ctx, s.in(numbered(`SELECT count(*), coalesce(sum(cardinality(sessions)), 0)::bigint FROM `+ofRun+` j
+		WHERE NOT EXISTS (SELECT 1 FROM {conversions} v WHERE v.conv_id = j.conv_id AND v.conv_date COLLATE "C" BETWEEN $1 AND $2)`, run)), s.start, s.end).Scan(&conversions, &touchpoints)
+	s.Changes.Went += conversions
+	s.Changes.WentAttributed += conversions
+	s.Changes.WentTouchpoints += touchpoints
+	return err
+}
+
+// readOthers finds those that another run or program attributed. Where there are
+// not just as many as are to be explained, that other run has taken the run's own
+// ones over, and nothing can be said.
+func (s *summing) readOthers(ctx context.Context, run, want int64) error {
+	var conversions, touchpoints int64
+	err := s.tx.QueryRow(ctx, s.in(numbered(`SELECT count(DISTINCT v.conv_id), count(s.session_id)
+		FROM {conversions} v JOIN {attributions} a ON a.conv_id = v.conv_id LEFT JOIN {sessions} s ON s.session_id = a.session_id WHERE`+unknown, run)), s.start, s.end).Scan(&conversions, &touchpoints)
+	if err == nil && conversions == want {
+		s.Changes.CameAttributed, s.Changes.CameTouchpoints = conversions, touchpoints
+	}
+	return err
+}
+
+// journeysQuery is the journal as it is shown, a row a session.
+const journeysQuery = `SELECT j.journey, j.run, v.conv_date, v.units, u.place, s.session_id IS NOT NULL, {dimension}, coalesce(s.event_date, ''),
+		coalesce(u.ihc, 0), coalesce(u.initializer, 0), coalesce(u.holder, 0), coalesce(u.closer, 0), j.initializer IS NOT NULL
+	FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id JOIN {conversions} v ON v.conv_id = j.conv_id
+		LEFT JOIN LATERAL unnest(j.sessions, j.ihc, j.initializer, j.holder, j.closer) WITH ORDINALITY AS u(session_id, ihc, initializer, holder, closer, place) ON true
+		LEFT JOIN {sessions} s ON s.session_id = u.session_id
+	ORDER BY j.journey, u.place`
+
+// readJourneys adds up the journal.
+func (s *summing) readJourneys(ctx context.Context) error {
+	there, err := hasTables(ctx, s.tx, "pipeline_journeys", "pipeline_latest", "pipeline_runs")
+	if err != nil || !there {
+		return err
+	}
+	all := journeysum.New(s.req, 0)
+	groups := map[key]uint32{}
+	var j journeysum.Journey
+	journey, before, run, units := int64(0), int64(0), int64(0), int64(0)
+	var conv, date string
+	var place *int64
+	var known, phased bool
+	var channel *string
+	var share journeysum.Shares
+	finish := func() {
+		if before != 0 {
+			all.Add(&j)
+		}
+		before = 0
+	}
+	err = s.each(ctx, journeysQuery, nil, []any{&journey, &run, &conv, &units, &place, &known, &channel, &date, &share.IHC, &share.Initializer, &share.Holder, &share.Closer, &phased}, func() error {
+		if journey != before {
+			finish()
+			day, ok := civil.ParseDate(conv)
+			if !ok {
+				return nil // a date that validation would have refused
+			}
+			before = journey
+			j = journeysum.Journey{Run: run, Date: conv, Day: day, Revenue: unit.Money(units), Groups: j.Groups[:0], Shares: j.Shares[:0], Phased: phased}
+		}
+		if place == nil {
+			return nil
+		}
+		group := uint32(journeysum.NoGroup)
+		if known {
+			k := key{elsewhere, date}
+			if channel != nil {
+				k.channel = *channel
+			}
+			n, met := groups[k]
+			if !met {
+				n = all.Group(k.channel, k.date)
+				groups[k] = n
+			}
+			group = n
+		}
+		j.Groups, j.Shares = append(j.Groups, group), append(j.Shares, share)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	finish()
+	if s.Journeys = all.Result(); s.Journeys == nil {
+		return nil
+	}
+	var r store.RunJourneys
+	return s.each(ctx, `SELECT run, run_id, model, request FROM pipeline_runs ORDER BY run`, nil, []any{&run, &r.RunID, &r.Model, &r.Request}, func() error {
+		if r.Conversions = all.Of(run); r.Conversions > 0 {
+			s.Journeys.Runs = append(s.Journeys.Runs, r)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,208 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ihc-pipeline/ihc/internal/run"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/books"
+)
+
+// number returns what the other tables call a run, which is entered if it is not
+// known, and keeps its row from being changed by others.
+func number(ctx context.Context, tx pgx.Tx, id string) (number int64, err error) {
+	err = tx.QueryRow(ctx, `INSERT INTO pipeline_runs (run_id) VALUES ($1) ON CONFLICT (run_id) DO UPDATE SET run_id = EXCLUDED.run_id RETURNING run`, id).Scan(&number)
+	return number, err
+}
+
+// taking is a run that takes results.
+type taking struct {
+	tx      pgx.Tx
+	run     int64
+	status  store.Status
+	chunks  *int64 // expected
+	scoring []byte
+}
+
+// take holds a run's row for as long as results are stored: together with other
+// writers where it is settled what scores the run, and otherwise alone.
+func take(ctx context.Context, tx pgx.Tx, id string) (*taking, error) {
+	t := &taking{tx: tx}
+	settled := false
+	err := tx.QueryRow(ctx, `SELECT scoring IS NOT NULL FROM pipeline_runs WHERE run_id = $1`, id).Scan(&settled)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, err
+	}
+	if !settled {
+		if _, err := number(ctx, tx, id); err != nil {
+			return nil, err
+		}
+	}
+	err = tx.QueryRow(ctx, `SELECT run, status, expected_chunks, scoring FROM pipeline_runs WHERE run_id = $1 FOR SHARE`, id).Scan(&t.run, &t.status, &t.chunks, &t.scoring)
+	return t, err
+}
+
+// storeRun puts results of one run into its books and the journal. An ended run
+// takes nothing.
+func storeRun(ctx context.Context, tx pgx.Tx, id string, results []*ihcv1.AttributionResult) error {
+	t, err := take(ctx, tx, id)
+	if err != nil || over(t.status) {
+		return err
+	}
+	if t.chunks != nil {
+		results = books.Own(results, *t.chunks)
+	}
+	settled, err := books.Scoring(id, t.scoring, results)
+	if err != nil {
+		return err
+	}
+	if t.scoring == nil && settled != nil {
+		if _, err := tx.Exec(ctx, `UPDATE pipeline_runs SET scoring = $2 WHERE run = $1`, t.run, settled); err != nil {
+			return err
+		}
+	}
+	fresh, err := t.claim(ctx, books.Latest(results))
+	if err != nil || len(fresh) == 0 {
+		return err
+	}
+	for _, into := range []func(context.Context, []*ihcv1.AttributionResult) error{t.count, t.outcomes, t.use, t.journeys} {
+		if err := into(ctx, fresh); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim enters the chunks of results, which are in order, and returns those that
+// are not stored yet. Where an earlier revision of a chunk is stored it is taken
+// out.
+func (t *taking) claim(ctx context.Context, results []*ihcv1.AttributionResult) (fresh []*ihcv1.AttributionResult, err error) {
+	var replaced []uint32
+	batch := &pgx.Batch{}
+	for _, r := range results {
+		batch.Queue(`INSERT INTO pipeline_chunks AS c (run, chunk, revision, revised, requests, seconds, model) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (run, chunk) DO UPDATE SET revision = EXCLUDED.revision, revised = c.revised + 1, requests = EXCLUDED.requests,
+				seconds = c.seconds + EXCLUDED.seconds, model = greatest(c.model COLLATE "C", EXCLUDED.model), shown = false
+			WHERE c.revision < EXCLUDED.revision`,
+			t.run, int64(r.GetChunk()), int64(r.GetRevision()), min(int64(r.GetRevision()), 1), int64(r.GetRequests()), r.GetRequestSeconds(), r.GetModel())
+	}
+	claims := t.tx.SendBatch(ctx, batch)
+	for _, r := range results {
+		done, err := claims.Exec()
+		if err != nil {
+			return nil, errors.Join(err, claims.Close())
+		}
+		if done.RowsAffected() == 0 {
+			continue
+		}
+		fresh = append(fresh, r)
+		if r.GetRevision() > 0 {
+			replaced = append(replaced, r.GetChunk())
+		}
+	}
+	if err := claims.Close(); err != nil || len(replaced) == 0 {
+		return fresh, err
+	}
+	return fresh, forget(ctx, t.tx, t.run, replaced)
+}
+
+// rowsOf collects rows for COPY.
+type rowsOf [][]any
+
+func (r *rowsOf) add(values ...any) { *r = append(*r, values) }
+
+// into copies the rows into a table.
+func (r rowsOf) into(ctx context.Context, tx pgx.Tx, table string, columns ...string) error {
+	if len(r) == 0 {
+		return nil
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{table}, columns, pgx.CopyFromRows(r))
+	return err
+}
+
+// count counts the conversions by outcome.
+func (t *taking) count(ctx context.Context, results []*ihcv1.AttributionResult) error {
+	var rows rowsOf
+	for _, r := range results {
+		for _, c := range books.Counts(r) {
+			rows.add(t.run, int64(r.GetChunk()), c.Outcome, c.Conversions, c.Touchpoints)
+		}
+	}
+	return rows.into(ctx, t.tx, "pipeline_counts", "run", "chunk", "outcome", "conversions", "touchpoints")
+}
+
+// outcomes notes why conversions have no attribution.
+func (t *taking) outcomes(ctx context.Context, results []*ihcv1.AttributionResult) error {
+	var rows rowsOf
+	for _, r := range results {
+		for _, o := range r.GetOutcomes() {
+			if !run.OutcomeOf(o.GetKind()).Attributed {
+				rows.add(t.run, int64(r.GetChunk()), o.GetConvId(), run.OutcomeName(o.GetKind()), o.GetReason(), int64(o.GetSessions()))
+			}
+		}
+	}
+	return rows.into(ctx, t.tx, "pipeline_outcomes", "run", "chunk", "conv_id", "outcome", "reason", "sessions")
+}
+
+// journeys puts what was scored into the journal.
+func (t *taking) journeys(ctx context.Context, results []*ihcv1.AttributionResult) error {
+	var rows rowsOf
+	for _, r := range results {
+		for _, a := range r.GetAttributions() {
+			err := books.CheckShares(a)
+			var shares [4][]int32
+			for i, of := range [][]uint32{a.GetIhc(), a.GetInitializer(), a.GetHolder(), a.GetCloser()} {
+				shares[i] = asIntegers(of)
+				if len(shares[i]) != len(of) {
+					err = errors.Join(err, errors.New("a share is out of range"))
+				}
+			}
+			if err != nil {
+				return fmt.Errorf("chunk %d, conversion %q: %w", r.GetChunk(), a.GetConvId(), err)
+			}
+			if n := len(shares[0]); len(shares[1]) != n || len(shares[2]) != n || len(shares[3]) != n {
+				shares[1], shares[2], shares[3] = nil, nil, nil // not known
+			}
+			sessions := a.GetSessionIds()
+			if sessions == nil {
+				sessions = []string{} // which is none, and not NULL
+			}
+			rows.add(t.run, int64(r.GetChunk()), a.GetConvId(), bytesOrNull(a.GetFingerprint()), sessions, shares[0], shares[1], shares[2], shares[3],
+				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel()), r.GetScored())
+		}
+	}
+	return rows.into(ctx, t.tx, "pipeline_journeys", "run", "chunk", "conv_id", "fingerprint", "sessions", "ihc", "initializer", "holder", "closer", "strategy", "left_out", "model", "scored")
+}
+
+// asIntegers returns shares as PostgreSQL's integers, fewer where one has no place
+// in those.
+func asIntegers(shares []uint32) []int32 {
+	all := make([]int32, 0, len(shares))
+	for _, s := range shares {
+		if s > math.MaxInt32 {
+			return nil
+		}
+		all = append(all, int32(s))
+	}
+	return all
+}
+
+func textOrNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+func bytesOrNull(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}

@@ -1,0 +1,89 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ihc-pipeline/ihc/store/books"
+)
+
+// due is what a run has in the journal and does not show yet, one row a
+// conversion: its own rows and those of other runs that it uses. gone are
+// conversions that are in conversions no more.
+const due = `due AS MATERIALIZED (
+	SELECT d.*, NOT EXISTS (SELECT 1 FROM {conversions} v WHERE v.conv_id = d.conv_id) AS gone FROM (
+		SELECT DISTINCT ON (j.conv_id) j.conv_id, j.journey, c.chunk, j.sessions, j.ihc
+		FROM pipeline_chunks c JOIN LATERAL (
+			SELECT journey, conv_id, sessions, ihc FROM pipeline_journeys j WHERE j.run = c.run AND j.chunk = c.chunk
+			UNION ALL SELECT journey, conv_id, sessions, ihc FROM pipeline_reused u JOIN pipeline_journeys j USING (journey) WHERE u.run = c.run AND u.chunk = c.chunk
+		) j ON true WHERE c.run = $1 AND NOT c.shown ORDER BY j.conv_id, j.journey DESC) d)`
+
+// The conversions that a run leaves without attribution: those that ended without
+// one in a chunk that is not shown yet, since of the others a later run may know
+// better, and those that are in no table any more.
+const without = `(SELECT conv_id FROM {of} t WHERE EXISTS (SELECT 1 FROM pipeline_outcomes o JOIN pipeline_chunks c USING (run, chunk) WHERE o.run = $1 AND NOT c.shown AND o.conv_id = t.conv_id)
+	OR NOT EXISTS (SELECT 1 FROM {conversions} v WHERE v.conv_id = t.conv_id))`
+
+// sweep brings attribution_customer_journey to the state of the journal for a
+// complete run, in the order of the table's key and within one transaction:
+// whoever reads sees the state before or the state after (invariant 9).
+func sweep(ctx context.Context, tx pgx.Tx, run int64) error {
+	from, err := findSources(ctx, tx)
+	if err != nil {
+		return err
+	}
+	with := func(of, statement string) string {
+		return from.in(statement, "{without}", without, "{due}", due, "{of}", of)
+	}
+	var replaces bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey)`).Scan(&replaces); err != nil {
+		return err
+	}
+	statements := []string{
+		with("", `WITH {due} INSERT INTO pipeline_replaced SELECT l.journey FROM due JOIN pipeline_latest l USING (conv_id) WHERE l.journey <> due.journey ON CONFLICT DO NOTHING`),
+		with("pipeline_latest", `INSERT INTO pipeline_replaced SELECT journey FROM pipeline_latest WHERE conv_id IN {without} ON CONFLICT DO NOTHING`),
+		with("pipeline_latest", `DELETE FROM pipeline_latest WHERE conv_id IN {without}`),
+		// On record, so that the report can tell (see [books.Gone]).
+		with("", `WITH {due} INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions)
+			SELECT $1, chunk, conv_id, '`+books.Gone+`', 'not in conversions any more', cardinality(sessions) FROM due WHERE gone
+			ON CONFLICT (run, chunk, conv_id) DO UPDATE SET outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, sessions = EXCLUDED.sessions`),
+		with("", `WITH {due} INSERT INTO pipeline_replaced SELECT journey FROM due WHERE gone ON CONFLICT DO NOTHING`),
+	}
+	show := `INSERT INTO attribution_customer_journey AS a (conv_id, session_id, ihc)
+		SELECT due.conv_id, s.session_id, s.ihc::double precision / 10000 FROM due, LATERAL unnest(due.sessions, due.ihc) AS s(session_id, ihc) WHERE NOT gone
+		ORDER BY due.conv_id, s.session_id COLLATE "C"`
+	if replaces {
+		statements = append(statements,
+			with("attribution_customer_journey", `DELETE FROM attribution_customer_journey WHERE conv_id IN {without}`),
+			with("", `WITH {due} DELETE FROM attribution_customer_journey a USING due WHERE a.conv_id = due.conv_id AND NOT due.gone AND a.session_id <> ALL (due.sessions)`))
+		show += ` ON CONFLICT (conv_id, session_id) DO UPDATE SET ihc = EXCLUDED.ihc WHERE a.ihc <> EXCLUDED.ihc`
+	}
+	statements = append(statements,
+		with("", `WITH {due} `+show),
+		with("", `WITH {due} INSERT INTO pipeline_latest AS l (conv_id, journey) SELECT conv_id, journey FROM due WHERE NOT gone ORDER BY conv_id
+			ON CONFLICT (conv_id) DO UPDATE SET journey = EXCLUDED.journey WHERE l.journey <> EXCLUDED.journey`))
+	for _, statement := range statements {
+		if err := exec(ctx, tx, []string{statement}, run); err != nil {
+			return err
+		}
+	}
+	return clean(ctx, tx, run)
+}
+
+// clean drops from the journal what is shown no more.
+func clean(ctx context.Context, tx pgx.Tx, run int64) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM pipeline_reusable WHERE run = $1`, run); err != nil {
+		return err
+	}
+	err := exec(ctx, tx, []string{
+		`DELETE FROM pipeline_replaced r USING pipeline_journeys j, pipeline_latest l WHERE j.journey = r.journey AND l.conv_id = j.conv_id AND l.journey = j.journey`,
+		`DELETE FROM pipeline_journeys j USING pipeline_replaced r WHERE j.journey = r.journey AND NOT EXISTS (SELECT 1 FROM pipeline_reusable u WHERE u.journey = j.journey)`,
+		`DELETE FROM pipeline_replaced r WHERE NOT EXISTS (SELECT 1 FROM pipeline_journeys j WHERE j.journey = r.journey)`,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM pipeline_journeys WHERE run = $1 AND chunk = 0`, run)
+	return err
+}

@@ -1,0 +1,269 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store/inspect"
+)
+
+// inputTables are the tables that are read, in the order people meet them.
+var inputTables = tables.All[:3]
+
+// validation is one look at the source data, from one state of the database.
+type validation struct {
+	tx    pgx.Tx
+	opts  findings.Options
+	found *findings.Findings
+	sound map[string]bool // tables all of whose columns are there
+	from  sources
+}
+
+// Validate implements [store.Source].
+func (d *Database) Validate(ctx context.Context, o findings.Options) (*findings.Findings, error) {
+	if err := civil.CheckRange("start date", o.StartDate, "end date", o.EndDate); err != nil {
+		return nil, err
+	}
+	var v *validation
+	err := d.reading(ctx, func(tx pgx.Tx) (err error) {
+		v = &validation{tx: tx, opts: o, found: &findings.Findings{List: []findings.Finding{}}, sound: map[string]bool{}}
+		for _, table := range inputTables {
+			if err := v.checkInput(ctx, table); err != nil {
+				return err
+			}
+		}
+		for _, of := range results {
+			if err := v.checkOutput(ctx, of); err != nil {
+				return err
+			}
+		}
+		if err := v.checkTriggers(ctx); err != nil || o.Alone {
+			return err
+		}
+		return v.compare(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	v.found.Order()
+	return v.found, nil
+}
+
+// checkInput looks at a table that is read: at its columns, and then at each row.
+func (v *validation) checkInput(ctx context.Context, table string) error {
+	want := contract[table]
+	columns, err := describe(ctx, v.tx, table)
+	if err != nil {
+		return err
+	}
+	if len(columns) == 0 {
+		var names []string
+		for _, c := range want {
+			names = append(names, c.name)
+		}
+		v.found.Add(findings.MissingTable.With(strings.Join(names, ", ")), table, "", 0, "", "")
+		return nil
+	}
+	v.sound[table] = true
+	terms := make([]string, len(want))
+	for i, c := range want {
+		n := slices.IndexFunc(columns, func(d declared) bool { return d.Name == c.name })
+		if n < 0 {
+			v.found.Add(findings.MissingColumn.With(c.kind()), table, c.name, 0, "", "")
+			v.sound[table] = false
+			continue
+		}
+		terms[i] = columns[n].cast(c.content)
+		if c.content == aFlag && columns[n].numeric() && !strings.HasSuffix(columns[n].Type, "int") && columns[n].Type != "integer" {
+			terms[i] = columns[n].cast(aNumber) // as it is: what is rounded looks right
+		}
+	}
+	for _, d := range columns {
+		if !slices.ContainsFunc(want, func(c column) bool { return c.name == d.Name }) {
+			v.found.Add(findings.ExtraColumn, table, d.Name, 0, "", "")
+		}
+	}
+	if !v.sound[table] {
+		return nil
+	}
+	if err := v.scan(ctx, table, terms); err != nil {
+		return err
+	}
+	return v.checkDuplicates(ctx, table, want[0].name, terms[0])
+}
+
+// kind is what to tell of a column that is missing.
+func (c column) kind() string {
+	if c.content == aFlag || c.content == aNumber {
+		return "a number"
+	}
+	return "text"
+}
+
+// scan reads all rows of a table once.
+func (v *validation) scan(ctx context.Context, table string, terms []string) error {
+	rows, err := v.tx.Query(ctx, `SELECT `+strings.Join(terms, ", ")+` FROM `+table)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	s := inspect.New(table)
+	for rows.Next() {
+		values, err := rows.Values()
+		if err != nil {
+			return err
+		}
+		s.Row(values)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read %s: %w", table, err)
+	}
+	v.found.Digest += "/" + s.Conclude(v.found, v.opts)
+	return nil
+}
+
+// checkDuplicates counts ids that occur more than once, unless an index rules that
+// out.
+func (v *validation) checkDuplicates(ctx context.Context, table, id, term string) error {
+	if unique, err := hasKey(ctx, v.tx, table, id); err != nil || unique {
+		return err
+	}
+	var rows int64
+	var example *string
+	err := v.tx.QueryRow(ctx, `SELECT coalesce(sum(n - 1), 0)::bigint, min(id COLLATE "C") FROM (SELECT `+term+` AS id, count(*) AS n FROM `+table+` GROUP BY 1 HAVING count(*) > 1) d WHERE id IS NOT NULL`).Scan(&rows, &example)
+	if err == nil && rows > 0 {
+		v.found.Add(findings.DuplicateID, table, id, rows, "rows", human.Quote(*example))
+	}
+	return err
+}
+
+// hasKey tells whether a unique index on exactly these columns, in any order,
+// covers all rows of the table.
+func hasKey(ctx context.Context, tx pgx.Tx, table string, key ...string) (there bool, err error) {
+	slices.Sort(key)
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND $2::text[] = ARRAY(
+		SELECT a.attname::text FROM unnest(i.indkey[0:i.indnkeyatts-1]) k JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k ORDER BY a.attname::text COLLATE "C"))`, table, key).Scan(&there)
+	return there, err
+}
+
+// output is a table of results, whose key comes first.
+type output struct {
+	table   string
+	columns []column
+}
+
+var results = []output{
+	{tables.CustomerJourney, []column{{"conv_id", aText}, {"session_id", aText}, {"ihc", aNumber}}},
+	{tables.ChannelReporting, []column{{"channel_name", aText}, {"date", aText}, {"cost", aNumber}, {"ihc", aNumber}, {"ihc_revenue", aNumber}}},
+}
+
+// checkOutput looks whether a table of results, if it is there, can take them.
+func (v *validation) checkOutput(ctx context.Context, of output) error {
+	columns, err := describe(ctx, v.tx, of.table)
+	if err != nil || len(columns) == 0 {
+		return err
+	}
+	sound := true
+	wrong := func(column, format string, args ...any) {
+		v.found.Add(findings.WrongShape.With(fmt.Sprintf(format, args...)), of.table, column, 0, "", "")
+		sound = false
+	}
+	var kind string
+	if err := v.tx.QueryRow(ctx, `SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)`, of.table).Scan(&kind); err != nil {
+		return err
+	}
+	if kind != "r" && kind != "p" {
+		wrong("", "it is a view")
+		return nil
+	}
+	for _, want := range of.columns {
+		i := slices.IndexFunc(columns, func(d declared) bool { return d.Name == want.name })
+		switch {
+		case i < 0:
+			wrong(want.name, "the column is missing")
+		case want.content == aText && columns[i].Type != "text" && columns[i].Type != "character varying":
+			wrong(want.name, "the column is declared %s, not text", human.Quote(columns[i].Type))
+		case want.content == aNumber && columns[i].Type != "double precision":
+			wrong(want.name, "the column is declared %s, not double precision", human.Quote(columns[i].Type))
+		case !columns[i].Bytes:
+			wrong(want.name, "the column's collation takes names that differ for one")
+		}
+	}
+	for _, d := range columns {
+		if !slices.ContainsFunc(of.columns, func(c column) bool { return c.name == d.Name }) && d.NotNull && !d.Default {
+			wrong(d.Name, "the additional column must not be NULL and has no default")
+		}
+	}
+	if !sound {
+		return nil
+	}
+	unique, err := hasKey(ctx, v.tx, of.table, of.columns[0].name, of.columns[1].name)
+	if err == nil && !unique {
+		wrong("", "its primary key is not (%s, %s)", of.columns[0].name, of.columns[1].name)
+	}
+	return err
+}
+
+// checkTriggers reports those that would run on what the pipeline writes.
+func (v *validation) checkTriggers(ctx context.Context) error {
+	rows, err := v.tx.Query(ctx, `SELECT t.tgname::text, c.relname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+		WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND (c.oid IN (to_regclass('attribution_customer_journey'), to_regclass('channel_reporting'))
+			OR c.relname LIKE 'pipeline\_%' AND pg_table_is_visible(c.oid)) ORDER BY c.relname, t.tgname`)
+	if err != nil {
+		return err
+	}
+	var name, table string
+	_, err = pgx.ForEachRow(rows, []any{&name, &table}, func() error {
+		v.found.Add(findings.HasTrigger.With(human.QuoteText(name)), table, "", 0, "", "")
+		return nil
+	})
+	return err
+}
+
+// compare looks at what the tables say of one another.
+func (v *validation) compare(ctx context.Context) (err error) {
+	if !v.sound[tables.SessionSources] {
+		return nil
+	}
+	if v.from, err = findSources(ctx, v.tx); err != nil {
+		return err
+	}
+	if v.sound[tables.SessionCosts] {
+		err := v.count(ctx, findings.UnknownSession, tables.SessionCosts, "session_id", `{session_costs} t WHERE NOT EXISTS (SELECT 1 FROM {session_sources} s WHERE s.session_id = t.session_id)`)
+		if err != nil {
+			return err
+		}
+		err = v.count(ctx, findings.SessionsNoCost, tables.SessionSources, "session_id", `{session_sources} t WHERE NOT EXISTS (SELECT 1 FROM {session_costs} c WHERE c.session_id = t.session_id)`)
+		if err != nil {
+			return err
+		}
+	}
+	if !v.sound[tables.Conversions] {
+		return nil
+	}
+	return v.count(ctx, findings.ConversionsAlone, tables.Conversions, "conv_id", `{conversions} t WHERE NOT EXISTS (SELECT 1 FROM {session_sources} s WHERE s.user_id = t.user_id)`)
+}
+
+// count counts the rows of a FROM, and adds a finding if there are any. Its
+// example is the least id among them.
+func (v *validation) count(ctx context.Context, r findings.Rule, table, id, from string) error {
+	var n int64
+	var example *string
+	err := v.tx.QueryRow(ctx, v.from.in(`SELECT count(*), min(t.`+id+` COLLATE "C") FROM `+from)).Scan(&n, &example)
+	if err == nil && n > 0 {
+		var shown any
+		if example != nil {
+			shown = *example
+		}
+		v.found.Add(r, table, id, n, "rows", human.Quote(shown))
+	}
+	return err
+}
