@@ -81,7 +81,7 @@ func (tx transaction) drop(ctx context.Context, r aged, later []aged) error {
 		`DELETE FROM pipeline_adopted WHERE run = ?1`,
 		`DELETE FROM pipeline_chunks WHERE run = ?1`,
 		`DELETE FROM pipeline_counts WHERE run = ?1`,
-		`UPDATE pipeline_runs SET dropped = 1 WHERE run = ?1`,
+		`UPDATE pipeline_runs SET dropped = 1, scored_by = '' WHERE run = ?1`,
 		`DELETE FROM pipeline_totals WHERE report = ?2 AND report < (SELECT max(report) FROM pipeline_runs)`,
 		`DELETE FROM pipeline_changes WHERE report = ?2 AND report < (SELECT max(report) FROM pipeline_runs)`,
 		outcomesDropped(later),

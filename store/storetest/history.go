@@ -255,10 +255,14 @@ func everyCauseIsToldByItself(t *testing.T, b Backend) {
 		{"a channel that moves", func() { n.move("c003-0", "Elsewhere") }, map[store.Cause]string{store.ChangedJourneys: "0 0 0"}},
 		{"cost", func() { n.exec(`INSERT INTO session_costs VALUES ('c003-0', 1.5)`) }, map[store.Cause]string{store.ChangedCost: "0 0 1.5"}},
 		{"one that goes with its sessions", func() { n.remove("c003") }, map[store.Cause]string{store.RemovedConversions: "-1 -30 0", store.ChangedCost: "0 0 -1.5"}},
+		{"sessions that go while their conversion stays", func() {
+			n.exec(`DELETE FROM session_sources WHERE session_id LIKE 'c001-%'`)
+			delete(n.visits, "c001")
+		}, map[store.Cause]string{store.ChangedJourneys: "-1 -10.25 0"}},
 		{"another model", func() { n.model = "second" }, map[store.Cause]string{store.OtherSettings: "0 0 0"}},
 		{"by hand", func() {
 			n.exec(`INSERT INTO conversions VALUES ('mine', 'u', '2023-01-02', '12:00:00', 7)`)
-			n.exec(`INSERT INTO attribution_customer_journey VALUES ('mine', 'c001-0', 1)`)
+			n.exec(`INSERT INTO attribution_customer_journey VALUES ('mine', 'c002-0', 1)`)
 		}, map[store.Cause]string{store.ByHand: "1 7 0"}},
 	} {
 		c.change()
