@@ -87,7 +87,7 @@ func Explain(c *store.Conversion) *Explanation {
 // forgetPhases leaves out the phases of a model that knows none: they are all 0.
 func (e *Explanation) forgetPhases() {
 	for _, s := range e.Sessions {
-		if p := s.Phases; p != nil && !(p.Initializer.IsZero() && p.Holder.IsZero() && p.Closer.IsZero()) {
+		if p := s.Phases; p != nil && (!p.Initializer.IsZero() || !p.Holder.IsZero() || !p.Closer.IsZero()) {
 			return
 		}
 	}
