@@ -79,7 +79,7 @@ func start(t testing.TB, o Options) (*Server, error) {
 	}
 	// Not that of the test: the name of a socket has a limit of 107 bytes, and
 	// nobody else may enter those of a test that root runs.
-	dir, err := os.MkdirTemp("", "pg")
+	dir, err := os.MkdirTemp("", "pg") //nolint:usetesting // as above
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,8 @@ func start(t testing.TB, o Options) (*Server, error) {
 	if err := errors.Join(err, conf.Close()); err != nil {
 		return nil, err
 	}
-	return s, s.run(ctx)
+	err = s.run(ctx)
+	return s, err
 }
 
 // run starts the server and waits until it takes connections.
