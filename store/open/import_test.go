@@ -39,7 +39,7 @@ func TestTablesOfPostgreSQLAreImported(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			defer rows.Close()
+			defer rows.Close() //nolint:gocritic // three of them
 			read, _, err := (&intake.Mapping{}).Reader(table, rows.Columns(), &counts)
 			if err != nil {
 				return err

@@ -121,7 +121,7 @@ func (i *intake) write(ctx context.Context, conn *sql.Conn, path string) (done s
 	if err != nil {
 		return done, err
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to undo
+	defer tx.Rollback()
 	if err := (&Database{path: path}).migrate(ctx, tx); err != nil {
 		return done, err
 	}
