@@ -21,9 +21,6 @@ require (
 	github.com/buger/jsonparser v1.6.1 // indirect
 	github.com/go-openapi/jsonpointer v1.0.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/ihc-pipeline/ihc/services/extractor v0.0.0 // indirect
-	github.com/ihc-pipeline/ihc/services/reporter v0.0.0 // indirect
-	github.com/ihc-pipeline/ihc/services/writer v0.0.0 // indirect
 	github.com/kelseyhightower/envconfig v1.4.0 // indirect
 	github.com/parquet-go/bitpack v1.0.0 // indirect
 	github.com/parquet-go/jsonlite v1.0.0 // indirect
@@ -70,6 +67,9 @@ require github.com/ihc-pipeline/ihc/console v0.0.0
 require (
 	github.com/ihc-pipeline/ihc/embedded v0.0.0
 	github.com/ihc-pipeline/ihc/services/attributor v0.0.0
+	github.com/ihc-pipeline/ihc/services/extractor v0.0.0
+	github.com/ihc-pipeline/ihc/services/reporter v0.0.0
+	github.com/ihc-pipeline/ihc/services/writer v0.0.0
 	github.com/pb33f/libopenapi v0.42.4
 	github.com/pb33f/libopenapi-validator v0.16.2
 )
