@@ -48,7 +48,7 @@ affinity: {{ toYaml . | nindent 2 }}
 {{- define "ihc.container" -}}
 {{- $v := .root.Values -}}
 name: {{ .part }}
-image: {{ printf "%s/%s:%s" $v.image.repository (.image | default .part) ($v.image.tag | default .root.Chart.AppVersion) | quote }}
+image: {{ printf "%s/%s:%s" $v.image.repository .image ($v.image.tag | default .root.Chart.AppVersion) | quote }}
 imagePullPolicy: {{ $v.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
