@@ -78,6 +78,10 @@ postgres: needs ## Run the tests that start PostgreSQL servers (needs Debian's p
 observability: ## Check Prometheus' rules and their tests (needs promtool, of Debian's prometheus)
 	cd deploy/observability && promtool check rules rules.yaml && promtool check config --syntax-only prometheus.yaml && promtool test rules rules_test.yaml
 
+.PHONY: helm
+helm: needs ## Render the Helm chart and hold it to Kubernetes' types
+	cd tests/helm && GOWORK=off go test -count=1
+
 .PHONY: browser
 browser: needs ## Look at the report's page in a browser (needs Chromium and npm)
 	cd tests/browser && npm ci --no-fund --no-audit --silent

@@ -21,9 +21,6 @@ require (
 	github.com/buger/jsonparser v1.6.1 // indirect
 	github.com/go-openapi/jsonpointer v1.0.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/ihc-pipeline/ihc/services/extractor v0.0.0 // indirect
-	github.com/ihc-pipeline/ihc/services/reporter v0.0.0 // indirect
-	github.com/ihc-pipeline/ihc/services/writer v0.0.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/pgx/v5 v5.12.0 // indirect
@@ -74,6 +71,9 @@ require github.com/ihc-pipeline/ihc/console v0.0.0
 require (
 	github.com/ihc-pipeline/ihc/embedded v0.0.0
 	github.com/ihc-pipeline/ihc/services/attributor v0.0.0
+	github.com/ihc-pipeline/ihc/services/extractor v0.0.0
+	github.com/ihc-pipeline/ihc/services/reporter v0.0.0
+	github.com/ihc-pipeline/ihc/services/writer v0.0.0
 	github.com/pb33f/libopenapi v0.42.4
 	github.com/pb33f/libopenapi-validator v0.16.2
 )

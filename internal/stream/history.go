@@ -300,7 +300,7 @@ func (c *Client) follow(ctx context.Context, name string, headersOnly bool, subj
 	}
 	defer done()
 	left := consumer.CachedInfo().NumPending
-	it, err := consumer.Messages()
+	it, err := consumer.Messages(jetstream.PullHeartbeat(pulse))
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", name, err)
 	}

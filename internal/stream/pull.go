@@ -17,6 +17,12 @@ import (
 // maxBatch is about how many bytes of messages are in one batch.
 const maxBatch = 8 << 20
 
+// pulse is how often the server says that it still knows of a request for a
+// message. When a cluster gives a consumer to another of its servers, requests
+// are forgotten though no connection is lost: after two pulses without a sign
+// they are made anew. The library's own pulse is 15 seconds.
+const pulse = 2 * time.Second
+
 // puller is a client at work on one consumer.
 type puller struct {
 	*Client
@@ -139,7 +145,7 @@ func (h *hand) fetch(ctx context.Context, n int) ([]jetstream.Msg, error) {
 		return nil, err
 	}
 	if h.it == nil {
-		if h.it, err = consumer.Messages(jetstream.PullMaxMessages(1), jetstream.WithMessagesErrOnMissingHeartbeat(false)); err != nil {
+		if h.it, err = consumer.Messages(jetstream.PullMaxMessages(1), jetstream.PullHeartbeat(pulse), jetstream.WithMessagesErrOnMissingHeartbeat(false)); err != nil {
 			return nil, err
 		}
 	}
