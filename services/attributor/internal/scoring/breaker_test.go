@@ -80,8 +80,8 @@ func TestBreakerLetsOneAskFirst(t *testing.T) {
 			go func() {
 				b.Wait(t.Context(), func(why error, next time.Time) {
 					told.Add(1)
-					assert.ErrorContains(t, why, "503")
 					assert.Positive(t, time.Until(next), "it is told when the API is asked again")
+					assert.ErrorContains(t, why, "503")
 				})
 				passed.Add(1)
 			}()
