@@ -52,6 +52,9 @@ func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(j
 			if _, err := beside.Conn().PgConn().Exec(ctx, `SET TRANSACTION SNAPSHOT '`+snapshot+`'`).ReadAll(); err != nil {
 				return err
 			}
+			if err := inBulk(ctx, beside); err != nil {
+				return err
+			}
 			return readJourneys(ctx, from, tx, beside, o, yield)
 		})
 	})

@@ -214,6 +214,9 @@ func (s *summing) each(ctx context.Context, query string, args, into []any, do f
 
 // sum adds everything up.
 func (s *summing) sum(ctx context.Context) (err error) {
+	if err := inBulk(ctx, s.tx); err != nil {
+		return err
+	}
 	if s.from, err = findSources(ctx, s.tx); err != nil {
 		return err
 	}

@@ -190,13 +190,15 @@ func (s *summing) readOthers(ctx context.Context, run, want int64) error {
 	return err
 }
 
-// journeysQuery is the journal as it is shown, a row a session.
-const journeysQuery = `SELECT j.journey, j.run, v.conv_date, v.units, u.place, s.session_id IS NOT NULL, {dimension}, coalesce(s.event_date, ''),
-		coalesce(u.ihc, 0), coalesce(u.initializer, 0), coalesce(u.holder, 0), coalesce(u.closer, 0), j.initializer IS NOT NULL
-	FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id JOIN {conversions} v ON v.conv_id = j.conv_id
-		LEFT JOIN LATERAL unnest(j.sessions, j.ihc, j.initializer, j.holder, j.closer) WITH ORDINALITY AS u(session_id, ihc, initializer, holder, closer, place) ON true
-		LEFT JOIN {sessions} s ON s.session_id = u.session_id
-	ORDER BY j.journey, u.place`
+// journeysQuery is the journal as it is shown, a row a session. The sessions are
+// listed first and then joined as a whole, not journey by journey.
+const journeysQuery = `WITH said AS MATERIALIZED (
+		SELECT j.journey, j.run, v.conv_date, v.units, u.*, j.initializer IS NOT NULL AS phased
+		FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id JOIN {conversions} v ON v.conv_id = j.conv_id
+			LEFT JOIN LATERAL unnest(j.sessions, j.ihc, j.initializer, j.holder, j.closer) WITH ORDINALITY AS u(session_id, ihc, initial, hold, close, place) ON true)
+	SELECT u.journey, u.run, u.conv_date, u.units, u.place, s.session_id IS NOT NULL, {dimension}, coalesce(s.event_date, ''),
+		coalesce(u.ihc, 0), coalesce(u.initial, 0), coalesce(u.hold, 0), coalesce(u.close, 0), u.phased
+	FROM said u LEFT JOIN {sessions} s ON s.session_id = u.session_id ORDER BY u.journey, u.place`
 
 // readJourneys adds up the journal.
 func (s *summing) readJourneys(ctx context.Context) error {

@@ -12,23 +12,32 @@ import (
 // conversion: its own rows and those of other runs that it uses. gone are
 // conversions that are in conversions no more.
 const due = `due AS MATERIALIZED (
-	SELECT d.*, NOT EXISTS (SELECT 1 FROM {conversions} v WHERE v.conv_id = d.conv_id) AS gone FROM (
-		SELECT DISTINCT ON (j.conv_id) j.conv_id, j.journey, c.chunk, j.sessions, j.ihc
-		FROM pipeline_chunks c JOIN LATERAL (
-			SELECT journey, conv_id, sessions, ihc FROM pipeline_journeys j WHERE j.run = c.run AND j.chunk = c.chunk
-			UNION ALL SELECT journey, conv_id, sessions, ihc FROM pipeline_reused u JOIN pipeline_journeys j USING (journey) WHERE u.run = c.run AND u.chunk = c.chunk
-		) j ON true WHERE c.run = $1 AND NOT c.shown ORDER BY j.conv_id, j.journey DESC) d)`
+	SELECT d.*, v.conv_id IS NULL AS gone FROM (
+		SELECT DISTINCT ON (conv_id) * FROM (
+			SELECT j.conv_id, j.journey, c.chunk, j.sessions, j.ihc FROM pipeline_chunks c JOIN pipeline_journeys j ON j.run = c.run AND j.chunk = c.chunk WHERE c.run = $1 AND NOT c.shown
+			UNION ALL SELECT j.conv_id, j.journey, c.chunk, j.sessions, j.ihc FROM pipeline_chunks c JOIN pipeline_reused u ON u.run = c.run AND u.chunk = c.chunk
+				JOIN pipeline_journeys j ON j.journey = u.journey WHERE c.run = $1 AND NOT c.shown
+		) j ORDER BY conv_id, journey DESC) d LEFT JOIN {conversions} v ON v.conv_id = d.conv_id)`
 
 // The conversions that a run leaves without attribution: those that ended without
 // one in a chunk that is not shown yet, since of the others a later run may know
 // better, and those that are in no table any more.
-const without = `(SELECT conv_id FROM {of} t WHERE EXISTS (SELECT 1 FROM pipeline_outcomes o JOIN pipeline_chunks c USING (run, chunk) WHERE o.run = $1 AND NOT c.shown AND o.conv_id = t.conv_id)
-	OR NOT EXISTS (SELECT 1 FROM {conversions} v WHERE v.conv_id = t.conv_id))`
+const without = `(SELECT o.conv_id FROM pipeline_outcomes o JOIN pipeline_chunks c USING (run, chunk) WHERE o.run = $1 AND NOT c.shown
+	UNION ALL SELECT t.conv_id FROM {of} t WHERE NOT EXISTS (SELECT 1 FROM {conversions} v WHERE v.conv_id = t.conv_id))`
+
+// inBulk makes the database join tables as wholes. What was just written has no
+// statistics yet: row by row looks cheap then, and takes for ever.
+func inBulk(ctx context.Context, tx pgx.Tx) error {
+	return exec(ctx, tx, []string{`SET LOCAL enable_nestloop = off`, `SET LOCAL jit = off`}) // which the price of a loop that cannot be helped would call for
+}
 
 // sweep brings attribution_customer_journey to the state of the journal for a
 // complete run, in the order of the table's key and within one transaction:
 // whoever reads sees the state before or the state after (invariant 9).
 func sweep(ctx context.Context, tx pgx.Tx, run int64) error {
+	if err := inBulk(ctx, tx); err != nil {
+		return err
+	}
 	from, err := findSources(ctx, tx)
 	if err != nil {
 		return err
