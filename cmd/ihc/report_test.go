@@ -100,7 +100,7 @@ func TestReportSaysWhatIsWrongWithWhatItIsAsked(t *testing.T) {
 	}{
 		{[]string{"--db", db, "--by", "campaign"}, "session_sources has no column \"campaign\""},
 		{[]string{"--db", db, "--channel", "nobody's"}, "no session has it"},
-		{[]string{"--db", db, "--format", "pdf"}, "use table, csv, json, md, html, xlsx or parquet"},
+		{[]string{"--db", db, "--format", "pdf"}, "use table, csv, json, md or html, or xlsx or parquet for a file"},
 		{[]string{"--db", db, "--compare", "yesterday"}, "use previous, year, or two dates"},
 		{[]string{"--db", db, "--compare", "2023-08-02..2023-08-01"}, "swap them"},
 		{[]string{"--db", db, "--start-date", "2023-13-01"}, "no date"},
