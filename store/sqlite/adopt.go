@@ -50,6 +50,6 @@ type adopted struct {
 
 // Has implements [store.Stored].
 func (a *adopted) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	return intact(ctx, a.path, a.db, `SELECT j.conv_id, j.sessions, j.shares FROM pipeline_adopted a JOIN pipeline_journeys j ON j.journey = a.journey AND j.conv_id = a.conv_id
+	return has(ctx, a.path, a.db, `SELECT `+intactInSQL+`(j.conv_id, j.sessions, j.shares) FROM pipeline_adopted a JOIN pipeline_journeys j ON j.journey = a.journey AND j.conv_id = a.conv_id
 		WHERE a.run = ? AND a.conv_id = ? AND a.fingerprint = ?`, a.run, conv, fingerprint)
 }

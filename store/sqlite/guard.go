@@ -31,10 +31,10 @@ func (g guarded) Driver() driver.Driver { return &sqlite3.SQLiteDriver{ConnectHo
 
 // guard keeps functions with side effects out of the schema's expressions and
 // has pages looked over before they are believed. Beside SQLite's own functions
-// there is that of zones.
+// there are ours.
 func guard(c *sqlite3.SQLiteConn) error {
 	c.SetLimit(sqlite3.SQLITE_LIMIT_LENGTH, longestValue)
-	if err := c.RegisterFunc(dateInZone, dateIn, true); err != nil {
+	if err := errors.Join(c.RegisterFunc(dateInZone, dateIn, true), c.RegisterFunc(intactInSQL, intact, true)); err != nil {
 		return err
 	}
 	_, err := c.Exec(`PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON`, nil)

@@ -39,7 +39,7 @@ func (d *Database) Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_reusable (run, conv_id, fingerprint, journey)
 			SELECT ?1, l.conv_id, j.fingerprint, j.journey FROM pipeline_latest l CROSS JOIN pipeline_journeys j ON j.journey = l.journey
-			WHERE j.fingerprint IS NOT NULL AND j.scored >= ?2 `+within+` ORDER BY l.conv_id`, number, oldest, start, end)
+			WHERE j.fingerprint IS NOT NULL AND j.scored >= ?2 AND j.conv_id = l.conv_id AND `+intactInSQL+`(j.conv_id, j.sessions, j.shares) `+within+` ORDER BY l.conv_id`, number, oldest, start, end)
 		return err
 	})
 	if err != nil {
@@ -58,8 +58,7 @@ type reusable struct {
 
 // Has implements [store.Stored].
 func (r *reusable) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	return intact(ctx, r.path, r.db, `SELECT j.conv_id, j.sessions, j.shares FROM pipeline_reusable r JOIN pipeline_journeys j ON j.journey = r.journey AND j.conv_id = r.conv_id
-		WHERE r.run = ? AND r.conv_id = ? AND r.fingerprint = ?`, r.run, conv, fingerprint)
+	return has(ctx, r.path, r.db, `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = ? AND conv_id = ? AND fingerprint = ?)`, r.run, conv, fingerprint)
 }
 
 // Shown implements [store.Source].
@@ -91,7 +90,7 @@ type shownNow struct {
 
 // Has implements [store.Stored].
 func (s *shownNow) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	return intact(ctx, s.path, s.db, `SELECT j.conv_id, j.sessions, j.shares FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id
+	return has(ctx, s.path, s.db, `SELECT `+intactInSQL+`(j.conv_id, j.sessions, j.shares) FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id
 		WHERE l.conv_id = ? AND j.fingerprint = ? AND j.scored >= ?`, conv, fingerprint, s.oldest)
 }
 

@@ -51,28 +51,38 @@ func unseal(conv string, sessions, blob []byte) ([]byte, error) {
 	return blob[sealBytes:], nil
 }
 
-// intact says whether a query, of a conversion and what the journal has of its
-// sessions and shares, finds a row that can be shown. That is asked of every
-// journey, and ctx is looked at before and not meanwhile, which would take a
-// goroutine each time.
-func intact(ctx context.Context, path string, db *sql.DB, query string, args ...any) (bool, error) {
+// intactInSQL is [intact] in SQL.
+const intactInSQL = "pipeline_intact"
+
+// intact says whether a row of the journal can be shown, by its conversion,
+// sessions and shares, of whatever type they are.
+func intact(conv, sessions, shares any) bool {
+	id, ok1 := conv.(string)
+	packed, ok2 := sessions.([]byte)
+	blob, ok3 := shares.([]byte)
+	if !ok1 || !ok2 || !ok3 {
+		return false
+	}
+	if len(blob) > 0 && blob[0] == sealed {
+		_, err := unseal(id, packed, blob)
+		return err == nil
+	}
+	_, _, err := decodeJourney(id, packed, blob)
+	return err == nil
+}
+
+// has answers a question about one row, and whether there is one. That is asked
+// of every journey, and ctx is looked at before and not meanwhile, which would
+// take a goroutine each time.
+func has(ctx context.Context, path string, db *sql.DB, query string, args ...any) (yes bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	var conv string
-	var sessions, shares []byte
-	switch err := db.QueryRowContext(context.WithoutCancel(ctx), query, args...).Scan(&conv, &sessions, &shares); {
-	case errors.Is(err, sql.ErrNoRows):
+	err = db.QueryRowContext(context.WithoutCancel(ctx), query, args...).Scan(&yes)
+	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
-	case err != nil:
-		return false, Explain(path, err)
 	}
-	if len(shares) > 0 && shares[0] == sealed {
-		_, err := unseal(conv, sessions, shares)
-		return err == nil, nil
-	}
-	_, _, err := decodeJourney(conv, sessions, shares)
-	return err == nil, nil
+	return yes, Explain(path, err)
 }
 
 // decodeJourney returns what a row of the journal shows: its sessions and the ihc
