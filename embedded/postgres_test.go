@@ -50,7 +50,7 @@ func copied(t *testing.T, server *pgtest.Server, file, schema, script string) st
 	dsn := server.DSN("postgres") + "&search_path=" + schema
 	conn, err := pgx.Connect(t.Context(), dsn)
 	require.NoError(t, err)
-	defer conn.Close(t.Context()) //nolint:errcheck // the server ends with the test
+	defer conn.Close(t.Context())
 	_, err = conn.PgConn().Exec(t.Context(), "CREATE SCHEMA "+schema+";"+postgres.InputSchema).ReadAll()
 	require.NoError(t, err)
 	for table, columns := range map[string]int{"session_sources": 8, "conversions": 5, "session_costs": 2} {
@@ -69,7 +69,7 @@ func copied(t *testing.T, server *pgtest.Server, file, schema, script string) st
 			all = append(all, row)
 		}
 		require.NoError(t, rows.Err())
-		require.NoError(t, rows.Close())
+		require.NoError(t, rows.Close()) //nolint:sqlclosecheck // before the next table
 		_, err = conn.CopyFrom(t.Context(), pgx.Identifier{table}, names, pgx.CopyFromRows(all))
 		require.NoError(t, err)
 	}
@@ -101,7 +101,7 @@ func results(t *testing.T, name string) (o outcome) {
 	u.Stop()
 
 	db := open.Database(name)
-	defer db.Close() //nolint:errcheck // only read
+	defer db.Close()
 	found, err := db.Validate(t.Context(), findings.Options{})
 	require.NoError(t, err)
 	o.findings = append(found.Lines(), found.Digest)
@@ -141,7 +141,7 @@ func rowsOf(t *testing.T, name, query string) (all []string) {
 	} else {
 		conn, err := pgx.Connect(t.Context(), name)
 		require.NoError(t, err)
-		defer conn.Close(t.Context()) //nolint:errcheck // only read
+		defer conn.Close(t.Context())
 		rows, err := conn.Query(t.Context(), query)
 		require.NoError(t, err)
 		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {

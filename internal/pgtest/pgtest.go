@@ -47,7 +47,7 @@ func Start(t testing.TB, o Options) *Server {
 	t.Helper()
 	bin, err := programs()
 	require.NoError(t, err)
-	dir, err := os.MkdirTemp("", "pg")
+	dir, err := os.MkdirTemp("", "pg") //nolint:usetesting // whom the server runs as has to get at it, by a path short enough for a socket
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	as, err := unprivileged()

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestServerIsThereAndGoesWithItsTest(t *testing.T) {
+func TestServerIsThereAndGoesWithItsTest(t *testing.T) { //nolint:tparallel // what comes after is of when the server has gone
 	t.Parallel()
 	var socket string
 	t.Run("While", func(t *testing.T) {
