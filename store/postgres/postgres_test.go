@@ -172,3 +172,62 @@ func TestOddSourceDataAreFound(t *testing.T) {
 		require.NoError(t, d.Close())
 	}
 }
+
+// Not only where it may be reused: whatever shows the row tells of it.
+func TestDamagedJournalIsToldAndNotShown(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, pgtest.Options{ICU: "en-US"})
+	for _, damage := range []string{`ihc = '{8800,1200}'`, `sessions = '{a-s1,a-s0}'`, `sessions = '{}'`, `sessions = '{a-s0,NULL}'`, `conv_id = 'b'`, `closer = NULL`, `seal = ''`} {
+		dsn, db := schema(t, server, InputSchema+`INSERT INTO conversions VALUES ('a', 'u', '2023-01-02', '12:00:00', 1), ('b', 'u', '2023-01-02', '12:00:00', 1);`)
+		d := New(dsn)
+		store := func(run string) {
+			shares := []uint32{2500, 7500}
+			require.NoError(t, d.Expect(t.Context(), run, &ihcv1.RunExtracted{Chunks: 1, Counts: &ihcv1.Counts{InRange: 1}}))
+			require.NoError(t, d.Store(t.Context(), []*ihcv1.AttributionResult{{RunId: run, Chunk: 1, Attributions: []*ihcv1.Attribution{
+				{ConvId: "a", SessionIds: []string{"a-s0", "a-s1"}, Ihc: shares, Initializer: shares, Holder: shares, Closer: shares}}}}))
+		}
+		store("whole")
+		_, err := d.Finish(t.Context(), "whole")
+		require.NoError(t, err)
+		store("damaged")
+		change := func(run string) {
+			_, err := db.Exec(`UPDATE pipeline_journeys SET ` + damage + ` WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = '` + run + `')`)
+			require.NoError(t, err)
+		}
+		change("damaged")
+		_, err = d.Finish(t.Context(), "damaged")
+		require.ErrorIs(t, err, errJournal, damage)
+		require.Equal(t, errkind.Input, errkind.KindOf(err))
+		_, err = d.Conversion(t.Context(), "a")
+		require.NoError(t, err)
+		change("whole")
+		if _, err = d.Conversion(t.Context(), "a"); damage != `conv_id = 'b'` {
+			require.ErrorIs(t, err, errJournal, damage)
+			_, err = d.Rebuild(t.Context(), &ihcv1.RunRequest{})
+		}
+		require.ErrorIs(t, err, errJournal, damage)
+		require.NoError(t, d.Close())
+	}
+}
+
+// The seal is the same in Go and in SQL, whatever it is of.
+func TestSealIsTheSameInSQL(t *testing.T) {
+	t.Parallel()
+	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	for i, sessions := range [][]string{{}, {""}, {"", "a"}, {"ü, \"{}\"", "NULL", `\x1f`, "\x1f"}} {
+		a := &ihcv1.Attribution{ConvId: strings.Repeat("ä'", i), SessionIds: sessions, Ihc: make([]uint32, len(sessions))}
+		if i == 2 {
+			a.Initializer, a.Holder, a.Closer = []uint32{1, 1 << 30}, []uint32{0, 0}, []uint32{3, 4}
+		}
+		if len(sessions) > 0 {
+			a.Ihc[0] = 10_000
+		}
+		require.NoError(t, d.Store(t.Context(), []*ihcv1.AttributionResult{{RunId: "run", Chunk: uint32(i + 1), Attributions: []*ihcv1.Attribution{a}}}))
+	}
+	var stored, sound int
+	require.NoError(t, db.QueryRow(`SELECT count(*), count(*) FILTER (WHERE `+intact+`) FROM pipeline_journeys j`).Scan(&stored, &sound))
+	require.Equal(t, 4, stored)
+	require.Equal(t, stored, sound)
+}

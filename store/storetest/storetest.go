@@ -44,6 +44,11 @@ type Backend struct {
 	Open func(dsn string) store.Database
 	// NoNUL: its texts hold no NUL.
 	NoNUL bool
+	// Damage is an assignment to a column of pipeline_journeys that leaves no
+	// row of it what was stored.
+	Damage string
+	// Shares is the column of pipeline_journeys with the shares.
+	Shares string
 }
 
 // Run tests a backend.
