@@ -231,3 +231,33 @@ func TestSealIsTheSameInSQL(t *testing.T) {
 	require.Equal(t, 4, stored)
 	require.Equal(t, stored, sound)
 }
+
+// Of whatever type dates and times are, and by whatever a report is.
+func TestDatesOfAZoneAreThoseOfMomentsToo(t *testing.T) {
+	t.Parallel()
+	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{ICU: "en-US", TimeZone: "Asia/Kolkata"}), InputSchema)
+	_, err := db.Exec(`CREATE TABLE visits (id uuid DEFAULT gen_random_uuid(), began timestamptz, campaign varchar COLLATE "en-x-icu");
+		INSERT INTO visits (began, campaign) VALUES ('2023-03-25 22:59:59.9+00', 'Spring'), ('2023-03-25 23:00+00', 'Spring'), ('2023-03-26 21:59:59+00', NULL), ('2023-03-26 22:00+00', 'Summer');
+		DROP TABLE session_sources;
+		CREATE VIEW session_sources AS SELECT id AS session_id, 'u' AS user_id, began AS event_date, began AS event_time, 'SEO'::text COLLATE "en-x-icu" AS channel_name,
+			false AS holder_engagement, false AS closer_engagement, false AS impression_interaction, campaign FROM visits;
+		ALTER TABLE session_costs ALTER session_id TYPE uuid USING session_id::uuid;
+		INSERT INTO session_costs SELECT id, 1 FROM visits;
+		INSERT INTO conversions VALUES ('c', 'u', '2023-03-26', '22:30:00', 5), ('odd', 'u', 'whenever', '', 1)`)
+	require.NoError(t, err)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	require.NoError(t, d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}}))
+	got := map[string]float64{}
+	for _, v := range []store.View{{Zone: "Europe/Berlin"}, {Zone: "Europe/Berlin", Column: "campaign"}, {Zone: "Europe/Berlin", Column: "campaign", Channel: "SEO"}} {
+		totals, err := d.Survey(t.Context(), &ihcv1.RunRequest{StartDate: "2023-03-27", EndDate: "2023-03-27"}, v)
+		require.NoError(t, err)
+		require.Equal(t, int64(1), totals.Range.Conversions)
+		for _, r := range totals.Rows {
+			got[v.Column+v.Channel+" "+r.Channel+" "+r.Date] = r.Cost
+		}
+	}
+	require.Equal(t, map[string]float64{" SEO 2023-03-25": 1, " SEO 2023-03-26": 2, " SEO 2023-03-27": 1,
+		"campaign Spring 2023-03-25": 1, "campaign Spring 2023-03-26": 1, "campaign  2023-03-26": 1, "campaign Summer 2023-03-27": 1,
+		"campaignSEO Spring 2023-03-25": 1, "campaignSEO Spring 2023-03-26": 1, "campaignSEO  2023-03-26": 1, "campaignSEO Summer 2023-03-27": 1}, got)
+}
