@@ -78,6 +78,9 @@ func readScored(ctx context.Context, tx pgx.Tx, _ sources, c *store.Conversion) 
 	if there, err := hasTables(ctx, tx, "pipeline_journeys", "pipeline_latest", "pipeline_runs"); err != nil || !there {
 		return err
 	}
+	if err := checkJournal(ctx, tx, `pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey WHERE l.conv_id = $1`, c.ID); err != nil {
+		return err
+	}
 	var sessions []string
 	var shares [4][]int64
 	r := &store.RunJourneys{Conversions: 1}

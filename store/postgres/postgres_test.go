@@ -172,3 +172,92 @@ func TestOddSourceDataAreFound(t *testing.T) {
 		require.NoError(t, d.Close())
 	}
 }
+
+// Not only where it may be reused: whatever shows the row tells of it.
+func TestDamagedJournalIsToldAndNotShown(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, pgtest.Options{ICU: "en-US"})
+	for _, damage := range []string{`ihc = '{8800,1200}'`, `sessions = '{a-s1,a-s0}'`, `sessions = '{}'`, `sessions = '{a-s0,NULL}'`, `conv_id = 'b'`, `closer = NULL`, `seal = ''`} {
+		dsn, db := schema(t, server, InputSchema+`INSERT INTO conversions VALUES ('a', 'u', '2023-01-02', '12:00:00', 1), ('b', 'u', '2023-01-02', '12:00:00', 1);`)
+		d := New(dsn)
+		store := func(run string) {
+			shares := []uint32{2500, 7500}
+			require.NoError(t, d.Expect(t.Context(), run, &ihcv1.RunExtracted{Chunks: 1, Counts: &ihcv1.Counts{InRange: 1}}))
+			require.NoError(t, d.Store(t.Context(), []*ihcv1.AttributionResult{{RunId: run, Chunk: 1, Attributions: []*ihcv1.Attribution{
+				{ConvId: "a", SessionIds: []string{"a-s0", "a-s1"}, Ihc: shares, Initializer: shares, Holder: shares, Closer: shares}}}}))
+		}
+		store("whole")
+		_, err := d.Finish(t.Context(), "whole")
+		require.NoError(t, err)
+		store("damaged")
+		change := func(run string) {
+			_, err := db.Exec(`UPDATE pipeline_journeys SET ` + damage + ` WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = '` + run + `')`)
+			require.NoError(t, err)
+		}
+		change("damaged")
+		_, err = d.Finish(t.Context(), "damaged")
+		require.ErrorIs(t, err, errJournal, damage)
+		require.Equal(t, errkind.Input, errkind.KindOf(err))
+		_, err = d.Conversion(t.Context(), "a")
+		require.NoError(t, err)
+		change("whole")
+		if _, err = d.Conversion(t.Context(), "a"); damage != `conv_id = 'b'` {
+			require.ErrorIs(t, err, errJournal, damage)
+			_, err = d.Rebuild(t.Context(), &ihcv1.RunRequest{})
+		}
+		require.ErrorIs(t, err, errJournal, damage)
+		require.NoError(t, d.Close())
+	}
+}
+
+// The seal is the same in Go and in SQL, whatever it is of.
+func TestSealIsTheSameInSQL(t *testing.T) {
+	t.Parallel()
+	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	for i, sessions := range [][]string{{}, {""}, {"", "a"}, {"ü, \"{}\"", "NULL", `\x1f`, "\x1f"}} {
+		a := &ihcv1.Attribution{ConvId: strings.Repeat("ä'", i), SessionIds: sessions, Ihc: make([]uint32, len(sessions))}
+		if i == 2 {
+			a.Initializer, a.Holder, a.Closer = []uint32{1, 1 << 30}, []uint32{0, 0}, []uint32{3, 4}
+		}
+		if len(sessions) > 0 {
+			a.Ihc[0] = 10_000
+		}
+		require.NoError(t, d.Store(t.Context(), []*ihcv1.AttributionResult{{RunId: "run", Chunk: uint32(i + 1), Attributions: []*ihcv1.Attribution{a}}}))
+	}
+	var stored, sound int
+	require.NoError(t, db.QueryRow(`SELECT count(*), count(*) FILTER (WHERE `+intact+`) FROM pipeline_journeys j`).Scan(&stored, &sound))
+	require.Equal(t, 4, stored)
+	require.Equal(t, stored, sound)
+}
+
+// Of whatever type dates and times are, and by whatever a report is.
+func TestDatesOfAZoneAreThoseOfMomentsToo(t *testing.T) {
+	t.Parallel()
+	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{ICU: "en-US", TimeZone: "Asia/Kolkata"}), InputSchema)
+	_, err := db.Exec(`CREATE TABLE visits (id uuid DEFAULT gen_random_uuid(), began timestamptz, campaign varchar COLLATE "en-x-icu");
+		INSERT INTO visits (began, campaign) VALUES ('2023-03-25 22:59:59.9+00', 'Spring'), ('2023-03-25 23:00+00', 'Spring'), ('2023-03-26 21:59:59+00', NULL), ('2023-03-26 22:00+00', 'Summer');
+		DROP TABLE session_sources;
+		CREATE VIEW session_sources AS SELECT id AS session_id, 'u' AS user_id, began AS event_date, began AS event_time, 'SEO'::text COLLATE "en-x-icu" AS channel_name,
+			false AS holder_engagement, false AS closer_engagement, false AS impression_interaction, campaign FROM visits;
+		ALTER TABLE session_costs ALTER session_id TYPE uuid USING session_id::uuid;
+		INSERT INTO session_costs SELECT id, 1 FROM visits;
+		INSERT INTO conversions VALUES ('c', 'u', '2023-03-26', '22:30:00', 5), ('odd', 'u', 'whenever', '', 1)`)
+	require.NoError(t, err)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	require.NoError(t, d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}}))
+	got := map[string]float64{}
+	for _, v := range []store.View{{Zone: "Europe/Berlin"}, {Zone: "Europe/Berlin", Column: "campaign"}, {Zone: "Europe/Berlin", Column: "campaign", Channel: "SEO"}} {
+		totals, err := d.Survey(t.Context(), &ihcv1.RunRequest{StartDate: "2023-03-27", EndDate: "2023-03-27"}, v)
+		require.NoError(t, err)
+		require.Equal(t, int64(1), totals.Range.Conversions)
+		for _, r := range totals.Rows {
+			got[v.Column+v.Channel+" "+r.Channel+" "+r.Date] = r.Cost
+		}
+	}
+	require.Equal(t, map[string]float64{" SEO 2023-03-25": 1, " SEO 2023-03-26": 2, " SEO 2023-03-27": 1,
+		"campaign Spring 2023-03-25": 1, "campaign Spring 2023-03-26": 1, "campaign  2023-03-26": 1, "campaign Summer 2023-03-27": 1,
+		"campaignSEO Spring 2023-03-25": 1, "campaignSEO Spring 2023-03-26": 1, "campaignSEO  2023-03-26": 1, "campaignSEO Summer 2023-03-27": 1}, got)
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -94,8 +95,8 @@ func order(rows []store.Row) {
 
 // Survey implements [store.Reports].
 func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, v store.View) (t *store.Totals, err error) {
-	if v.Zone != "" && v.Zone != "UTC" {
-		return nil, errkind.Inputf("%s: days of a time zone are told of SQLite files alone", d.name)
+	if _, err := civil.Zone(v.Zone); err != nil {
+		return nil, fmt.Errorf("time zone %w", err)
 	}
 	column, channel := v.Column, v.Channel
 	err = d.reading(ctx, func(tx pgx.Tx) error {
@@ -106,7 +107,7 @@ func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, v store.Vi
 				return errkind.Inputf("there is no table %s: `ihc run --db %s` makes the results that a report is of", table, strings.Trim(d.name, `"`))
 			}
 		}
-		s := &summing{tx: tx, req: req, column: column, channel: channel, Totals: &store.Totals{}}
+		s := &summing{tx: tx, req: req, column: column, channel: channel, zone: v.Zone, Totals: &store.Totals{}}
 		if column != "" {
 			others, err := dimensions(ctx, tx)
 			if err != nil {
@@ -167,6 +168,8 @@ type summing struct {
 	from sources
 	// What sessions are summed by; empty for channels. See [store.Reports].
 	column, channel string
+	zone            string // whose dates sessions and conversions have; "" for UTC
+	elsewhen        string // where it is another date there, as SQL: see [summing.useZone]
 	start, end      string // of the range
 	groups          map[key]*group
 }
@@ -199,7 +202,16 @@ func (s *summing) in(query string) string {
 		other = `, ` + identifier(s.column) + `::text AS other`
 	}
 	from := s.from
-	return strings.NewReplacer("{other}", other).Replace(from.in(query, "{dimension}", s.dimension(), "{sessions}", strings.ReplaceAll(from["{sessions}"], "{other}", other)))
+	sessions, conversions := strings.ReplaceAll(from["{sessions}"], "{other}", other), from["{conversions}"]
+	if s.elsewhen != "" {
+		columns := []string{"session_id", "user_id", "channel_name"}
+		if s.column != "" {
+			columns = append(columns, "other")
+		}
+		sessions = s.zoned(sessions, "event_date", "event_time", columns...)
+		conversions = s.zoned(conversions, "conv_date", "conv_time", "conv_id", "user_id", "revenue", "units")
+	}
+	return from.in(query, "{dimension}", s.dimension(), "{sessions}", sessions, "{conversions}", conversions)
 }
 
 // each reads the rows of a query into the variables, and calls do for each.
@@ -226,6 +238,7 @@ func (s *summing) sum(ctx context.Context) (err error) {
 		what string
 		do   func(context.Context) error
 	}{
+		{"find the dates in the time zone", s.useZone},
 		{"read the amounts", s.checkAmounts},
 		{"read session_sources and session_costs", s.readSessions},
 		{"read attribution_customer_journey", s.readAttributions},

@@ -206,6 +206,9 @@ func (s *summing) readJourneys(ctx context.Context) error {
 	if err != nil || !there {
 		return err
 	}
+	if err := checkJournal(ctx, s.tx, s.in(`pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id JOIN {conversions} v ON v.conv_id = j.conv_id WHERE true`)); err != nil {
+		return err
+	}
 	all := journeysum.New(s.req, 0)
 	groups := map[key]uint32{}
 	var j journeysum.Journey

@@ -191,8 +191,12 @@ func (s *summing) readDates(ctx context.Context) error {
 		return nil
 	}
 	lookback := int64(s.req.GetLookbackDays())
+	session, sale := "s.event_date", "c.conv_date" // in UTC, as journeys are read
+	if s.elsewhen != "" {
+		session, sale = "s.utc_date", "c.utc_date"
+	}
 	return s.tx.QueryRow(ctx, s.in(`SELECT count(DISTINCT v.conv_id) FROM {sessions} s JOIN (
-			SELECT c.conv_id, c.user_id, CASE WHEN $3::bigint > 0 THEN to_char((c.conv_date||' '||`+micros("c.conv_time")+`)::timestamp - $3::bigint * interval '1 day', 'YYYY-MM-DD HH24:MI:SS.US') ELSE '' END AS earliest
+			SELECT c.conv_id, c.user_id, CASE WHEN $3::bigint > 0 THEN to_char((`+sale+`||' '||`+micros("c.conv_time")+`)::timestamp - $3::bigint * interval '1 day', 'YYYY-MM-DD HH24:MI:SS.US') ELSE '' END AS earliest
 			FROM {conversions} c LEFT JOIN `+attributed+` a ON a.conv_id = c.conv_id WHERE c.conv_date COLLATE "C" > $2 AND a.conv_id IS NULL) v ON v.user_id = s.user_id
-		WHERE s.event_date COLLATE "C" BETWEEN $1 AND $2 AND (s.event_date||' '||`+micros("s.event_time")+`) COLLATE "C" >= v.earliest`), s.start, s.end, lookback).Scan(&s.Dates.NeverAttributed)
+		WHERE s.event_date COLLATE "C" BETWEEN $1 AND $2 AND (`+session+`||' '||`+micros("s.event_time")+`) COLLATE "C" >= v.earliest`), s.start, s.end, lookback).Scan(&s.Dates.NeverAttributed)
 }

@@ -174,10 +174,10 @@ func (t *taking) journeys(ctx context.Context, results []*ihcv1.AttributionResul
 				sessions = []string{} // which is none, and not NULL
 			}
 			rows.add(t.run, int64(r.GetChunk()), a.GetConvId(), bytesOrNull(a.GetFingerprint()), sessions, shares[0], shares[1], shares[2], shares[3],
-				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel()), r.GetScored())
+				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel()), r.GetScored(), seal(a.GetConvId(), sessions, shares))
 		}
 	}
-	return rows.into(ctx, t.tx, "pipeline_journeys", "run", "chunk", "conv_id", "fingerprint", "sessions", "ihc", "initializer", "holder", "closer", "strategy", "left_out", "model", "scored")
+	return rows.into(ctx, t.tx, "pipeline_journeys", "run", "chunk", "conv_id", "fingerprint", "sessions", "ihc", "initializer", "holder", "closer", "strategy", "left_out", "model", "scored", "seal")
 }
 
 // asIntegers returns shares as PostgreSQL's integers, fewer where one has no place

@@ -95,7 +95,8 @@ func (d *Database) Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.
 	if err != nil {
 		return nil, err
 	}
-	return &found{d: d, query: `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = $3 AND conv_id = $1 AND fingerprint = $2)`, arg: settles}, nil
+	return &found{d: d, query: `SELECT EXISTS (SELECT 1 FROM pipeline_reusable r JOIN pipeline_journeys j ON j.journey = r.journey AND j.conv_id = r.conv_id
+		WHERE r.run = $3 AND r.conv_id = $1 AND r.fingerprint = $2 AND ` + intact + `)`, arg: settles}, nil
 }
 
 // oldest returns the least time of scoring that is not before since, in seconds.
@@ -116,8 +117,8 @@ func (d *Database) Shown(ctx context.Context, since time.Time) (store.Stored, er
 	if err != nil || !ours {
 		return nil, err // no run was here
 	}
-	return &found{d: d, query: `SELECT EXISTS (SELECT 1 FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey
-		WHERE l.conv_id = $1 AND j.fingerprint = $2 AND j.scored >= $3)`, arg: oldest(since)}, nil
+	return &found{d: d, query: `SELECT EXISTS (SELECT 1 FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id
+		WHERE l.conv_id = $1 AND j.fingerprint = $2 AND j.scored >= $3 AND ` + intact + `)`, arg: oldest(since)}, nil
 }
 
 // useStored are the statements that make conversions' stored attributions those of

@@ -8,16 +8,28 @@ import (
 	"github.com/ihc-pipeline/ihc/store/books"
 )
 
+// unshown are the rows of the journal that a run has and does not show yet: its
+// own and those of other runs that it uses.
+const unshown = `pipeline_chunks c JOIN LATERAL (
+			SELECT j.* FROM pipeline_journeys j WHERE j.run = c.run AND j.chunk = c.chunk
+			UNION ALL SELECT j.* FROM pipeline_reused u JOIN pipeline_journeys j ON j.journey = u.journey WHERE u.run = c.run AND u.chunk = c.chunk
+		) j ON true WHERE c.run = $1 AND NOT c.shown`
+
 // due is what a run has in the journal and does not show yet, one row a
-// conversion: its own rows and those of other runs that it uses. gone are
-// conversions that are in conversions no more.
+// conversion. gone are conversions that are in conversions no more.
 const due = `due AS MATERIALIZED (
+<<<<<<< HEAD
 	SELECT d.*, v.conv_id IS NULL AS gone FROM (
 		SELECT DISTINCT ON (conv_id) * FROM (
 			SELECT j.conv_id, j.journey, c.chunk, j.sessions, j.ihc FROM pipeline_chunks c JOIN pipeline_journeys j ON j.run = c.run AND j.chunk = c.chunk WHERE c.run = $1 AND NOT c.shown
 			UNION ALL SELECT j.conv_id, j.journey, c.chunk, j.sessions, j.ihc FROM pipeline_chunks c JOIN pipeline_reused u ON u.run = c.run AND u.chunk = c.chunk
 				JOIN pipeline_journeys j ON j.journey = u.journey WHERE c.run = $1 AND NOT c.shown
 		) j ORDER BY conv_id, journey DESC) d LEFT JOIN {conversions} v ON v.conv_id = d.conv_id)`
+=======
+	SELECT d.*, NOT EXISTS (SELECT 1 FROM {conversions} v WHERE v.conv_id = d.conv_id) AS gone FROM (
+		SELECT DISTINCT ON (j.conv_id) j.conv_id, j.journey, c.chunk, j.sessions, j.ihc
+		FROM ` + unshown + ` ORDER BY j.conv_id, j.journey DESC) d)`
+>>>>>>> h-pg2
 
 // The conversions that a run leaves without attribution: those that ended without
 // one in a chunk that is not shown yet, since of the others a later run may know
@@ -44,6 +56,9 @@ func sweep(ctx context.Context, tx pgx.Tx, run int64) error {
 	}
 	with := func(of, statement string) string {
 		return from.in(statement, "{without}", without, "{due}", due, "{of}", of)
+	}
+	if err := checkJournal(ctx, tx, unshown, run); err != nil {
+		return err
 	}
 	var replaces bool
 	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey)`).Scan(&replaces); err != nil {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -89,13 +90,17 @@ func reuseRestoresRowsThatSomebodyChanged(t *testing.T, b Backend) {
 // What is damaged, or another's, is scored again and never shown.
 func rowsOfTheJournalThatSomebodyChangedAreNotReused(t *testing.T, b Backend) {
 	for _, change := range []string{
-		`UPDATE pipeline_journeys SET shares = (SELECT shares FROM pipeline_journeys WHERE conv_id = 'c') WHERE conv_id = 'a'`,
+		fmt.Sprintf(`UPDATE pipeline_journeys SET %[1]s = (SELECT %[1]s FROM pipeline_journeys WHERE conv_id = 'c') WHERE conv_id = 'a'`, b.Shares),
 		`UPDATE pipeline_journeys SET sessions = (SELECT sessions FROM pipeline_journeys WHERE conv_id = 'c') WHERE conv_id = 'a'`,
 		`UPDATE pipeline_journeys SET conv_id = 'c' WHERE conv_id = 'a'`,
 		`UPDATE pipeline_latest SET journey = (SELECT journey FROM pipeline_latest WHERE conv_id = 'c') WHERE conv_id = 'a'`,
 		`DELETE FROM pipeline_journeys WHERE conv_id = 'a'`,
+<<<<<<< HEAD
 		`UPDATE pipeline_journeys SET shares = x'00' WHERE conv_id = 'a'`,
 		`UPDATE pipeline_journeys SET shares = 'text' WHERE conv_id = 'a'`,
+=======
+		`UPDATE pipeline_journeys SET ` + b.Damage + ` WHERE conv_id = 'a'`,
+>>>>>>> h-pg2
 	} {
 		f := b.fresh(t)
 		f.sell("a", "b", "c")

@@ -2,16 +2,32 @@ package storetest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 )
+
+// retime gives each session and conversion another date and time of day, by its
+// table, its number and those it has.
+func (f *fixture) retime(to func(table string, n int, date, at string) (string, string)) {
+	f.t.Helper()
+	for _, of := range [][4]string{{"session_sources", "session_id", "event_date", "event_time"}, {"conversions", "conv_id", "conv_date", "conv_time"}} {
+		for i, row := range f.rows(fmt.Sprintf(`SELECT %[2]s, %[3]s, %[4]s FROM %[1]s`, of[0], of[1], of[2], of[3])) {
+			was := strings.Split(row, "|")
+			date, at := to(of[0], i+1, was[1], was[2])
+			f.exec(fmt.Sprintf(`UPDATE %[1]s SET %[3]s = $2, %[4]s = $3 WHERE %[2]s = $1`, of[0], of[1], of[2], of[3]), was[0], date, at)
+		}
+	}
+}
 
 // A survey in a zone is that of a shop which had written down its own clocks,
 // and what it sums up over all dates is what UTC has.
@@ -20,8 +36,12 @@ func surveyInAZoneIsThatOfItsClocks(t *testing.T, b Backend) {
 		f, _, _ := b.scoredShop(t)
 		req := drawRange(t)
 		req.RunId = ""
-		f.exec(`UPDATE session_sources SET event_time = printf('%02d:%02d:07.5', rowid * 7 % 24, rowid * 11 % 60)`)
-		f.exec(`UPDATE conversions SET conv_time = printf('%02d:%02d:07', rowid * 5 % 24, rowid * 13 % 60)`)
+		f.retime(func(table string, n int, date, _ string) (string, string) {
+			if table == "session_sources" {
+				return date, fmt.Sprintf("%02d:%02d:07.5", n*7%24, n*11%60)
+			}
+			return date, fmt.Sprintf("%02d:%02d:07", n*5%24, n*13%60)
+		})
 		utc, err := f.Survey(t.Context(), &ihcv1.RunRequest{}, store.View{})
 		require.NoError(t, err)
 		zone := rapid.SampledFrom([]struct {
@@ -38,9 +58,12 @@ func surveyInAZoneIsThatOfItsClocks(t *testing.T, b Backend) {
 		require.Equal(t, utc.Range, all.Range)
 		require.Equal(t, utc.Unattributed, all.Unattributed)
 
-		for _, of := range [][3]string{{"session_sources", "event_date", "event_time"}, {"conversions", "conv_date", "conv_time"}} {
-			f.exec(fmt.Sprintf(`UPDATE %[1]s SET %[2]s = date(%[2]s||' '||%[3]s, '%[4]d minutes'), %[3]s = time(%[2]s||' '||%[3]s, '%[4]d minutes')||substr(%[3]s, 9)`, of[0], of[1], of[2], zone.minutes))
-		}
+		f.retime(func(_ string, _ int, date, at string) (string, string) {
+			micros, err := civil.ParseTime(date + " " + at)
+			require.NoError(t, err)
+			shown := time.UnixMicro(micros).UTC().Add(time.Duration(zone.minutes) * time.Minute)
+			return shown.Format(time.DateOnly), shown.Format("15:04:05.999999")
+		})
 		want, err := f.Survey(t.Context(), req, store.View{})
 		require.NoError(t, err)
 		require.Equal(t, want, got)
@@ -49,9 +72,15 @@ func surveyInAZoneIsThatOfItsClocks(t *testing.T, b Backend) {
 
 func daysWhenClocksChangeHave23And25Hours(t *testing.T, b Backend) {
 	f := b.fresh(t)
-	f.exec(`WITH hours (at) AS (SELECT '2023-03-24 00:00:00' UNION ALL SELECT datetime(at, '1 hour') FROM hours WHERE at < '2023-11-01')
-		INSERT INTO session_sources (session_id, user_id, event_date, event_time, channel_name, holder_engagement, closer_engagement, impression_interaction)
-		SELECT at, 'u', date(at), time(at), 'SEO', 0, 0, 0 FROM hours`)
+	tx, err := f.db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer tx.Rollback()
+	for at := time.Date(2023, 3, 24, 0, 0, 0, 0, time.UTC); at.Before(time.Date(2023, 11, 1, 0, 0, 0, 0, time.UTC)); at = at.Add(time.Hour) {
+		_, err := tx.ExecContext(t.Context(), `INSERT INTO session_sources (session_id, user_id, event_date, event_time, channel_name, holder_engagement, closer_engagement, impression_interaction)
+			VALUES ($1, 'u', $2, $3, 'SEO', 0, 0, 0)`, at.Format(time.DateTime), at.Format(time.DateOnly), at.Format(time.TimeOnly))
+		require.NoError(t, err)
+	}
+	require.NoError(t, tx.Commit())
 	f.exec(`INSERT INTO session_costs (session_id, cost) SELECT session_id, 1 FROM session_sources`)
 	cost := func(date, zone string) float64 {
 		// The range is of local days: that date alone.

@@ -77,7 +77,8 @@ CREATE TABLE pipeline_journeys (
 	strategy    text    COLLATE "C",    -- latest, cut or builtin; NULL for a whole journey scored by the run's model
 	left_out    bigint  NOT NULL,       -- sessions of the journey, its oldest, that were not scored
 	model       text    COLLATE "C",    -- what scored it; NULL where that is the run's model
-	scored      bigint  NOT NULL        -- when, in seconds since 1970; 0 where not known
+	scored      bigint  NOT NULL,       -- when, in seconds since 1970; 0 where not known
+	seal        bytea   NOT NULL        -- of the conversion, its sessions and shares: a row that was changed since is never shown
 );
 CREATE INDEX pipeline_journeys_chunk ON pipeline_journeys (run, chunk);
 
