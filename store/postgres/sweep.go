@@ -8,28 +8,21 @@ import (
 	"github.com/ihc-pipeline/ihc/store/books"
 )
 
-// unshown are the rows of the journal that a run has and does not show yet: its
-// own and those of other runs that it uses.
-const unshown = `pipeline_chunks c JOIN LATERAL (
-			SELECT j.* FROM pipeline_journeys j WHERE j.run = c.run AND j.chunk = c.chunk
-			UNION ALL SELECT j.* FROM pipeline_reused u JOIN pipeline_journeys j ON j.journey = u.journey WHERE u.run = c.run AND u.chunk = c.chunk
-		) j ON true WHERE c.run = $1 AND NOT c.shown`
+// unshown are the rows j of the journal that a run has and does not show yet: its
+// own and those of other runs that it uses. They are joined as wholes: see
+// [inBulk].
+const unshown = `(
+		SELECT c.chunk AS shown_by, j.* FROM pipeline_chunks c JOIN pipeline_journeys j ON j.run = c.run AND j.chunk = c.chunk WHERE c.run = $1 AND NOT c.shown
+		UNION ALL SELECT c.chunk, j.* FROM pipeline_chunks c JOIN pipeline_reused u ON u.run = c.run AND u.chunk = c.chunk
+			JOIN pipeline_journeys j ON j.journey = u.journey WHERE c.run = $1 AND NOT c.shown
+	) j WHERE true`
 
 // due is what a run has in the journal and does not show yet, one row a
 // conversion. gone are conversions that are in conversions no more.
 const due = `due AS MATERIALIZED (
-<<<<<<< HEAD
 	SELECT d.*, v.conv_id IS NULL AS gone FROM (
-		SELECT DISTINCT ON (conv_id) * FROM (
-			SELECT j.conv_id, j.journey, c.chunk, j.sessions, j.ihc FROM pipeline_chunks c JOIN pipeline_journeys j ON j.run = c.run AND j.chunk = c.chunk WHERE c.run = $1 AND NOT c.shown
-			UNION ALL SELECT j.conv_id, j.journey, c.chunk, j.sessions, j.ihc FROM pipeline_chunks c JOIN pipeline_reused u ON u.run = c.run AND u.chunk = c.chunk
-				JOIN pipeline_journeys j ON j.journey = u.journey WHERE c.run = $1 AND NOT c.shown
-		) j ORDER BY conv_id, journey DESC) d LEFT JOIN {conversions} v ON v.conv_id = d.conv_id)`
-=======
-	SELECT d.*, NOT EXISTS (SELECT 1 FROM {conversions} v WHERE v.conv_id = d.conv_id) AS gone FROM (
-		SELECT DISTINCT ON (j.conv_id) j.conv_id, j.journey, c.chunk, j.sessions, j.ihc
-		FROM ` + unshown + ` ORDER BY j.conv_id, j.journey DESC) d)`
->>>>>>> h-pg2
+		SELECT DISTINCT ON (j.conv_id) j.conv_id, j.journey, j.shown_by AS chunk, j.sessions, j.ihc
+		FROM ` + unshown + ` ORDER BY j.conv_id, j.journey DESC) d LEFT JOIN {conversions} v ON v.conv_id = d.conv_id)`
 
 // The conversions that a run leaves without attribution: those that ended without
 // one in a chunk that is not shown yet, since of the others a later run may know

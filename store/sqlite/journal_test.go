@@ -123,3 +123,10 @@ func FuzzDecodeIHC(f *testing.F) {
 		require.True(t, slices.Equal(ihc, same))
 	})
 }
+
+func TestARowOfOtherTypesIsNotIntact(t *testing.T) {
+	t.Parallel()
+	for _, row := range [][3]any{{"a", []byte{}, "text"}, {"a", nil, []byte{sealed}}, {int64(1), []byte{}, []byte{}}, {"a", []byte{}, []byte{sealed, 0, 0, 0, 0}}} {
+		require.False(t, intact(row[0], row[1], row[2]), row)
+	}
+}

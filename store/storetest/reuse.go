@@ -95,12 +95,7 @@ func rowsOfTheJournalThatSomebodyChangedAreNotReused(t *testing.T, b Backend) {
 		`UPDATE pipeline_journeys SET conv_id = 'c' WHERE conv_id = 'a'`,
 		`UPDATE pipeline_latest SET journey = (SELECT journey FROM pipeline_latest WHERE conv_id = 'c') WHERE conv_id = 'a'`,
 		`DELETE FROM pipeline_journeys WHERE conv_id = 'a'`,
-<<<<<<< HEAD
-		`UPDATE pipeline_journeys SET shares = x'00' WHERE conv_id = 'a'`,
-		`UPDATE pipeline_journeys SET shares = 'text' WHERE conv_id = 'a'`,
-=======
 		`UPDATE pipeline_journeys SET ` + b.Damage + ` WHERE conv_id = 'a'`,
->>>>>>> h-pg2
 	} {
 		f := b.fresh(t)
 		f.sell("a", "b", "c")
