@@ -164,7 +164,14 @@ func stages(s *run.State, at map[stream.Event]time.Time, now time.Time) []stageV
 	spans := [][2]time.Time{{at[stream.EventAccepted], at[stream.EventExtracted]}, {at[stream.EventAccepted], scored},
 		{at[stream.EventAccepted], at[stream.EventWritten]}, {at[stream.EventWritten], at[stream.EventReported]}}
 	for i := range all {
+		failed := s.Failure.GetStage() == all[i].Name
+		if failed && spans[i][0].IsZero() {
+			spans[i][0] = first // it never came so far as to say that it had begun
+		}
 		all[i].span(spans[i][0], spans[i][1], first, last, s)
+		if failed && all[i].State != "done" {
+			all[i].State = "failed"
+		}
 	}
 	return all
 }
