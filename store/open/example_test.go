@@ -13,7 +13,7 @@ func ExampleShown() {
 	fmt.Println(open.Shown("postgres://ihc:secret@db.example/shop?sslmode=verify-full"))
 	fmt.Println(open.Shown("shop.db"))
 	// Output:
-	// postgres://ihc@db.example/shop
+	// postgres://ihc@db.example/shop?sslmode=verify-full
 	// shop.db
 }
 
