@@ -24,7 +24,7 @@ func (f *fixture) retime(to func(table string, n int, date, at string) (string, 
 		for i, row := range f.rows(fmt.Sprintf(`SELECT %[2]s, %[3]s, %[4]s FROM %[1]s`, of[0], of[1], of[2], of[3])) {
 			was := strings.Split(row, "|")
 			date, at := to(of[0], i+1, was[1], was[2])
-			f.exec(fmt.Sprintf(`UPDATE %[1]s SET %[3]s = $2, %[4]s = $3 WHERE %[2]s = $1`, of[0], of[1], of[2], of[3]), was[0], date, at)
+			f.exec(fmt.Sprintf(`UPDATE %[1]s SET %[3]s = $1, %[4]s = $2 WHERE %[2]s = $3`, of[0], of[1], of[2], of[3]), date, at, was[0])
 		}
 	}
 }
