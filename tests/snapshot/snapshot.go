@@ -103,6 +103,10 @@ var arrival = map[string]string{
 	"pipeline_journeys": `SELECT run_id, chunk, conv_id, length(fingerprint), sessions, shares, strategy, left_out, j.model FROM pipeline_journeys j JOIN pipeline_runs USING (run)`,
 	"pipeline_latest":   `SELECT l.conv_id, run_id, chunk, length(fingerprint) FROM pipeline_latest l LEFT JOIN pipeline_journeys USING (journey) LEFT JOIN pipeline_runs USING (run)`,
 	"pipeline_adopted":  `SELECT run_id, conv_id, length(fingerprint) FROM pipeline_adopted JOIN pipeline_runs USING (run)`,
+	// Channels have their numbers, and credit is told by them, in the order in which
+	// results came; what was told adds up to pipeline_totals and pipeline_changes.
+	"pipeline_told":     `SELECT conv_id, run_id, length(fingerprint), sessions, t.revenue FROM pipeline_told t JOIN pipeline_runs USING (run)`,
+	"pipeline_channels": `SELECT name FROM pipeline_channels`,
 }
 
 // wholeOf returns the query for all that a table holds.
