@@ -128,7 +128,7 @@ gen: $(BIN)/buf $(BIN)/protoc-gen-go ## Make the Go code of the contract anew
 .PHONY: tidy
 tidy: ## Tidy every module and bring the workspace's versions together
 	go work sync
-	@for d in $(MODULES) $(addprefix tools/,$(TOOLS)); do (cd $$d && GOWORK=off go mod tidy) || exit; done
+	@for d in $(MODULES) tests/browser tests/helm $(addprefix tools/,$(TOOLS)); do (cd $$d && GOWORK=off go mod tidy) || exit; done
 
 .PHONY: fmt
 fmt: ## Format all Go code
