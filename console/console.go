@@ -31,6 +31,8 @@ type reader interface {
 	Cell(ctx context.Context, channel, date string) (*store.Cell, error)
 	Difference(ctx context.Context, first, second string) (*store.Difference, error)
 	LastConversion(ctx context.Context) (time.Time, error)
+	// Close lets go of the file, which may be replaced between two readings.
+	Close() error
 	Shown(ctx context.Context, since time.Time) (store.Stored, error)
 }
 
@@ -127,7 +129,10 @@ func (c *console) serve(ctx context.Context, l net.Listener) error {
 func (c *console) reading(ctx context.Context) (done func(), err error) {
 	select {
 	case c.reads <- struct{}{}:
-		return func() { <-c.reads }, nil
+		return func() {
+			_ = c.db.Close() // waits for others who read; the next one opens it anew
+			<-c.reads
+		}, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

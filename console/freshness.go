@@ -87,6 +87,7 @@ func (f *freshness) lookAtRuns(ctx context.Context) {
 // lookAtSource takes when the last conversion was.
 func (f *freshness) lookAtSource(ctx context.Context) {
 	last, err := f.db.LastConversion(ctx)
+	_ = f.db.Close() // who replaces the file finds nobody who has it open
 	switch {
 	case err != nil && ctx.Err() == nil:
 		f.log.Debug("cannot find the last conversion for the metrics", "error", err)
