@@ -298,11 +298,15 @@ func isSQLite(err error, codes ...sqlite3.ErrNo) bool {
 	return false
 }
 
-// FileID identifies a file for as long as something holds it open. Two values
-// are equal, by ==, if and only if they are of the same file.
+// FileID identifies a file, also after it was removed. Two values are equal, by
+// ==, if and only if they are of the same file: a file system soon gives the
+// number of one that is gone to another, so that it takes the time of its birth,
+// in nanoseconds since 1970, as well. Where that is 0, which the system does not
+// tell, a value is good for as long as something holds the file open.
 type FileID struct {
 	Device uint64
 	Inode  uint64
+	Born   int64
 }
 
 // Identity returns the identity of the file now at path (symbolic links
@@ -317,5 +321,6 @@ func Identity(path string) (FileID, error) {
 	if !ok {
 		return FileID{}, fmt.Errorf("the system does not tell the identity of %q", path)
 	}
+	id.Born = born(path)
 	return id, nil
 }
