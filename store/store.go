@@ -7,9 +7,13 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -197,6 +201,19 @@ type View struct {
 	// dates, as [civil.Zone] knows it; "" for UTC. The dates of the request, which
 	// names no run then, and of all that is returned are those of the zone.
 	Zone string
+}
+
+// Check returns an input error where the view's column is none of those that a
+// database offers beside the usual ones.
+func (v View) Check(offered []string) error {
+	if v.Column == "" || slices.Contains(offered, v.Column) {
+		return nil
+	}
+	hint := "use channel, day, week, month, channel-day, " + strings.Join(offered, ", ")
+	if len(offered) == 0 {
+		hint = "it has none beside its own: use channel, day, week, month or channel-day"
+	}
+	return errkind.Inputf("session_sources has no column %s to report by; %s", human.QuoteText(v.Column), hint)
 }
 
 // Reports is what the reporter asks for.

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"cmp"
+
 	"github.com/shopspring/decimal"
 
 	"github.com/ihc-pipeline/ihc/internal/unit"
@@ -16,6 +18,11 @@ type Row struct {
 	// Refunded is how much of IHC is of refunds, conversions with a negative
 	// revenue. It is in no table.
 	Refunded float64
+}
+
+// Compare orders rows by date, then by channel, both by their bytes.
+func (r Row) Compare(o Row) int {
+	return cmp.Or(cmp.Compare(r.Date, o.Date), cmp.Compare(r.Channel, o.Channel))
 }
 
 // Totals are what the tables hold, and what of it is a run's. Sums are of

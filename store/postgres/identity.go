@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -18,19 +16,13 @@ import (
 
 // replaced says that the database is not the one a run began on.
 func (d *Database) replaced(id string) error {
-	return books.Refuse("the database at %s is not the one that run %s began on: it was replaced; ask for the run again", d.name, id)
-}
-
-// entered is what pipeline_runs says of who a run is.
-type entered struct {
-	number         int64
-	asked, request string
+	return books.Replaced(d.name, id)
 }
 
 // known returns a run's, nil if it is not known.
-func known(ctx context.Context, tx pgx.Tx, id string) (*entered, error) {
-	var e entered
-	err := tx.QueryRow(ctx, `SELECT run, asked, request FROM pipeline_runs WHERE run_id = $1`, id).Scan(&e.number, &e.asked, &e.request)
+func known(ctx context.Context, tx pgx.Tx, id string) (*books.Entered, error) {
+	var e books.Entered
+	err := tx.QueryRow(ctx, `SELECT run, asked, request FROM pipeline_runs WHERE run_id = $1`, id).Scan(&e.Number, &e.Asked, &e.Request)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // not known is a usual answer
 	}
@@ -71,34 +63,27 @@ func enter(ctx context.Context, tx pgx.Tx, a *ihcv1.RunAccepted) (again bool, er
 	if err != nil {
 		return false, err
 	}
-	if was != nil && was.asked != a.GetAsked() {
-		if before, err := run.Decode([]byte(was.request)); err != nil || !run.Same(before, a.GetRequest()) {
-			return false, books.Refuse("run id %s was used on this database for another request (%s): choose another run_id, or leave it empty", id, run.Describe(before))
-		}
+	if again, err = books.TakesName(was, a); err != nil {
+		return false, err
+	}
+	if again {
 		// One that has ended, or will never end, has a name from now on that no run
 		// can be asked for under.
 		if err := end(ctx, tx, id, store.Failed); err != nil {
 			return false, err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE pipeline_runs SET run_id = $2 WHERE run = $1`, was.number, fmt.Sprintf("%s@%d", id, was.number)); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE pipeline_runs SET run_id = $2 WHERE run = $1`, was.Number, books.RetiredName(id, was.Number)); err != nil {
 			return false, err
 		}
-		again = true
 	}
 	return again, record(ctx, tx, a)
 }
 
 // record writes what a run was accepted with.
 func record(ctx context.Context, tx pgx.Tx, a *ihcv1.RunAccepted) error {
-	request, err := run.JSON(a.GetRequest(), "")
+	request, scoredBy, err := books.Record(a)
 	if err != nil {
 		return err
-	}
-	scoredBy := []byte{}
-	if a.GetScoring() != nil {
-		if scoredBy, err = (protojson.MarshalOptions{UseProtoNames: true}).Marshal(a.GetScoring()); err != nil {
-			return err
-		}
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO pipeline_runs AS r (run_id, request, asked, scoring, scored_by) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (run_id) DO UPDATE SET request = EXCLUDED.request, asked = EXCLUDED.asked, scoring = coalesce(EXCLUDED.scoring, r.scoring), scored_by = EXCLUDED.scored_by`,
@@ -118,16 +103,14 @@ func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
 			return err
 		}
 		there, err := known(ctx, tx, id)
-		switch replay := a.GetRequest().GetReplayOf() != ""; {
-		case err != nil:
+		if err != nil {
 			return err
-		case replay && is != a.GetDatabase():
-			return books.Refuse("the database at %s is not the one that run %s began on, which run %s replays: replay it there, or ask for a new run", d.name, a.GetRequest().GetReplayOf(), id)
-		case is != a.GetDatabase(), there == nil && !replay:
-			return d.replaced(id)
-		case there != nil && there.asked != a.GetAsked() && !replay:
-			return books.Refuse("run %s of database %s was asked for at another time (%s, not %s)", id, d.name, there.asked, a.GetAsked())
-		case there != nil && there.asked != a.GetAsked():
+		}
+		again, err := books.Admit(a, d.name, is, there)
+		if err != nil {
+			return err
+		}
+		if again {
 			if _, err := enter(ctx, tx, a); err != nil {
 				return err
 			}
@@ -164,7 +147,7 @@ func (d *Database) Confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
 			return err
 		}
 		there, err := known(ctx, tx, id)
-		if err == nil && (is != a.GetDatabase() || there == nil || there.asked != a.GetAsked()) {
+		if err == nil && (is != a.GetDatabase() || there == nil || there.Asked != a.GetAsked()) {
 			err = d.replaced(id)
 		}
 		return err
@@ -183,7 +166,7 @@ func (d *Database) checkStill(ctx context.Context, tx pgx.Tx, id string) error {
 		return nil
 	}
 	there, err := known(ctx, tx, id)
-	if err == nil && (there == nil || there.asked != asked) {
+	if err == nil && (there == nil || there.Asked != asked) {
 		err = d.replaced(id)
 	}
 	return err

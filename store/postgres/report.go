@@ -12,7 +12,6 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/internal/unit"
@@ -83,14 +82,8 @@ func readBack(ctx context.Context, tx pgx.Tx) ([]store.Row, error) {
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
-	order(all)
+	slices.SortFunc(all, store.Row.Compare)
 	return all, nil
-}
-
-func order(rows []store.Row) {
-	slices.SortFunc(rows, func(a, b store.Row) int {
-		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Channel, b.Channel))
-	})
 }
 
 // Survey implements [store.Reports].
@@ -113,8 +106,8 @@ func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, v store.Vi
 			if err != nil {
 				return err
 			}
-			if !slices.Contains(others, column) {
-				return errkind.Inputf("session_sources has no column %s to report by; %s", human.QuoteText(column), offered(others))
+			if err := v.Check(others); err != nil {
+				return err
 			}
 		}
 		t = s.Totals
@@ -124,13 +117,6 @@ func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, v store.Vi
 		return nil, fmt.Errorf("sum up the tables: %w", err)
 	}
 	return t, nil
-}
-
-func offered(others []string) string {
-	if len(others) == 0 {
-		return "it has none beside its own: use channel, day, week or month"
-	}
-	return "use channel, day, week, month, " + strings.Join(others, ", ")
 }
 
 // Dimensions implements [store.Reports].
@@ -270,7 +256,7 @@ func (s *summing) rows() []store.Row {
 				IHCRevenue: store.Credit(g.credit).InexactFloat64(), Refunded: store.Shares(g.refunded).InexactFloat64()})
 		}
 	}
-	order(rows)
+	slices.SortFunc(rows, store.Row.Compare)
 	return rows
 }
 

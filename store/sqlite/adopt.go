@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/ihc-pipeline/ihc/store"
 )
@@ -38,18 +37,6 @@ func (d *Database) Adopt(ctx context.Context, superseded, successor string) (sto
 		return nil, err
 	}
 	db, _, err := d.reads.DB(ctx)
-	return &adopted{path: d.path, db: db, run: run}, err
-}
-
-// adopted is what a run took over.
-type adopted struct {
-	path string
-	db   *sql.DB
-	run  int64
-}
-
-// Has implements [store.Stored].
-func (a *adopted) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	return has(ctx, a.path, a.db, `SELECT `+intactInSQL+`(j.conv_id, j.sessions, j.shares) FROM pipeline_adopted a JOIN pipeline_journeys j ON j.journey = a.journey AND j.conv_id = a.conv_id
-		WHERE a.run = ? AND a.conv_id = ? AND a.fingerprint = ?`, a.run, conv, fingerprint)
+	return &storedBefore{path: d.path, db: db, query: `SELECT ` + intactInSQL + `(j.conv_id, j.sessions, j.shares) FROM pipeline_adopted a JOIN pipeline_journeys j ON j.journey = a.journey AND j.conv_id = a.conv_id
+		WHERE a.run = ?3 AND a.conv_id = ?1 AND a.fingerprint = ?2`, arg: run}, err
 }

@@ -5,12 +5,11 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -27,7 +26,7 @@ import (
 
 // replaced says that the file at the path is not the one a run began on.
 func (d *Database) replaced(id string) error {
-	return books.Refuse("the database at %q is not the one that run %s began on: it was replaced; ask for the run again", d.path, id)
+	return books.Replaced(strconv.Quote(d.path), id)
 }
 
 // asker is a database or a transaction.
@@ -35,17 +34,10 @@ type asker interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// entered is what pipeline_runs says of who a run is.
-type entered struct {
-	number         int64
-	asked, request string
-	status         status
-}
-
 // known returns a run's, nil if it is not known.
-func known(ctx context.Context, on asker, id string) (*entered, error) {
-	var e entered
-	err := on.QueryRowContext(ctx, `SELECT run, asked, request, status FROM pipeline_runs WHERE run_id = ?`, id).Scan(&e.number, &e.asked, &e.request, &e.status)
+func known(ctx context.Context, on asker, id string) (*books.Entered, error) {
+	var e books.Entered
+	err := on.QueryRowContext(ctx, `SELECT run, asked, request FROM pipeline_runs WHERE run_id = ?`, id).Scan(&e.Number, &e.Asked, &e.Request)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil //nolint:nilnil // not known is a usual answer
 	}
@@ -113,39 +105,32 @@ func (tx transaction) enter(ctx context.Context, a *ihcv1.RunAccepted) (again bo
 	if err != nil {
 		return false, err
 	}
-	if was != nil && was.asked != a.GetAsked() {
-		if before, err := run.Decode([]byte(was.request)); err != nil || !run.Same(before, a.GetRequest()) {
-			return false, books.Refuse("run id %s was used on this database for another request (%s): choose another run_id, or leave it empty", id, run.Describe(before))
-		}
+	if again, err = books.TakesName(was, a); err != nil {
+		return false, err
+	}
+	if again {
 		if err := tx.retire(ctx, was, id); err != nil {
 			return false, err
 		}
-		again = true
 	}
 	return again, tx.record(ctx, a)
 }
 
 // retire gives a run that has ended, or will never end, a name that no run can
 // be asked for under.
-func (tx transaction) retire(ctx context.Context, was *entered, id string) error {
+func (tx transaction) retire(ctx context.Context, was *books.Entered, id string) error {
 	if err := tx.end(ctx, id, string(store.Failed)); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE pipeline_runs SET run_id = ?2 WHERE run = ?1`, was.number, fmt.Sprintf("%s@%d", id, was.number))
+	_, err := tx.ExecContext(ctx, `UPDATE pipeline_runs SET run_id = ?2 WHERE run = ?1`, was.Number, books.RetiredName(id, was.Number))
 	return err
 }
 
 // record writes what a run was accepted with.
 func (tx transaction) record(ctx context.Context, a *ihcv1.RunAccepted) error {
-	request, err := run.JSON(a.GetRequest(), "")
+	request, scoredBy, err := books.Record(a)
 	if err != nil {
 		return err
-	}
-	scoredBy := []byte{}
-	if a.GetScoring() != nil {
-		if scoredBy, err = (protojson.MarshalOptions{UseProtoNames: true}).Marshal(a.GetScoring()); err != nil {
-			return err
-		}
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_runs (run_id, request, asked, scoring, scored_by, source, program) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 		ON CONFLICT (run_id) DO UPDATE SET request = ?2, asked = ?3, scoring = coalesce(?4, scoring), scored_by = ?5, source = ?6, program = ?7`,
@@ -165,16 +150,14 @@ func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
 			return err
 		}
 		there, err := known(ctx, tx, id)
-		switch replay := a.GetRequest().GetReplayOf() != ""; {
-		case err != nil:
+		if err != nil {
 			return err
-		case replay && is != a.GetDatabase():
-			return books.Refuse("the database at %q is not the one that run %s began on, which run %s replays: replay it there, or ask for a new run", d.path, a.GetRequest().GetReplayOf(), id)
-		case is != a.GetDatabase(), there == nil && !replay:
-			return d.replaced(id)
-		case there != nil && there.asked != a.GetAsked() && !replay:
-			return books.Refuse("run %s of database %q was asked for at another time (%s, not %s)", id, d.path, there.asked, a.GetAsked())
-		case there != nil && there.asked != a.GetAsked():
+		}
+		enter, err := books.Admit(a, strconv.Quote(d.path), is, there)
+		if err != nil {
+			return err
+		}
+		if enter {
 			if _, err := tx.enter(ctx, a); err != nil {
 				return err
 			}
@@ -234,7 +217,7 @@ func (d *Database) confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
 	}
 	defer db.Close() //nolint:errcheck // only read
 	is, err := identity(ctx, db)
-	var there *entered
+	var there *books.Entered
 	if err == nil {
 		there, err = known(ctx, db, id)
 	}
@@ -243,7 +226,7 @@ func (d *Database) confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
 		return d.replaced(id)
 	case err != nil:
 		return Explain(d.path, err)
-	case is != a.GetDatabase() || there == nil || there.asked != a.GetAsked():
+	case is != a.GetDatabase() || there == nil || there.Asked != a.GetAsked():
 		return d.replaced(id)
 	}
 	return d.remember(a)
@@ -269,7 +252,7 @@ func (d *Database) checkStill(ctx context.Context, tx transaction, id string) er
 		return nil
 	}
 	there, err := known(ctx, tx, id)
-	if err == nil && (there == nil || there.asked != was.(mark).asked) {
+	if err == nil && (there == nil || there.Asked != was.(mark).asked) {
 		err = d.replaced(id)
 	}
 	return err

@@ -8,19 +8,8 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store/books"
 )
-
-// rehearsed are rows as a run writes them, for ids and channels that nobody
-// has: shares from 0 to 1, ids that differ in nothing but case or a space.
-var rehearsed = []struct{ table, insert, remove string }{
-	{tables.CustomerJourney, `INSERT INTO attribution_customer_journey (conv_id, session_id, ihc) VALUES
-		('pipeline rehearsal', 'a', 0.0), ('pipeline rehearsal', 'A', 1.0), ('pipeline rehearsal', 'a ', 0.1234), ('Pipeline Rehearsal', 'a', 0.5)`,
-		`DELETE FROM attribution_customer_journey WHERE conv_id = 'pipeline rehearsal'`},
-	{tables.ChannelReporting, `INSERT INTO channel_reporting (channel_name, date, cost, ihc, ihc_revenue) VALUES
-		('pipeline rehearsal', '2023-09-01', 0.0, 0.0, 0.0), ('Pipeline Rehearsal', '2023-09-01', 12.345678, 0.4321, 99.95), ('pipeline rehearsal ', '2023-09-02', 1.0, 1.0, 1.0)`,
-		`DELETE FROM channel_reporting WHERE channel_name = 'pipeline rehearsal'`},
-}
 
 // Rehearse implements [store.Source]: it writes rows of every kind in a
 // transaction that it rolls back.
@@ -38,10 +27,10 @@ func (d *Database) Rehearse(ctx context.Context) error {
 	if err := d.migrate(ctx, tx); err != nil {
 		return Explain(d.path, err)
 	}
-	for _, r := range rehearsed {
-		for _, statement := range []string{r.insert, r.remove} {
+	for _, r := range books.Rehearsed {
+		for _, statement := range []string{r.Insert, r.Remove} {
 			if _, err := tx.ExecContext(ctx, statement); err != nil {
-				return d.refused(r.table, err)
+				return d.refused(r.Table, err)
 			}
 		}
 	}

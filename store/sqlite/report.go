@@ -320,8 +320,6 @@ func readBack(ctx context.Context, conn *sql.Conn) ([]store.Row, error) {
 		all = append(all, r)
 	}
 	// Here, so that the order is the same whatever encoding the database has.
-	slices.SortFunc(all, func(a, b store.Row) int {
-		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Channel, b.Channel))
-	})
+	slices.SortFunc(all, store.Row.Compare)
 	return all, rows.Err()
 }

@@ -29,36 +29,21 @@ func (d *Database) Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.
 		if n, err := settled.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		within, oldest := "", int64(0)
-		if !since.IsZero() {
-			oldest = since.Unix()
-		}
+		within := ""
 		start, end := run.Range(req)
 		if ranged(req) {
 			within = `AND l.conv_id IN (SELECT conv_id FROM conversions WHERE conv_date BETWEEN ?3 AND ?4)`
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_reusable (run, conv_id, fingerprint, journey)
 			SELECT ?1, l.conv_id, j.fingerprint, j.journey FROM pipeline_latest l CROSS JOIN pipeline_journeys j ON j.journey = l.journey
-			WHERE j.fingerprint IS NOT NULL AND j.scored >= ?2 AND j.conv_id = l.conv_id AND `+intactInSQL+`(j.conv_id, j.sessions, j.shares) `+within+` ORDER BY l.conv_id`, number, oldest, start, end)
+			WHERE j.fingerprint IS NOT NULL AND j.scored >= ?2 AND j.conv_id = l.conv_id AND `+intactInSQL+`(j.conv_id, j.sessions, j.shares) `+within+` ORDER BY l.conv_id`, number, oldest(since), start, end)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	db, _, err := d.reads.DB(ctx)
-	return &reusable{path: d.path, db: db, run: number}, err
-}
-
-// reusable is what a run may use of what others scored.
-type reusable struct {
-	path string
-	db   *sql.DB
-	run  int64
-}
-
-// Has implements [store.Stored].
-func (r *reusable) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	return has(ctx, r.path, r.db, `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = ? AND conv_id = ? AND fingerprint = ?)`, r.run, conv, fingerprint)
+	return &storedBefore{path: d.path, db: db, query: `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = ?3 AND conv_id = ?1 AND fingerprint = ?2)`, arg: number}, err
 }
 
 // Shown implements [store.Source].
@@ -74,24 +59,37 @@ func (d *Database) Shown(ctx context.Context, since time.Time) (store.Stored, er
 	if err != nil || ours == 0 {
 		return nil, Explain(d.path, err) // no run of this release was here
 	}
-	oldest := int64(0)
-	if !since.IsZero() {
-		oldest = since.Unix()
+	return &storedBefore{path: d.path, db: db, query: `SELECT ` + intactInSQL + `(j.conv_id, j.sessions, j.shares) FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id
+		WHERE l.conv_id = ?1 AND j.fingerprint = ?2 AND j.scored >= ?3`, arg: oldest(since)}, nil
+}
+
+// oldest returns the least time of scoring that is not before since, in seconds.
+func oldest(since time.Time) int64 {
+	if since.IsZero() {
+		return 0
 	}
-	return &shownNow{path: d.path, db: db, oldest: oldest}, nil
+	return since.Unix()
 }
 
-// shownNow is what a run would reuse that began now.
-type shownNow struct {
-	path   string
-	db     *sql.DB
-	oldest int64
+// storedBefore says by a query of a conversion and a fingerprint, and one argument more,
+// what is stored.
+type storedBefore struct {
+	path, query string
+	db          *sql.DB
+	arg         int64
 }
 
-// Has implements [store.Stored].
-func (s *shownNow) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	return has(ctx, s.path, s.db, `SELECT `+intactInSQL+`(j.conv_id, j.sessions, j.shares) FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id
-		WHERE l.conv_id = ? AND j.fingerprint = ? AND j.scored >= ?`, conv, fingerprint, s.oldest)
+// Has implements [store.Stored]. That is asked of every journey, and ctx is looked
+// at before and not meanwhile, which would take a goroutine each time.
+func (f *storedBefore) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	err = f.db.QueryRowContext(context.WithoutCancel(ctx), f.query, conv, fingerprint, f.arg).Scan(&there)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return there, Explain(f.path, err)
 }
 
 // useStored are the statements that make a conversion's stored attribution one of

@@ -1,8 +1,6 @@
 package sqlite
 
 import (
-	"context"
-	"database/sql"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -69,20 +67,6 @@ func intact(conv, sessions, shares any) bool {
 	}
 	_, _, err := decodeJourney(id, packed, blob)
 	return err == nil
-}
-
-// has answers a question about one row, and whether there is one. That is asked
-// of every journey, and ctx is looked at before and not meanwhile, which would
-// take a goroutine each time.
-func has(ctx context.Context, path string, db *sql.DB, query string, args ...any) (yes bool, err error) {
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	err = db.QueryRowContext(context.WithoutCancel(ctx), query, args...).Scan(&yes)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return yes, Explain(path, err)
 }
 
 // decodeJourney returns what a row of the journal shows: its sessions and the ihc

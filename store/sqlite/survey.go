@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/internal/unit"
@@ -52,8 +50,8 @@ func (d *Database) survey(ctx context.Context, conn *sql.Conn, s *summing) (*sto
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(others, s.column) {
-			return nil, errkind.Inputf("session_sources has no column %s to report by; %s", human.QuoteText(s.column), offered(others))
+		if err := (store.View{Column: s.column}).Check(others); err != nil {
+			return nil, err
 		}
 	}
 	t, x, groups, err := sumTables(ctx, s)
@@ -65,13 +63,6 @@ func (d *Database) survey(ctx context.Context, conn *sql.Conn, s *summing) (*sto
 	return t, nil
 }
 
-func offered(others []string) string {
-	if len(others) == 0 {
-		return "it has none beside its own: use channel, day, week, month or channel-day"
-	}
-	return "use channel, day, week, month, channel-day, " + strings.Join(others, ", ")
-}
-
 // rowsOf returns what [replaceReport] writes as [readBack] reads it.
 func rowsOf(x *sessionIndex, groups []group) []store.Row {
 	rows := make([]store.Row, 0, len(groups))
@@ -81,9 +72,7 @@ func rowsOf(x *sessionIndex, groups []group) []store.Row {
 				IHCRevenue: store.Credit(g.credit).InexactFloat64(), Refunded: store.Shares(g.refunded).InexactFloat64()})
 		}
 	}
-	slices.SortFunc(rows, func(a, b store.Row) int {
-		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Channel, b.Channel))
-	})
+	slices.SortFunc(rows, store.Row.Compare)
 	return rows
 }
 
