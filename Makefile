@@ -97,6 +97,7 @@ screenshots: needs ## Take the README's pictures anew (needs Chromium)
 .PHONY: e2e
 e2e: needs ## Drive the stack in containers from end to end (needs Docker with Compose)
 	scripts/container-host
+	cd deploy && go test -count=1 -run '^TestTheStack' . # which skip where there is no Compose
 	cd tests/e2e && go test -tags e2e -count=1 -timeout 30m -v
 
 ##@ Measure
