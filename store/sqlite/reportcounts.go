@@ -3,8 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+
+	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/unit"
@@ -38,40 +41,32 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 // readConversions counts the conversions in range and adds up their revenue.
 func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) error {
 	start, end := run.Range(s.req)
-	//nolint:gosec // columns, and a zone that is known
-	rows, err := conn.QueryContext(ctx, `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
-		FROM conversions v WHERE `+s.date("v.conv_date", "v.conv_time")+` BETWEEN ? AND ?`, start, end)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var conv string
-		var amount any
-		var attributed bool
-		if err := rows.Scan(&conv, &amount, &attributed); err != nil {
-			return err
-		}
-		revenue, err := moneyOf(conv, amount)
-		if err != nil {
-			return err
-		}
-		p.Range.Conversions++
-		p.Range.All.Add(int64(revenue))
-		if revenue < 0 {
-			p.Range.Refunds++
-			p.Range.RefundRevenue.Add(int64(revenue))
-			if attributed {
-				p.Range.RefundsAttributed++
+	query := `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
+		FROM conversions v WHERE ` + s.date("v.conv_date", "v.conv_time") + ` BETWEEN ? AND ?`
+	return raw(conn, func(c *sqlite3.SQLiteConn) error {
+		return each(ctx, c, query, []driver.Value{start, end}, 3, func(row []driver.Value) error {
+			revenue, err := moneyOf(text(row[0]), row[1])
+			if err != nil {
+				return err
 			}
-		}
-		if attributed {
-			p.Range.Attributed++
-			p.Range.Revenue.Add(int64(revenue))
-			p.Range.Gross = p.Range.Gross.Plus(unit.SumOf(int64(revenue)).Abs())
-		}
-	}
-	return rows.Err()
+			attributed := row[2] == int64(1)
+			p.Range.Conversions++
+			p.Range.All.Add(int64(revenue))
+			if revenue < 0 {
+				p.Range.Refunds++
+				p.Range.RefundRevenue.Add(int64(revenue))
+				if attributed {
+					p.Range.RefundsAttributed++
+				}
+			}
+			if attributed {
+				p.Range.Attributed++
+				p.Range.Revenue.Add(int64(revenue))
+				p.Range.Gross = p.Range.Gross.Plus(unit.SumOf(int64(revenue)).Abs())
+			}
+			return nil
+		})
+	})
 }
 
 // mostReasons is how many reasons a report has.

@@ -44,8 +44,18 @@ func (r *rows) add(values ...driver.Value) (err error) {
 		}
 	}
 	r.set = 0
-	_, err = r.full.(driver.StmtExecContext).ExecContext(context.Background(), r.values) // without a goroutine to watch a context
-	return err
+	return write(r.full, r.values)
+}
+
+// write runs a statement that gives no rows. The driver takes all values into
+// SQLite in one step where it is asked for rows, and otherwise one by one, which
+// of a small row is most of the cost.
+func write(stmt driver.Stmt, values []driver.NamedValue) error {
+	none, err := stmt.(driver.StmtQueryContext).QueryContext(context.Background(), values) // without a goroutine to watch a context
+	if err != nil {
+		return err
+	}
+	return none.Close()
 }
 
 // flush runs what is left over.

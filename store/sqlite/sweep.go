@@ -396,7 +396,7 @@ func (in *inserter) add(conv driver.Value, j *shownJourney) error {
 			}
 			in.stmts[n] = stmt
 		}
-		if _, err := in.stmts[n].(driver.StmtExecContext).ExecContext(context.Background(), in.values[:1+2*n]); err != nil { // without a goroutine to watch a context
+		if err := write(in.stmts[n], in.values[:1+2*n]); err != nil {
 			return err
 		}
 	}
