@@ -26,7 +26,7 @@ type localRun struct {
 	request          *ihcv1.RunRequest
 	config           attributor.Config
 	db, out, dataDir string
-	keep             keepRunsFlag
+	records          recordFlags
 	log              *slog.Logger
 	say              io.Writer // for people
 	progress         *progress
@@ -41,7 +41,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		err = config.At(l.db, l.out)
 	}
 	if err == nil {
-		err = l.keep.set(&config.Reporter)
+		err = l.records.set(&config.Reporter)
 	}
 	if err == nil {
 		err = makeWritable(config.Reporter.Out, reporter.Files()...)

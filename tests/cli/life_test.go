@@ -177,8 +177,10 @@ func TestDetachedRunIsLeftToTheStack(t *testing.T) {
 	db := smallShop(h)
 	up := h.serve("up", db, "--out", h.path("out"), "--data-dir", h.path("streams"), "--listen", "127.0.0.1:0")
 	on := h.with("NATS_URL=" + natsURL(t, up))
-	// What the file says of a run in this process does not keep one on a stack.
+	// What the file and the environment say of a run in this process does not keep
+	// one on a stack.
 	text(t, h.path("ihc.yaml"), "db: shop.db\nout: elsewhere\nconcurrency: 2\n")
+	on = on.with("IHC_KEEP_RUNS=20", "IHC_RUN_COLUMN=true", "IHC_DATA_DIR=streams", "IHC_OUT=elsewhere")
 	require.Equal(t, "daily\n", on.must("run", "--detach", "--run-id", "daily").stdout)
 	require.Equal(t, "daily", endingIn(t, on.must("run", "--run-id", "daily", "--json").stdout).RunID)
 	require.Contains(t, on.must("status", "dai").stdout, "completed")
