@@ -44,11 +44,7 @@ func (b *bench) nights() error {
 		return err
 	}
 	defer stop()
-	file, err := nightlyFile(path)
-	if err != nil {
-		return err
-	}
-	for _, n := range []*nightly{file, server} {
+	for _, n := range []*nightly{nightlyFile(path), server} {
 		if n == nil { // no PostgreSQL here
 			continue
 		}
@@ -98,7 +94,7 @@ func channelsOf(ctx context.Context, path string) (names []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // read to its end
+	defer rows.Close()
 	for rows.Next() {
 		var name string
 		if err := rows.Scan(&name); err != nil {
@@ -110,7 +106,7 @@ func channelsOf(ctx context.Context, path string) (names []string, err error) {
 }
 
 // nightlyFile is the shop's file itself, which nobody has open between two runs.
-func nightlyFile(path string) (*nightly, error) {
+func nightlyFile(path string) *nightly {
 	exec := func(ctx context.Context, statement string, args ...any) error {
 		db, err := sql.Open("sqlite3", path)
 		if err != nil {
@@ -132,5 +128,5 @@ func nightlyFile(path string) (*nightly, error) {
 		}
 		return sum, err
 	}
-	return &nightly{"SQLite", path, exec, size}, nil
+	return &nightly{"SQLite", path, exec, size}
 }

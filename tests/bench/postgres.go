@@ -62,28 +62,34 @@ func copySources(ctx context.Context, file string, into *pgx.Conn) (err error) {
 		return err
 	}
 	for _, table := range []string{tables.SessionSources, tables.Conversions, tables.SessionCosts} {
-		rows, err := from.QueryContext(ctx, "SELECT * FROM "+table) //nolint:gosec // a name of ours
-		if err != nil {
-			return err
-		}
-		columns, err := rows.Columns()
-		if err == nil {
-			_, err = into.CopyFrom(ctx, pgx.Identifier{table}, columns, pgx.CopyFromFunc(func() ([]any, error) {
-				if !rows.Next() {
-					return nil, rows.Err()
-				}
-				row, to := make([]any, len(columns)), make([]any, len(columns))
-				for i := range row {
-					to[i] = &row[i]
-				}
-				return row, rows.Scan(to...)
-			}))
-		}
-		if err := errors.Join(err, rows.Close()); err != nil { //nolint:sqlclosecheck // before the next table
+		if err := copyTable(ctx, from, table, into); err != nil {
 			return fmt.Errorf("%s: %w", table, err)
 		}
 	}
 	return nil
+}
+
+func copyTable(ctx context.Context, from *sql.DB, table string, into *pgx.Conn) error {
+	rows, err := from.QueryContext(ctx, "SELECT * FROM "+table) //nolint:gosec,sqlclosecheck // a name of ours; closed below
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	_, err = into.CopyFrom(ctx, pgx.Identifier{table}, columns, pgx.CopyFromFunc(func() ([]any, error) {
+		if !rows.Next() {
+			return nil, rows.Err()
+		}
+		row, to := make([]any, len(columns)), make([]any, len(columns))
+		for i := range row {
+			to[i] = &row[i]
+		}
+		return row, rows.Scan(to...)
+	}))
+	return err
 }
 
 // owner is whom pgtest starts a server for in the place of a test: until end.
