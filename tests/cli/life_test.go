@@ -3,8 +3,10 @@ package cli
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -169,6 +171,52 @@ func TestSameRunIdIsTheSameRun(t *testing.T) {
 	other := h.run(append(args, "--lookback-days", "3")...)
 	require.Equal(t, 2, other.code)
 	require.Contains(t, other.complaint(t), "run nightly-1 is there already, and was asked for with other settings")
+}
+
+// A scheduler that took a try for dead and begins the next beside it gets that
+// run's result, too.
+func TestSameRunIdInTwoProcessesIsTheSameRun(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).with("IHC_API_KEY=" + secret)
+	db := smallShop(h)
+	api, root := startSandbox(h, "--latency", "3s")
+	args := []string{"run", db, "--out", h.path("out"), "--api-url", api, "--conv-type-id", "any", "--run-id", "nightly-1", "--json"}
+	begin := func(name string) (try *exec.Cmd, said func() string, result func() ending) {
+		try = h.command(t.Context(), args...)
+		out, err := os.Create(h.path(name))
+		require.NoError(t, err)
+		errs, err := os.Create(h.path(name + ".err"))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, errors.Join(out.Close(), errs.Close())) })
+		try.Stdout, try.Stderr = out, errs
+		require.NoError(t, try.Start())
+		said = func() string { return read(t, errs.Name()) }
+		return try, said, func() ending {
+			require.NoError(t, try.Wait(), said())
+			return endingIn(t, read(t, out.Name()))
+		}
+	}
+	first, said, result := begin("first")
+	require.True(t, assertEventually(func() bool {
+		var stats struct {
+			InFlight int `json:"in_flight"`
+		}
+		getJSON(t, root+"/stats", &stats)
+		return stats.InFlight > 0
+	}), said())
+	require.NoError(t, first.Process.Signal(syscall.SIGSTOP))
+	_, said, again := begin("second")
+	waits := assertEventually(func() bool {
+		return strings.Contains(said(), "waiting for another process that has run nightly-1 under way")
+	})
+	other := h.run("run", db, "--out", h.path("other"), "--model", "builtin", "--run-id", "nightly-2")
+	require.NoError(t, first.Process.Signal(syscall.SIGCONT))
+	require.True(t, waits, said())
+	require.Equal(t, 3, other.code)
+	require.Contains(t, other.complaint(t), "data directory ihc-data is in use by another process (run nightly-1)")
+	is := result()
+	require.Equal(t, []string{"nightly-1", "completed"}, []string{is.RunID, is.Status})
+	require.Equal(t, is, again())
 }
 
 func TestDetachedRunIsLeftToTheStack(t *testing.T) {
