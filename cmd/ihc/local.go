@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/ihc-pipeline/ihc/embedded"
+	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ops"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
@@ -26,7 +28,7 @@ type localRun struct {
 	request          *ihcv1.RunRequest
 	config           attributor.Config
 	db, out, dataDir string
-	keep             keepRunsFlag
+	records          recordFlags
 	log              *slog.Logger
 	say              io.Writer // for people
 	progress         *progress
@@ -41,7 +43,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		err = config.At(l.db, l.out)
 	}
 	if err == nil {
-		err = l.keep.set(&config.Reporter)
+		err = l.records.set(&config.Reporter)
 	}
 	if err == nil {
 		err = makeWritable(config.Reporter.Out, reporter.Files()...)
@@ -58,9 +60,9 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	begun := false // the run, which then has a place in the database
 	defer func() { l.record(id, begun, err) }()
 	config.Dir, config.Keep, config.Log = dir, l.dataDir != "", l.log
-	p, running, err := embedded.Start(ctx, config)
+	p, running, err := l.start(ctx, config)
 	if err != nil {
-		return "", nil, err
+		return l.request.GetRunId(), nil, err
 	}
 	defer p.Stop()
 	runs := ops.New(p.Client)
@@ -76,6 +78,43 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		return id, nil, cause // a service gave up
 	}
 	return id, report, l.explain(ctx, id, err)
+}
+
+// start brings the pipeline up. Where another process has the same run under way
+// on the same streams, as one whose scheduler took it for dead, it waits for that
+// one's end: what there is to do then is to give its result, or to go on.
+func (l localRun) start(ctx context.Context, c embedded.Config) (p *embedded.Pipeline, running context.Context, err error) {
+	if id := l.request.GetRunId(); id != "" {
+		c.Holder = "run " + id
+	}
+	wait, cancel := ctx, context.CancelFunc(func() {})
+	if l.life.timeout > 0 {
+		wait, cancel = context.WithDeadline(ctx, l.life.since.Add(l.life.timeout))
+	}
+	defer cancel()
+	told := false
+	isSame := func(err error) bool {
+		var busy *broker.InUseError
+		if !errors.As(err, &busy) || c.Holder == "" || busy.Holder != c.Holder {
+			return false
+		}
+		if !told {
+			_, _ = fmt.Fprintf(l.say, "waiting for another process that has %s under way\n", human.Printable(c.Holder))
+			told = true
+		}
+		return true
+	}
+	err = retry.Do(wait, retry.Real, retry.Server, func(context.Context) (err error) {
+		p, running, err = embedded.Start(ctx, c)
+		return err
+	}, isSame)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		err = &ops.StateError{Run: l.request.GetRunId(), Status: run.StatusInterrupted, Err: errors.New("interrupted before the run began")}
+	case err != nil && wait.Err() != nil:
+		err = errkind.Environmentf("another process still has %s under way after %s (--timeout)", c.Holder, l.life.timeout)
+	}
+	return p, running, err
 }
 
 // explain says of a run that stopped before its end how it can go on.

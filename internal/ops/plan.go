@@ -41,7 +41,7 @@ type Plan struct {
 	// reply is bad, and the touchpoints of those that have an attribution then.
 	Counts *ihcv1.Counts
 	// Journeys are the conversions to be scored; of Counts' attributed and
-	// approximated, Unchanged need not be.
+	// approximated, Unchanged need not be: they would be reused.
 	Journeys, Unchanged uint64
 	// Requests are those to the API, when each is answered at once.
 	Requests uint64
@@ -93,6 +93,7 @@ func NewPlan(ctx context.Context, source PlanSource, req *ihcv1.RunRequest, most
 		return nil, err
 	}
 	p.Counts = chunks.Counts
+	p.Counts.Reused = p.Unchanged
 	if n := p.Counts.GetApproximated(); n > 0 {
 		a := &ihcv1.ApproximationCount{Strategy: req.GetLongJourneys(), Conversions: n, SessionsLeftOut: chunks.LeftOut}
 		if a.GetStrategy() == run.LongBuiltin {

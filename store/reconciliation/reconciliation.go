@@ -217,7 +217,7 @@ func approximated(a *ihcv1.ApproximationCount) string {
 	if a.GetConversions() == 1 {
 		many = "1 conversion has a journey"
 	}
-	by := fmt.Sprintf("approximated by what of it fits, %d sessions left out", a.GetSessionsLeftOut())
+	by := fmt.Sprintf("approximated by what of it fits, %s left out", human.Count(a.GetSessionsLeftOut(), "session"))
 	if a.GetModel() != "" {
 		by = "scored whole by model " + a.GetModel()
 	}

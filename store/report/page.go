@@ -102,7 +102,7 @@ func (r *Report) modelFacts() []page.Fact {
 	if j == nil || len(j.Runs) == 0 {
 		return nil
 	}
-	var models, lookbacks, runs []string
+	var models, lookbacks []string
 	note := func(all *[]string, text string) {
 		if !slices.Contains(*all, text) {
 			*all = append(*all, text)
@@ -124,17 +124,31 @@ func (r *Report) modelFacts() []page.Fact {
 		}
 		note(&models, model)
 		note(&lookbacks, lookback)
-		runs = append(runs, of.RunID)
 	}
 	facts := []page.Fact{{Name: "Model", Text: strings.Join(models, "; ")}, {Name: "Lookback", Text: strings.Join(lookbacks, "; ")}}
-	if r.Run == "" || len(runs) > 1 {
-		name := human.Plural(len(runs), "Run") + " that scored it"
-		if len(runs) > 5 {
-			runs = append(runs[:4], fmt.Sprintf("and %d more", len(runs)-4))
-		}
-		facts = append(facts, page.Fact{Name: name, Text: strings.Join(runs, ", ")})
+	if runs := r.runs(); r.Run == "" || len(runs) > 1 {
+		facts = append(facts, page.Fact{Name: human.Plural(len(runs), "Run") + " that scored it", Text: someOf(runs)})
 	}
 	return facts
+}
+
+// runs returns the ids of the runs that scored the conversions of the dates, the
+// earliest first.
+func (r *Report) runs() (ids []string) {
+	if j := r.totals.Journeys; j != nil {
+		for _, of := range j.Runs {
+			ids = append(ids, of.RunID)
+		}
+	}
+	return ids
+}
+
+// someOf lists names, the latest of them where there are many.
+func someOf(names []string) string {
+	if more := len(names) - 4; more > 1 {
+		return fmt.Sprintf("%s and %d before", strings.Join(names[more:], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // standsOut is how far two shares are apart, at least, where that is worth a
