@@ -90,10 +90,10 @@
     const show = (i) => {
       at = Math.max(0, Math.min(points - 1, i));
       const row = rows[at];
-      if (row) out.textContent = row.cells[0].textContent + ": " + heads[column].textContent + " " + row.cells[column].textContent + (row.classList.contains("unsure") ? ", not final yet" : "");
+      if (row) out.textContent = row.cells[0].textContent + ": " + heads[column].textContent + " " + row.cells[column].textContent + (row.title ? ", not final yet: " + row.title : "");
     };
     plot.addEventListener("pointermove", (e) => {
-      const box = plot.getBoundingClientRect(), x = (e.clientX - box.left) / box.width;
+      const box = plot.getBoundingClientRect(), left = parseFloat(getComputedStyle(plot).paddingLeft), x = (e.clientX - box.left - left) / (box.width - left);
       show("cells" in plot.dataset ? Math.floor(x * points) : Math.round(x * (points - 1)));
     });
     if ("cells" in plot.dataset && plot !== figure.querySelector("svg[data-column]")) continue; // one stop for the keyboard
