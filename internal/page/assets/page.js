@@ -17,7 +17,7 @@
     if (a === "–" || b === "–") return a === b ? 0 : a === "–" ? 1 : -1;
     return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en");
   };
-  for (const table of document.querySelectorAll("table")) {
+  for (const table of document.querySelectorAll("table:not(.plain)")) {
     const body = table.tBodies[0], rows = [...body.rows];
     if (rows.length < 2) continue;
     [...table.tHead.rows[0].cells].forEach((th, i) => {
