@@ -27,7 +27,7 @@ func execute(args []string) int {
 	root.SetArgs(args)
 	out := &output{file: os.Stdout}
 	root.SetOut(out)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	switch {
 	case out.err != nil && (err == nil || errors.Is(err, out.err)):
 		err = out.failure()
@@ -36,6 +36,7 @@ func execute(args []string) int {
 	case !*begun: // cobra's own errors come before a command begins
 		err = errkind.As(errkind.Input, err)
 	}
+	out.tell(cmd, err)
 	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(err.Error()))
 	if i := service.Interrupted(ctx); i != nil {
 		return i.ExitCode()

@@ -31,6 +31,7 @@ const (
 	nothingCredited = "nothing was credited"
 	nothingSpent    = "nothing was spent"
 	nothingBefore   = "nothing before"
+	nobodyDid       = "no channel did"
 	notCompared     = "there is no row in the range compared with"
 )
 
@@ -273,6 +274,7 @@ func (r *Report) Phases() *sheet.Sheet {
 		}
 		s.Rows = append(s.Rows, row)
 	}
+	s.Notes = whyEmpty(s)
 	if n := j.Conversions - j.WithPhases; n > 0 {
 		s.Notes = append(s.Notes, fmt.Sprintf("of %d conversions the phases are not known: they were scored by an earlier release", n))
 	}
@@ -281,12 +283,12 @@ func (r *Report) Phases() *sheet.Sheet {
 
 // part returns n ÷ of.
 func part(n, of int64) sheet.Cell {
-	return sheet.Ratio(decimal.NewFromInt(n), decimal.NewFromInt(of), "nobody did")
+	return sheet.Ratio(decimal.NewFromInt(n), decimal.NewFromInt(of), nobodyDid)
 }
 
 func index(a, b sheet.Cell) sheet.Cell {
 	if !a.Is || !b.Is {
-		return sheet.None("nobody did")
+		return sheet.None(nobodyDid)
 	}
 	return sheet.Ratio(a.Number, b.Number, nothingCredited)
 }
