@@ -47,9 +47,8 @@ type Backend struct {
 	// Damage is an assignment to a column of pipeline_journeys that leaves no
 	// row of it what was stored.
 	Damage string
-	// NoHistory: it keeps no reports of earlier runs to compare, and drops no
-	// records of runs.
-	NoHistory bool
+	// Books are all its tables of runs, without pipeline_ before their names.
+	Books []string
 	// Shares is the column of pipeline_journeys with the shares.
 	Shares string
 }
@@ -58,9 +57,6 @@ type Backend struct {
 func Run(t *testing.T, b Backend) {
 	for _, suite := range []map[string]func(*testing.T, Backend){ledgerTests, fenceTests, sweepTests, interruptionTests, adoptTests, reuseTests, historyOfRunsTests, reportTests, changesTests, refundTests, journeyTests, historyTests, identityTests, surveyTests} {
 		for name, test := range suite {
-			if _, history := historyOfRunsTests[name]; history && b.NoHistory {
-				continue
-			}
 			t.Run(b.Name+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				test(t, b)
