@@ -71,10 +71,11 @@ func Settle(name string) {
 }
 
 // Import takes the rows that fill gives into the source tables of the database
-// of that name, all or none, and makes it if it is not there (see [sqlite.Import]).
+// of that name, all or none. A file is made if it is not there (see [sqlite.Import]);
+// in PostgreSQL the tables are (see [postgres.Import]).
 func Import(ctx context.Context, name string, o store.IntakeOptions, fill func(store.Intake) error) (store.Imported, error) {
-	if err := onlyFiles(name, "an import"); err != nil {
-		return store.Imported{}, err
+	if IsAddress(name) {
+		return postgres.Import(ctx, name, o, fill)
 	}
 	return sqlite.Import(ctx, name, o, fill)
 }

@@ -53,7 +53,7 @@ var runTables = []string{"chunks", "counts", "outcomes", "reused", "reusable", "
 
 // backend is a schema of its own on a server.
 func backend(name string, server *pgtest.Server) storetest.Backend {
-	return storetest.Backend{Name: name, NoNUL: true, Shares: "ihc", Damage: "ihc = '{}'", Books: runTables, Open: func(dsn string) store.Database { return New(dsn) },
+	return storetest.Backend{Name: name, NoNUL: true, Shares: "ihc", Damage: "ihc = '{}'", Books: runTables, Import: Import, Open: func(dsn string) store.Database { return New(dsn) },
 		New: func(t storetest.T) (string, *sql.DB) { return schema(t, server, InputSchema) }}
 }
 

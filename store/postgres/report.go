@@ -241,6 +241,7 @@ func (s *summing) sum(ctx context.Context) (err error) {
 		{"read the journal of the run", s.readApproximations},
 		{"read the outcomes of conversions", s.readUnattributed},
 		{"read session_costs", s.readKnownCosts},
+		{"read pipeline_daily_costs", s.readDailyCosts},
 		{"read the conversions after the range", s.readDates},
 		{"read pipeline_journeys", s.readJourneys},
 		{"find what came and went", s.readChanges},

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/unit"
@@ -115,7 +114,7 @@ func (s *summing) readJourneys(ctx context.Context) error {
 	if s.history == nil {
 		err = s.each(ctx, withoutHistory.Replace(journeysQuery), nil, all.row.into(false), all.add)
 	} else {
-		err = s.history.each(ctx, s.in(withHistory.Replace(journeysQuery)), all.row.into(true), all.add)
+		err = fetched(ctx, s.tx, s.in(withHistory.Replace(journeysQuery)), all.row.into(true), all.add, func() error { return s.history.write(ctx) })
 	}
 	if err == nil {
 		err = all.finish()
@@ -193,29 +192,4 @@ func (a *journeySums) finish() error {
 	}
 	a.now.Credit = a.history.channels.Credit(a.Sums, &a.journey)
 	return a.history.tell(a.was, a.now)
-}
-
-// each reads the rows of a query into the variables and calls do for each, as
-// [summing.each] does, and writes in between what is told.
-func (h *comparing) each(ctx context.Context, query string, into []any, do func() error) error {
-	if err := exec(ctx, h.tx, []string{`SET LOCAL cursor_tuple_fraction = 1`, `DECLARE journal NO SCROLL CURSOR FOR ` + query}); err != nil {
-		return err
-	}
-	for {
-		rows, err := h.tx.Query(ctx, `FETCH 10000 FROM journal`, pgx.QueryExecModeDescribeExec) // since what it returns depends on the cursor
-		if err != nil {
-			return err
-		}
-		fetched, err := pgx.ForEachRow(rows, into, do)
-		if err == nil {
-			err = h.write(ctx)
-		}
-		if err == nil && fetched.RowsAffected() == 0 {
-			_, err = h.tx.Exec(ctx, `CLOSE journal`)
-			return err
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
