@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"strings"
 
-
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
