@@ -38,7 +38,7 @@ func variableOf(flag string) string {
 
 // readThemselves are flags whose variable the command reads by itself, since it
 // means more than the flag does, or something else for other commands.
-var readThemselves = []string{"db", "out", "api-url", "concurrency", "request-rate", "payloads", "model", "model-params", "conv-type-id",
+var readThemselves = []string{"out", "api-url", "concurrency", "request-rate", "payloads", "model", "model-params", "conv-type-id",
 	"nats", "nats-user", "nats-creds", "http", "key"}
 
 // ofAProcess are settings of a run in this process, which mean nothing to one
@@ -166,7 +166,7 @@ func (c configFile) apply(cmd *cobra.Command) error {
 		}
 		variable := variableOf(f.Name)
 		if value := os.Getenv(variable); value != "" {
-			if !slices.Contains(readThemselves, f.Name) {
+			if !slices.Contains(readThemselves, f.Name) && (f.Name != "db" || cmd.Name() != "run") { // which may be on a stack
 				failed = set(cmd, f, value, "environment variable "+variable)
 			}
 			return

@@ -66,7 +66,7 @@ channel_reporting is made from.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://…")
+	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.BoolVar(&cell, "cell", false, "explain a number of the report: a channel and a session date")
 	fs.StringVar(&payloads, "payloads", os.Getenv("IHC_PAYLOADS"), "`directory` that requests' bodies were saved in (IHC_PAYLOADS)")
 	fs.BoolVar(&asJSON, "json", false, "print one JSON object on standard output")

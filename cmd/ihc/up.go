@@ -15,6 +15,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/services/reporter"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 func newUpCmd() *cobra.Command {
@@ -59,7 +60,7 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 				return err
 			}
 			defer p.Stop()
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ready: NATS at %s, database %s, report in %s\n", p.URL(), c.Writer.Database, c.Reporter.Out)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ready: NATS at %s, database %s, report in %s\n", p.URL(), open.Shown(c.Writer.Database), c.Reporter.Out)
 			if c.Console != nil {
 				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "console: %s\n", c.Console.URL())
 			}

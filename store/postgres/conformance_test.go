@@ -48,9 +48,12 @@ func schema(t storetest.T, server *pgtest.Server, script string) (dsn string, db
 	return u.String(), db
 }
 
+// runTables are the tables of runs.
+var runTables = []string{"chunks", "counts", "outcomes", "reused", "reusable", "adopted", "replaced", "totals", "changes", "told", "channels", "latest", "journeys", "runs"}
+
 // backend is a schema of its own on a server.
 func backend(name string, server *pgtest.Server) storetest.Backend {
-	return storetest.Backend{Name: name, NoNUL: true, NoHistory: true, Shares: "ihc", Damage: "ihc = '{}'", Open: func(dsn string) store.Database { return New(dsn) },
+	return storetest.Backend{Name: name, NoNUL: true, Shares: "ihc", Damage: "ihc = '{}'", Books: runTables, Import: Import, Open: func(dsn string) store.Database { return New(dsn) },
 		New: func(t storetest.T) (string, *sql.DB) { return schema(t, server, InputSchema) }}
 }
 

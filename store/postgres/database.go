@@ -168,3 +168,28 @@ func (d *Database) transact(ctx context.Context, o pgx.TxOptions, do func(pgx.Tx
 	}
 	return tx.Commit(ended) // whose outcome nobody would know who gave it up halfway
 }
+
+// fetched reads the rows of a query some thousands at a time, so that do, which is
+// called for each, can be followed by after, which writes by the same transaction.
+func fetched(ctx context.Context, tx pgx.Tx, query string, into []any, do, after func() error) error {
+	if err := exec(ctx, tx, []string{`SET LOCAL cursor_tuple_fraction = 1`, `DECLARE fetched NO SCROLL CURSOR FOR ` + query}); err != nil {
+		return err
+	}
+	for {
+		rows, err := tx.Query(ctx, `FETCH 10000 FROM fetched`, pgx.QueryExecModeDescribeExec) // since what it returns depends on the cursor
+		if err != nil {
+			return err
+		}
+		found, err := pgx.ForEachRow(rows, into, do)
+		if err == nil {
+			err = after()
+		}
+		if err == nil && found.RowsAffected() == 0 {
+			_, err = tx.Exec(ctx, `CLOSE fetched`)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -145,6 +145,9 @@ type runRow struct {
 	model                 string
 }
 
+// standing is a run's status: one whose records were dropped takes nothing more.
+const standing = `CASE WHEN dropped = 1 THEN 'failed' ELSE status END`
+
 // over says whether nothing more is taken of the run.
 func over(s store.Status) bool { return s != store.Running && s != store.Written }
 
@@ -158,7 +161,7 @@ func (r *runRow) shown() bool { return r.status == store.Written && r.unshown ==
 // findRun returns a run's row.
 func findRun(ctx context.Context, tx pgx.Tx, id string) (*runRow, error) {
 	r := &runRow{}
-	err := tx.QueryRow(ctx, `SELECT run, status, expected_chunks, expected_range, c.* FROM pipeline_runs r, LATERAL (
+	err := tx.QueryRow(ctx, `SELECT run, `+standing+`, expected_chunks, expected_range, c.* FROM pipeline_runs r, LATERAL (
 			SELECT count(*), count(*) FILTER (WHERE NOT shown), coalesce(sum(requests), 0)::bigint, coalesce(sum(revised), 0)::bigint, coalesce(max(model COLLATE "C"), '')
 			FROM pipeline_chunks c WHERE c.run = r.run) c WHERE run_id = $1`, id).
 		Scan(&r.run, &r.status, &r.wantChunks, &r.wantRange, &r.chunks, &r.unshown, &r.requests, &r.revised, &r.model)

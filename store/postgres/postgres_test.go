@@ -105,7 +105,8 @@ func TestTablesAreMadeOnceWhoeverBegins(t *testing.T) {
 	}
 	begin()
 	_, err := db.Exec(`DROP TABLE pipeline_schema, pipeline_database, pipeline_runs, pipeline_chunks, pipeline_counts, pipeline_outcomes, pipeline_journeys, pipeline_latest,
-		pipeline_adopted, pipeline_reusable, pipeline_reused, pipeline_replaced`)
+		pipeline_adopted, pipeline_reusable, pipeline_reused, pipeline_replaced, pipeline_totals, pipeline_changes, pipeline_told, pipeline_channels,
+		pipeline_daily_costs, pipeline_spread_costs`)
 	require.NoError(t, err)
 	begin()
 	_, err = db.Exec(`UPDATE pipeline_schema SET version = 99`)
@@ -115,6 +116,29 @@ func TestTablesAreMadeOnceWhoeverBegins(t *testing.T) {
 	err = d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	require.ErrorContains(t, err, "by a later release")
+}
+
+// What an earlier release made is brought to this one's, with what is in it.
+func TestTablesOfAnEarlierReleaseAreBroughtUpToDate(t *testing.T) {
+	t.Parallel()
+	first, err := migrations.ReadFile("migrations/1.sql")
+	require.NoError(t, err)
+	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema+createCustomerJourney+";\n"+createChannelReporting+";\n"+string(first)+`
+		CREATE TABLE pipeline_schema (version integer NOT NULL);
+		INSERT INTO pipeline_schema VALUES (1);
+		INSERT INTO pipeline_runs (run_id, status) VALUES ('earlier', 'written');`)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	_, err = d.Difference(t.Context(), "", "")
+	require.ErrorContains(t, err, "has no history of reports")
+	_, err = d.Rebuild(t.Context(), &ihcv1.RunRequest{RunId: "earlier"})
+	require.NoError(t, err)
+	_, err = d.Difference(t.Context(), "", "")
+	require.ErrorContains(t, err, "the database keeps 1 report")
+	var version, runs int
+	require.NoError(t, db.QueryRow(`SELECT version, (SELECT count(*) FROM pipeline_runs) FROM pipeline_schema`).Scan(&version, &runs))
+	require.Equal(t, schemaVersion, version)
+	require.Equal(t, 1, runs)
 }
 
 func TestWhatIsWrongWithADatabaseIsTold(t *testing.T) {

@@ -44,7 +44,7 @@ func take(ctx context.Context, tx pgx.Tx, id string) (*taking, error) {
 			return nil, err
 		}
 	}
-	err = tx.QueryRow(ctx, `SELECT run, status, expected_chunks, scoring FROM pipeline_runs WHERE run_id = $1 FOR SHARE`, id).Scan(&t.run, &t.status, &t.chunks, &t.scoring)
+	err = tx.QueryRow(ctx, `SELECT run, `+standing+`, expected_chunks, scoring FROM pipeline_runs WHERE run_id = $1 FOR SHARE`, id).Scan(&t.run, &t.status, &t.chunks, &t.scoring)
 	return t, err
 }
 
