@@ -27,7 +27,7 @@ func (d *Database) Keep(ctx context.Context, runs int) error {
 		age := 0 // in reports that came after
 		for i, r := range all {
 			if age >= runs && !r.dropped && (r.status != store.Running || age >= underWay) {
-				if err := tx.drop(ctx, r, all[:i]); err != nil {
+				if err := tx.withSources(ctx, salesByID, func() error { return tx.drop(ctx, r, all[:i]) }); err != nil {
 					return err
 				}
 			}

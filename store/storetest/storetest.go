@@ -50,6 +50,9 @@ type Backend struct {
 	// NoHistory: it keeps no reports of earlier runs to compare, and drops no
 	// records of runs.
 	NoHistory bool
+	// Visits is the table that can get more columns where session_sources is a
+	// view of it; "" where session_sources is the table.
+	Visits string
 	// Shares is the column of pipeline_journeys with the shares.
 	Shares string
 }
