@@ -33,7 +33,7 @@ const (
 
 // Histories implements [store.Source], from one snapshot as Journeys does.
 func (d *Database) Histories(ctx context.Context, o journey.Options, yield func(*journey.History) error) error {
-	return d.reading(ctx, func(c *sqlite3.SQLiteConn) (err error) {
+	return d.reading(ctx, visitsSales, func(c *sqlite3.SQLiteConn) (err error) {
 		rows, err := ask(ctx, c, historiesQuery, []driver.Value{o.Start, o.End})
 		if err != nil {
 			return fmt.Errorf("read session_sources and conversions: %w", err)
@@ -76,7 +76,7 @@ func nextEntry(ctx context.Context, rows driver.Rows) func() (journey.Entry, err
 
 // Costs implements [store.Source].
 func (d *Database) Costs(ctx context.Context, start, end string) (all []store.Cost, err error) {
-	err = d.reading(ctx, func(c *sqlite3.SQLiteConn) error {
+	err = d.reading(ctx, visitsCosts, func(c *sqlite3.SQLiteConn) error {
 		return each(ctx, c, costsQuery, []driver.Value{start, end}, 4, func(row []driver.Value) error {
 			whole, _ := row[2].(int64)
 			rest, _ := row[3].(int64)

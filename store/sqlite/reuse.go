@@ -26,15 +26,17 @@ func (d *Database) Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.
 		if n, err := settled.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		within := ""
+		within, sources := "", noSource
 		start, end := run.Range(req)
 		if ranged(req) {
-			within = `AND l.conv_id IN (SELECT conv_id FROM conversions WHERE conv_date BETWEEN ?3 AND ?4)`
+			sources, within = salesByID, `AND l.conv_id IN (SELECT conv_id FROM conversions WHERE conv_date BETWEEN ?3 AND ?4)`
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_reusable (run, conv_id, fingerprint, journey)
+		return tx.withSources(ctx, sources, func() error {
+			_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_reusable (run, conv_id, fingerprint, journey)
 			SELECT ?1, l.conv_id, j.fingerprint, j.journey FROM pipeline_latest l CROSS JOIN pipeline_journeys j ON j.journey = l.journey
 			WHERE j.fingerprint IS NOT NULL AND j.scored >= ?2 AND j.conv_id = l.conv_id AND `+intactInSQL+`(j.conv_id, j.sessions, j.shares) `+within+` ORDER BY l.conv_id`, number, oldest(since), start, end)
-		return err
+			return err
+		})
 	}
 	err := d.transact(ctx, func(tx transaction) (err error) {
 		if stored.arg, err = tx.number(ctx, req.GetRunId()); err != nil {

@@ -48,7 +48,9 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (logged 
 			return err
 		}
 		defer conn.Close()
-		return raw(conn, func(c *sqlite3.SQLiteConn) error { return readJournal(both, c, s.run, s.from, batches) })
+		return withSources(both, conn, salesByID, func() error {
+			return raw(conn, func(c *sqlite3.SQLiteConn) error { return readJournal(both, c, s.run, s.from, batches) })
+		})
 	})
 	group.Go(func() error {
 		return tx.raw(func(c *sqlite3.SQLiteConn) error { return s.write(both, c, batches) })

@@ -51,6 +51,9 @@ type Backend struct {
 	Damage string
 	// Books are all its tables of runs, without pipeline_ before their names.
 	Books []string
+	// Visits is the table that can get more columns where session_sources is a
+	// view of it; "" where session_sources is the table.
+	Visits string
 	// Shares is the column of pipeline_journeys with the shares.
 	Shares string
 }
