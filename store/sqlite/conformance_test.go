@@ -79,6 +79,6 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, backend("WithRowNumbers", "", withRowNumbers))
 	storetest.Run(t, backend("UTF16", `PRAGMA encoding = 'UTF-16le';`, ""))
 	views := backend("Views", "", asViews)
-	views.Visits = "visits"
+	views.Visits, views.Import = "visits", nil
 	storetest.Run(t, views)
 }
