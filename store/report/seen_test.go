@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/page"
+	"github.com/ihc-pipeline/ihc/internal/sheet"
 	"github.com/ihc-pipeline/ihc/store"
 )
 
@@ -123,4 +124,33 @@ func TestColoursAreOfChannelsAlone(t *testing.T) {
 		require.Contains(t, l.Picture, `<path class="m"`)
 		require.NotRegexp(t, `class="c\d`, l.Picture)
 	}
+}
+
+// The first day is compared with the first, the first month with the first, and
+// so on, also where they do not begin on the same weekday or are not as long.
+func TestWhatIsComparedOverTimeStandsInTheSamePlace(t *testing.T) {
+	t.Parallel()
+	rows := rowsOf("2023-01-01", 90, "SEO", "Ads") // Ads costs 1 a day; each earns 10 × its day
+	r := New(&store.Totals{Rows: rows}, Options{Start: "2023-02-10", End: "2023-02-12", Compare: Period{"2023-01-04", "2023-01-05"}})
+	s := r.By(ByDay)
+	require.Equal(t, "compared_ihc_revenue", s.Columns[7].Name)
+	require.Equal(t, "final_credit", s.Columns[10].Name)
+	before := func(row []sheet.Cell) []string {
+		return []string{sheet.Amount.People(row[6]), sheet.Amount.People(row[7]), sheet.Percent.People(row[8]), sheet.Percent.People(row[9])}
+	}
+	// The 10th of February is day 41, the 4th of January day 4: 820 against 80.
+	require.Equal(t, []string{"1.00", "80.00", "0.0 %", "925.0 %"}, before(s.Rows[0]))
+	require.Equal(t, []string{"1.00", "100.00", "0.0 %", "740.0 %"}, before(s.Rows[1]))
+	require.Equal(t, []string{"–", "–", "–", "–"}, before(s.Rows[2]))
+	require.Equal(t, []string{"2.00", "180.00", "50.0 %", "1,300.0 %"}, before(s.Total))
+	require.Contains(t, s.Notes, "“–” in cost before: "+notCompared)
+	figure := figureOf(t, r, "time")
+	require.Equal(t, page.Key{Class: "key-before", Text: "2023-01-04 to 2023-01-05, day by day"}, figure.Legend[0])
+	require.Contains(t, figure.Lines[0].Picture, `class="m before" d="M0`)
+
+	r = New(&store.Totals{Rows: rows}, Options{Start: "2023-02-28", End: "2023-03-01", Compare: Period{"2023-01-31", "2023-02-01"}})
+	require.Equal(t, "620.00", sheet.Amount.People(r.By(ByMonth).Rows[0][7]), "the 31st of January, twice 310")
+	require.Equal(t, "640.00", sheet.Amount.People(r.By(ByMonth).Rows[1][7]))
+	require.Equal(t, []int{0, 1, 1, 3, 12}, []int{place(ByWeek, "2023-01-08", "2023-01-02"), place(ByWeek, "2023-01-08", "2023-01-09"), place(ByDay, "2023-02-28", "2023-03-01"),
+		place(ByMonth, "2023-01-31", "2023-04-01"), place(ByMonth, "2022-12-31", "2023-12-01")})
 }
