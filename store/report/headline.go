@@ -223,7 +223,7 @@ func (r *Report) shareFigure(channels *sheet.Sheet) page.Figure {
 	}
 	return page.Figure{ID: "shares", Title: "Spend share against credit share, and change", Finding: "A dot to the right of its ring: the channel brings more than its part of the budget.", Rows: rows,
 		Legend: []page.Key{{Class: "key-ring", Text: "share of cost"}, {Class: "key-dot", Text: "share of revenue, both from 0 to " + whole(most, decimal.NewFromInt(1))},
-			{Class: "key-mark", Text: fmt.Sprintf("ROAS 1: as much as was spent; at the ends %s and less, %s and more", decimal.New(1, -int32(tens)), decimal.New(1, int32(tens)))}},
+			{Class: "key-mark", Text: fmt.Sprintf("ROAS 1: as much as was spent; at the ends %s and less, %s and more", decimal.New(1, -int32(tens)), human.Decimal(decimal.New(1, int32(tens)), 0))}},
 		Note: strings.TrimSpace(strings.Join(append(slices.Clone(shares.Notes), more(len(channels.Rows))), " ")), Sheet: shortened(shares)}
 }
 
