@@ -207,12 +207,19 @@ func (r *Report) overPanel(s *sheet.Sheet, by string, column, hatched int) page.
 // gridOf returns round values between two, as people read them.
 func gridOf(low, top decimal.Decimal) (at []plot.Named) {
 	values := plot.Round(low.InexactFloat64(), top.InexactFloat64())
-	places := 0
-	if len(values) > 0 && math.Abs(values[len(values)-1]-values[0]) < 10 {
-		places = 2
+	most := 0.0
+	for _, v := range values {
+		most = max(most, math.Abs(v))
 	}
 	for _, v := range values {
-		at = append(at, plot.Named{Name: human.Decimal(decimal.NewFromFloat(v), int32(places)), At: v})
+		n, places, unit := decimal.NewFromFloat(v), int32(0), ""
+		switch {
+		case most >= 1e6:
+			n, places, unit = n.Shift(-6), 1, " M" // or there is no room
+		case most < 10:
+			places = 2
+		}
+		at = append(at, plot.Named{Name: human.Decimal(n, places) + unit, At: v})
 	}
 	return at
 }

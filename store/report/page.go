@@ -211,7 +211,7 @@ func (r *Report) trend() string {
 	if before.cost.IsPositive() {
 		s += ", " + moved("cost", now.cost, before.cost)
 	}
-	return s + ": " + h.against + "."
+	return s + ": " + h.text() + "."
 }
 
 // whole writes a ÷ b in whole percents.
