@@ -253,6 +253,9 @@ func (r *Report) proofSection() (page.Section, bool) {
 	if t.Ranged {
 		lead = "Orders and revenue are those of the conversions of these dates; cost is that of the sessions of these dates."
 	}
+	if r.Channel != "" {
+		lead += " It is of all channels."
+	}
 	figures := []page.Figure{{ID: "unattributed", Title: "What was not attributed, and why", Sheet: r.Unattributed()}}
 	if alone := r.CostsAlone(); alone != nil {
 		figures = append(figures, page.Figure{ID: "costs-without-sessions", Title: "Cost without sessions", Sheet: cut(alone, "--unattributed")})
