@@ -90,8 +90,7 @@ browser: needs ## Look at the report's page in a browser (needs Chromium and npm
 .PHONY: screenshots
 screenshots: needs ## Take the README's pictures anew (needs Chromium)
 	go run ./cmd/ihc demo --out $(OUT)/demo >/dev/null
-	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=880,1180 \
-	  --screenshot=$(CURDIR)/docs/report.png file://$(CURDIR)/$(OUT)/demo/report.html
+	cd tests/browser && GOWORK=off PICTURES=$(CURDIR)/docs go test -tags browser -count=1 -run '^TestPicture'
 	scripts/picture-console $(OUT)/demo/shop.db docs/console.png
 
 .PHONY: e2e

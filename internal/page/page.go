@@ -200,8 +200,8 @@ func (f Figure) text(c sheet.Column, cell sheet.Cell) template.HTML {
 	return template.HTML(shown) //nolint:gosec // it is escaped
 }
 
-// together is what no line should end in: a date, a number and its percent sign.
-var together = regexp.MustCompile(`\d{4}-\d\d-\d\d|[\d.,]+ %`)
+// together is what no line should end in: a date and the word behind its comma, a number and its percent sign.
+var together = regexp.MustCompile(`\d{4}-\d\d-\d\d(?:, \S{1,20})?|[\d.,]+ %`)
 
 // tidy returns a sentence in which dates and percents are not broken in two.
 func tidy(sentence string) template.HTML {

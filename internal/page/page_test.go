@@ -66,7 +66,7 @@ func TestLongNamesKeepTheirEnds(t *testing.T) {
 
 func TestNoLineEndsWithinADateOrAPercentage(t *testing.T) {
 	t.Parallel()
-	html := written(t, &Page{Title: "A page", Lead: "<b> from 2023-08-01 to 2023-08-31: 1,234.5 % of all"})
+	html := written(t, &Page{Title: "A page", Findings: []string{"<b> from 2023-08-01 to 2023-08-31: 1,234.5 % of all"}})
 	require.Contains(t, html, `&lt;b&gt; from <span class="nb">2023-08-01</span> to <span class="nb">2023-08-31</span>: <span class="nb">1,234.5 %</span> of all`)
 }
 

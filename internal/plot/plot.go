@@ -140,6 +140,8 @@ type Line struct {
 	// Values are drawn from 0 at the bottom to the greatest at the top; NaN is a
 	// gap. Negative ones move the bottom down.
 	Values []float64
+	// Before are values of another time, drawn behind as a broken line.
+	Before []float64
 	// Top is the greatest value there is room for; 0 means that of Values.
 	Top float64
 	// Class is that of the line.
@@ -195,7 +197,10 @@ func (l Line) SVG() template.HTML {
 	for _, m := range l.Marks {
 		d.draw(`<path class="mark" d="M%s 0V100"/>`, number(10*m.At, 1))
 	}
-	d.draw(`<path class="%s" d="%s"/></svg>`, l.Class, l.path(y))
+	if len(l.Before) > 0 {
+		d.draw(`<path class="%s before" d="%s"/>`, l.Class, l.path(l.Before, y))
+	}
+	d.draw(`<path class="%s" d="%s"/></svg>`, l.Class, l.path(l.Values, y))
 	l.words(d, part, float64(n))
 	return d.end()
 }
@@ -203,9 +208,11 @@ func (l Line) SVG() template.HTML {
 // ends returns the values at the top and at the bottom.
 func (l Line) ends() (top, bottom float64) {
 	top = l.Top
-	for _, v := range l.Values {
-		if !math.IsNaN(v) {
-			top, bottom = max(top, v), min(bottom, v)
+	for _, values := range [][]float64{l.Values, l.Before} {
+		for _, v := range values {
+			if !math.IsNaN(v) {
+				top, bottom = max(top, v), min(bottom, v)
+			}
 		}
 	}
 	if top == bottom {
@@ -267,11 +274,11 @@ func Round(low, high float64) (at []float64) {
 	return at
 }
 
-// path returns the line's way.
-func (l Line) path(y func(float64) string) string {
+// path returns the way of a line through values.
+func (l Line) path(values []float64, y func(float64) string) string {
 	var b strings.Builder
 	pen := false
-	for i, v := range l.Values {
+	for i, v := range values {
 		if math.IsNaN(v) {
 			pen = false
 			continue
@@ -279,7 +286,7 @@ func (l Line) path(y func(float64) string) string {
 		switch {
 		case !pen:
 			fmt.Fprintf(&b, "M%d %s", 10*i, y(v))
-			if alone := i+1 == len(l.Values) || math.IsNaN(l.Values[i+1]); alone {
+			if alone := i+1 == len(values) || math.IsNaN(values[i+1]); alone {
 				b.WriteString("h1") // or it would not be seen
 			}
 		case l.Steps:

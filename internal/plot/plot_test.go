@@ -34,6 +34,7 @@ var pictures = map[string]template.HTML{
 	"steps":           Line{Values: []float64{0.2, 0.5, 1}, Top: 1, Steps: true, Class: "c0", Hatched: 3, Marks: []Named{{"half: 1 day", 1}, {"<90 %>", 2}}}.SVG(),
 	"line-with-words": Line{Values: []float64{0, 150, 380, 200}, Class: "m", Hatched: 4, Grid: []Named{{"200", 200}}, Below: []Named{{"2023-07-01", 0}, {"<b>", 1}, {"2023-07-03", 2}, {"2023-07-04", 3}}}.SVG(),
 	"heat":            HeatRow([]float64{0, 0.01, 0.01, 0.3, none, 1, 0.5}, 5, 2, "c4", ""),
+	"line-before":     Line{Values: []float64{1, 2, 3}, Before: []float64{4, none, 2}, Class: "m", Hatched: 3}.SVG(),
 	"heat-below-0":    HeatRow([]float64{-1, -0.5, 0, 0.2, none, -1}, 6, 0, "c4", ""),
 	"heat-of-nothing": HeatRow(nil, 0, 0, "c4", ""),
 }

@@ -137,12 +137,16 @@ func (r *Report) timeSection() (page.Section, bool) {
 	}
 	immature := r.immature(s)
 	hatched := len(s.Rows) - len(immature)
-	panels := []page.Panel{overPanel(s, by, 3, hatched), overPanel(s, by, 1, hatched), overPanel(s, by, 5, hatched)}
+	panels := []page.Panel{r.overPanel(s, by, 3, hatched), r.overPanel(s, by, 1, hatched), r.overPanel(s, by, 5, hatched)}
 	var legend []page.Key
 	if hatched < len(s.Rows) {
 		legend = []page.Key{{Class: "key-unsure", Text: "not final yet: " + r.expected(s.Rows[hatched][0].Text, s.Rows[len(s.Rows)-1][0].Text, immature)}}
 	}
-	figures := []page.Figure{{ID: "time", Title: "By " + by, Lines: panels, Legend: legend, Note: r.partial(by), Sheet: shortened(s), Immature: immature}}
+	own := legend
+	if r.Compare != (Period{}) {
+		own = append([]page.Key{{Class: "key-before", Text: fmt.Sprintf("%s to %s, %s by %s", r.Compare.Start, r.Compare.End, by, by)}}, legend...)
+	}
+	figures := []page.Figure{{ID: "time", Title: "By " + by, Lines: panels, Legend: own, Note: r.partial(by), Sheet: shortened(s), Immature: immature}}
 	return page.Section{ID: "time-section", Title: "Over time", Lead: "By the date of the session.", Figures: append(figures, r.gridFigures(by, s, immature, legend)...)}, true
 }
 
@@ -173,19 +177,29 @@ func (r *Report) partial(by string) string {
 }
 
 // overPanel draws a column of a sheet over time.
-func overPanel(s *sheet.Sheet, by string, column, hatched int) page.Panel {
-	values := make([]float64, len(s.Rows))
+func (r *Report) overPanel(s *sheet.Sheet, by string, column, hatched int) page.Panel {
+	values, before := make([]float64, len(s.Rows)), make([]float64, len(s.Rows))
 	low, top := decimal.Zero, decimal.Zero
-	for i, row := range s.Rows {
-		values[i] = math.NaN()
-		if n := row[column].Number; row[column].Is {
-			values[i] = n.InexactFloat64()
-			low, top = decimal.Min(low, n), decimal.Max(top, n)
+	value := func(c sheet.Cell) float64 {
+		if !c.Is {
+			return math.NaN()
 		}
+		low, top = decimal.Min(low, c.Number), decimal.Max(top, c.Number)
+		return c.Number.InexactFloat64()
+	}
+	sums := r.beforeBy(by)
+	for i, row := range s.Rows {
+		values[i], before[i] = value(row[column]), math.NaN()
+		if sum := sums[place(by, r.First, row[0].Text)]; sum != nil {
+			before[i] = value(sum.cells()[column-1])
+		}
+	}
+	if len(sums) == 0 {
+		before = nil
 	}
 	name := upper(s.Columns[column].Title)
 	spans := human.Decimal(low, 2) + " to " + human.Decimal(top, 2)
-	l := plot.Line{Values: values, Class: "m", Hatched: hatched, Column: column, Grid: gridOf(low, top), Below: datesOf(s.Rows),
+	l := plot.Line{Values: values, Before: before, Class: "m", Hatched: hatched, Column: column, Grid: gridOf(low, top), Below: datesOf(s.Rows),
 		Alt: fmt.Sprintf("%s by %s from %s to %s, %s; the numbers are in the table", name, by, s.Rows[0][0].Text, s.Rows[len(s.Rows)-1][0].Text, spans)}
 	return page.Panel{Name: name, Range: spans, Picture: l.SVG()}
 }
@@ -193,12 +207,19 @@ func overPanel(s *sheet.Sheet, by string, column, hatched int) page.Panel {
 // gridOf returns round values between two, as people read them.
 func gridOf(low, top decimal.Decimal) (at []plot.Named) {
 	values := plot.Round(low.InexactFloat64(), top.InexactFloat64())
-	places := 0
-	if len(values) > 0 && math.Abs(values[len(values)-1]-values[0]) < 10 {
-		places = 2
+	most := 0.0
+	for _, v := range values {
+		most = max(most, math.Abs(v))
 	}
 	for _, v := range values {
-		at = append(at, plot.Named{Name: human.Decimal(decimal.NewFromFloat(v), int32(places)), At: v})
+		n, places, unit := decimal.NewFromFloat(v), int32(0), ""
+		switch {
+		case most >= 1e6:
+			n, places, unit = n.Shift(-6), 1, " M" // or there is no room
+		case most < 10:
+			places = 2
+		}
+		at = append(at, plot.Named{Name: human.Decimal(n, places) + unit, At: v})
 	}
 	return at
 }

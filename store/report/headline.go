@@ -65,8 +65,8 @@ func (r *Report) headline() (h headline, ok bool) {
 	h.mature = Period{r.First, end}
 	h.now = h.mature
 	if r.Compare != (Period{}) {
-		h.before = r.Compare
-		h.against = "on " + r.Compare.Start + " to " + r.Compare.End
+		h.before = r.matured(end)
+		h.against = "on " + h.before.Start + " to " + h.before.End
 		return h, true
 	}
 	if before, ok := Previous(h.mature); ok && len(r.all) > 0 && before.Start >= r.all[0].Date {
@@ -84,6 +84,28 @@ func (r *Report) headline() (h headline, ok bool) {
 	h.before, _ = Previous(h.now)
 	h.against = fmt.Sprintf("last %d days on the %d before", days, days)
 	return h, true
+}
+
+// matured is the range compared with, without the days at its end that have their
+// place beside days that are left out. A range of another length is as it is.
+func (r *Report) matured(end string) Period {
+	first, _ := civil.ParseDate(r.First)
+	last, _ := civil.ParseDate(r.Last)
+	mature, _ := civil.ParseDate(end)
+	from, _ := civil.ParseDate(r.Compare.Start)
+	to, _ := civil.ParseDate(r.Compare.End)
+	if last-first != to-from {
+		return r.Compare
+	}
+	return Period{r.Compare.Start, (to - (last - mature)).String()}
+}
+
+// text says what a change is against.
+func (h *headline) text() string {
+	if dates, is := strings.CutPrefix(h.against, "on "); is {
+		return "against " + dates
+	}
+	return strings.Replace(h.against, " on ", " against ", 1)
 }
 
 // headlineSection are the numbers that are final, with their change.
@@ -111,9 +133,9 @@ func (r *Report) headlineSection() (page.Section, bool) {
 		case before == nil:
 		case now[i].Is && before[i].Is && !before[i].Number.IsZero():
 			change := now[i].Number.Sub(before[i].Number).Div(before[i].Number.Abs())
-			c.Change, c.Tone, c.Against = signed(change), tone(measures[i].Name, change), h.against
+			c.Change, c.Tone, c.Against = signed(change), tone(measures[i].Name, change), h.text()
 		default:
-			c.Against = "no change to tell: there was nothing before (" + h.against + ")"
+			c.Against = "no change to tell: there was nothing before (" + h.text() + ")"
 		}
 		s.Cards = append(s.Cards, c)
 	}
@@ -223,7 +245,7 @@ func (r *Report) shareFigure(channels *sheet.Sheet) page.Figure {
 	}
 	return page.Figure{ID: "shares", Title: "Spend share against credit share, and change", Finding: "A dot to the right of its ring: the channel brings more than its part of the budget.", Rows: rows,
 		Legend: []page.Key{{Class: "key-ring", Text: "share of cost"}, {Class: "key-dot", Text: "share of revenue, both from 0 to " + whole(most, decimal.NewFromInt(1))},
-			{Class: "key-mark", Text: fmt.Sprintf("ROAS 1: as much as was spent; at the ends %s and less, %s and more", decimal.New(1, -int32(tens)), decimal.New(1, int32(tens)))}},
+			{Class: "key-mark", Text: fmt.Sprintf("ROAS 1: as much as was spent; at the ends %s and less, %s and more", decimal.New(1, -int32(tens)), human.Decimal(decimal.New(1, int32(tens)), 0))}},
 		Note: strings.TrimSpace(strings.Join(append(slices.Clone(shares.Notes), more(len(channels.Rows))), " ")), Sheet: shortened(shares)}
 }
 

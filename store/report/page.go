@@ -225,7 +225,7 @@ func (r *Report) trend() string {
 	if before.cost.IsPositive() {
 		s += ", " + moved("cost", now.cost, before.cost)
 	}
-	return s + ": " + h.against + "."
+	return s + ": " + h.text() + "."
 }
 
 // whole writes a ÷ b in whole percents.
@@ -266,6 +266,9 @@ func (r *Report) proofSection() (page.Section, bool) {
 	lead := "What the source tables hold is what was attributed and what was not."
 	if t.Ranged {
 		lead = "Orders and revenue are those of the conversions of these dates; cost is that of the sessions of these dates."
+	}
+	if r.Channel != "" {
+		lead += " It is of all channels."
 	}
 	figures := []page.Figure{{ID: "unattributed", Title: "What was not attributed, and why", Sheet: r.Unattributed()}}
 	if alone := r.CostsAlone(); alone != nil {

@@ -52,6 +52,9 @@ func (q *Query) Read(ctx context.Context, db Source, called func(name string) st
 	if _, err := civil.Zone(q.Zone); err != nil {
 		return nil, fmt.Errorf("%s %w", called("timezone"), err)
 	}
+	if q.By == ByChannelDay && q.Compare != "" {
+		return nil, errkind.Inputf("%s is of channels, days, weeks and months: leave it out by %s", called("compare"), ByChannelDay)
+	}
 	column := q.By
 	if slices.Contains([]string{"", ByChannel, ByDay, ByWeek, ByMonth, ByChannelDay}, q.By) {
 		column = ""

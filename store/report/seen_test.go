@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/page"
+	"github.com/ihc-pipeline/ihc/internal/sheet"
 	"github.com/ihc-pipeline/ihc/store"
 )
 
@@ -35,9 +36,9 @@ func TestReportBeginsWithHowItMovedWhereLittleElseStandsOut(t *testing.T) {
 	r := New(maturing(rowsOf("2023-08-01", 14, "SEO"), "2023-08-14"), Options{})
 	// Revenue is 10 a day, one day's more than the day before: 570 of the days 7
 	// to 12 against 210 of the days 1 to 6.
-	require.Equal(t, []string{"Revenue rose by 171.4 %: last 6 days on the 6 before."}, r.findings())
+	require.Equal(t, []string{"Revenue rose by 171.4 %: last 6 days against the 6 before."}, r.findings())
 	r = New(maturing(rowsOf("2023-08-01", 14, "SEO", "Ads", "Mail"), "2023-08-14"), Options{Start: "2023-08-08", End: "2023-08-12"})
-	require.Equal(t, "Revenue rose by 100.0 %, cost stayed as it was: on 2023-08-03 to 2023-08-07.", r.findings()[1])
+	require.Equal(t, "Revenue rose by 100.0 %, cost stayed as it was: against 2023-08-03 to 2023-08-07.", r.findings()[1])
 }
 
 func TestImmatureDaysSayHowFarTheyAre(t *testing.T) {
@@ -123,4 +124,62 @@ func TestColoursAreOfChannelsAlone(t *testing.T) {
 		require.Contains(t, l.Picture, `<path class="m"`)
 		require.NotRegexp(t, `class="c\d`, l.Picture)
 	}
+}
+
+// The first day is compared with the first, the first month with the first, and
+// so on, also where they do not begin on the same weekday or are not as long.
+func TestWhatIsComparedOverTimeStandsInTheSamePlace(t *testing.T) {
+	t.Parallel()
+	rows := rowsOf("2023-01-01", 90, "SEO", "Ads") // Ads costs 1 a day; each earns 10 × its day
+	r := New(&store.Totals{Rows: rows}, Options{Start: "2023-02-10", End: "2023-02-12", Compare: Period{"2023-01-04", "2023-01-05"}})
+	s := r.By(ByDay)
+	require.Equal(t, "compared_ihc_revenue", s.Columns[7].Name)
+	require.Equal(t, "final_credit", s.Columns[10].Name)
+	before := func(row []sheet.Cell) []string {
+		return []string{sheet.Amount.People(row[6]), sheet.Amount.People(row[7]), sheet.Percent.People(row[8]), sheet.Percent.People(row[9])}
+	}
+	// The 10th of February is day 41, the 4th of January day 4: 820 against 80.
+	require.Equal(t, []string{"1.00", "80.00", "0.0 %", "925.0 %"}, before(s.Rows[0]))
+	require.Equal(t, []string{"1.00", "100.00", "0.0 %", "740.0 %"}, before(s.Rows[1]))
+	require.Equal(t, []string{"–", "–", "–", "–"}, before(s.Rows[2]))
+	require.Equal(t, []string{"2.00", "180.00", "50.0 %", "1,300.0 %"}, before(s.Total))
+	require.Contains(t, s.Notes, "“–” in cost before: "+notCompared)
+	figure := figureOf(t, r, "time")
+	require.Equal(t, page.Key{Class: "key-before", Text: "2023-01-04 to 2023-01-05, day by day"}, figure.Legend[0])
+	require.Contains(t, figure.Lines[0].Picture, `class="m before" d="M0`)
+
+	r = New(&store.Totals{Rows: rows}, Options{Start: "2023-02-28", End: "2023-03-01", Compare: Period{"2023-01-31", "2023-02-01"}})
+	require.Equal(t, "620.00", sheet.Amount.People(r.By(ByMonth).Rows[0][7]), "the 31st of January, twice 310")
+	require.Equal(t, "640.00", sheet.Amount.People(r.By(ByMonth).Rows[1][7]))
+	require.Equal(t, []int{0, 1, 1, 3, 12}, []int{place(ByWeek, "2023-01-08", "2023-01-02"), place(ByWeek, "2023-01-08", "2023-01-09"), place(ByDay, "2023-02-28", "2023-03-01"),
+		place(ByMonth, "2023-01-31", "2023-04-01"), place(ByMonth, "2022-12-31", "2023-12-01")})
+}
+
+// Where the last days are left out since they are not final, so are those that
+// they would be compared with.
+func TestComparisonThatWasAskedForIsOverEqualRangesOfMatureDays(t *testing.T) {
+	t.Parallel()
+	totals := maturing(rowsOf("2023-08-01", 14, "SEO"), "2023-08-14") // mature until the 12th
+	h, ok := New(totals, Options{Start: "2023-08-08", End: "2023-08-14", Compare: Period{"2023-08-01", "2023-08-07"}}).headline()
+	require.True(t, ok)
+	require.Equal(t, Period{"2023-08-08", "2023-08-12"}, h.now)
+	require.Equal(t, Period{"2023-08-01", "2023-08-05"}, h.before)
+	require.Equal(t, "against 2023-08-01 to 2023-08-05", h.text())
+	h, _ = New(totals, Options{Start: "2023-08-08", End: "2023-08-14", Compare: Period{"2023-08-01", "2023-08-03"}}).headline()
+	require.Equal(t, Period{"2023-08-01", "2023-08-03"}, h.before, "whoever names another length wants that")
+}
+
+func TestGridIsWrittenAsPeopleReadIt(t *testing.T) {
+	t.Parallel()
+	of := func(low, top string) (all []string) {
+		for _, at := range gridOf(exactly(low), exactly(top)) {
+			all = append(all, at.Name)
+		}
+		return all
+	}
+	require.Equal(t, []string{"1,000", "2,000", "3,000", "4,000"}, of("0", "4261.38"))
+	require.Equal(t, []string{"0.50", "1.00"}, of("0", "1.2"))
+	require.Equal(t, []string{"0.5 M", "1.0 M", "1.5 M", "2.0 M"}, of("0", "2100000"))
+	require.Equal(t, []string{"-200", "-100"}, of("-250", "10"))
+	require.Empty(t, of("0", "0"))
 }
