@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/version"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 func main() { os.Exit(execute(os.Args[1:])) }
@@ -36,7 +37,7 @@ func execute(args []string) int {
 	case !*begun: // cobra's own errors come before a command begins
 		err = errkind.As(errkind.Input, err)
 	}
-	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(err.Error()))
+	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(open.Hide(err.Error())))
 	if i := service.Interrupted(ctx); i != nil {
 		return i.ExitCode()
 	}
