@@ -55,6 +55,8 @@ func (d *Database) explain(err error) error {
 	switch {
 	case e.Code == noSuchDatabase:
 		return errkind.Environmentf("there is no database at %s: %w; create it (createdb)", d.name, err)
+	case strings.HasPrefix(e.Code, "28") && strings.Contains(e.Message, "no encryption"):
+		return errkind.Environmentf("database %s takes no connections without TLS: %w; say sslmode=verify-full in the address, and sslrootcert", d.name, err)
 	case strings.HasPrefix(e.Code, "28"):
 		return errkind.Environmentf("database %s does not let us in: %w; correct the user and the password", d.name, err)
 	case e.Code == insufficientPrivilege:
