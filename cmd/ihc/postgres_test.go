@@ -37,7 +37,7 @@ func typedWhole(t *testing.T, args ...string) (out string, err error) {
 	root.SetErr(&printed)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	if err = root.ExecuteContext(ctx); err != nil {
+	if err := root.ExecuteContext(ctx); err != nil {
 		return printed.String() + err.Error(), err
 	}
 	return printed.String(), nil
@@ -122,7 +122,7 @@ func TestEveryCommandTakesPostgresInPlaceOfAFile(t *testing.T) {
 	for what, text := range got {
 		require.NotContains(t, text, secret, what)
 	}
-	require.Equal(t, len(want), len(got))
+	require.Len(t, got, len(want))
 	for what := range want {
 		if strings.HasPrefix(what, "config") || strings.HasPrefix(what, "doctor") || what == "now.xlsx" { // which has the time in it
 			continue

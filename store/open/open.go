@@ -46,6 +46,9 @@ func Shown(name string) string {
 	return name
 }
 
+// Hide returns a text in which no address shows a password.
+func Hide(text string) string { return postgres.Hide(text) }
+
 // Label returns what a database may be called in a word: the file's name, or the
 // name of the database on its server.
 func Label(name string) string {

@@ -46,7 +46,7 @@ func (d *Database) open(ctx context.Context) (*pgxpool.Pool, error) {
 	}
 	cfg, err := pgxpool.ParseConfig(d.dsn)
 	if err != nil {
-		return nil, errkind.Inputf("%s is no address of a PostgreSQL database: write postgres://user@host/database", d.name)
+		return nil, noAddress(d.name, err)
 	}
 	cfg.MaxConns = max(cfg.MaxConns, leastConnections)
 	params := cfg.ConnConfig.RuntimeParams

@@ -313,7 +313,7 @@ func (i *intake) remove(t incoming, of []targetColumn, done *store.Taken) error 
 	}
 	read := map[string]string{}
 	for _, c := range of {
-		read[c.name] = c.declared.cast(c.content)
+		read[c.name] = c.cast(c.content)
 	}
 	id := read[of[0].name]
 	gone := `FROM ` + t.table + ` WHERE (` + read[t.date] + `||' '||` + read[t.clock] + `) COLLATE "C" >= $1 AND (` + read[t.date] + `||' '||` + read[t.clock] + `) COLLATE "C" < $2 AND ` +

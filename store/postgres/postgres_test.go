@@ -148,16 +148,21 @@ func TestWhatIsWrongWithADatabaseIsTold(t *testing.T) {
 		kind errkind.Kind
 		says string
 	}{
-		server.DSN("nowhere"):                           {errkind.Environment, "there is no database at"},
-		"postgres://u:secret@127.0.0.1:1/shop":          {errkind.Environment, `database "postgres://u@127.0.0.1:1/shop" cannot be reached`},
-		"postgres://u:secret@h/shop?sslmode=whatever":   {errkind.Input, "is no address of a PostgreSQL database"},
-		server.DSN("postgres") + "&search_path=nowhere": {errkind.Input, "has none of the schemas of its search path"},
+		server.DSN("nowhere"):                                                {errkind.Environment, "there is no database at"},
+		"postgres://u:secret@127.0.0.1:1/shop":                               {errkind.Environment, `database "postgres://u@127.0.0.1:1/shop" cannot be reached`},
+		"postgres://u:secret@h/shop?sslmode=whatever":                        {errkind.Input, `the address "postgres://u@h/shop?sslmode=whatever" cannot be used: failed to configure TLS (sslmode is invalid)`},
+		"postgres://u:secret@127.0.0.1:1,127.0.0.1:2/shop":                   {errkind.Environment, `connection refused, 127.0.0.1:2 (127.0.0.1)`},
+		"postgres://u:sec%zzret@h/shop":                                      {errkind.Input, `"postgres://…" is no address of a PostgreSQL database: write postgres://USER@HOST:5432/DATABASE`},
+		server.DSN("postgres") + "&nonsense=x":                               {errkind.Environment, `refuses the connection: unrecognized configuration parameter "nonsense"; correct the address`},
+		"postgres://u:secret@h/shop?sslmode=verify-ca&sslrootcert=/none.pem": {errkind.Input, `unable to read CA file: open /none.pem`},
+		server.DSN("postgres") + "&search_path=nowhere":                      {errkind.Input, "has none of the schemas of its search path"},
 	} {
 		d := New(dsn)
 		err := d.Check(t.Context())
 		require.Equal(t, want.kind, errkind.KindOf(err), err)
 		require.ErrorContains(t, err, want.says)
 		require.NotContains(t, err.Error(), "secret")
+		require.NotContains(t, err.Error(), "\n")
 		require.NoError(t, d.Close())
 	}
 }

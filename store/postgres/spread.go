@@ -60,7 +60,7 @@ func (i *intake) spreadOver(all []*daily.Cost) error {
 		return err
 	}
 	err = exec(i.ctx, i.tx, []string{
-		`DELETE FROM session_costs WHERE ` + of[0].declared.cast(aText) + ` IN (SELECT session_id FROM pipeline_spread_costs)`,
+		`DELETE FROM session_costs WHERE ` + of[0].cast(aText) + ` IN (SELECT session_id FROM pipeline_spread_costs)`,
 		`DELETE FROM pipeline_spread_costs`,
 	})
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -17,37 +16,6 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/tabular"
 )
-
-// Names says whether a name of a database is an address of PostgreSQL.
-func Names(name string) bool {
-	return strings.HasPrefix(name, "postgres://") || strings.HasPrefix(name, "postgresql://")
-}
-
-// Shown returns an address as it may be printed: without its password.
-func Shown(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		scheme, _, _ := strings.Cut(address, "://")
-		return scheme + "://…"
-	}
-	if q := u.Query(); q.Has("password") || q.Has("sslpassword") {
-		q.Del("password")
-		q.Del("sslpassword")
-		u.RawQuery = q.Encode()
-	}
-	if u.User != nil {
-		u.User = url.User(u.User.Username())
-	}
-	return u.String()
-}
-
-// Label returns what an address calls its database.
-func Label(address string) string {
-	if u, err := url.Parse(address); err == nil && len(u.Path) > 1 {
-		return u.Path[1:]
-	}
-	return "postgres"
-}
 
 // textRows are rows of a query as texts: as the server writes them.
 type textRows struct {
@@ -72,7 +40,7 @@ const connectTimeout = 30 * time.Second
 func Rows(ctx context.Context, address, what string) (tabular.Rows, error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
-		return nil, errkind.Inputf("%s is no address of a PostgreSQL database: write postgres://USER@HOST:5432/DATABASE (the password in PGPASSWORD or ~/.pgpass)", Shown(address))
+		return nil, noAddress(Shown(address), err)
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout

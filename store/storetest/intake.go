@@ -16,7 +16,7 @@ import (
 )
 
 var intakeTests = map[string]func(*testing.T, Backend){
-	"RowsAreToldByTheirIds":                  rowsAreToldByTheirIds,
+	"RowsAreToldByTheirIds":                  rowsAreToldByTheirIDs,
 	"DaysAreReplacedInTheirZone":             daysAreReplacedInTheirZone,
 	"AnImportThatFailsLeavesAllAsItWas":      anImportThatFailsLeavesAllAsItWas,
 	"DailyCostsFollowTheSessions":            dailyCostsFollowTheSessions,
@@ -50,7 +50,7 @@ func (f importing) imported(o store.IntakeOptions, fill func(store.Intake)) stor
 // visits gives sessions of one user, by their ids and times.
 func (f importing) visits(i store.Intake, channel string, idsAndTimes ...string) {
 	f.t.Helper()
-	for n := 0; n < len(idsAndTimes); n += 2 {
+	for n := 0; n+1 < len(idsAndTimes); n += 2 {
 		at := idsAndTimes[n+1]
 		require.NoError(f.t, i.Session(idsAndTimes[n], "u", at[:10], at[11:], channel, false, false, false))
 	}
@@ -70,7 +70,7 @@ func (f importing) costs() []string {
 	return f.rows(`SELECT session_id, cost FROM session_costs`)
 }
 
-func rowsAreToldByTheirIds(t *testing.T, b Backend) {
+func rowsAreToldByTheirIDs(t *testing.T, b Backend) {
 	f := b.importing(t)
 	first := func(i store.Intake) {
 		f.visits(i, "SEO", "s1", "2024-01-01 10:00:00", "s2", "2024-01-02 10:00:00")
