@@ -29,11 +29,11 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (logged 
 	if err := s.remove(ctx); err != nil {
 		return 0, err
 	}
-	var mode string
-	if err := tx.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
+	mode, err := journalMode(ctx, tx, `PRAGMA journal_mode`)
+	if err != nil {
 		return 0, err
 	}
-	log := mode == "wal"
+	log := mode == writeAhead
 	reads, done, err := d.beside(ctx, log)
 	if err != nil {
 		return 0, err
