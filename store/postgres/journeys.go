@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
@@ -154,11 +155,11 @@ func nextEntry(ctx context.Context, rows pgx.Rows) func() (journey.Entry, error)
 			table = `conversions, conv_id`
 		}
 		if e.Time, err = civil.ParseTime(string(row[2])); err != nil {
-			return e, fmt.Errorf("%s %q: %w", table, e.ID, err)
+			return e, errkind.Inputf("%s %q: %w", table, e.ID, err)
 		}
 		if e.Sale {
 			if e.Revenue, err = strconv.ParseFloat(string(row[5]), 64); err != nil {
-				err = fmt.Errorf("%s %q: %w", table, e.ID, err)
+				err = errkind.Inputf("%s %q: %w", table, e.ID, err)
 			}
 			return e, err
 		}
