@@ -242,3 +242,30 @@ func TestATableInsideAZipIsNamed(t *testing.T) {
 	_, err = Find(file+".gone/none.csv", nil, nil)
 	require.Equal(t, errkind.Environment, errkind.KindOf(err))
 }
+
+func TestLinesBeforeATableArePassedOver(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string][][]string{
+		"# -----\n# Free form, 1\n# 20240301-20240331\n# -----\n\na,b\n1,2\n": {{"a", "b"}, {"1", "2"}},
+		"#\r\n# x\r\na;b\r\n1;2\r\n":                                          {{"a", "b"}, {"1", "2"}},
+		"sep=|\na|b,c\n1|2\n":                                                 {{"a", "b,c"}, {"1", "2"}},
+		"#,b\n#1,2\n":                                                         {{"#", "b"}, {"#1", "2"}},
+		"# order,b\n# 1,2\n":                                                  {{"# order", "b"}, {"# 1", "2"}},
+		"sep=,b\n1,2\n":                                                       {{"sep=", "b"}, {"1", "2"}},
+	} {
+		require.Equal(t, want, all(t, save(t, "t.csv", []byte(data)), Options{}), data)
+	}
+	found, err := Find(save(t, "t.csv", []byte("# --\n# x\na,b\n1,2\n1,2,3\n")), nil, nil)
+	require.NoError(t, err)
+	rows, err := found[0].Open(Options{})
+	require.NoError(t, err)
+	defer rows.Close()
+	require.Contains(t, rows.Assumed(), "after 2 lines that are no part of the table")
+	_, err = rows.Next()
+	require.NoError(t, err)
+	require.EqualValues(t, 4, rows.Line())
+	_, err = rows.Next()
+	var bad *RowError
+	require.ErrorAs(t, err, &bad)
+	require.EqualValues(t, 5, bad.Line)
+}
