@@ -165,5 +165,5 @@ func explainCell(cmd *cobra.Command, db store.Database, channel, date string, as
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), s)
 	}
-	return s.Text(cmd.OutOrStdout())
+	return s.TextIn(cmd.OutOrStdout(), window(cmd.OutOrStdout()))
 }

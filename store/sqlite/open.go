@@ -99,6 +99,9 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 			return nil, why
 		}
 	}
+	if isSQLite(err, sqlite3.ErrError) && ctx.Err() == nil { // to look at the schema is all that was tried
+		return nil, errkind.Inputf("database %q cannot be read: %w; it is of a later SQLite, or damaged: restore it from a backup", s.shown, err)
+	}
 	return nil, Explain(s.shown, err)
 }
 
