@@ -68,7 +68,11 @@ fuzz: needs ## Run every fuzz target for FUZZTIME (2000 inputs; 1m, 5000x, …)
 
 .PHONY: chaos
 chaos: needs ## Kill the services in mid-run and compare the outcome
-	cd tests/chaos && go test -tags chaos -count=1 -timeout 20m
+	cd tests/chaos && go test -tags chaos -count=1 -timeout 20m -skip '^TestCluster'
+
+.PHONY: chaos-cluster
+chaos-cluster: needs ## Kill NATS servers of three, services and PostgreSQL in mid-run (needs Debian's postgresql)
+	cd tests/chaos && go test -tags chaos -count=1 -timeout 60m -run '^TestCluster'
 
 .PHONY: postgres
 postgres: needs ## Run the tests that start PostgreSQL servers (needs Debian's postgresql)

@@ -39,8 +39,16 @@ type Options struct {
 // User is the server's superuser, who needs no password.
 const User = "ihc"
 
-// Server is a server that runs.
-type Server struct{ dir string }
+// Server is a server that runs, or did.
+type Server struct {
+	dir, bin string
+	args     []string
+	as       *syscall.Credential
+
+	mu      sync.Mutex
+	process *os.Process // nil while there is none
+	ended   chan struct{}
+}
 
 // Start starts a server, which ends with the test. Nothing is forced to the disk.
 func Start(t testing.TB, o Options) *Server {
@@ -75,8 +83,10 @@ func Start(t testing.TB, o Options) *Server {
 	for name, value := range settings {
 		args = append(args, "-c", name+"="+value)
 	}
-	serve(t, exec.Command(filepath.Join(bin, "postgres"), args...), dir, as) //nolint:noctx // it outlives the context of the test, to end in order
-	return &Server{dir: dir}
+	s := &Server{dir: dir, bin: bin, args: args, as: as}
+	t.Cleanup(func() { s.end(syscall.SIGQUIT) })
+	require.NoError(t, s.serve())
+	return s
 }
 
 // DSN returns the address of the server's database of that name; postgres is
@@ -86,16 +96,17 @@ func (s *Server) DSN(database string) string {
 	return u.String()
 }
 
-// serve runs the server until the test ends, and returns when it takes
-// connections.
-func serve(t testing.TB, server *exec.Cmd, dir string, as *syscall.Credential) {
-	t.Helper()
-	server.Dir, server.SysProcAttr = dir, attributes(as)
+// serve starts the server, and returns when it takes connections or has ended.
+func (s *Server) serve() error {
+	server := exec.Command(filepath.Join(s.bin, "postgres"), s.args...) //nolint:noctx // it outlives the context of the test, to end in order
+	server.Dir, server.SysProcAttr = s.dir, attributes(s.as)
 	log, err := server.StderrPipe()
-	require.NoError(t, err)
-	started := make(chan error, 1)
-	var ended sync.WaitGroup
-	ended.Go(func() {
+	if err != nil {
+		return err
+	}
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
 		// The system ends the server with the thread that started it.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -120,15 +131,14 @@ func serve(t testing.TB, server *exec.Cmd, dir string, as *syscall.Credential) {
 		case started <- fmt.Errorf("the server ended: %s", strings.Join(said, "\n")):
 		default:
 		}
-	})
-	err = <-started
-	t.Cleanup(func() {
-		if server.Process != nil {
-			_ = server.Process.Signal(syscall.SIGQUIT)
-		}
-		ended.Wait()
-	})
-	require.NoError(t, err)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.process, s.ended = server.Process, ended
+	return nil
 }
 
 // programs returns the directory of the newest PostgreSQL's programs: of
