@@ -110,6 +110,10 @@ e2e: needs ## Drive the stack in containers from end to end (needs Docker with C
 bench: needs ## Measure requests, speed, growth, memory and size; prints a table (some six minutes)
 	go run -tags sqlite_dbstat ./tests/bench -dir $(OUT)/bench $(BENCHARGS)
 
+.PHONY: bench-day
+bench-day: needs ## Measure what a touchpoint costs, and play a hundredth of a day of 10^9 (needs Debian's postgresql; some 25 minutes)
+	go run ./tests/bench -dir $(OUT)/bench -only scale,day $(BENCHARGS)
+
 .PHONY: microbench
 microbench: needs ## Run every Go benchmark, with allocations (PKG=./internal/… for one package)
 	@scripts/each-test Benchmark $(PKG) | cut -d' ' -f1 | uniq | while read -r pkg; do \
