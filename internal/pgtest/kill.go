@@ -26,6 +26,8 @@ func (s *Server) Kill() (ran bool) {
 // again: it has put right by then what the death left behind. One that runs goes
 // on.
 func (s *Server) Restart() error {
+	s.restart.Lock()
+	defer s.restart.Unlock()
 	s.mu.Lock()
 	runs := s.process != nil
 	s.mu.Unlock()

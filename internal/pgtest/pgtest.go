@@ -46,6 +46,7 @@ type Server struct {
 	args     []string
 	as       *syscall.Credential
 
+	restart sync.Mutex // held by who starts it again
 	mu      sync.Mutex
 	process *os.Process // nil while there is none
 	ended   chan struct{}
