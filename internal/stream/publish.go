@@ -211,7 +211,12 @@ type pendingChunk struct {
 	msg *nats.Msg
 	id  string
 	ack jetstream.PubAckFuture
+	at  time.Time // when it was sent
 }
+
+// wordWithin is how long after it was sent JetStream's word on a chunk is waited
+// for: the word is lost with the server that had it to give.
+const wordWithin = 10 * time.Second
 
 // ErrSourceChanged means that a run's chunk differs from the one that another
 // attempt at the run, before this one or beside it, published under its number,
@@ -278,7 +283,7 @@ func (p *ChunkPublisher) Publish(ctx context.Context, chunk *ihcv1.JourneyChunk)
 	if err != nil && !Transient(err) {
 		return fmt.Errorf("publish chunk %d of run %s: %w", chunk.GetChunk(), p.run, err)
 	}
-	p.pending = append(p.pending, pendingChunk{msg, id, ack})
+	p.pending = append(p.pending, pendingChunk{msg, id, ack, time.Now()})
 	p.bytes += len(msg.Data)
 	p.Sent++
 	if len(p.pending) >= inFlight || p.bytes >= inFlightBytes {
@@ -352,7 +357,7 @@ func (p *ChunkPublisher) confirm(ctx context.Context, sent pendingChunk) error {
 			case !Transient(err):
 				return fmt.Errorf("publish to %s: %w", sent.msg.Subject, err)
 			}
-		case <-time.After(10 * time.Second): // the connection broke under it
+		case <-time.After(time.Until(sent.at.Add(wordWithin))): // all that were lost together have waited together
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -58,7 +58,7 @@ func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest, asked stri
 			}
 		}
 	case err == nil:
-		err = e.unchanged(ctx, accepted)
+		err = e.patiently(ctx, req.GetRunId(), func() error { return e.unchanged(ctx, accepted) })
 	}
 	if err != nil {
 		return nil, err
