@@ -56,7 +56,7 @@ type Backend struct {
 
 // Run tests a backend.
 func Run(t *testing.T, b Backend) {
-	for _, suite := range []map[string]func(*testing.T, Backend){ledgerTests, fenceTests, sweepTests, interruptionTests, adoptTests, reuseTests, historyOfRunsTests, reportTests, changesTests, refundTests, journeyTests, historyTests, identityTests, surveyTests} {
+	for _, suite := range []map[string]func(*testing.T, Backend){ledgerTests, fenceTests, sweepTests, interruptionTests, adoptTests, reuseTests, historyOfRunsTests, reportTests, changesTests, refundTests, journeyTests, historyTests, sliceTests, identityTests, surveyTests} {
 		for name, test := range suite {
 			if _, history := historyOfRunsTests[name]; history && b.NoHistory {
 				continue
