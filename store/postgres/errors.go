@@ -22,6 +22,8 @@ const (
 	insufficientPrivilege = "42501"
 	noSuchDatabase        = "3D000"
 	noSchema              = "3F000"
+	noSuchSnapshot        = "22023" // of a server up to 15 (invalid_parameter_value)
+	undefinedObject       = "42704" // and of later ones
 	diskFull              = "53100"
 	readOnly              = "25006"
 	damaged               = "XX001"

@@ -61,7 +61,7 @@ type Backend struct {
 
 // Run tests a backend.
 func Run(t *testing.T, b Backend) {
-	suites := []map[string]func(*testing.T, Backend){ledgerTests, fenceTests, sweepTests, interruptionTests, adoptTests, reuseTests, historyOfRunsTests, reportTests, changesTests, refundTests, journeyTests, historyTests, identityTests, surveyTests}
+	suites := []map[string]func(*testing.T, Backend){ledgerTests, fenceTests, sweepTests, interruptionTests, adoptTests, reuseTests, historyOfRunsTests, reportTests, changesTests, refundTests, journeyTests, historyTests, sliceTests, identityTests, surveyTests}
 	if b.Import != nil {
 		suites = append(suites, intakeTests)
 	}
