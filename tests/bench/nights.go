@@ -39,11 +39,11 @@ func (b *bench) nights() error {
 	if err != nil {
 		return err
 	}
-	server, stop, err := b.postgres(path)
+	server, stop, err := b.nightlyServer(path)
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer stop() //nolint:errcheck // what it held is temporary
 	for _, n := range []*nightly{nightlyFile(path), server} {
 		if n == nil { // no PostgreSQL here
 			continue
