@@ -20,7 +20,9 @@ func TestDatabaseThatIsPutInThePlaceOfAnotherIsLeftAsItIs(t *testing.T) {
 	t.Parallel()
 	for name, put := range map[string]func(*house, string, string){
 		"mv": func(h *house, other, db string) { require.NoError(h.t, os.Rename(other, db)) },
-		"cp": func(h *house, other, db string) { require.NoError(h.t, os.WriteFile(db, []byte(read(h.t, other)), 0o600)) },
+		"cp": func(h *house, other, db string) {
+			require.NoError(h.t, os.WriteFile(db, []byte(read(h.t, other)), 0o600))
+		},
 		"import --force": func(h *house, other, _ string) {
 			newHouse(h.t).must("import", other, "--data", h.dir, "--name", "shop.db", "--force")
 		},
