@@ -336,6 +336,9 @@ func (c *console) startRun(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// explained are the columns of tables that name a conversion, and where they lead.
+var explained = map[string]string{"conv_id": "/explain?conversion=", "example_conv_id": "/explain?conversion="}
+
 // reportPage is the report with what it can be asked for.
 func (c *console) reportPage(w http.ResponseWriter, r *http.Request) error {
 	v := view{Title: "Report"}
@@ -355,7 +358,13 @@ func (c *console) reportPage(w http.ResponseWriter, r *http.Request) error {
 			v.Options.Channels = append(v.Options.Channels, row[0].Text)
 		}
 	}
-	if v.Content, err = rep.Page().Content(); err != nil {
+	p := rep.Page()
+	for _, s := range p.Sections {
+		for i := range s.Figures {
+			s.Figures[i].Links = explained
+		}
+	}
+	if v.Content, err = p.Content(); err != nil {
 		return err
 	}
 	return c.page(w, r, http.StatusOK, "report", v)
@@ -388,7 +397,7 @@ func (c *console) cell(ctx context.Context, channel, date string) (*page.Figure,
 	if err != nil {
 		return nil, err
 	}
-	return &page.Figure{Sheet: report.CellSheet(cell), Open: true, Links: map[string]string{"conv_id": "/explain?conversion="}}, nil
+	return &page.Figure{Sheet: report.CellSheet(cell), Open: true, Links: explained}, nil
 }
 
 // dataPage checks the data, when it is asked to: that reads all of them.

@@ -61,3 +61,14 @@ func TestReportsPageLeadsToItsFile(t *testing.T) {
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	require.Contains(t, file, "<!doctype html>")
 }
+
+// Whoever reads that conversions were not attributed can look at one of them; the
+// file of the report leads nowhere.
+func TestReportsPageLeadsToTheConversionsItNames(t *testing.T) {
+	t.Parallel()
+	s := reported(t)
+	_, text := s.ask("GET", "/report", "")
+	require.Regexp(t, `<a href="/explain\?conversion=[^"]+"><bdi>`, text)
+	_, file := s.ask("GET", "/api/v1/report", "", "Accept: text/html")
+	require.NotContains(t, file, "/explain?")
+}

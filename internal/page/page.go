@@ -169,7 +169,11 @@ type Step struct {
 // Key explains a mark.
 type Key struct{ Class, Text string }
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+// pageTemplate is executed, after which it cannot be cloned any more; parts is for
+// that.
+var pageTemplate = Parts()
+
+var parts = template.Must(template.New("page").Funcs(template.FuncMap{
 	"people": func(c sheet.Column, cell sheet.Cell) string { return c.Kind.People(cell) },
 	"isText": func(c sheet.Column) bool { return c.Kind.IsText() },
 	"why":    func(cell sheet.Cell) string { return cell.Why },
@@ -253,4 +257,4 @@ func (p *Page) Content() (template.HTML, error) {
 
 // Parts returns the templates of the pieces, "facts", "proof", "figure" and
 // "data", for templates of other pages to be added to.
-func Parts() *template.Template { return template.Must(pageTemplate.Clone()) }
+func Parts() *template.Template { return template.Must(parts.Clone()) }

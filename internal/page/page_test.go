@@ -85,3 +85,9 @@ func TestNumbersOfAMainTableCarryTheirNames(t *testing.T) {
 	require.Contains(t, written(t, &Page{Sections: []Section{{Figures: []Figure{{Sheet: s, Open: true}}}}}), `<td data-of="the &#34;CPO&#34;">1.00`)
 	require.NotContains(t, written(t, &Page{Sections: []Section{{Figures: []Figure{{Sheet: s}}}}}), `<td data-of`)
 }
+
+func TestPartsAreThereAlsoAfterAPageWasWritten(t *testing.T) {
+	t.Parallel()
+	written(t, &Page{Title: "A page"})
+	require.NotNil(t, Parts().Lookup("figure"))
+}

@@ -20,7 +20,7 @@ import (
 // not have are left out.
 func (r *Report) Page() *page.Page {
 	p := &page.Page{Title: "Attribution report", Lead: upper(r.covers()) + r.zoneText(), Findings: r.findings(), Facts: r.facts(),
-		Footer: "Made by ihc " + r.Version + ". Every table is what the command “ihc report” prints, to the digit."}
+		Footer: "Made by ihc " + r.Version + ". Every number is that of the command “ihc report”, to the digit."}
 	for _, s := range []func() (page.Section, bool){r.proofSection, r.headlineSection, r.channelSection, r.phaseSection, r.timeSection, r.pathSection, r.modelSection, r.readSection} {
 		if section, there := s(); there {
 			p.Sections = append(p.Sections, section)

@@ -158,6 +158,7 @@ func TestEveryNumberOfThePageIsThatOfTheTables(t *testing.T) {
 			require.Equal(t, strings.TrimRight(ihc(t, "report", "--db", s.db, "--by", by, "--format", "csv"), "\n"),
 				strings.TrimRight(eval[string](b, `document.querySelector('table[data-name="`+by+`"]').closest("details").querySelector("pre").textContent`), "\n"))
 		}
+		requireGrid(t, b, s)
 		weights := map[string]json.Number{}
 		for _, row := range want["pairs"].Rows {
 			weights[row["initializer"].(string)+"\x00"+row["closer"].(string)] = row["conversions"].(json.Number)
@@ -174,6 +175,29 @@ func TestEveryNumberOfThePageIsThatOfTheTables(t *testing.T) {
 			}
 		}
 		require.Positive(t, compared)
+	}
+}
+
+// requireGrid compares the grid of channels and days with what the command prints
+// by channel and day.
+func requireGrid(t *testing.T, b *tab, s shop) {
+	t.Helper()
+	read := func(text string) [][]string {
+		rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+		require.NoError(t, err)
+		return rows
+	}
+	want := map[string]string{}
+	for _, row := range read(ihc(t, "report", "--db", s.db, "--by", "channel-day", "--format", "csv"))[1:] {
+		want[row[0]+"\x00"+row[1]] = row[4]
+	}
+	grid := read(eval[string](b, `document.querySelector('#grid table').closest("details").querySelector("pre").textContent`))
+	for _, row := range grid[1:] {
+		for k, channel := range grid[0] {
+			if k > 0 {
+				require.Equal(t, want[channel+"\x00"+row[0]], row[k], "%q on %s", channel, row[0])
+			}
+		}
 	}
 }
 
