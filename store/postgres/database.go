@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -150,7 +151,13 @@ func (d *Database) transact(ctx context.Context, o pgx.TxOptions, do func(pgx.Tx
 	if err != nil {
 		return err
 	}
-	tx, err := pool.BeginTx(ctx, o)
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	o.BeginQuery = begin(o, conn.Conn().PgConn().ParameterStatus("server_version"))
+	tx, err := conn.BeginTx(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -167,6 +174,24 @@ func (d *Database) transact(ctx context.Context, o pgx.TxOptions, do func(pgx.Tx
 		return err
 	}
 	return tx.Commit(ended) // whose outcome nobody would know who gave it up halfway
+}
+
+// begin returns the statement that begins a transaction on a server of a version.
+// What a transaction does may take long, and between two of its statements the
+// program has work of its own: timeouts that are meant for people do not end it.
+func begin(o pgx.TxOptions, version string) string {
+	query := "BEGIN"
+	if o.IsoLevel != "" {
+		query += " ISOLATION LEVEL " + string(o.IsoLevel)
+	}
+	if o.AccessMode != "" {
+		query += " " + string(o.AccessMode)
+	}
+	query += `; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`
+	if number, _, _ := strings.Cut(version, "."); len(number) > 1 && number >= "17" {
+		query += `; SET LOCAL transaction_timeout = 0`
+	}
+	return query
 }
 
 // fetched reads the rows of a query some thousands at a time, so that do, which is
