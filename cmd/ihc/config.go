@@ -43,7 +43,7 @@ var readThemselves = []string{"out", "api-url", "concurrency", "request-rate", "
 
 // ofAProcess are settings of a run in this process, which mean nothing to one
 // on a stack.
-var ofAProcess = []string{"db", "out", "data-dir", "api-url", "payloads", "concurrency", "request-rate", keepRunsName}
+var ofAProcess = []string{"db", "out", "data-dir", "api-url", "payloads", "concurrency", "request-rate", keepRunsName, runColumnName}
 
 // paths are flags whose value is a path: in a file, from the file's directory.
 var paths = []string{"db", "out", "data-dir", "payloads", "model-params", "redistribution", "result", "map", "rejects"}
@@ -161,6 +161,9 @@ func (c configFile) apply(cmd *cobra.Command) error {
 		if f.Changed || failed != nil || f.Name == "help" || f.Name == "config" || f.Name == "version" {
 			return
 		}
+		if onStack && slices.Contains(ofAProcess, f.Name) {
+			return
+		}
 		variable := variableOf(f.Name)
 		if value := os.Getenv(variable); value != "" {
 			if !slices.Contains(readThemselves, f.Name) && (f.Name != "db" || cmd.Name() != "run") { // which may be on a stack
@@ -169,7 +172,7 @@ func (c configFile) apply(cmd *cobra.Command) error {
 			return
 		}
 		value, found := c.values[f.Name]
-		if !found || onStack && slices.Contains(ofAProcess, f.Name) || here && f.Name == "nats" {
+		if !found || here && f.Name == "nats" {
 			return
 		}
 		if slices.Contains(paths, f.Name) && value != "" && !filepath.IsAbs(value) && !open.IsAddress(value) {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -79,6 +81,13 @@ func payloadOf(dir string, e *report.Explanation) string {
 	if dir == "" || e.RunID == "" || e.Chunk == 0 {
 		return ""
 	}
+	var id bytes.Buffer // as requests are written, whatever is in it
+	out := json.NewEncoder(&id)
+	out.SetEscapeHTML(false)
+	if err := out.Encode(e.ConvID); err != nil {
+		return ""
+	}
+	sent := append([]byte(`"conversion_id":`), bytes.TrimSpace(id.Bytes())...)
 	base := filepath.Join(dir, e.RunID, fmt.Sprintf("chunk-%06d", e.Chunk))
 	for _, pattern := range []string{base + ".json", base + "-part-*.json"} {
 		found, err := filepath.Glob(pattern)
@@ -87,7 +96,7 @@ func payloadOf(dir string, e *report.Explanation) string {
 		}
 		for _, file := range found {
 			body, err := os.ReadFile(file)
-			if err == nil && strings.Contains(string(body), fmt.Sprintf("%q", e.ConvID)) {
+			if err == nil && bytes.Contains(body, sent) {
 				return file
 			}
 		}
@@ -156,5 +165,5 @@ func explainCell(cmd *cobra.Command, db store.Database, channel, date string, as
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), s)
 	}
-	return s.Text(cmd.OutOrStdout())
+	return s.TextIn(cmd.OutOrStdout(), window(cmd.OutOrStdout()))
 }

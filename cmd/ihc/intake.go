@@ -150,7 +150,10 @@ func (r *intakeRun) sources(ctx context.Context, table string) (all []tabular.So
 		}
 		files := []string{name}
 		if _, err := os.Stat(name); err != nil && strings.ContainsAny(name, "*?[") {
-			if files, _ = filepath.Glob(name); len(files) == 0 {
+			if files, _ = filepath.Glob(name); len(files) == 0 && strings.Contains(name, ".zip"+string(filepath.Separator)) {
+				files = []string{name} // inside the zip
+			}
+			if len(files) == 0 {
 				return nil, errkind.As(errkind.Environment, fmt.Errorf("--%s: no file is like %s", tableFlags[table], name))
 			}
 		}

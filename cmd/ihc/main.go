@@ -28,7 +28,7 @@ func execute(args []string) int {
 	root.SetArgs(args)
 	out := &output{file: os.Stdout}
 	root.SetOut(out)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	switch {
 	case out.err != nil && (err == nil || errors.Is(err, out.err)):
 		err = out.failure()
@@ -37,6 +37,7 @@ func execute(args []string) int {
 	case !*begun: // cobra's own errors come before a command begins
 		err = errkind.As(errkind.Input, err)
 	}
+	out.tell(cmd, err)
 	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(open.Hide(err.Error())))
 	if i := service.Interrupted(ctx); i != nil {
 		return i.ExitCode()

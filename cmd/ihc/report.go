@@ -119,15 +119,20 @@ func (q *reportRequest) write(cmd *cobra.Command, w io.Writer) error {
 	case "json":
 		return printJSON(w, r.JSON(sheets))
 	}
+	cells := 0
+	if q.out == "" {
+		cells = window(cmd.OutOrStdout())
+	}
 	for i, s := range sheets {
 		if i > 0 {
 			_, _ = io.WriteString(w, "\n")
 		}
-		write := s.Text
 		if q.format == "md" {
-			write = s.Markdown
+			err = s.Markdown(w)
+		} else {
+			err = s.TextIn(w, cells)
 		}
-		if err := write(w); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -60,8 +60,9 @@ func (d *Database) open(ctx context.Context) (*pgxpool.Pool, error) {
 }
 
 // leastConnections is how many are needed at a time: an extractor reads by two of
-// them, and asks by a third.
-const leastConnections = 4
+// them and asks by a third, for a run as for a slice of another's, and holds a
+// snapshot by one.
+const leastConnections = 8
 
 // Close implements [store.Database].
 func (d *Database) Close() error {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -21,18 +22,29 @@ const (
 	insufficientPrivilege = "42501"
 	noSuchDatabase        = "3D000"
 	noSchema              = "3F000"
+	noSuchSnapshot        = "22023" // of a server up to 15 (invalid_parameter_value)
+	undefinedObject       = "42704" // and of later ones
 	diskFull              = "53100"
 	readOnly              = "25006"
 	damaged               = "XX001"
 	indexDamaged          = "XX002"
 	lockNotAvailable      = "55P03"
 	objectInUse           = "55006"
+	tooManyConnections    = "53300"
 )
 
 // isCode says whether err came from PostgreSQL with one of the codes.
 func isCode(err error, codes ...string) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && slices.Contains(codes, e.Code)
+}
+
+// away says whether an error that is none of PostgreSQL's own comes from the way to
+// the server: it does not answer, or is gone in the middle of a sentence.
+func away(err error) bool {
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // explain says for people what is wrong, and classifies it.
@@ -46,9 +58,8 @@ func (d *Database) explain(err error) error {
 		err = &worded{connect, err}
 	}
 	if !errors.As(err, &e) {
-		var network net.Error
-		if connect != nil || errors.As(err, &network) || pgconn.SafeToRetry(err) {
-			return errkind.Environmentf("database %s cannot be reached: %w; see that it runs and takes connections from here", d.name, err)
+		if away(err) {
+			return errkind.Passing(errkind.Environmentf("database %s cannot be reached: %w; see that it runs and takes connections from here", d.name, err))
 		}
 		return err
 	}
@@ -71,7 +82,9 @@ func (d *Database) explain(err error) error {
 		return errkind.Inputf("database %s is damaged: %w; restore it from a backup", d.name, err)
 	case e.Code == lockNotAvailable, e.Code == objectInUse, e.Code == serializationFailure, e.Code == deadlock:
 		return errkind.Environmentf("database %s is locked by another program: %w; try again later", d.name, err)
-	case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "53"), strings.HasPrefix(e.Code, "57"), strings.HasPrefix(e.Code, "58"):
+	case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "57P"), e.Code == tooManyConnections:
+		return errkind.Passing(errkind.Environmentf("database %s cannot be used now: %w; see to the server", d.name, err))
+	case strings.HasPrefix(e.Code, "53"), strings.HasPrefix(e.Code, "57"), strings.HasPrefix(e.Code, "58"):
 		return errkind.Environmentf("database %s cannot be used: %w; see to the server", d.name, err)
 	case e.Code == undefinedTable, e.Code == undefinedColumn:
 		return errkind.Inputf("database %s lacks what the pipeline reads: %w; ihc validate says what", d.name, err)

@@ -167,6 +167,35 @@ func TestWhatIsWrongWithADatabaseIsTold(t *testing.T) {
 	}
 }
 
+// A server that is killed, with work under way or none, is worth waiting for, and
+// found again when it is back.
+func TestAServerThatIsAwayIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, pgtest.Options{})
+	d := New(server.DSN("postgres"))
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	away := func(err error) {
+		require.Equal(t, errkind.Environment, errkind.KindOf(err), err)
+		require.True(t, errkind.Passes(err), err)
+	}
+	away(d.reading(t.Context(), func(tx pgx.Tx) error {
+		require.True(t, server.Kill())
+		_, err := tx.Exec(t.Context(), `SELECT 1`)
+		return err
+	}))
+	away(d.Check(t.Context()))
+	require.NoError(t, server.Restart())
+	require.NoError(t, d.Check(t.Context()))
+	away(d.reading(t.Context(), func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), `SELECT pg_terminate_backend(pg_backend_pid())`)
+		return err
+	}))
+	require.NoError(t, d.Check(t.Context()))
+	nowhere := New(server.DSN("nowhere"))
+	require.False(t, errkind.Passes(nowhere.Check(t.Context())))
+	require.NoError(t, nowhere.Close())
+}
+
 func TestOddSourceDataAreFound(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, pgtest.Options{ICU: "en-US"})

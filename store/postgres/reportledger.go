@@ -120,7 +120,8 @@ func (s *summing) readApproximations(ctx context.Context) error {
 		})
 }
 
-// readChanges finds the conversions that came or went since the run read them.
+// readChanges finds the conversions that came or went since the run read them,
+// and the sessions that went.
 // It is done after all else, and only where the counts differ, since it looks
 // at every conversion of the run.
 func (s *summing) readChanges(ctx context.Context) error {
@@ -140,7 +141,12 @@ func (s *summing) readChanges(ctx context.Context) error {
 		}
 	}
 	if n := more(); n > 0 {
-		return s.readOthers(ctx, e.run, n)
+		if err := s.readOthers(ctx, e.run, n); err != nil {
+			return err
+		}
+	}
+	if s.Range.Touchpoints-s.Changes.CameTouchpoints+s.Changes.WentTouchpoints != e.touchpoints {
+		return s.readGone(ctx)
 	}
 	return nil
 }
@@ -185,4 +191,17 @@ func (s *summing) readOthers(ctx context.Context, run, want int64) error {
 		s.Changes.CameAttributed, s.Changes.CameTouchpoints = conversions, touchpoints
 	}
 	return err
+}
+
+// readGone adds up what the run gave to sessions that are not there any more.
+func (s *summing) readGone(ctx context.Context) error {
+	c, texts := &s.Changes, make(sums, 3)
+	err := s.tx.QueryRow(ctx, s.in(`SELECT count(DISTINCT a.session_id), count(*), coalesce(sum(a.share), 0)::text,
+			coalesce(sum(a.share) FILTER (WHERE v.units < 0), 0)::text, coalesce(sum(a.share::numeric * v.units), 0)::text
+		FROM {attributions} a JOIN {conversions} v ON v.conv_id = a.conv_id LEFT JOIN {sessions} s ON s.session_id = a.session_id
+		WHERE s.session_id IS NULL AND NOT a.odd AND v.conv_date COLLATE "C" BETWEEN $1 AND $2`), s.start, s.end).Scan(&c.Sessions, &c.SessionTouchpoints, &texts[0], &texts[1], &texts[2])
+	if err != nil {
+		return err
+	}
+	return texts.parse(&c.SessionShare, &c.SessionRefunded, &c.SessionCredit)
 }

@@ -169,7 +169,11 @@ func (t *textRows) Next() ([]string, error) {
 		}
 		return nil, io.EOF
 	}
-	for i, v := range t.rows.Values() {
+	values := t.rows.Values()
+	if len(values) != len(t.columns) { // the table was altered since it was described, or the server is none
+		return nil, errkind.As(errkind.Environment, fmt.Errorf("%s: a row of %d values for %d columns; was a table altered? Import again", t.address, len(values), len(t.columns)))
+	}
+	for i, v := range values {
 		t.values[i] = string(v)
 	}
 	t.line++

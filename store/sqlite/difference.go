@@ -12,7 +12,7 @@ import (
 // Difference implements [store.Reports].
 func (d *Database) Difference(ctx context.Context, first, second string) (*store.Difference, error) {
 	var diff *store.Difference
-	err := d.inSnapshot(ctx, func(conn *sql.Conn) error {
+	err := d.inSnapshot(ctx, noSource, func(conn *sql.Conn) error {
 		there, err := hasTables(ctx, conn, "pipeline_totals", "pipeline_changes")
 		if err != nil {
 			return err

@@ -17,7 +17,9 @@ func (d *Database) Keep(ctx context.Context, runs int) error {
 		if err != nil {
 			return err
 		}
-		return history.Drop(all, runs, func(r history.Aged, settled bool) error { return tx.drop(ctx, r, settled) })
+		return history.Drop(all, runs, func(r history.Aged, settled bool) error {
+			return tx.withSources(ctx, salesByID, func() error { return tx.drop(ctx, r, settled) })
+		})
 	})
 }
 
