@@ -107,6 +107,18 @@ func TestPostgresThatRefusesAStatementIsWaitedFor(t *testing.T) {
 	}
 }
 
+// Connections that are reset in the middle of anything are made anew.
+func TestPostgresConnectionsThatAreResetAreMadeAnew(t *testing.T) {
+	server := pgtest.Start(t, pgtest.Options{})
+	dsn, want := faulty(t, server)
+	require.Equal(t, want, reportOn(t, dsn, func(_ *up, ask func()) {
+		ask()
+		for range 20 {
+			execute(t, dsn, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ihc'`)
+		}
+	}))
+}
+
 // A timeout that is meant for people's statements ends none of a run's.
 func TestPostgresTimeoutOfStatementsIsNotTheRuns(t *testing.T) {
 	server := pgtest.Start(t, pgtest.Options{})
