@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -27,6 +28,7 @@ type Database struct {
 	use      sync.RWMutex
 	opening  sync.Mutex
 	pool     *pgxpool.Pool
+	lock     string      // how long a lock is waited for before that is told
 	prepared atomic.Bool // its tables are there
 	marks    sync.Map    // run → when it was asked for, of those that were found to be this database's
 }
@@ -54,9 +56,18 @@ func (d *Database) open(ctx context.Context) (*pgxpool.Pool, error) {
 	if params["application_name"] == "" {
 		params["application_name"] = "ihc"
 	}
+	d.lock = lockTimeout
+	if set := params["lock_timeout"]; set != "" {
+		d.lock = set
+		delete(params, "lock_timeout")
+	}
 	d.pool, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), cfg)
 	return d.pool, err
 }
+
+// lockTimeout is how long a lock is waited for before that is told, where the
+// address does not say.
+const lockTimeout = "30s"
 
 // leastConnections is how many are needed at a time: an extractor reads by two of
 // them and asks by a third, for a run as for a slice of another's, and holds a
@@ -151,7 +162,13 @@ func (d *Database) transact(ctx context.Context, o pgx.TxOptions, do func(pgx.Tx
 	if err != nil {
 		return err
 	}
-	tx, err := pool.BeginTx(ctx, o)
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	o.BeginQuery = begin(o, d.lock, conn.Conn().PgConn().ParameterStatus("server_version"))
+	tx, err := conn.BeginTx(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -168,6 +185,25 @@ func (d *Database) transact(ctx context.Context, o pgx.TxOptions, do func(pgx.Tx
 		return err
 	}
 	return tx.Commit(ended) // whose outcome nobody would know who gave it up halfway
+}
+
+// begin returns the statement that begins a transaction, with how long a lock is
+// waited for, on a server of a version.
+// What a transaction does may take long, and between two of its statements the
+// program has work of its own: timeouts that are meant for people do not end it.
+func begin(o pgx.TxOptions, lock, version string) string {
+	query := "BEGIN"
+	if o.IsoLevel != "" {
+		query += " ISOLATION LEVEL " + string(o.IsoLevel)
+	}
+	if o.AccessMode != "" {
+		query += " " + string(o.AccessMode)
+	}
+	query += `; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = ` + literal(lock)
+	if number, _, _ := strings.Cut(version, "."); len(number) > 1 && number >= "17" {
+		query += `; SET LOCAL transaction_timeout = 0`
+	}
+	return query
 }
 
 // fetched reads the rows of a query some thousands at a time, so that do, which is

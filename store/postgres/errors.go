@@ -31,6 +31,8 @@ const (
 	lockNotAvailable      = "55P03"
 	objectInUse           = "55006"
 	tooManyConnections    = "53300"
+	noSuchStatement       = "26000"
+	statementThere        = "42P05"
 )
 
 // isCode says whether err came from PostgreSQL with one of the codes.
@@ -58,6 +60,9 @@ func (d *Database) explain(err error) error {
 		err = &worded{connect, err}
 	}
 	if !errors.As(err, &e) {
+		if connect != nil && strings.Contains(err.Error(), "tls") {
+			return errkind.Environmentf("database %s and this program do not trust one another: %w; see docs/postgres.md#tls", d.name, err)
+		}
 		if away(err) {
 			return errkind.Passing(errkind.Environmentf("database %s cannot be reached: %w; see that it runs and takes connections from here", d.name, err))
 		}
@@ -81,13 +86,15 @@ func (d *Database) explain(err error) error {
 	case e.Code == damaged, e.Code == indexDamaged:
 		return errkind.Inputf("database %s is damaged: %w; restore it from a backup", d.name, err)
 	case e.Code == lockNotAvailable, e.Code == objectInUse, e.Code == serializationFailure, e.Code == deadlock:
-		return errkind.Environmentf("database %s is locked by another program: %w; try again later", d.name, err)
+		return errkind.Passing(errkind.Environmentf("database %s is locked by another program: %w; try again later", d.name, err))
 	case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "57P"), e.Code == tooManyConnections:
 		return errkind.Passing(errkind.Environmentf("database %s cannot be used now: %w; see to the server", d.name, err))
 	case strings.HasPrefix(e.Code, "53"), strings.HasPrefix(e.Code, "57"), strings.HasPrefix(e.Code, "58"):
 		return errkind.Environmentf("database %s cannot be used: %w; see to the server", d.name, err)
 	case e.Code == undefinedTable, e.Code == undefinedColumn:
 		return errkind.Inputf("database %s lacks what the pipeline reads: %w; ihc validate says what", d.name, err)
+	case e.Code == noSuchStatement, e.Code == statementThere:
+		return errkind.Inputf("something between here and database %s gives each transaction another connection: %w; add default_query_exec_mode=exec to the address", d.name, err)
 	case connect != nil:
 		return errkind.Environmentf("database %s refuses the connection: %w; correct the address", d.name, err)
 	}

@@ -196,6 +196,43 @@ func TestAServerThatIsAwayIsWaitedFor(t *testing.T) {
 	require.NoError(t, nowhere.Close())
 }
 
+// Behind a pooler that knows no prepared statements, the way out is told.
+func TestAPoolerWithoutPreparedStatementsIsTold(t *testing.T) {
+	t.Parallel()
+	dsn, _ := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	for _, code := range []string{noSuchStatement, statementThere} {
+		err := d.reading(t.Context(), func(tx pgx.Tx) error {
+			_, err := tx.Exec(t.Context(), `DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '`+code+`'; END $$`)
+			return err
+		})
+		require.Equal(t, errkind.Input, errkind.KindOf(err))
+		require.ErrorContains(t, err, "add default_query_exec_mode=exec to the address")
+	}
+}
+
+// Who waits for a lock says so after a while, and goes on where it is given back.
+func TestALockThatIsHeldIsTold(t *testing.T) {
+	t.Parallel()
+	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema)
+	d := New(dsn + "&lock_timeout=50ms")
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	run := func(id string) error {
+		return d.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: id}})
+	}
+	require.NoError(t, run("before"))
+	holder, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = holder.ExecContext(t.Context(), `LOCK TABLE pipeline_latest`)
+	require.NoError(t, err)
+	err = run("meanwhile")
+	require.ErrorContains(t, err, "is locked by another program")
+	require.True(t, errkind.Passes(err))
+	require.NoError(t, holder.Rollback())
+	require.NoError(t, run("afterwards"))
+}
+
 func TestOddSourceDataAreFound(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, pgtest.Options{ICU: "en-US"})

@@ -69,7 +69,7 @@ func whileThere(ctx context.Context, tx pgx.Tx, do func(context.Context) error) 
 		case <-time.After(lookEvery):
 			if _, err := tx.Exec(ctx, `SELECT 1`); err != nil {
 				cancel()
-				<-done
+				<-done //nolint:errcheck // the loss explains it
 				return fmt.Errorf("the snapshot that the run is read from is lost: %w", err)
 			}
 		}

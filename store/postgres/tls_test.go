@@ -63,6 +63,7 @@ func TestServerIsReachedOverTLSAlone(t *testing.T) {
 		require.ErrorContains(t, err, says, address)
 		require.NotContains(t, err.Error(), "\n")
 		require.NotEqual(t, errkind.Run, errkind.KindOf(err), err)
+		require.False(t, errkind.Passes(err), err)
 		require.NoError(t, d.Close())
 	}
 }

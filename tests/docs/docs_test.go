@@ -145,7 +145,7 @@ func TestInvariantsAreCitedWhereTheyAreEnforced(t *testing.T) {
 func TestDecisionsAreListed(t *testing.T) {
 	t.Parallel()
 	all := documents(t)
-	title := regexp.MustCompile(`(?m)\A# (\d{4}): (.+)\n\n(\d{4}-\d\d-\d\d)\n`)
+	title := regexp.MustCompile(`(?m)\A# (\d{4}): (.+)\n\n(\d{4}-\d\d-\d\d)(?:[;,] [^\n]*)?\n`)
 	for path, text := range all {
 		name := filepath.Base(path)
 		if filepath.Dir(path) != "docs/adr" || name == "README.md" {
