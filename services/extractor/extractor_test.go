@@ -58,6 +58,8 @@ func number(t *testing.T, db, query string) (n uint64) {
 	return n
 }
 
+func isAccepted(e *ihcv1.RunEvent) bool { return e.GetAccepted() != nil }
+
 func isExtracted(e *ihcv1.RunEvent) bool { return e.GetExtracted() != nil }
 func isFailed(e *ihcv1.RunEvent) bool    { return e.GetFailed() != nil }
 

@@ -2,6 +2,7 @@ package extractor
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"testing"
 	"time"
@@ -240,6 +241,36 @@ func TestResumedRunGetsChunksBackThatAgedOut(t *testing.T) {
 		err := b.EachChunk(b.Ctx, "run", func(c *ihcv1.JourneyChunk) error { times[c.GetChunk()]++; return nil })
 		return err == nil && maps.Equal(back, times)
 	}, 50*time.Second, 10*time.Millisecond)
+}
+
+// The source changed while a run was paused: what takes its place has the budget
+// that the run is resumed with, whoever hears of that first.
+func TestSuccessorOfAPausedRunHasTheBudgetItIsResumedWith(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ more, has uint64 }{"so many more": {7, 7}, "any number": {0, 0}} {
+		for _, running := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, extractor up: %t", name, running), func(t *testing.T) {
+				t.Parallel()
+				b := streamtest.New(t)
+				db := newShop(t, 600)
+				stop := extract(b, db)
+				require.NoError(t, b.PublishRequest(b.Ctx, &ihcv1.RunRequest{RunId: "run", MaxRequests: 1}))
+				b.Await("run", isExtracted)
+				_, err := b.Spend(b.Ctx, stream.Delivery{Run: "run", Sequence: 1}, 1)
+				require.NoError(t, err)
+				b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Paused{Paused: &ihcv1.RunPaused{}}})
+				change(t, db, deleteOrders)
+				if !running {
+					stop()
+				}
+				b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Resumed{Resumed: &ihcv1.RunResumed{MaxRequests: c.more}}})
+				if !running {
+					extract(b, db)
+				}
+				require.Equal(t, c.has, b.Await("run-v2", isAccepted).GetAccepted().GetRequest().GetMaxRequests())
+			})
+		}
+	}
 }
 
 // A replay that is refused has not begun: nobody has accepted it.

@@ -76,7 +76,8 @@ func (e *extractor) patiently(ctx context.Context, id string, do func() error) e
 	}
 }
 
-// extracted returns the runs that are extracted and not over.
+// extracted returns the runs that are extracted and not over. One that is paused
+// is looked at when it is resumed.
 func (e *extractor) extracted(ctx context.Context) ([]*run.State, error) {
 	events, err := e.Bus.Events(ctx, "*")
 	if err != nil {
@@ -88,7 +89,7 @@ func (e *extractor) extracted(ctx context.Context) ([]*run.State, error) {
 	}
 	var under []*run.State
 	for _, s := range run.Fold(entries) {
-		if s.Planned != nil && !s.Status().Ended() && s.Request.GetReplayOf() == "" {
+		if s.Planned != nil && !s.Status().Ended() && s.Status() != run.StatusPaused && s.Request.GetReplayOf() == "" {
 			under = append(under, s)
 		}
 	}
@@ -172,10 +173,29 @@ func (e *extractor) successor(ctx context.Context, ended *ihcv1.RunEvent) (*ihcv
 	}
 	req := proto.CloneOf(accepted.GetRequest())
 	req.RunId, req.Supersedes = next, ended.GetRunId()
+	if err := e.lift(ctx, ended.GetRunId()); err != nil {
+		return nil, e.Outcome(ctx, err, next)
+	}
 	if req.MaxRequests, err = e.Bus.Remaining(ctx, ended.GetRunId(), req.GetMaxRequests()); err != nil {
 		return nil, e.Outcome(ctx, err, next)
 	}
 	return req, nil
+}
+
+// lift gives a run that was resumed the budget it was resumed with, where that has
+// not come about: its successor goes on with what is left of it.
+func (e *extractor) lift(ctx context.Context, id string) error {
+	events, err := e.Bus.Events(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, x := range slices.Backward(events) {
+		if r := x.Event.GetResumed(); r != nil {
+			_, err := e.Bus.Lift(ctx, id, r.GetMaxRequests(), x.Sequence)
+			return err
+		}
+	}
+	return nil
 }
 
 // successorOf returns the id of the run that takes a run's place: always the
