@@ -234,6 +234,11 @@ func TestOneCurrencyIsInADatabase(t *testing.T) {
 
 func TestDailyCostsAreOfDaysOfTheZone(t *testing.T) {
 	t.Parallel()
+	for _, columns := range []string{"date,channel,amount", "Date,Channel,Cost", "date,campaign,amount"} {
+		again, _, errs := rows(t, "timezone: Europe/Berlin\nchannels: [{channel: SEA, campaign: SEA}]", "daily_costs", columns, "2024-03-31,SEA,12.5")
+		require.Empty(t, errs, columns)
+		require.Len(t, again, 1)
+	}
 	got, _, errs := rows(t, "timezone: Europe/Berlin", "daily_costs", "date,channel_name,cost", "2024-03-31,SEA,12.5")
 	require.Empty(t, errs)
 	require.Equal(t, kept{"2024-03-31 2024-03-30 23:00:00 2024-03-31 22:00:00 SEA 12.5"}, got)
