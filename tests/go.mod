@@ -23,7 +23,6 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
-	github.com/jackc/pgx/v5 v5.12.0 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/kelseyhightower/envconfig v1.4.0 // indirect
 	github.com/parquet-go/bitpack v1.0.0 // indirect
@@ -74,6 +73,7 @@ require (
 	github.com/ihc-pipeline/ihc/services/extractor v0.0.0
 	github.com/ihc-pipeline/ihc/services/reporter v0.0.0
 	github.com/ihc-pipeline/ihc/services/writer v0.0.0
+	github.com/jackc/pgx/v5 v5.12.0
 	github.com/pb33f/libopenapi v0.42.4
 	github.com/pb33f/libopenapi-validator v0.16.2
 )

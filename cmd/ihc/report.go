@@ -73,7 +73,7 @@ numbers with a comma there is --format csv --decimal , --bom.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&q.db, "db", "", "SQLite database `file`, or postgres://…")
+	fs.StringVar(&q.db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.StringVar(&q.By, "by", report.ByChannel, "channel, day, week, month, channel-day, or another `column` of session_sources")
 	fs.StringVar(&q.Channel, "channel", "", "only the sessions of this `channel`")
 	fs.StringVar(&q.Start, "start-date", "", "first `date` of the sessions, in --timezone: 2023-09-01, a month 2023-09, a week 2023-W36, today, yesterday, -7d, -4w, -1m or -1y")

@@ -69,6 +69,22 @@ func As(k Kind, err error) error {
 	return &classified{k, err}
 }
 
+type passing struct{ err error }
+
+func (p *passing) Error() string { return p.err.Error() }
+func (p *passing) Unwrap() error { return p.err }
+
+// Passing marks err as of something that comes back by itself, or by hands that
+// are at it already: a database server that is started again. Its kind stays.
+func Passing(err error) error { return &passing{err} }
+
+// Passes says whether what err tells of is worth waiting for, also before anything
+// is paid for: see [Passing].
+func Passes(err error) bool {
+	var p *passing
+	return errors.As(err, &p)
+}
+
 // KindOf returns the kind of err: [OK] for nil, the outermost classification
 // in its chain, and [Run] where there is none.
 func KindOf(err error) Kind {

@@ -6,6 +6,7 @@ package pgtest
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,44 +40,100 @@ type Options struct {
 // User is the server's superuser, who needs no password.
 const User = "ihc"
 
-// Server is a server that runs.
-type Server struct{ dir string }
+// Server is a server that runs, or did.
+type Server struct {
+	dir, bin string
+	args     []string
+	as       *syscall.Credential
+
+	restart sync.Mutex // held by who starts it again
+	mu      sync.Mutex
+	process *os.Process // nil while there is none
+	ended   chan struct{}
+}
 
 // Start starts a server, which ends with the test. Nothing is forced to the disk.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
+	s, err := Run(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Stop()) })
+	return s
+}
+
+// Run starts a server for a program that is no test, which has to stop it. Settings
+// may have it force to the disk what it commits, which it does not by itself.
+func Run(ctx context.Context, o Options) (*Server, error) {
 	bin, err := programs()
-	require.NoError(t, err)
-	dir, err := os.MkdirTemp("", "pg") //nolint:usetesting // whom the server runs as has to get at it, by a path short enough for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	as, err := unprivileged()
-	require.NoError(t, err)
-	if as != nil {
-		require.NoError(t, os.Chown(dir, int(as.Uid), int(as.Gid)))
+	if err != nil {
+		return nil, err
 	}
-	data := filepath.Join(dir, "data")
+	as, err := unprivileged()
+	if err != nil {
+		return nil, err
+	}
+	// Whom the server runs as has to get at it, by a path short enough for a socket.
+	dir, err := os.MkdirTemp("", "pg")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir, bin: bin, as: as}
+	if as != nil {
+		err = os.Chown(dir, int(as.Uid), int(as.Gid))
+	}
+	if err == nil {
+		err = s.create(ctx, o)
+	}
+	if err == nil {
+		err = s.serve()
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return s, nil
+}
+
+// create makes the server's directory, and knows how it is started.
+func (s *Server) create(ctx context.Context, o Options) error {
+	data := filepath.Join(s.dir, "data")
 	args := []string{"--pgdata", data, "--username", User, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"}
 	if o.ICU != "" {
 		args = append(args, "--locale-provider", "icu", "--icu-locale", o.ICU)
 	}
-	create := exec.CommandContext(t.Context(), filepath.Join(bin, "initdb"), args...)
-	create.Dir, create.SysProcAttr = dir, attributes(as)
-	out, err := create.CombinedOutput()
-	require.NoError(t, err, string(out))
-	settings := map[string]string{"listen_addresses": "", "unix_socket_directories": dir, "fsync": "off", "timezone": "UTC", "max_connections": "200", "lc_messages": "C", "autovacuum": "off"}
+	create := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), args...)
+	create.Dir, create.SysProcAttr = s.dir, attributes(s.as)
+	if out, err := create.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	settings := map[string]string{"listen_addresses": "", "unix_socket_directories": s.dir, "fsync": "off", "timezone": "UTC", "max_connections": "200", "lc_messages": "C", "autovacuum": "off"}
 	if o.TimeZone != "" {
 		settings["timezone"] = o.TimeZone
 	}
 	for name, value := range o.Settings {
 		settings[name] = value
 	}
-	args = []string{"-D", data}
+	s.args = []string{"-D", data}
 	for name, value := range settings {
-		args = append(args, "-c", name+"="+value)
+		s.args = append(s.args, "-c", name+"="+value)
 	}
-	serve(t, exec.Command(filepath.Join(bin, "postgres"), args...), dir, as) //nolint:noctx // it outlives the context of the test, to end in order
-	return &Server{dir: dir}
+	return nil
+}
+
+// Stop ends the server, if it runs, and removes what it held.
+func (s *Server) Stop() error {
+	s.end(syscall.SIGQUIT)
+	return os.RemoveAll(s.dir)
+}
+
+// Processes returns the ids of the server's processes, its first one first; none
+// where it does not run.
+func (s *Server) Processes() []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return nil
+	}
+	return append([]int{s.process.Pid}, children(s.process.Pid)...)
 }
 
 // DSN returns the address of the server's database of that name; postgres is
@@ -86,16 +143,17 @@ func (s *Server) DSN(database string) string {
 	return u.String()
 }
 
-// serve runs the server until the test ends, and returns when it takes
-// connections.
-func serve(t testing.TB, server *exec.Cmd, dir string, as *syscall.Credential) {
-	t.Helper()
-	server.Dir, server.SysProcAttr = dir, attributes(as)
+// serve starts the server, and returns when it takes connections or has ended.
+func (s *Server) serve() error {
+	server := exec.Command(filepath.Join(s.bin, "postgres"), s.args...) //nolint:noctx // it outlives the context of the test, to end in order
+	server.Dir, server.SysProcAttr = s.dir, attributes(s.as)
 	log, err := server.StderrPipe()
-	require.NoError(t, err)
-	started := make(chan error, 1)
-	var ended sync.WaitGroup
-	ended.Go(func() {
+	if err != nil {
+		return err
+	}
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
 		// The system ends the server with the thread that started it.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -120,15 +178,14 @@ func serve(t testing.TB, server *exec.Cmd, dir string, as *syscall.Credential) {
 		case started <- fmt.Errorf("the server ended: %s", strings.Join(said, "\n")):
 		default:
 		}
-	})
-	err = <-started
-	t.Cleanup(func() {
-		if server.Process != nil {
-			_ = server.Process.Signal(syscall.SIGQUIT)
-		}
-		ended.Wait()
-	})
-	require.NoError(t, err)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.process, s.ended = server.Process, ended
+	return nil
 }
 
 // programs returns the directory of the newest PostgreSQL's programs: of

@@ -4,6 +4,7 @@ package pgtest
 
 import (
 	"net"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -23,4 +24,23 @@ func TestServerIsThereAndGoesWithItsTest(t *testing.T) { //nolint:tparallel // w
 	})
 	_, err := (&net.Dialer{}).DialContext(t.Context(), "unix", socket)
 	require.Error(t, err)
+}
+
+// A server that was killed comes back with what was committed.
+func TestAKilledServerComesBackWithItsData(t *testing.T) {
+	t.Parallel()
+	s := Start(t, Options{})
+	psql := func(query string) string {
+		out, err := exec.CommandContext(t.Context(), filepath.Join(s.bin, "psql"), "-tAc", query, s.DSN("postgres")).CombinedOutput()
+		require.NoError(t, err, string(out))
+		return string(out)
+	}
+	psql("CREATE TABLE what (it text); INSERT INTO what VALUES ('there')")
+	require.True(t, s.Kill())
+	require.False(t, s.Kill())
+	require.NoError(t, s.Restart())
+	require.NoError(t, s.Restart())
+	s.Suspend()
+	s.Resume()
+	require.Equal(t, "there\n", psql("SELECT it FROM what"))
 }

@@ -34,7 +34,8 @@ const (
 // rules say what an error of a kind means in a stage. Before anything is
 // scored, waiting would only hide what is wrong from whoever asked for the run.
 // Once a result is paid for, it waits for the database as long as it takes.
-// An extraction cannot be taken apart: whatever befalls it ends the run.
+// An extraction cannot be taken apart: whatever befalls it ends the run, but for
+// what passes by itself, for which every stage waits.
 var rules = map[string]map[errkind.Kind]action{
 	stream.StageExtractor:  {errkind.Input: fail, errkind.Environment: fail, errkind.Run: fail},
 	stream.StageAttributor: {errkind.Input: fail, errkind.Environment: fail, errkind.Run: again},
@@ -54,6 +55,9 @@ func judge(stage string, err error) (action, time.Duration) {
 	kind := errkind.KindOf(err)
 	if kind == errkind.Run && stream.Transient(err) {
 		return wait, natsDelay
+	}
+	if errkind.Passes(err) {
+		return wait, waitDelay
 	}
 	return rules[stage][kind], waitDelay
 }

@@ -52,6 +52,7 @@ func TestAnErrorMeansTheSameWhereverItIsMet(t *testing.T) {
 		"poison":        {stream.Poison(errors.New("garbage")), 0, [4]string{buried, buried, buried, buried}},
 		"input":         {errkind.Inputf("damaged"), 0, [4]string{fails, fails, fails, fails}},
 		"environment":   {errkind.Environmentf("locked"), 2 * time.Second, [4]string{fails, fails, waits, waits}},
+		"passing":       {fmt.Errorf("read: %w", errkind.Passing(errkind.Environmentf("a server that is started again"))), 2 * time.Second, [4]string{waits, waits, waits, waits}},
 		"of a file":     {errkind.Environmentf("no database: %w", context.DeadlineExceeded), 2 * time.Second, [4]string{fails, fails, waits, waits}},
 		"nobody's":      {errors.New("odd"), 0, [4]string{fails, again, again, again}},
 		"the stopper's": {context.Canceled, 0, [4]string{fails, again, again, again}},

@@ -94,6 +94,9 @@ func Dial(a Address, name string, log *slog.Logger, wait bool) (*nats.Conn, erro
 		nats.Name(name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(wait),
 		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, time.Second),
 		nats.Timeout(5 * time.Second),
+		// A server that stands still, or a network that swallows everything, is left
+		// for another one after half a minute.
+		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("lost the connection to NATS, reconnecting", "error", err)

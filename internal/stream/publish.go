@@ -79,8 +79,13 @@ func (c *Client) KeepPart(ctx context.Context, r *ihcv1.AttributionResult, part 
 	if err != nil {
 		return fmt.Errorf("encode part %d of chunk %d of run %s: %w", part, r.GetChunk(), r.GetRunId(), err)
 	}
-	key := partKey(r.GetRunId(), r.GetChunk(), r.GetRevision(), part)
-	defer c.accepted(ctx, key, r.GetRunId())
+	return c.keep(ctx, partKey(r.GetRunId(), r.GetChunk(), r.GetRevision(), part), r.GetRunId(), data)
+}
+
+// keep puts a value of a run into the bucket, trying again for as long as ctx
+// lives when the trouble may pass, and returns when it is on disk.
+func (c *Client) keep(ctx context.Context, key, run string, data []byte) error {
+	defer c.accepted(ctx, key, run)
 	for try := 1; ; try++ {
 		once, cancel := context.WithTimeout(ctx, 5*time.Second)
 		_, err := c.kv.Put(once, key, data)
@@ -88,7 +93,7 @@ func (c *Client) KeepPart(ctx context.Context, r *ihcv1.AttributionResult, part 
 		if err == nil {
 			return nil
 		}
-		if err := c.pauseAfter(ctx, err, key, r.GetRunId(), try); err != nil {
+		if err := c.pauseAfter(ctx, err, key, run, try); err != nil {
 			return err
 		}
 	}
@@ -211,7 +216,12 @@ type pendingChunk struct {
 	msg *nats.Msg
 	id  string
 	ack jetstream.PubAckFuture
+	at  time.Time // when it was sent
 }
+
+// wordWithin is how long after it was sent JetStream's word on a chunk is waited
+// for: the word is lost with the server that had it to give.
+const wordWithin = 10 * time.Second
 
 // ErrSourceChanged means that a run's chunk differs from the one that another
 // attempt at the run, before this one or beside it, published under its number,
@@ -278,7 +288,7 @@ func (p *ChunkPublisher) Publish(ctx context.Context, chunk *ihcv1.JourneyChunk)
 	if err != nil && !Transient(err) {
 		return fmt.Errorf("publish chunk %d of run %s: %w", chunk.GetChunk(), p.run, err)
 	}
-	p.pending = append(p.pending, pendingChunk{msg, id, ack})
+	p.pending = append(p.pending, pendingChunk{msg, id, ack, time.Now()})
 	p.bytes += len(msg.Data)
 	p.Sent++
 	if len(p.pending) >= inFlight || p.bytes >= inFlightBytes {
@@ -312,6 +322,10 @@ func (p *ChunkPublisher) Flush(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Shared tells the publisher that others published the run's chunks, up to the
+// number last.
+func (p *ChunkPublisher) Shared(last uint32) { p.last = max(p.last, last) }
 
 // Restore makes the publisher one that puts chunks back that were lost from the
 // stream: those that are in it and those that are done with are left out.
@@ -352,7 +366,7 @@ func (p *ChunkPublisher) confirm(ctx context.Context, sent pendingChunk) error {
 			case !Transient(err):
 				return fmt.Errorf("publish to %s: %w", sent.msg.Subject, err)
 			}
-		case <-time.After(10 * time.Second): // the connection broke under it
+		case <-time.After(time.Until(sent.at.Add(wordWithin))): // all that were lost together have waited together
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -38,6 +38,32 @@ func TestSecondAttemptPublishesOnlyWhatIsMissing(t *testing.T) {
 	require.Equal(t, map[uint32]int{1: 1, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1}, r.chunks(c, "run"))
 }
 
+// unheard is a publish whose acknowledgement was lost.
+type unheard struct{ jetstream.PubAckFuture }
+
+func (unheard) Ok() <-chan *jetstream.PubAck { return nil }
+func (unheard) Err() <-chan error            { return nil }
+
+// Acknowledgements that are lost with a server are lost together, and are not
+// waited for one after the other.
+func TestLostAcknowledgementsAreWaitedForTogether(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, never)
+	c := r.client(StageExtractor)
+	p, err := c.NewChunkPublisher(r.ctx, "run", true)
+	require.NoError(t, err)
+	const chunks = 20 // for longer than the test may take, if one waited for each
+	want := map[uint32]int{}
+	for i := range uint32(chunks) {
+		m, id, err := chunkMessage(chunk("run", i+1))
+		require.NoError(t, err)
+		p.pending = append(p.pending, pendingChunk{m, id, unheard{}, time.Now().Add(-wordWithin)})
+		want[i+1] = 1
+	}
+	require.NoError(t, p.Flush(r.ctx))
+	require.Equal(t, want, r.chunks(c, "run"))
+}
+
 func TestChangedSourceIsNoticed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, never)

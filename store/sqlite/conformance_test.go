@@ -49,10 +49,13 @@ func memory() string {
 	return dir
 }
 
+// runTables are the tables of runs.
+var runTables = []string{"chunks", "counts", "outcomes", "reused", "reusable", "adopted", "replaced", "totals", "changes", "told", "untold", "channels", "latest", "journeys", "runs"}
+
 // backend is a new SQLite file, with a script run before the tables that are
 // read are made and another one after it.
 func backend(name, before, after string) storetest.Backend {
-	return storetest.Backend{Name: name, Shares: "shares", Damage: "shares = x'00'", Open: func(path string) store.Database { return New(path) },
+	return storetest.Backend{Name: name, Books: runTables, Shares: "shares", Damage: "shares = x'00'", Import: Import, Open: func(path string) store.Database { return New(path) },
 		New: func(t storetest.T) (string, *sql.DB) {
 			t.Helper()
 			dir, err := os.MkdirTemp(memory(), "storetest")
@@ -76,6 +79,6 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, backend("WithRowNumbers", "", withRowNumbers))
 	storetest.Run(t, backend("UTF16", `PRAGMA encoding = 'UTF-16le';`, ""))
 	views := backend("Views", "", asViews)
-	views.Visits = "visits"
+	views.Visits, views.Import = "visits", nil
 	storetest.Run(t, views)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/store"
 )
@@ -59,15 +60,16 @@ func nextEntry(ctx context.Context, rows driver.Rows) func() (journey.Entry, err
 			table = `conversions, conv_id`
 		}
 		if e.Time, err = civil.ParseTime(text(row[2]) + " " + text(row[3])); err != nil {
-			return e, fmt.Errorf("%s %q: %w", table, e.ID, err)
+			return e, errkind.Inputf("%s %q: %w", table, e.ID, err)
 		}
 		if e.Sale {
 			e.Revenue = number(row[6])
-			return e, nil
+			_, err := moneyOf(e.ID, row[6])
+			return e, err
 		}
 		flags, ok := row[6].(int64)
 		if !ok || flags < 0 || flags > 7 {
-			return e, fmt.Errorf("%s %q: engagement flags other than 0 and 1", table, e.ID)
+			return e, errkind.Inputf("%s %q: engagement flags other than 0 and 1", table, e.ID)
 		}
 		e.Channel, e.Flags = text(row[5]), byte(flags)
 		return e, nil

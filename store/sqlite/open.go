@@ -230,12 +230,11 @@ func probeWrite(ctx context.Context, db *sql.DB) error {
 
 // probeLog finds out as well whether there can be a write-ahead log.
 func probeLog(ctx context.Context, db *sql.DB) error {
-	var journal string
-	err := db.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&journal)
+	journal, err := journalMode(ctx, db, `PRAGMA journal_mode`)
 	if err == nil {
 		err = probeWrite(ctx, db)
 	}
-	if err == nil && journal != "wal" {
+	if err == nil && journal != writeAhead {
 		return errNoWAL
 	}
 	return err

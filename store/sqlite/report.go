@@ -185,7 +185,7 @@ type summing struct {
 	column, channel, zone string
 	x                     *sessionIndex
 	whole                 *part
-	history               *history // nil where none is kept
+	history               *comparing // nil where none is kept
 	// inDates says of each group, by number, whether its date is in range; nil
 	// where all are.
 	inDates []bool

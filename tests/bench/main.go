@@ -34,6 +34,7 @@ type bench struct {
 	section string
 	shops   map[string]string // by what was asked for
 	played  *rounds           // of the shop of config
+	keep    map[string][]byte // further files of results, by name
 }
 
 // section is a part of the table that can be measured alone.
@@ -51,17 +52,21 @@ var sections = []section{
 	{name: "peer", run: (*bench).peer},
 	{name: "size", run: (*bench).size},
 	{name: "again", run: (*bench).again},
+	{name: "nights", run: (*bench).nights},
 	{name: "growth", run: (*bench).growth},
 	{name: "far", run: (*bench).far, long: true},
 	{name: "services", run: (*bench).services},
 	{name: "packing", run: (*bench).packing, long: true},
+	{name: "server", run: (*bench).server, long: true},
+	{name: "scale", run: (*bench).scale, long: true},
+	{name: "day", run: (*bench).day, long: true},
 	{name: "import", run: (*bench).intake},
 	{name: "streams", run: (*bench).streams},
 	{name: "long-journeys", run: (*bench).longJourneys},
 }
 
 func main() {
-	b := &bench{ctx: context.Background(), shops: map[string]string{}}
+	b := &bench{ctx: context.Background(), shops: map[string]string{}, keep: map[string][]byte{}}
 	only := flag.String("only", "", "measure only these `sections`, as in pipeline,peer")
 	long := flag.Bool("long", false, "measure what takes long, too: growth further out, streams that are not packed")
 	sessions := flag.Int("sessions", 1_000_000, "`number` of sessions of the shop of pipeline, peer, size, again and import; far has eight times as many")
@@ -151,6 +156,12 @@ func (b *bench) run(args []string) error {
 	}
 	path := filepath.Join(b.dir, "bench.json")
 	_, _ = fmt.Printf("\n%d cores, %s, %.0f s; as JSON: %s\n", runtime.NumCPU(), runtime.Version(), time.Since(start).Seconds(), path)
+	for name, text := range b.keep {
+		if err := os.WriteFile(filepath.Join(b.dir, name), text, 0o644); err != nil {
+			return err
+		}
+		_, _ = fmt.Printf("\n%s:\n%s", name, text)
+	}
 	data, err := json.MarshalIndent(b.figures, "", "  ")
 	if err != nil {
 		return err

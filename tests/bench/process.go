@@ -68,6 +68,7 @@ type process struct {
 type usage struct {
 	seconds float64
 	mib     float64 // most resident memory
+	cpu     float64 // seconds of processors
 }
 
 // start runs a program of bin, or one at a path, with nothing in its
@@ -88,6 +89,7 @@ func (p *process) wait() (usage, error) {
 	u := usage{seconds: time.Since(p.begun).Seconds()}
 	if r, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		u.mib = float64(r.Maxrss) / 1024
+		u.cpu = (p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()).Seconds()
 	}
 	if err != nil {
 		return u, fmt.Errorf("%s: %w\n%s", strings.Join(p.cmd.Args, " "), err, p.errs.String())

@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,9 +10,6 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
-
-// stages are the programs of a stack in the order in which they are stopped.
-var stages = []string{"extractor", "attributor", "writer", "reporter", "natsserver"}
 
 // services measures the memory of each service as a process of its own.
 func (b *bench) services() error {
@@ -59,34 +53,18 @@ func (b *bench) separate(c shop.Config, packed bool) (_ map[string]float64, r re
 	if err != nil {
 		return nil, r, err
 	}
-	address, err := freeAddress()
+	settings := stream.DefaultSettings()
+	settings.Packed = packed
+	s, err := b.stack(stackOptions{db: path, settings: settings})
 	if err != nil {
 		return nil, r, err
 	}
-	dir, err := os.MkdirTemp(b.dir, "nats-")
-	if err != nil {
-		return nil, r, err
-	}
-	running := map[string]*process{}
-	for _, s := range slices.Backward(stages) { // NATS first
-		var args []string
-		if s == "natsserver" {
-			args = []string{"-dir", dir, "-listen", address}
-		}
-		running[s], err = b.start(nil, []string{"NATS_URL=nats://" + address, "IHC_DB=" + path, "IHC_OUT=" + filepath.Join(b.dir, "report"), "IHC_HTTP=127.0.0.1:0"}, s, args...)
-		if err == nil && s == "natsserver" {
-			err = b.streamsOn("nats://"+address, packed)
-		}
-		if err != nil {
-			return nil, r, err
-		}
-	}
-	r, err = b.askFor("nats://"+address, "run", "--max-sessions", "3000")
+	r, err = b.askFor(s.url, "run", "--max-sessions", "3000")
+	used, stopped := s.stop()
+	err = errors.Join(err, stopped)
 	mib := map[string]float64{}
-	for _, s := range stages { // NATS last
-		u, stopped := running[s].stop()
-		mib[s] = u.mib
-		err = errors.Join(err, stopped)
+	for stage, u := range used {
+		mib[stage] = u.mib
 	}
 	name := "separate processes"
 	if !packed {
@@ -109,18 +87,6 @@ func (b *bench) askFor(url string, args ...string) (result, error) {
 		return result{}, err
 	}
 	return b.ihc([]string{"NATS_URL=" + url}, args...)
-}
-
-// streamsOn makes the streams, as a deployment's init step does.
-func (b *bench) streamsOn(url string, packed bool) error {
-	nc, err := connect(url)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	settings := stream.DefaultSettings()
-	settings.Packed = packed
-	return stream.EnsureOn(b.ctx, nc, settings)
 }
 
 // connect waits for a server that is starting.

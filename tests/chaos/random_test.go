@@ -72,6 +72,7 @@ type summary struct {
 	mu                              sync.Mutex
 	start                           time.Time
 	runs, kills, killedNATS         int
+	killedPostgres                  int
 	requests, repeated, faults      int
 	mostRepeated, allowed           int
 	paidAfterPublished, differences int
@@ -82,10 +83,37 @@ type summary struct {
 func (s *summary) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Sprintf("chaos: %d runs in %.0f s (longest %.1f s), %d kills (%d of NATS), %d API calls failed by the sandbox; "+
+	return fmt.Sprintf("chaos: %d runs in %.0f s (longest %.1f s), %d kills (%d of NATS, %d of PostgreSQL), %d API calls failed by the sandbox; "+
 		"%d requests paid, %d of them repeated (at most %d in a run, %d allowed in all), %d after their result was published; %d runs not ended, %d differences",
-		s.runs, time.Since(s.start).Seconds(), s.longest.Seconds(), s.kills, s.killedNATS, s.faults,
+		s.runs, time.Since(s.start).Seconds(), s.longest.Seconds(), s.kills, s.killedNATS, s.killedPostgres, s.faults,
 		s.requests, s.repeated, s.mostRepeated, s.allowed, s.paidAfterPublished, s.notEnded, s.differences)
+}
+
+// add counts a run.
+func (s *summary) add(st *stack, a *api, took time.Duration, err error, diff string, requests, repeated, allowed int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs++
+	s.kills += st.kills("")
+	s.killedNATS += st.kills("nats")
+	if st.pg != nil {
+		s.kills += st.pg.deaths
+		s.killedPostgres += st.pg.deaths
+	}
+	s.requests += requests
+	s.repeated += repeated
+	s.mostRepeated = max(s.mostRepeated, repeated)
+	s.allowed += allowed
+	s.longest = max(s.longest, took)
+	for _, n := range a.Stats().Faults {
+		s.faults += n
+	}
+	if err != nil {
+		s.notEnded++
+	}
+	if diff != "" {
+		s.differences++
+	}
 }
 
 // workload is a shop, a request, and what an undisturbed run makes of them.
@@ -189,7 +217,6 @@ type kill struct {
 
 // plan draws the deaths of a run: some at a moment, some at a place.
 func plan(r *rand.Rand, names []string, w *workload) []kill {
-	large, chunks := w.large, len(w.want.tables["pipeline_chunks"])
 	kills := make([]kill, 1+r.IntN(6))
 	for i := range kills {
 		k := &kills[i]
@@ -197,54 +224,62 @@ func plan(r *rand.Rand, names []string, w *workload) []kill {
 		if r.IntN(3) > 0 {
 			k.down = time.Duration(r.IntN(300)) * time.Millisecond
 		}
-		events := []string{"run.accepted", "run.extracted", "run.written", "run.reported"}
-		switch at := r.IntN(7); at {
-		case 6: // the writer, about when it shows what is complete
+		var sweep bool
+		if k.when, k.at, sweep = moment(r, w); sweep {
 			k.who = "writer-1"
-			after := time.Duration(r.IntN(60)) * time.Millisecond
-			k.when = fmt.Sprintf("%s after the last result", after)
-			k.at = func(_ context.Context, s *stack, _ *api) <-chan struct{} {
-				c := make(chan struct{})
-				go func() {
-					<-s.tap.on("journeys.attributed", chunks)
-					time.AfterFunc(after, func() { close(c) })
-				}()
-				return c
-			}
-		case 0, 1:
-			after := time.Duration(r.IntN(1500)) * time.Millisecond
-			k.when = "after " + after.String()
-			k.at = func(context.Context, *stack, *api) <-chan struct{} {
-				c := make(chan struct{})
-				time.AfterFunc(after, func() { close(c) })
-				return c
-			}
-		case 2:
-			n := 1 + r.IntN(60)
-			if large {
-				n = 1 + r.IntN(1000)
-				k.when = fmt.Sprintf("at journeys.attributed %d", n)
-				k.at = func(_ context.Context, s *stack, _ *api) <-chan struct{} { return s.tap.on("journeys.attributed", n) }
-				continue
-			}
-			k.when = fmt.Sprintf("at API call %d", n)
-			k.at = func(_ context.Context, _ *stack, a *api) <-chan struct{} { return a.onCall(n) }
-		default:
-			kind, n := "journeys.extracted", 1+r.IntN(40)
-			if large {
-				n *= 25
-			}
-			switch at {
-			case 3:
-				kind = "journeys.attributed"
-			case 4:
-				kind, n = events[r.IntN(len(events))], 1
-			}
-			k.when = fmt.Sprintf("at %s %d", kind, n)
-			k.at = func(_ context.Context, s *stack, _ *api) <-chan struct{} { return s.tap.on(kind, n) }
 		}
 	}
 	return kills
+}
+
+// moment draws when something happens to a run; in the sweep is about when the
+// writer shows what is complete.
+func moment(r *rand.Rand, w *workload) (when string, at func(context.Context, *stack, *api) <-chan struct{}, sweep bool) {
+	chunks := len(w.want.tables["pipeline_chunks"])
+	events := []string{"run.accepted", "run.extracted", "run.written", "run.reported"}
+	after := func(d time.Duration, start <-chan struct{}) <-chan struct{} {
+		c := make(chan struct{})
+		go func() {
+			<-start
+			time.AfterFunc(d, func() { close(c) })
+		}()
+		return c
+	}
+	message := func(kind string, n int) (string, func(context.Context, *stack, *api) <-chan struct{}, bool) {
+		return fmt.Sprintf("at %s %d", kind, n), func(_ context.Context, s *stack, _ *api) <-chan struct{} { return s.tap.on(kind, n) }, false
+	}
+	switch at := r.IntN(7); at {
+	case 6:
+		d := time.Duration(r.IntN(60)) * time.Millisecond
+		return fmt.Sprintf("%s after the last result", d), func(_ context.Context, s *stack, _ *api) <-chan struct{} {
+			return after(d, s.tap.on("journeys.attributed", chunks))
+		}, true
+	case 0, 1:
+		d := time.Duration(r.IntN(1500)) * time.Millisecond
+		return "after " + d.String(), func(context.Context, *stack, *api) <-chan struct{} {
+			now := make(chan struct{})
+			close(now)
+			return after(d, now)
+		}, false
+	case 2:
+		if w.large {
+			return message("journeys.attributed", 1+r.IntN(1000))
+		}
+		n := 1 + r.IntN(60)
+		return fmt.Sprintf("at API call %d", n), func(_ context.Context, _ *stack, a *api) <-chan struct{} { return a.onCall(n) }, false
+	default:
+		kind, n := "journeys.extracted", 1+r.IntN(40)
+		if w.large {
+			n *= 25
+		}
+		switch at {
+		case 3:
+			kind = "journeys.attributed"
+		case 4:
+			kind, n = events[r.IntN(len(events))], 1
+		}
+		return message(kind, n)
+	}
 }
 
 func oneRandomRun(t *testing.T, w *workload, seed uint64, sum *summary) {
@@ -314,31 +349,19 @@ func oneRandomRun(t *testing.T, w *workload, seed uint64, sum *summary) {
 	// Whatever was being asked, or asked and not yet published, when an
 	// attributor or the server died may be asked again, and nothing else.
 	allowed := s.kills("attributor")*workers + s.kills("nats")*2*workers
+	diff := ""
+	if err == nil {
+		diff = w.want.diff(s.left(ctx))
+	}
+	sum.add(s, a, took, err, diff, requests, repeated, allowed)
 	sum.mu.Lock()
-	sum.runs++
-	sum.kills += s.kills("")
-	sum.killedNATS += s.kills("nats")
-	sum.requests += requests
-	sum.repeated += repeated
-	sum.mostRepeated = max(sum.mostRepeated, repeated)
-	sum.allowed += allowed
 	sum.paidAfterPublished += len(late)
-	sum.longest = max(sum.longest, took)
-	for _, n := range a.Stats().Faults {
-		sum.faults += n
-	}
-	if err != nil {
-		sum.notEnded++
-	}
 	sum.mu.Unlock()
 	if err != nil {
 		t.Fatalf("the run did not end well: %v\n%s%s", err, describe(), s.logs(25))
 	}
-	if d := w.want.diff(s.left(ctx)); d != "" {
-		sum.mu.Lock()
-		sum.differences++
-		sum.mu.Unlock()
-		t.Errorf("not what the undisturbed run left:\n%s%s%s", d, describe(), s.logs(25))
+	if diff != "" {
+		t.Errorf("not what the undisturbed run left:\n%s%s%s", diff, describe(), s.logs(25))
 	}
 	if repeated > allowed {
 		t.Errorf("%d requests were paid for again, with %d in flight at crashes at the most\n%s", repeated, allowed, describe())

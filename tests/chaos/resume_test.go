@@ -47,7 +47,7 @@ func command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 
 func (s *stack) ihc(ctx context.Context, args ...string) (string, int) {
 	s.t.Helper()
-	return runIHC(ctx, s.t, []string{"NATS_URL=nats://" + s.nats}, args...)
+	return runIHC(ctx, s.t, []string{"NATS_URL=" + s.url}, args...)
 }
 
 // Run ids differ from run to run; everything else does not.

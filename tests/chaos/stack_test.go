@@ -26,6 +26,8 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/open"
+	"github.com/ihc-pipeline/ihc/tests/pgshop"
 	"github.com/ihc-pipeline/ihc/tests/snapshot"
 )
 
@@ -36,8 +38,10 @@ const workers = 3
 type stack struct {
 	t            *testing.T
 	dir, db, out string
-	nats         string // address
+	nats         string // address of the first server
+	url          string // of all of them
 	procs        map[string]*process
+	pg           *postgres  // the database's server, nil for a SQLite file
 	nc           *nats.Conn // the test's own
 	js           jetstream.JetStream
 	tap          tap
@@ -48,6 +52,8 @@ type stackOptions struct {
 	api *api // nil: the built-in model scores
 	// dir holds everything but what db, store and out place elsewhere.
 	dir, db, store, out string
+	pg                  *postgres // db is one of this server's
+	servers             int       // NATS servers, in a cluster if they are several; 0 means 1
 	natsArgs            []string
 	env                 []string // of every service
 	attributors         int      // 0 means 2
@@ -67,12 +73,16 @@ func newStack(t *testing.T, o stackOptions) *stack {
 	def(&o.db, filepath.Join(o.dir, "shop.db"))
 	def(&o.store, filepath.Join(o.dir, "nats"))
 	def(&o.out, filepath.Join(o.dir, "out"))
-	s := &stack{t: t, dir: o.dir, db: o.db, out: o.out, nats: freePort(t), procs: map[string]*process{}}
+	s := &stack{t: t, dir: o.dir, db: o.db, out: o.out, pg: o.pg, procs: map[string]*process{}}
 	add := func(name, program string, args []string, env ...string) {
 		s.procs[name] = &process{name: name, program: program, args: args, env: env, log: filepath.Join(o.dir, name+".log")}
 	}
-	add("nats", "natsserver", append([]string{"-dir", o.store, "-listen", s.nats}, o.natsArgs...))
-	env := slices.Concat([]string{"NATS_URL=nats://" + s.nats, "IHC_DB=" + o.db, "IHC_OUT=" + o.out,
+	nodes := natsServers(t, cmp.Or(o.servers, 1), o.store)
+	for _, n := range nodes {
+		add(n.name, "natsserver", append(n.args, o.natsArgs...))
+	}
+	s.nats, s.url = nodes[0].address, urlOf(nodes)
+	env := slices.Concat([]string{"NATS_URL=" + s.url, fmt.Sprintf("IHC_REPLICAS=%d", len(nodes)), "IHC_DB=" + o.db, "IHC_OUT=" + o.out,
 		"IHC_HTTP=127.0.0.1:0", "IHC_ACK_WAIT=1s", "IHC_GRACE=5s", "IHC_LOG_LEVEL=debug"}, o.env)
 	several := func(name string, n int, env []string) {
 		for i := range n {
@@ -115,7 +125,7 @@ func (s *stack) start() {
 func (s *stack) connect() {
 	s.t.Helper()
 	var err error
-	s.nc, err = nats.Connect("nats://"+s.nats, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
+	s.nc, err = nats.Connect(s.url, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(0, 0))
 	require.NoError(s.t, err)
 	s.js, err = jetstream.New(s.nc)
@@ -142,7 +152,7 @@ func (s *stack) stop() {
 	}
 	var wg sync.WaitGroup
 	for _, name := range s.names() {
-		if name == "nats" {
+		if strings.HasPrefix(name, "nats") {
 			continue
 		}
 		wg.Go(func() {
@@ -152,7 +162,12 @@ func (s *stack) stop() {
 		})
 	}
 	wg.Wait()
-	s.procs["nats"].signal(syscall.SIGTERM)
+	for _, name := range s.names() {
+		if strings.HasPrefix(name, "nats") {
+			wg.Go(func() { s.procs[name].signal(syscall.SIGTERM) })
+		}
+	}
+	wg.Wait()
 	for _, name := range s.names() {
 		for _, d := range s.procs[name].deaths {
 			s.t.Error(d)
@@ -239,6 +254,8 @@ func (s *stack) drained(ctx context.Context) error {
 		idle, last := true, ""
 		for _, c := range []stream.Consumer{stream.Requests, stream.Chunks, stream.Scored, stream.Milestones, stream.Written} {
 			info, err := func() (*jetstream.ConsumerInfo, error) {
+				ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // an answer can be lost
+				defer cancel()
 				h, err := s.js.Consumer(ctx, c.Stream, c.Durable)
 				if err != nil {
 					return nil, err
@@ -276,7 +293,11 @@ func (s *stack) left(ctx context.Context) left {
 
 func whatIsLeft(ctx context.Context, t *testing.T, db, out string) left {
 	t.Helper()
-	tables, err := snapshot.Take(ctx, db)
+	take := snapshot.Take
+	if open.IsAddress(db) {
+		take = pgshop.Snapshot
+	}
+	tables, err := take(ctx, db)
 	require.NoError(t, err)
 	l := left{tables: tables, files: map[string]string{}}
 	entries, err := os.ReadDir(out)

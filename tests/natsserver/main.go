@@ -1,46 +1,65 @@
 // Command natsserver is a NATS server with JetStream as a process of its own,
-// for tests that kill it.
+// alone or one of a cluster, for tests that kill it.
 package main
 
 import (
 	"flag"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
+// config is what the flags say.
+type config struct {
+	dir, listen, name, cluster, routes string
+	most                               int64
+	sync                               time.Duration
+}
+
 func main() {
-	dir := flag.String("dir", "", "directory of the streams")
-	listen := flag.String("listen", "127.0.0.1:4222", "address")
-	most := flag.Int64("max-store", 1<<40, "most bytes on disk")
-	sync := flag.Duration("sync", 10*time.Second, "how often to sync to the disk; 0 for every message")
+	var c config
+	flag.StringVar(&c.dir, "dir", "", "directory of the streams")
+	flag.StringVar(&c.listen, "listen", "127.0.0.1:4222", "address")
+	flag.StringVar(&c.name, "name", "chaos", "the server's name, which no other of its cluster has")
+	flag.StringVar(&c.cluster, "cluster", "", "address for the other servers of a cluster; none for a server alone")
+	flag.StringVar(&c.routes, "routes", "", "the cluster addresses of all servers, with commas in between")
+	flag.Int64Var(&c.most, "max-store", 1<<40, "most bytes on disk")
+	flag.DurationVar(&c.sync, "sync", 10*time.Second, "how often to sync to the disk; 0 for every message")
 	flag.Parse()
-	if err := serve(*dir, *listen, *most, *sync); err != nil {
+	if err := c.serve(); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func serve(dir, listen string, most int64, sync time.Duration) error {
-	host, text, err := net.SplitHostPort(listen)
-	if err != nil {
+func (c config) serve() error {
+	o := &server.Options{
+		ServerName: c.name, NoSigs: true,
+		JetStream: true, StoreDir: c.dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: c.most,
+		SyncInterval: c.sync, SyncAlways: c.sync == 0,
+	}
+	var err error
+	if o.Host, o.Port, err = split(c.listen); err != nil {
 		return err
 	}
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		return err
+	if c.cluster != "" {
+		o.Cluster.Name = "chaos"
+		if o.Cluster.Host, o.Cluster.Port, err = split(c.cluster); err != nil {
+			return err
+		}
+		for _, address := range strings.Split(c.routes, ",") {
+			o.Routes = append(o.Routes, &url.URL{Scheme: "nats", Host: address})
+		}
 	}
-	ns, err := server.NewServer(&server.Options{
-		ServerName: "chaos", Host: host, Port: port, NoSigs: true,
-		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: most,
-		SyncInterval: sync, SyncAlways: sync == 0,
-	})
+	ns, err := server.NewServer(o)
 	if err != nil {
 		return err
 	}
@@ -52,4 +71,13 @@ func serve(dir, listen string, most int64, sync time.Duration) error {
 	ns.Shutdown()
 	ns.WaitForShutdown()
 	return nil
+}
+
+func split(address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.Atoi(text)
+	return host, port, err
 }

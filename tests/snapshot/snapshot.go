@@ -145,17 +145,22 @@ func rowsOf(ctx context.Context, tx *sql.Tx, query string) ([]string, error) {
 		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}
-		var b strings.Builder
-		for i, v := range values {
-			if i > 0 {
-				b.WriteString(" | ")
-			}
-			write(&b, v)
-		}
-		all = append(all, b.String())
+		all = append(all, Row(values))
 	}
 	slices.Sort(all)
 	return all, rows.Err()
+}
+
+// Row writes a row's values as one text.
+func Row(values []any) string {
+	var b strings.Builder
+	for i, v := range values {
+		if i > 0 {
+			b.WriteString(" | ")
+		}
+		write(&b, v)
+	}
+	return b.String()
 }
 
 func write(b *strings.Builder, v any) {
