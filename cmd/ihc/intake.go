@@ -378,7 +378,7 @@ func (r *intakeRun) print(w io.Writer, done store.Imported, kept string) error {
 			notes = append(notes, fmt.Sprintf("%s %s have the id of a later row, which counts", human.Thousands(t.Repeated), t.name))
 		}
 		if t.Removed > 0 {
-			notes = append(notes, fmt.Sprintf("%s %s of these days were taken away, as they are not in the files", human.Thousands(t.Removed), t.name))
+			notes = append(notes, human.Say(t.Removed, strings.TrimSuffix(t.name, "s")+" of these days was taken away, as it is not in the files", t.name+" of these days were taken away, as they are not in the files"))
 		}
 	}
 	if d := done.DailyCosts; d.Days > 0 {

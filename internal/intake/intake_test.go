@@ -64,6 +64,15 @@ func TestTimesAreReadAsPeopleWriteThem(t *testing.T) {
 		" 2024-07-01 00:30:00 ":      "2024-06-30 22:30:00",
 		"20240325 23:30:00":          "2024-03-25 22:30:00",
 		"2024-03-25 08:29:01.999999": "2024-03-25 07:29:01.999999",
+		"2024-03-25T10:00:00+01":     "2024-03-25 09:00:00",
+		"2024-03-25T10:00+0100":      "2024-03-25 09:00:00",
+		"2024-03-25T10:00-03":        "2024-03-25 13:00:00",
+		"20240325T100000Z":           "2024-03-25 10:00:00",
+		"20240325T100000.5+0530":     "2024-03-25 04:30:00.5",
+		"20240325T100000+01:00":      "2024-03-25 09:00:00",
+		"20240325T082901":            "2024-03-25 07:29:01",
+		"20240325T0829":              "2024-03-25 07:29:00",
+		"2024-03-25T08:29:01,25":     "2024-03-25 07:29:01.25",
 	} {
 		date, at, err := c.read(text)
 		require.NoError(t, err, text)
@@ -225,6 +234,11 @@ func TestOneCurrencyIsInADatabase(t *testing.T) {
 
 func TestDailyCostsAreOfDaysOfTheZone(t *testing.T) {
 	t.Parallel()
+	for _, columns := range []string{"date,channel,amount", "Date,Channel,Cost", "date,campaign,amount"} {
+		again, _, errs := rows(t, "timezone: Europe/Berlin\nchannels: [{channel: SEA, campaign: SEA}]", "daily_costs", columns, "2024-03-31,SEA,12.5")
+		require.Empty(t, errs, columns)
+		require.Len(t, again, 1)
+	}
 	got, _, errs := rows(t, "timezone: Europe/Berlin", "daily_costs", "date,channel_name,cost", "2024-03-31,SEA,12.5")
 	require.Empty(t, errs)
 	require.Equal(t, kept{"2024-03-31 2024-03-30 23:00:00 2024-03-31 22:00:00 SEA 12.5"}, got)

@@ -93,10 +93,13 @@ func (m *Mapping) Reader(table string, columns []string, counts *Counts) (read f
 func (r *reader) bind(name string, mapped map[string]Field) error {
 	f, given := mapped[name]
 	if !given {
-		if r.index(name) < 0 || (name == "source" || name == "medium" || name == "campaign" || name == "referrer") && r.has(mapped, "channel_name") {
+		column := r.called(name)
+		if column == "" || (name == "source" || name == "medium" || name == "campaign" || name == "referrer") && r.has(mapped, "channel_name") {
 			return nil
 		}
-		f = Field{Column: name}
+		if f = (Field{Column: column}); column != name {
+			r.assumed = append(r.assumed, name+" is the column "+column)
+		}
 	}
 	r.field[name] = f
 	switch {
@@ -117,7 +120,19 @@ func (r *reader) bind(name string, mapped map[string]Field) error {
 
 func (r *reader) has(mapped map[string]Field, name string) bool {
 	_, given := mapped[name]
-	return given || r.index(name) >= 0
+	return given || r.called(name) != ""
+}
+
+// called returns the column that a field has without a mapping, "" for none. What
+// platforms say of a day's costs is called as they call it.
+func (r *reader) called(name string) string {
+	if r.index(name) >= 0 {
+		return name
+	}
+	if other := map[string]string{"channel_name": "channel", "cost": "amount"}[name]; r.name == "daily_costs" && other != "" && r.index(other) >= 0 {
+		return other
+	}
+	return ""
 }
 
 // join makes one value of several columns; where one of them is blank it is blank.

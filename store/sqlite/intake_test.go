@@ -91,3 +91,15 @@ func TestViewsAndQueriesOfOtherFilesAreRead(t *testing.T) {
 		require.Error(t, err, what)
 	}
 }
+
+// Ids that are integers have daily costs, too, as often as they are imported.
+func TestDailyCostsOfSessionsWithNumbers(t *testing.T) {
+	t.Parallel()
+	path := build(t, numbered("INTEGER", ""))
+	for range 2 {
+		imported(t, path, store.IntakeOptions{}, func(i store.Intake) {
+			require.NoError(t, i.DailyCost("2023-09-03", "2023-09-03 00:00:00", "2023-09-04 00:00:00", "Social", 3_000_000))
+		})
+		require.Equal(t, "1.5 1.5", cell(t, path, `SELECT group_concat(cost, ' ') FROM session_costs WHERE session_id IN (9, 100)`))
+	}
+}

@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
@@ -37,11 +39,15 @@ func Place(path string, replace bool, fill func(temp string) error) (err error) 
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return errkind.Environmentf("directory %q cannot be made: %w; choose another, or check its rights", dir, bare(err))
 	}
-	work, err := os.MkdirTemp(dir, ".incomplete-*")
+	clearAway(dir)
+	work, err := os.MkdirTemp(dir, incomplete+"*")
 	if err != nil {
 		return errkind.Environmentf("nothing can be written in %q: %w; check its rights", dir, bare(err))
 	}
 	defer os.RemoveAll(work) //nolint:errcheck // of no use to the user, and hidden
+	if held := hold(work); held != nil {
+		defer held.Close() //nolint:errcheck // only locked
+	}
 	temp := filepath.Join(work, filepath.Base(path))
 	if err := fill(temp); err != nil {
 		return noSpace(dir, err)
@@ -53,6 +59,43 @@ func Place(path string, replace bool, fill func(temp string) error) (err error) 
 		return errkind.Environmentf("%q cannot be written: %w; check the rights of its directory", path, bare(err))
 	}
 	return nil
+}
+
+// incomplete is how the names of directories begin in which a database is being made.
+const incomplete = ".incomplete-"
+
+// abandoned is how old a directory is at least that nobody holds and that is not
+// just being made.
+const abandoned = time.Minute
+
+// hold locks a directory as long as the file that is returned is open; nil where
+// it cannot be.
+func hold(dir string) *os.File {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		_ = f.Close()
+		return nil
+	}
+	return f
+}
+
+// clearAway removes what those left who were killed while they made a database.
+func clearAway(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !e.IsDir() || !strings.HasPrefix(e.Name(), incomplete) || time.Since(info.ModTime()) < abandoned {
+			continue
+		}
+		work := filepath.Join(dir, e.Name())
+		if held := hold(work); held != nil {
+			_ = os.RemoveAll(work)
+			_ = held.Close()
+		}
+	}
 }
 
 // swap puts temp in the place of path and whatever is beside it. The log of the

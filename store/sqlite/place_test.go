@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -97,4 +98,28 @@ func TestPlaceBesideOrphanedLog(t *testing.T) {
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	require.Contains(t, err.Error(), "-wal")
 	require.Equal(t, "log", read(t, path+"-wal"))
+}
+
+// Who was killed while a database was made left it; who is making one is left
+// alone, and so is what is called so by others.
+func TestWhatKilledOnesLeftIsClearedAway(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "shop.db")
+	long := time.Now().Add(-time.Hour)
+	for _, name := range []string{".incomplete-left", ".incomplete-held", ".incomplete-new", "incomplete-other"} {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "shop.db"), []byte("half"), 0o600))
+		if name != ".incomplete-new" {
+			require.NoError(t, os.Chtimes(filepath.Join(dir, name), long, long))
+		}
+	}
+	held := hold(filepath.Join(dir, ".incomplete-held"))
+	require.NotNil(t, held)
+	defer held.Close()
+	require.NoError(t, Place(path, false, func(temp string) error {
+		require.Nil(t, hold(filepath.Dir(temp)), "it is held while it is made")
+		return content("one")(temp)
+	}))
+	require.Equal(t, []string{".incomplete-held", ".incomplete-new", "incomplete-other", "shop.db"}, listing(t, dir))
 }

@@ -68,7 +68,7 @@ func (i *intake) dailyCosts(ctx context.Context) (all []*daily.Cost, err error) 
 // the day and channel have a cost.
 func (i *intake) eachSession(ctx context.Context, all []*daily.Cost, yield func(*daily.Cost, string) error) error {
 	by := daily.By(all)
-	return i.query(ctx, `SELECT session_id, event_date || ' ' || event_time, channel_name FROM session_sources ORDER BY session_id COLLATE BINARY`, func(v []driver.Value) error {
+	return i.query(ctx, `SELECT session_id||'', event_date || ' ' || event_time, channel_name FROM session_sources ORDER BY session_id COLLATE BINARY`, func(v []driver.Value) error {
 		id, _ := v[0].(string)
 		at, _ := v[1].(string)
 		channel, _ := v[2].(string)
