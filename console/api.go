@@ -10,6 +10,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,13 +35,16 @@ type route struct {
 	do           func(http.ResponseWriter, *http.Request) error
 	// changes says that it is not for a console that only looks.
 	changes bool
+	// takes are the parameters behind the question mark. The API refuses others: one
+	// that is misspelt would otherwise be as if it were not there.
+	takes []string
 }
 
 // apiRoutes is the HTTP API; a test holds openapi.yaml to it.
 func (c *console) apiRoutes() []route {
 	return []route{
 		{method: "GET", path: "/openapi.yaml", do: c.describe},
-		{method: "GET", path: "/runs", do: c.listRuns},
+		{method: "GET", path: "/runs", do: c.listRuns, takes: []string{"state", "limit", "before"}},
 		{method: "POST", path: "/runs", do: c.postRun, changes: true},
 		{method: "GET", path: "/runs/{run_id}", do: c.getRun},
 		{method: "PUT", path: "/runs/{run_id}", do: c.putRun, changes: true},
@@ -47,14 +52,16 @@ func (c *console) apiRoutes() []route {
 		{method: "GET", path: "/runs/{run_id}/events", do: c.getEvents},
 		{method: "GET", path: "/runs/{run_id}/failed", do: c.getFailed},
 		{method: "GET", path: "/runs/{run_id}/dead", do: c.getDead},
-		{method: "GET", path: "/runs/{run_id}/diff", do: c.getDiff},
+		{method: "GET", path: "/runs/{run_id}/diff", do: c.getDiff, takes: []string{"with"}},
 		{method: "POST", path: "/runs/{run_id}/cancel", do: c.postCancel, changes: true},
 		{method: "POST", path: "/runs/{run_id}/resume", do: c.postResume, changes: true},
 		{method: "POST", path: "/runs/{run_id}/replay", do: c.postReplay, changes: true},
-		{method: "GET", path: "/plan", do: c.getPlan},
-		{method: "GET", path: "/report", do: c.getReport},
+		{method: "GET", path: "/plan", do: c.getPlan, takes: []string{"start_date", "end_date", "model", "full", "max_age_days", "long_journeys", "lookback_days", "max_sessions", "max_journeys",
+			"max_requests", "latency", "concurrency", "daily_quota"}},
+		{method: "GET", path: "/report", do: c.getReport, takes: []string{"by", "channel", "start_date", "end_date", "compare", "timezone", "currency", "phases", "paths", "unattributed",
+			"decimal", "delimiter", "bom"}},
 		{method: "GET", path: "/conversions/{conv_id}", do: c.getConversion},
-		{method: "GET", path: "/findings", do: c.getFindings},
+		{method: "GET", path: "/findings", do: c.getFindings, takes: []string{"start_date", "end_date"}},
 	}
 }
 
@@ -66,10 +73,14 @@ func (c *console) routes() http.Handler {
 		for _, r := range routes {
 			mux.HandleFunc(r.method+" "+base+r.path, func(w http.ResponseWriter, q *http.Request) {
 				if r.changes && c.ReadOnly {
-					c.fail(w, q, refuse(http.StatusForbidden, codeReadOnly, "this console is read-only (--read-only): nothing can be started or changed here"))
+					c.fail(w, q, refuse(http.StatusForbidden, codeReadOnly, "this console is read-only (--console-read-only): nothing can be started or changed here"))
 					return
 				}
-				if err := r.do(w, q); err != nil {
+				err := r.refuses(base, q.URL.Query())
+				if err == nil {
+					err = r.do(w, q)
+				}
+				if err != nil {
 					c.fail(w, q, err)
 				}
 			})
@@ -88,6 +99,25 @@ func (c *console) routes() http.Handler {
 		c.fail(w, r, refuse(http.StatusNotFound, codeNotFound, "there is nothing at %s", r.URL.Path))
 	})
 	return mux
+}
+
+// refuses says what is wrong with the parameters of an address of the API. Pages
+// take what there is: others link to them.
+func (r route) refuses(base string, q url.Values) error {
+	if base == "" {
+		return nil
+	}
+	for name, values := range q {
+		switch {
+		case len(r.takes) == 0:
+			return errkind.Inputf("%.40q: this address takes no parameters", name)
+		case !slices.Contains(r.takes, name):
+			return errkind.Inputf("there is no parameter %.40q here: use %s", name, strings.Join(r.takes, ", "))
+		case len(values) > 1:
+			return errkind.Inputf("%s is there %d times: give it once", name, len(values))
+		}
+	}
+	return nil
 }
 
 func (c *console) describe(w http.ResponseWriter, r *http.Request) error {
@@ -190,6 +220,9 @@ func (c *console) listRuns(w http.ResponseWriter, r *http.Request) error {
 // latest returns the latest runs of a state, "" for any, before another, "" for
 // from the last on; and the last of them where there are more.
 func (c *console) latest(r *http.Request, state, before string, limit int) (some []*run.State, next string, err error) {
+	if state != "" && !slices.Contains(run.Statuses(), run.Status(state)) {
+		return nil, "", errkind.Inputf("state %.40q: there is none of that name", state)
+	}
 	all, err := c.runs.List(r.Context())
 	if err != nil {
 		return nil, "", err

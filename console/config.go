@@ -101,7 +101,7 @@ func (c *Config) open() (access, error) {
 	case err != nil:
 		return a, err
 	case !loopback && a.token == nil && c.ClientCA == "":
-		return a, errkind.Inputf("the console on %s could be reached by others: give it --token-file or --client-ca, or let it listen on 127.0.0.1", c.Listen)
+		return a, errkind.Inputf("the console on %s could be reached by others: give it --console-token-file or --console-client-ca, or let it listen on 127.0.0.1", c.Listen)
 	}
 	a.local = a.token == nil && c.ClientCA == ""
 	return a, nil

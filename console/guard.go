@@ -54,7 +54,7 @@ func (c *console) known(h http.Handler) http.Handler {
 		}
 		ip := net.ParseIP(strings.Trim(host, "[]"))
 		if c.local && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			c.fail(w, r, refuse(http.StatusForbidden, codeCrossSite, "this console answers to 127.0.0.1 and localhost alone; with --token-file it may have any name"))
+			c.fail(w, r, refuse(http.StatusForbidden, codeCrossSite, "this console answers to 127.0.0.1 and localhost alone; with --console-token-file it may have any name"))
 			return
 		}
 		h.ServeHTTP(w, r)

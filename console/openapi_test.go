@@ -28,6 +28,7 @@ func TestDescriptionIsThatOfTheRoutes(t *testing.T) {
 	model, err := doc.BuildV3Model()
 	require.NoError(t, err)
 	var described []string
+	takes := map[string][]string{}
 	for path, item := range model.Model.Paths.PathItems.FromOldest() {
 		for method, op := range item.GetOperations().FromOldest() {
 			described = append(described, strings.ToUpper(method)+" "+path)
@@ -39,6 +40,9 @@ func TestDescriptionIsThatOfTheRoutes(t *testing.T) {
 			for _, p := range slices.Concat(item.Parameters, op.Parameters) {
 				require.NotEmpty(t, p.Description, "%s %s", path, p.Name)
 				names[p.In+" "+p.Name] = true
+				if p.In == "query" {
+					takes[strings.ToUpper(method)+" "+path] = append(takes[strings.ToUpper(method)+" "+path], p.Name)
+				}
 			}
 			for _, part := range strings.Split(path, "/") {
 				if name, is := strings.CutPrefix(part, "{"); is {
@@ -50,6 +54,7 @@ func TestDescriptionIsThatOfTheRoutes(t *testing.T) {
 	var routed []string
 	for _, r := range (&console{}).apiRoutes() {
 		routed = append(routed, r.method+" "+r.path)
+		require.ElementsMatch(t, r.takes, takes[r.method+" "+r.path], "%s %s", r.method, r.path)
 	}
 	require.ElementsMatch(t, routed, described)
 

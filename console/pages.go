@@ -81,10 +81,23 @@ var templates = func() *template.Template {
 		"join":      strings.Join,
 		"path":      url.PathEscape,
 		"query":     url.QueryEscape,
+		"asFile":    asFile,
 		"seconds":   func(s float64) string { return human.Duration(time.Duration(s * float64(time.Second))) },
 	})
 	return template.Must(t.ParseFS(assets, "assets/*.html"))
 }()
+
+// asFile returns the address of a report as a page of its own, from what was asked
+// for.
+func asFile(form url.Values) template.URL {
+	q := url.Values{}
+	for name, values := range form {
+		if values[0] != "" {
+			q[name] = values
+		}
+	}
+	return template.URL("/api/v1/report?" + q.Encode()) //nolint:gosec // it is encoded
+}
 
 func text(v any) string {
 	switch v := v.(type) {
@@ -375,7 +388,7 @@ func (c *console) cell(ctx context.Context, channel, date string) (*page.Figure,
 	if err != nil {
 		return nil, err
 	}
-	return &page.Figure{Sheet: report.CellSheet(cell), Open: true}, nil
+	return &page.Figure{Sheet: report.CellSheet(cell), Open: true, Links: map[string]string{"conv_id": "/explain?conversion="}}, nil
 }
 
 // dataPage checks the data, when it is asked to: that reads all of them.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/sheet"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/report"
@@ -24,19 +26,42 @@ import (
 
 // asked is what an address asks a report of.
 func (c *console) asked(q url.Values) (report.Query, error) {
-	a := report.Query{By: q.Get("by"), Channel: q.Get("channel"), Start: q.Get("start_date"), End: q.Get("end_date"), Compare: q.Get("compare"), Zone: q.Get("timezone"), Currency: c.Currency}
+	a := report.Query{By: q.Get("by"), Channel: q.Get("channel"), Compare: q.Get("compare"), Zone: q.Get("timezone"), Currency: cmp.Or(q.Get("currency"), c.Currency)}
+	zone, err := civil.Zone(a.Zone)
+	if err != nil {
+		return a, fmt.Errorf("timezone %w", err)
+	}
+	if a.Start, a.End, err = civil.ResolveRange("start_date", q.Get("start_date"), "end_date", q.Get("end_date"), civil.Today(time.Now().In(zone))); err != nil {
+		return a, err
+	}
 	for name, into := range map[string]*bool{"phases": &a.Phases, "paths": &a.Paths, "unattributed": &a.Unattributed} {
-		text := q.Get(name)
-		if text == "" {
-			continue
+		if *into, err = yes(q, name); err != nil {
+			return a, err
 		}
-		yes, err := strconv.ParseBool(text)
-		if err != nil {
-			return a, errkind.Inputf("%s %.20q: use true or false", name, text)
-		}
-		*into = yes
 	}
 	return a, nil
+}
+
+// yes reads a parameter that is true or false, and false where it is left out.
+func yes(q url.Values, name string) (bool, error) {
+	text := q.Get(name)
+	if text == "" {
+		return false, nil
+	}
+	is, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, errkind.Inputf("%s %.20q: use true or false", name, text)
+	}
+	return is, nil
+}
+
+// dialect is how an address wants its CSV spelled.
+func dialect(q url.Values) (sheet.Dialect, error) {
+	mark, err := yes(q, "bom")
+	if err != nil {
+		return sheet.Dialect{}, err
+	}
+	return sheet.ParseDialect(q.Get("delimiter"), q.Get("decimal"), mark)
 }
 
 // report reads what a report is of, when it is its turn.
@@ -106,7 +131,11 @@ func (c *console) getReport(w http.ResponseWriter, r *http.Request) error {
 		if len(tables) > 1 {
 			return errkind.Inputf("a CSV is one table: leave out phases, paths and unattributed, or ask for JSON")
 		}
-		if err := tables[0].CSV(&b); err != nil {
+		d, err := dialect(r.URL.Query())
+		if err != nil {
+			return err
+		}
+		if err := tables[0].CSVAs(&b, d); err != nil {
 			return err
 		}
 		kind += "; header=present"

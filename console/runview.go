@@ -34,12 +34,13 @@ type runView struct {
 
 // stageView is one of the four stages of a run, as a bar in time.
 type stageView struct {
-	Name, State    string // State is waiting, working, done or stopped
+	Name, State    string // State is waiting, working, paused, done, stopped, failed or not reached
 	In, Out, More  string
 	Waiting        string
 	Begin, Length  int // of the run's time, in thousandths
 	Share          int // done of what there is to do, in hundredths; -1 where that is not known
 	BeginAt, EndAt string
+	For            string // how long it worked, or has
 }
 
 // eventView is what happened to a run.
@@ -204,13 +205,15 @@ func (v *stageView) span(begin, end, first, last time.Time, s *run.State) {
 		v.EndAt = end.UTC().Format(time.TimeOnly)
 	case s.Status().Ended():
 		v.State, end = "stopped", last
+	case s.Status() == run.StatusPaused:
+		v.State, end = "paused", last
 	default:
 		v.State, end = "working", last
 		if v.Waiting != "" {
 			v.State = "waiting"
 		}
 	}
-	v.BeginAt = begin.UTC().Format(time.TimeOnly)
+	v.BeginAt, v.For = begin.UTC().Format(time.TimeOnly), human.Duration(end.Sub(begin))
 	whole := max(last.Sub(first), time.Millisecond)
 	v.Begin = int(min(max(begin.Sub(first)*1000/whole, 0), 990))
 	v.Length = int(min(max(end.Sub(begin)*1000/whole, 10), time.Duration(1000-v.Begin)))

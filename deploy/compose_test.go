@@ -28,6 +28,7 @@ type composed struct {
 		Networks    map[string]any
 		Deploy      struct{ Replicas int }
 		Volumes     []struct{ Source, Target string }
+		Secrets     []struct{ Source string }
 	}
 	Volumes map[string]any
 }
@@ -35,6 +36,12 @@ type composed struct {
 // compose has Docker's compose read files as it would to start them; the test is
 // skipped where there is no Docker.
 func compose(t *testing.T, files ...string) composed {
+	t.Helper()
+	return composeWith(t, nil, files...)
+}
+
+// composeWith is compose with these variables, NAME=value, in the environment.
+func composeWith(t *testing.T, variables []string, files ...string) composed {
 	t.Helper()
 	if exec.Command("docker", "compose", "version").Run() != nil {
 		t.Skip("needs Docker with Compose")
@@ -44,13 +51,35 @@ func compose(t *testing.T, files ...string) composed {
 		args = append(args, "-f", f)
 	}
 	cmd := exec.CommandContext(t.Context(), "docker", append(args, "config", "--format", "json")...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "POSTGRES_PASSWORD=" + os.Getenv("POSTGRES_PASSWORD")}
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, variables...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	require.NoError(t, cmd.Run(), errs.String())
 	var c composed
 	require.NoError(t, json.Unmarshal(out.Bytes(), &c))
 	return c
+}
+
+// With compose.postgres.yaml whoever uses the database reaches its server over TLS,
+// by secrets, and the attributor does not know of it.
+func TestTheStackOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	c := composeWith(t, []string{"POSTGRES_URL=postgres://pipeline@db.example/shop", "POSTGRES_CA=/etc/ca.pem", "POSTGRES_KEY=/etc/key.pem", "POSTGRES_CERT=/etc/cert.pem"}, "compose.yaml", "compose.postgres.yaml")
+	for _, name := range []string{stream.StageExtractor, stream.StageWriter, stream.StageReporter, "console", stream.UserTools} {
+		s := c.Services[name]
+		require.Equal(t, "postgres://pipeline@db.example/shop", s.Environment["IHC_DB"], name)
+		require.Equal(t, "verify-full", s.Environment["PGSSLMODE"], name)
+		for variable, secret := range map[string]string{"PGSSLROOTCERT": "postgres_ca", "PGPASSFILE": "postgres_passfile", "PGSSLCERT": "postgres_cert", "PGSSLKEY": "postgres_key"} {
+			require.Equal(t, "/run/secrets/"+secret, s.Environment[variable], name)
+			require.Contains(t, s.Secrets, struct{ Source string }{secret}, name)
+		}
+		require.Contains(t, s.Networks, "database", name)
+		require.Contains(t, s.Networks, "default", name)
+	}
+	require.NotContains(t, c.Services[stream.StageAttributor].Networks, "database")
+	require.NotContains(t, c.Services[stream.StageAttributor].Environment, "PGSSLMODE")
+	c = composeWith(t, []string{"POSTGRES_URL=postgres://pipeline@db.example/shop", "POSTGRES_CA=/etc/ca.pem"}, "compose.yaml", "compose.postgres.yaml")
+	require.Empty(t, c.Services[stream.StageWriter].Environment["PGSSLKEY"])
 }
 
 // With compose.tls.yaml every program of the stack is told of its certificates,
@@ -189,10 +218,10 @@ func TestServersOfAClusterBehindTLSAskOneAnotherForCertificates(t *testing.T) {
 
 // On PostgreSQL all that open the database are told its address and password, and
 // there are two of each service.
-func TestTheStackOnPostgreSQL(t *testing.T) {
-	t.Setenv("POSTGRES_PASSWORD", "secret")
-	for _, files := range [][]string{{"compose.yaml", "compose.postgres.yaml"}, {"compose.yaml", "compose.cluster.yaml", "compose.postgres.yaml"}} {
-		c := compose(t, files...)
+func TestTheStackWithTwoOfEachService(t *testing.T) {
+	t.Parallel()
+	for _, files := range [][]string{{"compose.yaml", "compose.several.yaml"}, {"compose.yaml", "compose.cluster.yaml", "compose.several.yaml"}} {
+		c := composeWith(t, []string{"POSTGRES_PASSWORD=secret"}, files...)
 		for _, name := range []string{stream.StageExtractor, stream.StageWriter, stream.StageReporter, stream.UserConsole, stream.UserTools} {
 			require.Equal(t, "postgres://ihc@postgres/ihc", c.Services[name].Environment["IHC_DB"], name)
 			require.Equal(t, "secret", c.Services[name].Environment["PGPASSWORD"], name)

@@ -111,11 +111,12 @@ func TestReadmeListsTheSettings(t *testing.T) {
 	require.ElementsMatch(t, names(settings), listed)
 }
 
-// .env.example explains every variable that compose.yaml reads, and no other,
+// .env.example explains every variable that compose.yaml and what goes on top of it
+// read, and no other,
 // with its default.
 func TestExampleExplainsWhatComposeReads(t *testing.T) {
 	t.Parallel()
-	compose := regexp.MustCompile(`(?m)(^|\s)#.*$`).ReplaceAllString(text(t, "compose.yaml"), "")
+	compose := regexp.MustCompile(`(?m)(^|\s)#.*$`).ReplaceAllString(text(t, "compose.yaml")+"\n"+text(t, "compose.postgres.yaml"), "")
 	reads := map[string]bool{}
 	for _, m := range regexp.MustCompile(`\$\{([A-Z_]+)|(?m)\b([A-Z_]+):(?:\s*$| \})`).FindAllStringSubmatch(compose, -1) {
 		reads[m[1]+m[2]] = true

@@ -38,6 +38,8 @@ type Config struct {
 	// Dir holds the streams; Keep says that it stays when the process ends.
 	Dir  string
 	Keep bool
+	// Holder is what Dir is used for, as in [broker.Config].
+	Holder string
 	// Listen is where the server accepts clients, HTTP where health and metrics
 	// are served; either is empty for nowhere.
 	Listen, HTTP string
@@ -108,7 +110,7 @@ func Start(ctx context.Context, c Config) (*Pipeline, context.Context, error) {
 	}
 	p := &Pipeline{config: c, stopped: make(chan struct{})}
 	var err error
-	if p.server, err = broker.Start(broker.Config{Dir: c.Dir, Listen: c.Listen, Sync: c.Keep, Log: c.Log}); err != nil {
+	if p.server, err = broker.Start(broker.Config{Dir: c.Dir, Listen: c.Listen, Sync: c.Keep, Holder: c.Holder, Log: c.Log}); err != nil {
 		return nil, nil, err
 	}
 	if p.Client, err = p.prepare(ctx); err != nil {

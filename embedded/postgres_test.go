@@ -86,11 +86,15 @@ type outcome struct {
 	totals   []string
 }
 
-// results runs the pipeline on a database and returns what it left.
-func results(t *testing.T, name string) (o outcome) {
+// results runs the pipeline on a database, with slices of so many conversions or
+// as it comes, and returns what it left.
+func results(t *testing.T, name string, slice int) (o outcome) {
 	t.Helper()
 	out := t.TempDir()
-	u := start(t, func(c *Config) { require.NoError(t, c.At(name, out)) })
+	u := start(t, func(c *Config) {
+		require.NoError(t, c.At(name, out))
+		c.Extractor.SliceConversions = slice
+	})
 	u.reportOf("first", &ihcv1.RunRequest{StartDate: "2023-08-01"})
 	second := u.reportOf("second", &ihcv1.RunRequest{})
 	require.NotZero(t, second.GetCounts().GetReused())
@@ -177,11 +181,13 @@ func TestPostgresGivesWhatSQLiteGives(t *testing.T) {
 	}
 	require.NoError(t, db.Close())
 	plain := copied(t, server, file, "plain", "")
+	parts := copied(t, server, file, "parts", "")
 	views := copied(t, server, file, "views", strings.ReplaceAll(typed, "numeric(14,4)", "numeric"))
-	want := results(t, file)
+	want := results(t, file, 0)
 	require.NotEmpty(t, want.tables[0])
-	require.Equal(t, want, results(t, plain))
-	got := results(t, views)
+	require.Equal(t, want, results(t, plain, 0))
+	require.Equal(t, want, results(t, parts, 20), "read in slices")
+	got := results(t, views, 0)
 	require.Len(t, got.findings, len(want.findings))
 	got.findings = want.findings // which name the rows that come first, and are of the values as they are stored
 	require.Equal(t, want, got)

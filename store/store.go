@@ -69,8 +69,15 @@ type Source interface {
 	// those without sessions too, ordered by user, in an order that is the
 	// database's own, by time and by conversion id, all from one state of the
 	// database, and stops at its first error. Ids are told apart by their bytes. The data
-	// must have passed validation.
+	// must have passed validation. The error wraps [ErrGone] where the state that the
+	// slice of o names is not there any more.
 	Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error
+	// Slices calls do with the parts in which the journeys of o are read: o with a
+	// slice each, in the order of users, all from one state of the database, which
+	// is there until do returns. One is of about so many conversions, and users are
+	// whole: which slices there are follows from the data alone. Where there is one
+	// slice it is o itself. The context of do ends where that state is lost.
+	Slices(ctx context.Context, o journey.Options, conversions int, do func(context.Context, []journey.Options) error) error
 	// Histories calls yield with every user there is: the journeys of its
 	// conversions in range and the sessions that led to none (see
 	// [journey.Histories]), one user after another and always in the same order,
@@ -148,6 +155,10 @@ type Ledger interface {
 // another run, or that something else scored the result. The errors that wrap it
 // are input errors, and concern one run alone.
 var ErrRefused = errors.New("refused")
+
+// ErrGone says that a state of the database is not there any more, since whoever
+// held it is not.
+var ErrGone = errors.New("the state of the database to be read is gone")
 
 // Stored is what other runs have stored of scored journeys.
 type Stored interface {

@@ -151,6 +151,12 @@ type Changes struct {
 	// WentAttributed are those among them that it attributed, with so many
 	// touchpoints.
 	Went, WentAttributed, WentTouchpoints int64
+	// Sessions counts those that went while conversions in range have
+	// attributions to them, SessionTouchpoints these, and SessionShare and
+	// SessionCredit what they sum to; SessionRefunded is what of the share is of
+	// refunds.
+	Sessions, SessionTouchpoints                 int64
+	SessionShare, SessionRefunded, SessionCredit unit.Sum
 }
 
 // ShareDecimals is how many decimals the unit of summed shares has. Shares that

@@ -38,12 +38,12 @@ func variableOf(flag string) string {
 
 // readThemselves are flags whose variable the command reads by itself, since it
 // means more than the flag does, or something else for other commands.
-var readThemselves = []string{"db", "out", "api-url", "concurrency", "request-rate", "payloads", "model", "model-params", "conv-type-id",
+var readThemselves = []string{"out", "api-url", "concurrency", "request-rate", "payloads", "model", "model-params", "conv-type-id",
 	"nats", "nats-user", "nats-creds", "http", "key"}
 
 // ofAProcess are settings of a run in this process, which mean nothing to one
 // on a stack.
-var ofAProcess = []string{"db", "out", "data-dir", "api-url", "payloads", "concurrency", "request-rate", keepRunsName}
+var ofAProcess = []string{"db", "out", "data-dir", "api-url", "payloads", "concurrency", "request-rate", keepRunsName, runColumnName}
 
 // paths are flags whose value is a path: in a file, from the file's directory.
 var paths = []string{"db", "out", "data-dir", "payloads", "model-params", "redistribution", "result", "map", "rejects"}
@@ -161,15 +161,18 @@ func (c configFile) apply(cmd *cobra.Command) error {
 		if f.Changed || failed != nil || f.Name == "help" || f.Name == "config" || f.Name == "version" {
 			return
 		}
+		if onStack && slices.Contains(ofAProcess, f.Name) {
+			return
+		}
 		variable := variableOf(f.Name)
 		if value := os.Getenv(variable); value != "" {
-			if !slices.Contains(readThemselves, f.Name) {
+			if !slices.Contains(readThemselves, f.Name) && (f.Name != "db" || cmd.Name() != "run") { // which may be on a stack
 				failed = set(cmd, f, value, "environment variable "+variable)
 			}
 			return
 		}
 		value, found := c.values[f.Name]
-		if !found || onStack && slices.Contains(ofAProcess, f.Name) || here && f.Name == "nats" {
+		if !found || here && f.Name == "nats" {
 			return
 		}
 		if slices.Contains(paths, f.Name) && value != "" && !filepath.IsAbs(value) && !open.IsAddress(value) {

@@ -56,7 +56,7 @@ dropped (see --keep-runs of "ihc run"). It writes nothing.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", "", "SQLite database `file`")
+	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
 	fs.BoolVar(&asCSV, "csv", false, "print CSV on standard output: a row for each channel and cause")
 	return cmd

@@ -65,7 +65,7 @@ Exit codes: 0 nothing is wrong; 2 or 3 something is, as with "ihc run".`,
 	}
 	f.add(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.db, "db", os.Getenv("IHC_DB"), "SQLite database `file`, or postgres://… (IHC_DB)")
+	fs.StringVar(&f.db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.StringVar(&f.out, "out", ".", "`directory` for the report's files")
 	fs.StringVar(&f.apiURL, "api-url", "", "base `URL` of the IHC API (IHC_API_URL)")
 	fs.BoolVar(&f.json, "json", false, "print the findings as one JSON array on standard output")
@@ -122,7 +122,11 @@ func (f *doctorFlags) database(ctx context.Context) finding {
 	if err == nil {
 		err = db.Rehearse(ctx)
 	}
-	return found("database", err, open.Shown(f.db)+" can be read, and results written to it (a run leaves it in write-ahead mode); `ihc validate` looks at the data")
+	mode := ""
+	if !open.IsAddress(f.db) {
+		mode = " (a run leaves it in write-ahead mode)"
+	}
+	return found("database", err, open.Shown(f.db)+" can be read, and results written to it"+mode+"; `ihc validate` looks at the data")
 }
 
 // disk looks for room for the report and the streams.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -66,7 +68,7 @@ channel_reporting is made from.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://…")
+	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.BoolVar(&cell, "cell", false, "explain a number of the report: a channel and a session date")
 	fs.StringVar(&payloads, "payloads", os.Getenv("IHC_PAYLOADS"), "`directory` that requests' bodies were saved in (IHC_PAYLOADS)")
 	fs.BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
@@ -79,6 +81,13 @@ func payloadOf(dir string, e *report.Explanation) string {
 	if dir == "" || e.RunID == "" || e.Chunk == 0 {
 		return ""
 	}
+	var id bytes.Buffer // as requests are written, whatever is in it
+	out := json.NewEncoder(&id)
+	out.SetEscapeHTML(false)
+	if err := out.Encode(e.ConvID); err != nil {
+		return ""
+	}
+	sent := append([]byte(`"conversion_id":`), bytes.TrimSpace(id.Bytes())...)
 	base := filepath.Join(dir, e.RunID, fmt.Sprintf("chunk-%06d", e.Chunk))
 	for _, pattern := range []string{base + ".json", base + "-part-*.json"} {
 		found, err := filepath.Glob(pattern)
@@ -87,7 +96,7 @@ func payloadOf(dir string, e *report.Explanation) string {
 		}
 		for _, file := range found {
 			body, err := os.ReadFile(file)
-			if err == nil && strings.Contains(string(body), fmt.Sprintf("%q", e.ConvID)) {
+			if err == nil && bytes.Contains(body, sent) {
 				return file
 			}
 		}
@@ -156,5 +165,5 @@ func explainCell(cmd *cobra.Command, db store.Database, channel, date string, as
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), s)
 	}
-	return s.Text(cmd.OutOrStdout())
+	return s.TextIn(cmd.OutOrStdout(), window(cmd.OutOrStdout()))
 }

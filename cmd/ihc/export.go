@@ -36,7 +36,7 @@ back to equal tables. Values are as they are stored, text in UTF-8.`,
 				return err
 			}
 			for _, table := range tables.All {
-				rows, err := open.Rows(cmd.Context(), db, table)
+				rows, err := open.Table(cmd.Context(), db, table)
 				if err != nil {
 					if table == tables.CustomerJourney || table == tables.ChannelReporting {
 						continue // there before the first run
@@ -54,7 +54,7 @@ back to equal tables. Values are as they are stored, text in UTF-8.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", os.Getenv("IHC_DB"), "SQLite database `file` (IHC_DB)")
+	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.StringVar(&out, "out", "export", "`directory` for the files")
 	fs.StringVar(&format, "format", "csv", "csv or parquet")
 	return cmd

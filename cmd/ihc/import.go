@@ -11,6 +11,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/store/importer"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 func newImportCmd() *cobra.Command {
@@ -22,7 +23,7 @@ func newImportCmd() *cobra.Command {
 		Use:   "import {FILE.zip | --sessions FILE --conversions FILE --db FILE}",
 		Short: "Make or update a database from CSV, JSON lines, Parquet, SQLite; or unpack one",
 		Long: `import with --sessions, --conversions, --costs or --daily-costs reads tables into the
-database --db, which is made if it is not there: CSV, TSV, JSON lines and Parquet,
+database --db, a file that is made if it is not there, or postgres://…: CSV, TSV, JSON lines and Parquet,
 plain, .gz, .zst or inside a .zip, - for standard input. How they are written is
 found out and told. A mapping (--map, or mapping in ihc.yaml) says which column
 is which; --guess proposes one. Rows are told by their ids: the same file twice
@@ -87,7 +88,7 @@ Exit codes: 0 imported and sound; 2 it was refused, or has errors;
 	of.add(cmd)
 	fs := cmd.Flags()
 	dir, name := "data", ""
-	if db := os.Getenv("IHC_DB"); db != "" { // where the services of this stack look for it
+	if db := os.Getenv("IHC_DB"); db != "" && !open.IsAddress(db) { // where the services of this stack look for it
 		dir, name = filepath.Dir(db), filepath.Base(db)
 	}
 	fs.StringVar(&opts.Dir, "data", dir, "`directory` to put the database in")

@@ -43,7 +43,7 @@ func (f *intakeFlags) add(cmd *cobra.Command) {
 	for _, table := range intake.Tables {
 		f.files[table] = fs.StringArray(tableFlags[table], nil, "`FILE` with "+strings.ReplaceAll(table, "_", " ")+", also several times, or a pattern in quotes")
 	}
-	fs.StringVar(&f.db, "db", os.Getenv("IHC_DB"), "SQLite database `file` to make or update (IHC_DB)")
+	fs.StringVar(&f.db, "db", "", "SQLite database `file` to make or update, or postgres://… (IHC_DB)")
 	fs.StringVar(&f.from, "from", "", "`database` to read, a SQLite file or postgres://USER@HOST/NAME; --sessions and so on then name its tables, views or queries (default: session_sources, conversions, session_costs)")
 	fs.StringVar(&f.mapping, "map", "", "`file` that says which column is which (default: mapping in "+configName+")")
 	fs.StringVar(&f.rejects, "rejects", "", "`file` for rows that cannot be used (default: beside the database)")
@@ -150,7 +150,10 @@ func (r *intakeRun) sources(ctx context.Context, table string) (all []tabular.So
 		}
 		files := []string{name}
 		if _, err := os.Stat(name); err != nil && strings.ContainsAny(name, "*?[") {
-			if files, _ = filepath.Glob(name); len(files) == 0 {
+			if files, _ = filepath.Glob(name); len(files) == 0 && strings.Contains(name, ".zip"+string(filepath.Separator)) {
+				files = []string{name} // inside the zip
+			}
+			if len(files) == 0 {
 				return nil, errkind.As(errkind.Environment, fmt.Errorf("--%s: no file is like %s", tableFlags[table], name))
 			}
 		}
@@ -315,7 +318,7 @@ func (r *intakeRun) keepRejects() (string, error) {
 	}
 	path := r.flags.rejects
 	if path == "" {
-		path = strings.TrimSuffix(r.flags.db, filepath.Ext(r.flags.db)) + ".rejects.csv"
+		path = open.Beside(r.flags.db, ".rejects.csv")
 	}
 	return path, atomicfile.Write(path, 0o644, func(w io.Writer) error {
 		out := csv.NewWriter(w)
@@ -399,7 +402,7 @@ func (r *intakeRun) print(w io.Writer, done store.Imported, kept string) error {
 	if kept != "" {
 		notes = append(notes, human.Count(len(r.rejects), "row")+" could not be used: see "+kept)
 	}
-	_, _ = fmt.Fprintf(w, "imported into %s\n", human.Printable(r.flags.db))
+	_, _ = fmt.Fprintf(w, "imported into %s\n", human.Printable(open.Shown(r.flags.db)))
 	if err := human.Table(w, rows); err != nil && len(rows) > 1 {
 		return err
 	}

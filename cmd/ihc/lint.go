@@ -52,7 +52,7 @@ own parameters the amounts differ somewhat; labels and rules do not.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://…")
+	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.StringVar(&f.redistribution, "redistribution", "", "JSON `file` with the API's redistribution_parameter")
 	fs.StringVar(&f.modelParams, "model-params", "", "JSON `file` with parameters of the built-in model")
 	fs.StringVar(&f.request.StartDate, "start-date", "", "first `date` of the conversions, YYYY-MM-DD, UTC")

@@ -10,10 +10,13 @@ import (
 	"time"
 
 	"github.com/ihc-pipeline/ihc/embedded"
+	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ops"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/services/reporter"
@@ -26,7 +29,7 @@ type localRun struct {
 	request          *ihcv1.RunRequest
 	config           attributor.Config
 	db, out, dataDir string
-	keep             keepRunsFlag
+	records          recordFlags
 	log              *slog.Logger
 	say              io.Writer // for people
 	progress         *progress
@@ -41,7 +44,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		err = config.At(l.db, l.out)
 	}
 	if err == nil {
-		err = l.keep.set(&config.Reporter)
+		err = l.records.set(&config.Reporter)
 	}
 	if err == nil {
 		err = makeWritable(config.Reporter.Out, reporter.Files()...)
@@ -55,12 +58,12 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		return "", nil, err
 	}
 	defer done()
-	begun := false // the run, which then has a place in the database
-	defer func() { l.record(id, begun, err) }()
+	var begun *ihcv1.RunAccepted // the run, which then has a place in the database
+	defer func() { l.record(begun, err) }()
 	config.Dir, config.Keep, config.Log = dir, l.dataDir != "", l.log
-	p, running, err := embedded.Start(ctx, config)
+	p, running, err := l.start(ctx, config)
 	if err != nil {
-		return "", nil, err
+		return l.request.GetRunId(), nil, err
 	}
 	defer p.Stop()
 	runs := ops.New(p.Client)
@@ -70,12 +73,51 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	if err != nil {
 		return id, nil, err
 	}
-	report, err = l.life.follow(running, runs, id, l.progress)
-	begun = l.stopping(ctx, runs, id, config.Base.Grace, done)
+	if report, err = l.life.follow(running, runs, id, l.progress); l.superseded(running, runs, id, err) {
+		report, err = l.life.follow(running, runs, id, l.progress)
+	}
+	begun = l.stopping(ctx, p.Client, id, config.Base.Grace, done)
 	if cause := embedded.Cause(running); err != nil && cause != nil {
 		return id, nil, cause // a service gave up
 	}
 	return id, report, l.explain(ctx, id, err)
+}
+
+// start brings the pipeline up. Where another process has the same run under way
+// on the same streams, as one whose scheduler took it for dead, it waits for that
+// one's end: what there is to do then is to give its result, or to go on.
+func (l localRun) start(ctx context.Context, c embedded.Config) (p *embedded.Pipeline, running context.Context, err error) {
+	if id := l.request.GetRunId(); id != "" {
+		c.Holder = "run " + id
+	}
+	wait, cancel := ctx, context.CancelFunc(func() {})
+	if l.life.timeout > 0 {
+		wait, cancel = context.WithDeadline(ctx, l.life.since.Add(l.life.timeout))
+	}
+	defer cancel()
+	told := false
+	isSame := func(err error) bool {
+		var busy *broker.InUseError
+		if !errors.As(err, &busy) || c.Holder == "" || busy.Holder != c.Holder {
+			return false
+		}
+		if !told {
+			_, _ = fmt.Fprintf(l.say, "waiting for another process that has %s under way\n", human.Printable(c.Holder))
+			told = true
+		}
+		return true
+	}
+	err = retry.Do(wait, retry.Real, retry.Server, func(context.Context) (err error) {
+		p, running, err = embedded.Start(ctx, c)
+		return err
+	}, isSame)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		err = &ops.StateError{Run: l.request.GetRunId(), Status: run.StatusInterrupted, Err: errors.New("interrupted before the run began")}
+	case err != nil && wait.Err() != nil:
+		err = errkind.Environmentf("another process still has %s under way after %s (--timeout)", c.Holder, l.life.timeout)
+	}
+	return p, running, err
 }
 
 // explain says of a run that stopped before its end how it can go on.
@@ -86,7 +128,7 @@ func (l localRun) explain(ctx context.Context, id string, err error) error {
 	case errors.As(err, &stop) && stop.Status == run.StatusPaused:
 		stop.Err = errkind.As(errkind.Paused, fmt.Errorf("%w; with --data-dir a run can go on later", ops.ErrSpent))
 		if kept {
-			stop.Err = errkind.As(errkind.Paused, fmt.Errorf("%w; the same command goes on with run %s", ops.ErrSpent, id))
+			stop.Err = errkind.As(errkind.Paused, fmt.Errorf("%w; the same command goes on with run %s", ops.ErrSpent, stop.Run))
 		}
 		return stop
 	case errors.As(err, &stop) && stop.Status == run.StatusStuck:
@@ -105,9 +147,9 @@ func (l localRun) explain(ctx context.Context, id string, err error) error {
 }
 
 // stopping says of a run that was interrupted what is waited for, and returns
-// whether the run had begun.
-func (l localRun) stopping(ctx context.Context, runs *ops.Runs, id string, grace time.Duration, done func()) bool {
-	s, err := runs.Get(context.WithoutCancel(ctx), id)
+// what the run was accepted with, nil for one that had not begun.
+func (l localRun) stopping(ctx context.Context, client *stream.Client, id string, grace time.Duration, done func()) *ihcv1.RunAccepted {
+	begun, err := client.Accepted(context.WithoutCancel(ctx), id)
 	if ctx.Err() != nil {
 		next := "it cannot go on, since it has no --data-dir"
 		if l.dataDir != "" {
@@ -120,16 +162,20 @@ func (l localRun) stopping(ctx context.Context, runs *ops.Runs, id string, grace
 		lastWords.Store(&words)
 		_, _ = fmt.Fprintf(l.say, "stopping: waiting for what is under way, requests to the API too, for up to %s; Ctrl-C again stops at once\n", human.Duration(grace))
 	}
-	return err == nil && s.Accepted()
+	if err != nil {
+		return nil
+	}
+	return begun
 }
 
 // record makes the database say how a run ended that will not go on, where
-// nobody was left to do so.
-func (l localRun) record(id string, begun bool, err error) {
+// nobody was left to do so. One that was put in its place is left alone.
+func (l localRun) record(begun *ihcv1.RunAccepted, err error) {
 	var stop *ops.StateError
-	if !begun || !errors.As(err, &stop) {
+	if begun == nil || !errors.As(err, &stop) {
 		return
 	}
+	id := begun.GetRequest().GetRunId()
 	status := map[run.Status]store.Status{run.StatusFailed: store.Failed, run.StatusInterrupted: store.Interrupted, run.StatusPaused: store.Interrupted}[stop.Status]
 	if status == "" || status == store.Interrupted && l.dataDir != "" {
 		return
@@ -137,7 +183,14 @@ func (l localRun) record(id string, begun bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	db := open.Database(l.db)
-	if err := errors.Join(db.End(ctx, id, status), db.Close()); err != nil {
+	err = db.Confirm(ctx, begun)
+	if errors.Is(err, store.ErrRefused) {
+		return
+	}
+	if err == nil {
+		err = db.End(ctx, id, status)
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
 		_, _ = fmt.Fprintf(l.say, "note: the database still calls run %s running: %s\n", human.Printable(id), human.Printable(err.Error()))
 	}
 }
@@ -178,13 +231,25 @@ func (l localRun) resume(ctx context.Context, runs *ops.Runs) (string, error) {
 	return "", nil
 }
 
+// superseded says whether a run that goes on was paused for the budget of the
+// run whose place it took, and gives it the one that is asked for now.
+func (l localRun) superseded(ctx context.Context, runs *ops.Runs, id string, err error) bool {
+	var stop *ops.StateError
+	return errors.As(err, &stop) && stop.Status == run.StatusPaused && stop.Run != id &&
+		runs.AddBudget(ctx, stop.Run, l.request.GetMaxRequests()) == nil
+}
+
 // renew gives a run that goes on the budget of requests that is asked for now,
 // if it has used its own up or that was another.
 func (l localRun) renew(ctx context.Context, runs *ops.Runs, s *run.State) error {
 	was, now := s.MaxRequests, l.request.GetMaxRequests()
 	switch {
 	case s.Status() == run.StatusPaused, s.Request.GetMaxRequests() > 0 && was != now:
-		return runs.AddBudget(ctx, s.ID, now)
+		err := runs.AddBudget(ctx, s.ID, now)
+		if errors.Is(err, stream.ErrOver) {
+			return nil // superseded just now: whoever follows it goes over to what took its place
+		}
+		return err
 	case was != now:
 		return errkind.Inputf("run %s was begun without --max-requests: let it finish without, or use another --data-dir", s.ID)
 	}

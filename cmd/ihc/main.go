@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/version"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 func main() { os.Exit(execute(os.Args[1:])) }
@@ -27,7 +28,7 @@ func execute(args []string) int {
 	root.SetArgs(args)
 	out := &output{file: os.Stdout}
 	root.SetOut(out)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	switch {
 	case out.err != nil && (err == nil || errors.Is(err, out.err)):
 		err = out.failure()
@@ -36,7 +37,8 @@ func execute(args []string) int {
 	case !*begun: // cobra's own errors come before a command begins
 		err = errkind.As(errkind.Input, err)
 	}
-	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(err.Error()))
+	out.tell(cmd, err)
+	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(open.Hide(err.Error())))
 	if i := service.Interrupted(ctx); i != nil {
 		return i.ExitCode()
 	}

@@ -69,7 +69,7 @@ cut there, which moves whole shares.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&db, "db", "", "SQLite database `file` whose journeys are scored with both")
+	cmd.Flags().StringVar(&db, "db", "", "SQLite database `file`, or postgres://…, whose journeys are scored with both")
 	cmd.Flags().StringVar(&plots, "plots", "", "also draw the curves of both as SVG into this `DIR`")
 	of.add(cmd)
 	return cmd

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -86,7 +85,7 @@ advises 10,000 to 100,000 journeys.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.db, "db", "", "SQLite `FILE`, or postgres://…, with session_sources and conversions")
+	fs.StringVar(&f.db, "db", "", "SQLite `FILE`, or postgres://…, with session_sources and conversions (IHC_DB)")
 	fs.StringVar(&f.out, "out", "", "parameter `FILE` to write")
 	fs.StringVar(&f.plots, "plots", "", "also draw both curves as SVG into this `DIR`")
 	fs.StringVar(&f.name, "name", "", "name of the parameters, shown with their numbers (default: \"trained on\" the file's name)")
@@ -142,7 +141,7 @@ func (f *trainFlags) train(ctx context.Context, in io.Reader) (*ihcmodel.Trained
 	}
 	name := f.name
 	if name == "" {
-		name = "trained on " + filepath.Base(open.Shown(f.db))
+		name = "trained on " + open.Label(f.db)
 	}
 	scores := "channel scores 1"
 	switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"testing"
@@ -41,3 +42,34 @@ func TestAFullStandardOutputIsTheEnvironmentsFault(t *testing.T) {
 type tail struct{ text string }
 
 func (t *tail) Write(p []byte) (int, error) { t.text += string(p); return len(p), nil }
+
+// A program that asked for JSON gets JSON also of what went wrong, once, with the
+// code that the HTTP API has for it.
+func TestWhoAsksForJSONGetsTheErrorsCode(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	run := func(args ...string) (stdout string, exit int) {
+		cmd := exec.CommandContext(t.Context(), self, args...)
+		cmd.Env = append(os.Environ(), "IHC_TEST_AS_COMMAND=1")
+		out, err := cmd.Output()
+		var failed *exec.ExitError
+		require.ErrorAs(t, err, &failed, "%q", args)
+		return string(out), failed.ExitCode()
+	}
+	nowhere := t.TempDir() + "/shop.db"
+	for _, args := range [][]string{{"report", "--db", nowhere, "--format", "json"}, {"explain", "--db", nowhere, "--json", "o1"}, {"validate", "--db", nowhere, "--json"},
+		{"plan", "--db", nowhere, "--json"}, {"run", "--db", nowhere, "--json", "--out", t.TempDir()}} {
+		out, exit := run(args...)
+		var told struct{ Error, Code string }
+		require.NoError(t, json.Unmarshal([]byte(out), &told), "%q: %s", args, out)
+		require.Equal(t, "environment", told.Code, "%q", args)
+		require.Contains(t, told.Error, "no database at", "%q", args)
+		require.Equal(t, 3, exit, "%q", args)
+	}
+	out, exit := run("report", "--db", nowhere, "--format", "json", "--start-date", "2023-13-01")
+	require.Contains(t, out, `"code": "bad_input"`)
+	require.Equal(t, 2, exit)
+	out, _ = run("report", "--db", nowhere, "--format", "csv")
+	require.Empty(t, out)
+}

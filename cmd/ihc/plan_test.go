@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,15 @@ type planned struct {
 	ToSend         uint64 `json:"to_send"`
 	Seconds        *float64
 	Approximations []run.ResultShortened
+}
+
+// asPlanned is what a plan and a run's JSON both have. A plan does not know the
+// parameters of the model.
+func (p planned) asPlanned() planned {
+	for i, a := range p.Approximations {
+		p.Approximations[i].Model, _, _ = strings.Cut(a.Model, " ")
+	}
+	return planned{Conversions: p.Conversions, Touchpoints: p.Touchpoints, Requests: p.Requests, Approximations: p.Approximations}
 }
 
 // A plan says what the run then does, and leaves no trace.
@@ -90,6 +100,8 @@ func TestPlanIsWhatTheRunDoes(t *testing.T) {
 		require.Zero(t, again.Requests)
 		require.Zero(t, again.ToSend, "all are as they were")
 		require.Equal(t, plan.Journeys, again.Journeys)
+		require.Equal(t, again.Journeys, again.Conversions["reused"])
+		require.Equal(t, read("run", "--out", filepath.Join(dir, "out")).asPlanned(), again.asPlanned())
 	}
 }
 

@@ -73,7 +73,7 @@ numbers with a comma there is --format csv --decimal , --bom.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&q.db, "db", "", "SQLite database `file`, or postgres://…")
+	fs.StringVar(&q.db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	fs.StringVar(&q.By, "by", report.ByChannel, "channel, day, week, month, channel-day, or another `column` of session_sources")
 	fs.StringVar(&q.Channel, "channel", "", "only the sessions of this `channel`")
 	fs.StringVar(&q.Start, "start-date", "", "first `date` of the sessions, in --timezone: 2023-09-01, a month 2023-09, a week 2023-W36, today, yesterday, -7d, -4w, -1m or -1y")
@@ -119,15 +119,20 @@ func (q *reportRequest) write(cmd *cobra.Command, w io.Writer) error {
 	case "json":
 		return printJSON(w, r.JSON(sheets))
 	}
+	cells := 0
+	if q.out == "" {
+		cells = window(cmd.OutOrStdout())
+	}
 	for i, s := range sheets {
 		if i > 0 {
 			_, _ = io.WriteString(w, "\n")
 		}
-		write := s.Text
 		if q.format == "md" {
-			write = s.Markdown
+			err = s.Markdown(w)
+		} else {
+			err = s.TextIn(w, cells)
 		}
-		if err := write(w); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/services/reporter"
 	"github.com/ihc-pipeline/ihc/store/report"
@@ -186,4 +187,13 @@ func TestExplanationNamesTheRequestThatWasKept(t *testing.T) {
 	e.ConvID = "c2"
 	require.Empty(t, payloadOf(dir, e))
 	require.Empty(t, payloadOf("", e))
+	// An id is as a request has it, and no name of a channel is taken for one.
+	for _, id := range []string{`"><b>`, "\u202eabc", "a\x00b", "\\n", "ключ", strings.Repeat("c", 2000)} {
+		session := ihcapi.Session{ConversionID: id, SessionID: "s", Channel: "c2"}
+		require.NoError(t, os.WriteFile(kept, ihcapi.AppendRequest(nil, []ihcapi.Session{session}, nil), 0o600))
+		e.ConvID = id
+		require.Equal(t, kept, payloadOf(dir, e), "%q", id)
+		e.ConvID = "c2"
+		require.Empty(t, payloadOf(dir, e))
+	}
 }

@@ -138,8 +138,11 @@ func printReport(w io.Writer, r *ihcv1.Report, took time.Duration) {
 		out("note: %s\n", human.Printable(n))
 	}
 	printProof(w, r.GetReconciliation())
+	if r.GetRunId() != "" {
+		_, _ = fmt.Fprintf(w, "\nrun:    %s\n", human.Printable(r.GetRunId()))
+	}
 	if r.GetCsv() != "" {
-		_, _ = fmt.Fprintf(w, "\npage:   %s\nreport: %s\n", human.Printable(filepath.Join(filepath.Dir(r.GetCsv()), reporter.PageFile)), human.Printable(r.GetCsv()))
+		_, _ = fmt.Fprintf(w, "page:   %s\nreport: %s\n", human.Printable(filepath.Join(filepath.Dir(r.GetCsv()), reporter.PageFile)), human.Printable(r.GetCsv()))
 	}
 }
 

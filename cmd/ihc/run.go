@@ -29,7 +29,7 @@ type runFlags struct {
 	requestFlags
 	natsFlags
 	lifeFlags
-	keep             keepRunsFlag
+	records          recordFlags
 	detach           bool
 	db, out, dataDir string
 	apiURL, payloads string
@@ -74,7 +74,7 @@ scheduler that tries again need not know how far the first try came.
 	f.requestFlags.add(cmd)
 	f.natsFlags.add(cmd)
 	f.lifeFlags.add(cmd)
-	f.keep.add(cmd)
+	f.records.add(cmd)
 	fs := cmd.Flags()
 	f.changed = fs.Changed
 	fs.StringVar(&f.request.RunId, "run-id", "", "`name` of the run: a run that has it already is followed instead (default: one made of the time); keeps the streams, in "+defaultDataDir+" where --data-dir names no other directory")
@@ -137,7 +137,7 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer, now following) (i
 	case f.db != "" && remote != "":
 		return "", nil, errkind.Inputf("--db runs here and --nats on a running stack: give one of them")
 	case remote != "":
-		for _, local := range []string{"out", "data-dir", "api-url", "payloads", "concurrency", "request-rate", keepRunsName} {
+		for _, local := range []string{"out", "data-dir", "api-url", "payloads", "concurrency", "request-rate", keepRunsName, runColumnName} {
 			if f.changed(local) {
 				return "", nil, errkind.Inputf("--%s is a setting of the stack that --nats names, not of one run", local)
 			}
@@ -168,7 +168,7 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer, now following) (i
 	if req.GetModel() == run.ModelBuiltin && (req.GetMaxRequests() > 0 || config.Payloads != "") {
 		_, _ = fmt.Fprintln(say, "note: the built-in model sends no requests: --max-requests and --payloads do nothing")
 	}
-	return localRun{request: req, config: config, db: f.db, out: f.out, dataDir: f.dataDir, keep: f.keep,
+	return localRun{request: req, config: config, db: f.db, out: f.out, dataDir: f.dataDir, records: f.records,
 		log: quietLog(f.verbose), say: say, progress: newProgress(say), life: now}.do(ctx)
 }
 

@@ -15,12 +15,13 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/services/reporter"
+	"github.com/ihc-pipeline/ihc/store/open"
 )
 
 func newUpCmd() *cobra.Command {
 	var db, out, dir, listen, http string
 	serving := consoleFlags{}
-	keep := keepRunsFlag{}
+	records := recordFlags{}
 	cmd := &cobra.Command{
 		Use:   "up [FILE]",
 		Short: "Keep the whole stack running in this process, for many runs",
@@ -44,7 +45,7 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 			if err != nil {
 				return err
 			}
-			if err := keep.set(&c.Reporter); err != nil {
+			if err := records.set(&c.Reporter); err != nil {
 				return err
 			}
 			c.Keep, c.Listen, c.HTTP = true, listen, cmp.Or(http, os.Getenv("IHC_HTTP"))
@@ -59,7 +60,7 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 				return err
 			}
 			defer p.Stop()
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ready: NATS at %s, database %s, report in %s\n", p.URL(), c.Writer.Database, c.Reporter.Out)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ready: NATS at %s, database %s, report in %s\n", p.URL(), open.Shown(c.Writer.Database), c.Reporter.Out)
 			if c.Console != nil {
 				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "console: %s\n", c.Console.URL())
 			}
@@ -73,7 +74,7 @@ services (IHC_API_KEY, IHC_CONV_TYPE_ID, IHC_KEEP_DAYS, …).`,
 	fs.StringVar(&dir, "data-dir", defaultDataDir, "`directory` for the streams")
 	fs.StringVar(&listen, "listen", "127.0.0.1:4222", "`address` of the NATS server")
 	serving.add(cmd)
-	keep.add(cmd)
+	records.add(cmd)
 	fs.StringVar(&http, "http", "", "`address` to serve /healthz, /readyz and /metrics on (IHC_HTTP; default: nowhere)")
 	return cmd
 }

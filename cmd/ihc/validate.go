@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -51,15 +50,15 @@ Exit codes: 0 sound; 2 there are errors (with --strict: or warnings);
 				return err
 			}
 			if asJSON {
-				err = printJSON(cmd.OutOrStdout(), jsonValidation{Database: db, jsonReport: newJSONReport(report)})
+				err = printJSON(cmd.OutOrStdout(), jsonValidation{Database: open.Shown(db), jsonReport: newJSONReport(report)})
 			} else {
-				printValidation(cmd.OutOrStdout(), db, report, opts, strict)
+				printValidation(cmd.OutOrStdout(), open.Shown(db), report, opts, strict)
 			}
 			return errors.Join(err, judge(report, strict))
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&db, "db", os.Getenv("IHC_DB"), "SQLite database `file`, or postgres://… (IHC_DB)")
+	fs.StringVar(&db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
 	dates.add(cmd, "the conversions to count")
 	fs.BoolVar(&asJSON, "json", false, "print the findings as one JSON object on standard output")
 	fs.BoolVar(&strict, "strict", false, "take warnings for errors")

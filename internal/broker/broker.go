@@ -5,6 +5,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 )
 
 // MaxPayload is the largest message the server takes, in bytes: a journey of
@@ -38,7 +40,25 @@ type Config struct {
 	// it messages outlive the process, which is all a directory needs that is
 	// removed with it.
 	Sync bool
-	Log  *slog.Logger
+	// Holder is what Dir is used for, as another process that wants it is told, for
+	// example "run nightly-1"; "" for nothing to tell.
+	Holder string
+	Log    *slog.Logger
+}
+
+// InUseError says that another process uses a data directory.
+type InUseError struct {
+	Dir string
+	// Holder is that process's [Config.Holder].
+	Holder string
+}
+
+func (e *InUseError) Error() string {
+	text := fmt.Sprintf("data directory %s is in use by another process", e.Dir)
+	if e.Holder != "" {
+		text += " (" + human.Printable(e.Holder) + ")"
+	}
+	return text
 }
 
 // Server is a running embedded server.
@@ -49,8 +69,8 @@ type Server struct {
 }
 
 // Start runs the server and returns when it accepts connections. A directory
-// that another process uses, that cannot be written, or an address that is
-// taken is an environment fault.
+// that another process uses, which is an [InUseError], or that cannot be written,
+// or an address that is taken is an environment fault.
 func Start(cfg Config) (*Server, error) {
 	opts := &server.Options{
 		ServerName: "ihc", JetStream: true, StoreDir: cfg.Dir, NoSigs: true, NoLog: true,
@@ -65,7 +85,7 @@ func Start(cfg Config) (*Server, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return nil, errkind.Environmentf("cannot create the data directory: %w", err)
 	}
-	lock, err := lockDir(cfg.Dir)
+	lock, err := lockDir(cfg.Dir, cfg.Holder)
 	if err != nil {
 		return nil, err
 	}
@@ -111,15 +131,28 @@ func listen(opts *server.Options, address string) error {
 	return nil
 }
 
+// mostHolder is how much is read of what the lock's file says, in bytes.
+const mostHolder = 256
+
 // lockDir takes dir for this process: two servers on one store would destroy it.
-func lockDir(dir string) (*os.File, error) {
+// The file says who has it, for those who want it meanwhile.
+func lockDir(dir, holder string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, errkind.Environmentf("cannot write to the data directory: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		said, _ := io.ReadAll(io.LimitReader(f, mostHolder))
 		_ = f.Close()
-		return nil, errkind.Environmentf("data directory %s is in use by another process", dir)
+		return nil, errkind.As(errkind.Environment, &InUseError{dir, string(said)})
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteString(holder)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, errkind.Environmentf("cannot write to the data directory: %w", err)
 	}
 	return f, nil
 }

@@ -19,7 +19,7 @@ func (r Rule) With(args ...any) Rule {
 var (
 	MissingTable     = Rule{"missing_table", Error, "the table is missing; create it with the columns %s"}
 	MissingColumn    = Rule{"missing_column", Error, "the column is missing; add it (%s)"}
-	IsView           = Rule{"view", Error, "is a view, which cannot be indexed; import it (ihc import --from THIS --db ANOTHER), or make it a table (CREATE TABLE … AS SELECT * FROM the view)"}
+	Unreadable       = Rule{"unreadable", Error, "it cannot be read: SQLite says %s; correct the view, or import the data (ihc import --from THIS --db ANOTHER)"}
 	ExtraColumn      = Rule{"extra_column", Note, "the column is not used"}
 	WrongShape       = Rule{"wrong_shape", Error, "the table cannot take the results: %s; rename or drop it, and it is created anew"}
 	HasTrigger       = Rule{"trigger", Error, "the trigger %s would run on the results that are written; take it away (DROP TRIGGER %[1]s)"}

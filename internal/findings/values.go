@@ -24,18 +24,21 @@ const (
 	MaxAmount = 9e10
 )
 
-// textOf returns the value's text, or reports why it has none.
-func textOf(value any, report func(Rule)) (string, bool) {
+// textOf returns the value's text, or reports why it has none, and what to store.
+func textOf(value any, want string, report func(Rule)) (string, bool) {
 	switch value := value.(type) {
 	case string:
 		return value, true
 	case nil:
 		report(IsNull)
 	default:
-		report(WrongType.With("text, or import it (ihc import --from THIS --db ANOTHER)"))
+		report(WrongType.With(want))
 	}
 	return "", false
 }
+
+// aText is what to store in place of a value that is no text.
+const aText = "text, or import it (ihc import --from THIS --db ANOTHER)"
 
 // CheckText reports what is odd about free text.
 func CheckText(s string, report func(Rule)) {
@@ -72,7 +75,11 @@ func Blank(s string) bool { return strings.TrimSpace(s) == "" }
 // CheckID is the [Check] of an id: text that is not blank, and not too long to be
 // sent.
 func CheckID(value any, report func(Rule)) {
-	s, ok := textOf(value, report)
+	want := aText
+	if blob, is := value.([]byte); is && !utf8.Valid(blob) {
+		want = "text, as by a view that has hex() of it"
+	}
+	s, ok := textOf(value, want, report)
 	if !ok {
 		return
 	}
@@ -84,14 +91,14 @@ func CheckID(value any, report func(Rule)) {
 
 // CheckChannel leaves Blank and similar names to the Check of all channels.
 func CheckChannel(value any, report func(Rule)) {
-	if s, ok := textOf(value, report); ok {
+	if s, ok := textOf(value, aText, report); ok {
 		CheckText(s, report)
 	}
 }
 
 // CheckDate is the [Check] of a date, YYYY-MM-DD.
 func CheckDate(value any, report func(Rule)) {
-	if s, ok := textOf(value, report); ok && !civil.IsDate(s) {
+	if s, ok := textOf(value, aText, report); ok && !civil.IsDate(s) {
 		report(UnreadableDate)
 	}
 }
@@ -99,7 +106,7 @@ func CheckDate(value any, report func(Rule)) {
 // CheckTime is the [Check] of a time of day, HH:MM:SS with up to six digits of a
 // fraction, without a zone.
 func CheckTime(value any, report func(Rule)) {
-	s, ok := textOf(value, report)
+	s, ok := textOf(value, aText, report)
 	switch {
 	case !ok, civil.IsTime(s):
 	case zoned.MatchString(s):

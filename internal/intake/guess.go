@@ -17,21 +17,21 @@ var names = map[string]map[string]string{
 		"event_date":             "event_date date datum",
 		"event_time":             "event_time uhrzeit",
 		"channel_name":           "channel_name channel session_default_channel_group default_channel_group kanal",
-		"source":                 "source utm_source session_source traffic_source.source referrername quelle",
-		"medium":                 "medium utm_medium session_medium traffic_source.medium referrertype",
-		"campaign":               "campaign utm_campaign session_campaign traffic_source.name campaignname kampagne",
+		"source":                 "source utm_source session_source traffic_source.source collected_traffic_source.manual_source referrername quelle",
+		"medium":                 "medium utm_medium session_medium traffic_source.medium collected_traffic_source.manual_medium referrertype",
+		"campaign":               "campaign utm_campaign session_campaign traffic_source.name collected_traffic_source.manual_campaign_name campaignname kampagne",
 		"referrer":               "referrer page_referrer referrerurl referring_site",
-		"holder_engagement":      "holder_engagement engaged_session session_engaged engaged actions pages pageviews seiten",
+		"holder_engagement":      "holder_engagement engaged_session session_engaged engaged engaged_session_event actions pages pageviews seiten engagement_time_msec",
 		"closer_engagement":      "closer_engagement add_to_carts goalconversions begin_checkout checkout warenkorb",
 		"impression_interaction": "impression_interaction",
 	},
 	"conversions": {
-		"conv_id":   "conv_id transaction_id order_id orderid conversion_id name order_number id bestellnummer bestell_id",
+		"conv_id":   "conv_id transaction_id ecommerce.transaction_id order_id orderid conversion_id name order_number id bestellnummer bestell_id",
 		"user_id":   "user_id user_pseudo_id visitorid visitor_id client_id customer_id customerid email kunden_id kundennummer kunde",
 		"time":      "event_timestamp conv_timestamp timestamp created_at createdat processed_at servertimestamp order_date datetime time zeitpunkt",
 		"conv_date": "conv_date date datum bestelldatum",
 		"conv_time": "conv_time uhrzeit",
-		"revenue":   "revenue purchase_revenue total total_price order_total umsatz value amount betrag",
+		"revenue":   "revenue purchase_revenue ecommerce.purchase_revenue total total_price order_total umsatz value amount betrag",
 		"currency":  "currency waehrung währung",
 	},
 	"costs":       {"session_id": "session_id visit_id idvisit sessionid", "cost": "cost spend amount kosten", "currency": "currency"},
@@ -93,9 +93,9 @@ func (t *Table) refine(table string, columns []string, sample [][]string) {
 	}
 	for _, name := range []string{"holder_engagement", "closer_engagement"} {
 		for _, v := range values(t.Fields[name].Column) {
-			if _, word := truths[strings.ToLower(v)]; !word && strings.Trim(v, "0123456789") == "" {
-				one := 1.0
-				t.Fields[name] = Field{Column: t.Fields[name].Column, AtLeast: &one}
+			least := enough(t.Fields[name].Column)
+			if _, word := truths[strings.ToLower(v)]; (!word || least > 1) && v != "" && strings.Trim(v, "0123456789") == "" {
+				t.Fields[name] = Field{Column: t.Fields[name].Column, AtLeast: &least}
 			}
 		}
 	}
@@ -113,6 +113,18 @@ func (t *Table) refine(table string, columns []string, sample [][]string) {
 	if strings.HasSuffix(strings.ToLower(column), "micros") {
 		t.Fields[money] = Field{Column: column, Unit: "micros"}
 	}
+}
+
+// enough is how much of a count it takes for a session to be engaged: one page is
+// a visit, two are interest; GA4 asks for ten seconds; of carts and the like one.
+func enough(column string) float64 {
+	switch letters(column) {
+	case "actions", "pages", "pageviews", "seiten":
+		return 2
+	case "engagementtimemsec":
+		return 10_000
+	}
+	return 1
 }
 
 func likely(known string, columns []string, taken map[int]bool) int {

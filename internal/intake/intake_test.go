@@ -266,6 +266,17 @@ func TestGuessesAreMappings(t *testing.T) {
 	require.Empty(t, errs)
 	require.Equal(t, kept{"u_1 u 2024-03-25 00:00:00.123456 Paid Search false true false"}, got)
 
+	for column, want := range map[string]float64{"pages": 2, "Actions": 2, "engagement_time_msec": 10_000} {
+		table, _ = Guess("sessions", []string{"session_id", column}, [][]string{{"s", "1"}})
+		require.NotNil(t, table.Fields["holder_engagement"].AtLeast, column)
+		require.InDelta(t, want, *table.Fields["holder_engagement"].AtLeast, 0, column)
+	}
+	table, _ = Guess("sessions", []string{"session_id", "engaged_session_event"}, [][]string{{"s", "1"}})
+	require.Equal(t, Field{Column: "engaged_session_event"}, table.Fields["holder_engagement"])
+	table, open = Guess("conversions", []string{"event_timestamp", "user_pseudo_id", "ecommerce.transaction_id", "ecommerce.purchase_revenue"}, nil)
+	require.Empty(t, open)
+	require.Equal(t, "ecommerce.purchase_revenue", table.Fields["revenue"].Column)
+
 	table, open = Guess("conversions", []string{"Name", "Total"}, [][]string{{"#1", "12,50"}, {"#1", ""}})
 	require.Equal(t, []string{"conversions.user_id", "conversions.time"}, open)
 	require.Equal(t, ",", table.Decimal)

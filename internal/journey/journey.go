@@ -59,6 +59,18 @@ type Options struct {
 	// Latest, given with its latest sessions, so many.
 	MaxSessions int
 	Latest      bool
+	// Slice bounds which users are read; the zero value is all of them.
+	Slice Slice
+}
+
+// Slice is a part of the users, by the bytes of their ids, and the state of the
+// database they are read from.
+type Slice struct {
+	// From is the first, empty for no bound; Before is the first that is too high,
+	// empty for no bound.
+	From, Before string
+	// Snapshot is the state as the database names it, empty for what there is now.
+	Snapshot string
 }
 
 const day = 24 * 3600 * 1_000_000 // microseconds

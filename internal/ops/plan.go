@@ -18,6 +18,7 @@ import (
 type PlanSource interface {
 	Validate(ctx context.Context, o findings.Options) (*findings.Findings, error)
 	RequestTime(ctx context.Context) (time.Duration, error)
+	Slices(ctx context.Context, o journey.Options, conversions int, do func(context.Context, []journey.Options) error) error
 	Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error
 }
 
@@ -41,7 +42,7 @@ type Plan struct {
 	// reply is bad, and the touchpoints of those that have an attribution then.
 	Counts *ihcv1.Counts
 	// Journeys are the conversions to be scored; of Counts' attributed and
-	// approximated, Unchanged need not be.
+	// approximated, Unchanged need not be: they would be reused.
 	Journeys, Unchanged uint64
 	// Requests are those to the API, when each is answered at once.
 	Requests uint64
@@ -86,13 +87,22 @@ func NewPlan(ctx context.Context, source PlanSource, req *ihcv1.RunRequest, most
 	if err != nil {
 		return nil, err
 	}
-	if err := source.Journeys(ctx, run.Journeys(req), chunks.Add); err != nil {
-		return nil, err
-	}
-	if err := chunks.Flush(); err != nil {
+	err = source.Slices(ctx, run.Journeys(req), packing.SliceConversions, func(ctx context.Context, slices []journey.Options) error {
+		for _, o := range slices {
+			if err := source.Journeys(ctx, o, chunks.Add); err != nil {
+				return err
+			}
+			if err := chunks.Flush(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	p.Counts = chunks.Counts
+	p.Counts.Reused = p.Unchanged
 	if n := p.Counts.GetApproximated(); n > 0 {
 		a := &ihcv1.ApproximationCount{Strategy: req.GetLongJourneys(), Conversions: n, SessionsLeftOut: chunks.LeftOut}
 		if a.GetStrategy() == run.LongBuiltin {

@@ -16,6 +16,11 @@ const usual = 3 << 18
 // maxOutcomes bounds the conversions that ride on one chunk without a journey.
 const maxOutcomes = 1000
 
+// SliceConversions is of how many conversions a slice is that extractors share
+// (see Slices of package store): as large as the cost of a chunk at its end, which is partly
+// filled, does not count, and as small as memory holds what is packed of it.
+const SliceConversions = 30_000
+
 // Chunk is one request's worth of journeys, and conversions that need no
 // scoring and ride along.
 type Chunk struct {
@@ -138,14 +143,15 @@ func (c *Chunks) approximate(j *journey.Journey) {
 func (c *Chunks) ride(o *ihcv1.Outcome) error {
 	run.Add(c.Counts, o.GetKind(), 1, o.GetSessions())
 	c.outcomes = append(c.outcomes, o)
-	c.weight += len(o.GetConvId()) + len(o.GetReason()) + len(o.GetFingerprint()) + 24
+	c.weight += outcomeWeight(o)
 	if len(c.outcomes) >= maxOutcomes || c.weight > c.limits.Bytes/4 {
 		return c.chunk(nil)
 	}
 	return nil
 }
 
-// Flush gives what is left.
+// Flush gives what is left: at the end, and at the end of each slice, so that the
+// chunks of one do not depend on another.
 func (c *Chunks) Flush() error {
 	if err := c.packer.Flush(); err != nil {
 		return err
@@ -154,6 +160,21 @@ func (c *Chunks) Flush() error {
 		return c.chunk(nil)
 	}
 	return nil
+}
+
+// Weight estimates, from above, how many bytes a chunk takes in a message.
+func (c Chunk) Weight() (bytes int) {
+	for _, j := range c.Journeys {
+		bytes += Weight(j)
+	}
+	for _, o := range c.Outcomes {
+		bytes += outcomeWeight(o)
+	}
+	return bytes
+}
+
+func outcomeWeight(o *ihcv1.Outcome) int {
+	return len(o.GetConvId()) + len(o.GetReason()) + len(o.GetFingerprint()) + 24
 }
 
 // chunk gives one chunk with the journeys and all outcomes at hand.

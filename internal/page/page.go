@@ -11,6 +11,8 @@ import (
 	"encoding/base64"
 	"html/template"
 	"io"
+	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/sheet"
@@ -88,11 +90,9 @@ type ProofLine struct {
 // Card is a headline number.
 type Card struct {
 	Name, Value string
-	// Change is signed, Direction says where it goes: 1 up, -1 down, 0 neither;
-	// Against is what it is a change from.
-	Change    string
-	Direction int
-	Against   string
+	// Change is signed, Tone says whether it is "good", "bad" or neither; Against
+	// is what it is a change from.
+	Change, Tone, Against string
 }
 
 // Figure is a picture, or several that belong together, with the table behind
@@ -113,21 +113,27 @@ type Figure struct {
 	Open  bool
 	// Colours are the classes of the sheet's first column, by its text.
 	Colours map[string]string
-	// Immature marks the rows of the sheet that are not final, by their first
-	// column.
-	Immature map[string]bool
+	// Immature says of the rows of the sheet that are not final how far they are,
+	// by their first column.
+	Immature map[string]string
+	// Links are addresses for the cells of columns, by the column's name: the
+	// cell's text is added to them.
+	Links map[string]string
 }
 
-// Panel is a picture over time with its name, its ends and its greatest value.
+// Panel is a picture with its name and what it runs between.
 type Panel struct {
-	Name, First, Last, Top string
-	Picture                template.HTML
+	Name, Range string
+	Picture     template.HTML
 }
 
 // Rows are pictures in rows that are aligned, one for each name.
 type Rows struct {
 	// Head names the columns of pictures.
 	Head []string
+	// Grid names the columns of a grid, which has as many rows: both are
+	// numbered.
+	Grid []string
 	Rows []Row
 	// Ends are what stands below the first and the last of a row: dates.
 	Ends [2]string
@@ -174,10 +180,33 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 		return b.String(), err
 	},
 	"class":    func(f Figure, row []sheet.Cell) string { return f.Colours[row[0].Text] },
-	"immature": func(f Figure, row []sheet.Cell) bool { return f.Immature[row[0].Text] },
+	"immature": func(f Figure, row []sheet.Cell) string { return f.Immature[row[0].Text] },
+	"text":     Figure.text,
+	"tidy":     tidy,
+	"inc":      func(i int) int { return i + 1 },
 	"name":     Name,
 	"wide":     func(s *sheet.Sheet) bool { return len(s.Columns) > paperColumns },
 }).Parse(pageHTML))
+
+// text returns a cell for people, with its link.
+func (f Figure) text(c sheet.Column, cell sheet.Cell) template.HTML {
+	shown := template.HTMLEscapeString(c.Kind.People(cell))
+	if c.Kind == sheet.Text {
+		shown = "<bdi>" + template.HTMLEscapeString(Name(cell.Text)) + "</bdi>"
+	}
+	if f.Links[c.Name] != "" && cell.Text != "" {
+		shown = `<a href="` + template.HTMLEscapeString(f.Links[c.Name]+url.QueryEscape(cell.Text)) + `">` + shown + "</a>"
+	}
+	return template.HTML(shown) //nolint:gosec // it is escaped
+}
+
+// together is what no line should end in: a date and the word behind its comma, a number and its percent sign.
+var together = regexp.MustCompile(`\d{4}-\d\d-\d\d(?:, \S{1,20})?|[\d.,]+ %`)
+
+// tidy returns a sentence in which dates and percents are not broken in two.
+func tidy(sentence string) template.HTML {
+	return template.HTML(together.ReplaceAllString(template.HTMLEscapeString(sentence), `<span class="nb">$0</span>`)) //nolint:gosec // it is escaped
+}
 
 // paperColumns is how many columns of a table fit on paper.
 const paperColumns = 10

@@ -63,3 +63,25 @@ func TestLongNamesKeepTheirEnds(t *testing.T) {
 	require.LessOrEqual(t, len([]rune(long)), longestName+1)
 	require.True(t, strings.HasPrefix(long, "begin") && strings.HasSuffix(long, "end"))
 }
+
+func TestNoLineEndsWithinADateOrAPercentage(t *testing.T) {
+	t.Parallel()
+	html := written(t, &Page{Title: "A page", Findings: []string{"<b> from 2023-08-01 to 2023-08-31: 1,234.5 % of all"}})
+	require.Contains(t, html, `&lt;b&gt; from <span class="nb">2023-08-01</span> to <span class="nb">2023-08-31</span>: <span class="nb">1,234.5 %</span> of all`)
+}
+
+func TestCellLeadsToWhatItNames(t *testing.T) {
+	t.Parallel()
+	html := written(t, &Page{Sections: []Section{{ID: "a", Figures: []Figure{{ID: "f", Links: map[string]string{"conv_id": "/explain?conversion="},
+		Sheet: &sheet.Sheet{Name: "s", Columns: []sheet.Column{{Name: "n"}, {Name: "conv_id"}}, Rows: [][]sheet.Cell{{sheet.T("a"), sheet.T(`"><i>&x`)}, {sheet.T("b"), sheet.T("")}}}}}}}})
+	require.Contains(t, html, `<a href="/explain?conversion=%22%3E%3Ci%3E%26x"><bdi>&#34;&gt;&lt;i&gt;&amp;x</bdi></a>`)
+	require.Equal(t, 1, strings.Count(html, "/explain?"), "nothing is nowhere")
+}
+
+// On a phone each row of a main table is a card, whose numbers need their names.
+func TestNumbersOfAMainTableCarryTheirNames(t *testing.T) {
+	t.Parallel()
+	s := &sheet.Sheet{Name: "s", Columns: []sheet.Column{{Name: "n"}, {Name: "cpo", Title: `the "CPO"`, Kind: sheet.Amount}}, Rows: [][]sheet.Cell{{sheet.T("a"), sheet.I(1)}}}
+	require.Contains(t, written(t, &Page{Sections: []Section{{Figures: []Figure{{Sheet: s, Open: true}}}}}), `<td data-of="the &#34;CPO&#34;">1.00`)
+	require.NotContains(t, written(t, &Page{Sections: []Section{{Figures: []Figure{{Sheet: s}}}}}), `<td data-of`)
+}

@@ -3,11 +3,12 @@
 // their own: marks have classes, which a page's style sheet gives colours, so
 // that one picture serves light, dark and print.
 //
-// A picture is as wide as the room it is given, and its strokes and dots keep
-// their size: widths are in percent, and lines are drawn in a box that
-// stretches. Names and numbers are for the page to write beside it; each picture
-// has a text in the place of it for those who do not see it. All positions are
-// parts of the width, 0 to 1; what lies outside is drawn at the edge.
+// A picture is as wide as the room it is given, and its strokes, dots and words
+// keep their size: widths are in percent, and lines are drawn in a box that
+// stretches. A line has words at its grid; all other names and numbers are for
+// the page to write beside the picture. Each has a text in the place of it for
+// those who do not see it. All positions are parts of the width, 0 to 1; what
+// lies outside is drawn at the edge.
 package plot
 
 import (
@@ -139,6 +140,8 @@ type Line struct {
 	// Values are drawn from 0 at the bottom to the greatest at the top; NaN is a
 	// gap. Negative ones move the bottom down.
 	Values []float64
+	// Before are values of another time, drawn behind as a broken line.
+	Before []float64
 	// Top is the greatest value there is room for; 0 means that of Values.
 	Top float64
 	// Class is that of the line.
@@ -147,16 +150,26 @@ type Line struct {
 	Steps bool
 	// Hatched is the first index that is not final yet; len(Values) for none.
 	Hatched int
-	// Marks are thin upright lines, at these indices.
-	Marks []float64
+	// Grid are thin level lines at these values, each with its text left of the
+	// picture, where a page has to leave room for it.
+	Grid []Named
+	// Marks are thin upright lines at these indices, each with its text beside
+	// it.
+	Marks []Named
+	// Below are texts under these indices, from the first to the last.
+	Below []Named
 	// Column is where a table behind the picture has the values, for a script
 	// that reads them out; 0 for none.
 	Column int
 	Alt    string
 }
 
-// lineHeight is that of a line's picture in pixels.
-const lineHeight = 96
+// lineHeight is that of a line's picture in pixels, belowHeight that of the
+// words below it.
+const (
+	lineHeight  = 128
+	belowHeight = 20
+)
 
 // SVG draws the line.
 func (l Line) SVG() template.HTML {
@@ -164,35 +177,108 @@ func (l Line) SVG() template.HTML {
 	if l.Column > 0 {
 		more = fmt.Sprintf(` data-column="%d" data-points="%d"`, l.Column, len(l.Values))
 	}
-	d := begin("line", l.Alt, lineHeight, more)
-	top, bottom := l.Top, 0.0
-	for _, v := range l.Values {
-		if !math.IsNaN(v) {
-			top, bottom = max(top, v), min(bottom, v)
+	height := lineHeight
+	if len(l.Below) > 0 {
+		height += belowHeight
+	}
+	d := begin("line", l.Alt, height, more)
+	top, bottom := l.ends()
+	n := max(len(l.Values)-1, 1)
+	if l.Hatched < len(l.Values) {
+		veil(d, (float64(l.Hatched)-0.5)/float64(n), lineHeight)
+	}
+	part := func(v float64) float64 { return 3 + 94*(1-(v/2-bottom/2)/(top/2-bottom/2)) } // halves, whose difference has room
+	y := func(v float64) string { return number(part(v), 1) }
+	d.draw(`<svg viewBox="0 0 %d 100" preserveAspectRatio="none" width="100%%" height="%d">`, 10*n, lineHeight)
+	d.draw(`<path class="axis" d="M0 %sH%d"/>`, y(0), 10*n)
+	for _, g := range l.Grid {
+		d.draw(`<path class="grid" d="M0 %sH%d"/>`, y(g.At), 10*n)
+	}
+	for _, m := range l.Marks {
+		d.draw(`<path class="mark" d="M%s 0V100"/>`, number(10*m.At, 1))
+	}
+	if len(l.Before) > 0 {
+		d.draw(`<path class="%s before" d="%s"/>`, l.Class, l.path(l.Before, y))
+	}
+	d.draw(`<path class="%s" d="%s"/></svg>`, l.Class, l.path(l.Values, y))
+	l.words(d, part, float64(n))
+	return d.end()
+}
+
+// ends returns the values at the top and at the bottom.
+func (l Line) ends() (top, bottom float64) {
+	top = l.Top
+	for _, values := range [][]float64{l.Values, l.Before} {
+		for _, v := range values {
+			if !math.IsNaN(v) {
+				top, bottom = max(top, v), min(bottom, v)
+			}
 		}
 	}
 	if top == bottom {
 		top = bottom + 1
 	}
-	n := max(len(l.Values)-1, 1)
-	if l.Hatched < len(l.Values) {
-		veil(d, (float64(l.Hatched)-0.5)/float64(n), lineHeight)
-	}
-	d.draw(`<svg viewBox="0 0 %d 100" preserveAspectRatio="none" width="100%%" height="%d">`, 10*n, lineHeight)
-	y := func(v float64) string { return number(3+94*(1-(v/2-bottom/2)/(top/2-bottom/2)), 1) } // halves, whose difference has room
-	d.draw(`<path class="axis" d="M0 %sH%d"/>`, y(0), 10*n)
-	for _, m := range l.Marks {
-		d.draw(`<path class="mark" d="M%s 0V100"/>`, number(10*m, 1))
-	}
-	d.draw(`<path class="%s" d="%s"/></svg>`, l.Class, l.path(y))
-	return d.end()
+	return top, bottom
 }
 
-// path returns the line's way.
-func (l Line) path(y func(float64) string) string {
+// words writes what stands at the grid, at the marks and below. They are drawn
+// outside of the box that stretches.
+func (l Line) words(d *drawing, part func(float64) float64, n float64) {
+	for _, g := range l.Grid {
+		d.draw(`<text x="0" dx="-8" y="%s" text-anchor="end">%s</text>`, number(part(g.At)*lineHeight/100+4, 1), escape(g.Name))
+	}
+	for i, m := range l.Marks {
+		at := within(m.At / n)
+		anchor, dx := "", 5
+		if at > 0.6 {
+			anchor, dx = ` text-anchor="end"`, -5
+		}
+		d.draw(`<text x="%s" dx="%d" y="%d"%s>%s</text>`, percent(at), dx, lineHeight-10-16*i, anchor, escape(m.Name))
+	}
+	for i, b := range l.Below {
+		anchor := "middle"
+		switch i {
+		case 0:
+			anchor = "start"
+		case len(l.Below) - 1:
+			anchor = "end"
+		}
+		class := ""
+		if i%2 == 1 && i < len(l.Below)-1 {
+			class = ` class="between"` // left out where there is little room
+		}
+		d.draw(`<text%s x="%s" y="%d" text-anchor="%s">%s</text>`, class, percent(b.At/n), lineHeight+belowHeight-5, anchor, escape(b.Name))
+	}
+}
+
+// Round returns one to five round values between two, for a grid: multiples of 1,
+// 2 or 5 and a power of ten, and never 0.
+func Round(low, high float64) (at []float64) {
+	low, high = min(low, 0), max(high, 0)
+	size := high - low
+	if !(size > 0) || math.IsInf(size, 0) {
+		return nil
+	}
+	step := math.Pow(10, math.Floor(math.Log10(size))-1)
+	for _, times := range []float64{2, 2.5, 2, 2, 2.5, 2} { // 2, 5, 10, 20, 50, 100
+		if size/step < 5 {
+			break
+		}
+		step *= times
+	}
+	for k := math.Ceil(low / step); k*step <= high; k++ {
+		if k != 0 {
+			at = append(at, k*step)
+		}
+	}
+	return at
+}
+
+// path returns the way of a line through values.
+func (l Line) path(values []float64, y func(float64) string) string {
 	var b strings.Builder
 	pen := false
-	for i, v := range l.Values {
+	for i, v := range values {
 		if math.IsNaN(v) {
 			pen = false
 			continue
@@ -200,7 +286,7 @@ func (l Line) path(y func(float64) string) string {
 		switch {
 		case !pen:
 			fmt.Fprintf(&b, "M%d %s", 10*i, y(v))
-			if alone := i+1 == len(l.Values) || math.IsNaN(l.Values[i+1]); alone {
+			if alone := i+1 == len(values) || math.IsNaN(values[i+1]); alone {
 				b.WriteString("h1") // or it would not be seen
 			}
 		case l.Steps:
@@ -218,8 +304,8 @@ const HeatLevels = 6
 
 // HeatRow draws one row of a heat grid: values from 0 to 1 in shades, which go
 // by the square root so that small ones can be told apart; NaN and 0 are empty
-// cells. Cells from hatched on are not final yet. Column is as in
-// [Line].
+// cells, and those below 0 have a thin line in the place of a shade. Cells from
+// hatched on are not final yet. Column is as in [Line].
 func HeatRow(values []float64, hatched, column int, class, alt string) template.HTML {
 	more := ""
 	if column > 0 {
@@ -229,15 +315,22 @@ func HeatRow(values []float64, hatched, column int, class, alt string) template.
 	d.draw(`<svg viewBox="0 -.5 %d 1" preserveAspectRatio="none" width="100%%" height="%d">`, max(len(values), 1), barHeight)
 	d.draw(`<path class="ground" d="M0 0H%d"/>`, len(values))
 	var levels [HeatLevels + 1]strings.Builder
+	var under strings.Builder
 	for i := 0; i < len(values); {
-		level := HeatLevel(values[i])
+		level, below := HeatLevel(values[i]), values[i] < 0
 		from := i
-		for i < len(values) && HeatLevel(values[i]) == level {
+		for i < len(values) && HeatLevel(values[i]) == level && values[i] < 0 == below {
 			i++
 		}
-		if level > 0 {
+		switch {
+		case below:
+			fmt.Fprintf(&under, "M%d 0h%d", from, i-from)
+		case level > 0:
 			fmt.Fprintf(&levels[level], "M%d 0h%d", from, i-from) // a stroke as high as the row
 		}
+	}
+	if under.Len() > 0 {
+		d.draw(`<path class="under" d="%s"/>`, under.String())
 	}
 	for level := 1; level <= HeatLevels; level++ {
 		if levels[level].Len() > 0 {

@@ -31,8 +31,11 @@ var pictures = map[string]template.HTML{
 	"line":            Line{Values: []float64{0, 3, none, 2, 4, 1}, Class: "c0", Hatched: 4, Column: 3, Alt: "by day"}.SVG(),
 	"line-negative":   Line{Values: []float64{1, -1}, Class: "c0", Hatched: 2}.SVG(),
 	"line-of-nothing": Line{Class: "c0"}.SVG(),
-	"steps":           Line{Values: []float64{0.2, 0.5, 1}, Top: 1, Steps: true, Class: "c0", Hatched: 3, Marks: []float64{1}}.SVG(),
+	"steps":           Line{Values: []float64{0.2, 0.5, 1}, Top: 1, Steps: true, Class: "c0", Hatched: 3, Marks: []Named{{"half: 1 day", 1}, {"<90 %>", 2}}}.SVG(),
+	"line-with-words": Line{Values: []float64{0, 150, 380, 200}, Class: "m", Hatched: 4, Grid: []Named{{"200", 200}}, Below: []Named{{"2023-07-01", 0}, {"<b>", 1}, {"2023-07-03", 2}, {"2023-07-04", 3}}}.SVG(),
 	"heat":            HeatRow([]float64{0, 0.01, 0.01, 0.3, none, 1, 0.5}, 5, 2, "c4", ""),
+	"line-before":     Line{Values: []float64{1, 2, 3}, Before: []float64{4, none, 2}, Class: "m", Hatched: 3}.SVG(),
+	"heat-below-0":    HeatRow([]float64{-1, -0.5, 0, 0.2, none, -1}, 6, 0, "c4", ""),
 	"heat-of-nothing": HeatRow(nil, 0, 0, "c4", ""),
 }
 
@@ -87,9 +90,33 @@ func TestWhateverIsDrawnIsWellFormed(t *testing.T) {
 			Dots(values, number.Draw(t, "mark"), "c0", text.Draw(t, "alt")),
 			Dumbbell(number.Draw(t, "from"), number.Draw(t, "to"), "c0", text.Draw(t, "alt")),
 			HeatRow(values, hatched, 1, "c0", text.Draw(t, "alt")),
-			Line{Values: finite, Class: "c0", Hatched: hatched, Steps: rapid.Bool().Draw(t, "steps"), Alt: text.Draw(t, "alt")}.SVG(),
+			Line{Values: finite, Class: "c0", Hatched: hatched, Steps: rapid.Bool().Draw(t, "steps"), Alt: text.Draw(t, "alt"),
+				Grid: []Named{{text.Draw(t, "grid"), 0}}, Marks: []Named{{text.Draw(t, "mark"), 1}}, Below: []Named{{text.Draw(t, "below"), 0}}}.SVG(),
 		} {
 			wellFormed(t, p)
+		}
+	})
+}
+
+func TestGridIsAtAFewRoundValues(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []float64{1000, 2000, 3000, 4000}, Round(0, 4261.38))
+	require.Equal(t, []float64{50, 100, 150, 200}, Round(0, 229.54))
+	require.Equal(t, []float64{-200, -150, -100, -50}, Round(-220, 0))
+	require.Equal(t, []float64{-10, -5, 5, 10}, Round(-10, 12))
+	require.Empty(t, Round(0, 0))
+	require.Empty(t, Round(0, math.Inf(1)))
+	require.Empty(t, Round(none, none))
+	rapid.Check(t, func(t *rapid.T) {
+		low, high := rapid.Float64Range(-1e12, 0).Draw(t, "low"), rapid.Float64Range(0, 1e12).Draw(t, "high")
+		at := Round(low, high)
+		require.LessOrEqual(t, len(at), 5)
+		for _, v := range at {
+			require.NotZero(t, v)
+			require.True(t, low <= v && v <= high)
+		}
+		if high-low > 1e-200 {
+			require.NotEmpty(t, at)
 		}
 	})
 }

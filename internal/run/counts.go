@@ -83,6 +83,16 @@ func Add(c *ihcv1.Counts, kind ihcv1.OutcomeKind, n, touchpoints uint64) {
 	}
 }
 
+// AddAll adds other counts to c.
+func AddAll(c, other *ihcv1.Counts) {
+	for o, n := range Each(other) {
+		*o.field(c) += n
+	}
+	c.InRange += other.GetInRange()
+	c.Touchpoints += other.GetTouchpoints()
+	c.Reused += other.GetReused()
+}
+
 // Accounted returns how many conversions have an outcome: invariant 4 asks
 // that it equal in_range at the end of a run.
 func Accounted(c *ihcv1.Counts) uint64 {

@@ -26,29 +26,31 @@ type Result struct {
 	EndDate         string `json:"end_date,omitempty"`
 	// Seconds is how long it was followed; a file, which is the same however
 	// often it is written, has none.
-	Seconds     *float64          `json:"seconds,omitempty"`
-	Conversions Conversions       `json:"conversions"`
-	Touchpoints uint64            `json:"touchpoints"`
-	Requests    uint64            `json:"requests"`
-	ReportRows  uint64            `json:"report_rows"`
-	IHC         json.Number       `json:"ihc"`
-	IHCRevenue  json.Number       `json:"ihc_revenue"`
-	Cost        json.Number       `json:"cost"`
-	Revenue     ResultRevenue     `json:"revenue"`
-	Bridge      *ResultBridge     `json:"bridge,omitempty"`
-	Refunds     *ResultRefunds    `json:"refunds,omitempty"`
-	FirstDate   string            `json:"first_date,omitempty"`
-	LastDate    string            `json:"last_date,omitempty"`
-	Channels    []ResultChannel   `json:"channels"`
-	Total       *ResultChannel    `json:"total,omitempty"`
-	ChannelRows uint64            `json:"channel_count"`
-	CSV         string            `json:"csv"`
-	Equations   []ResultEquation  `json:"reconciliation"`
-	Reasons     []ResultReason    `json:"reasons"`
-	Shortened   []ResultShortened `json:"approximations"`
-	Notes       []string          `json:"notes"`
-	Counts      map[string]uint64 `json:"counts,omitempty"`
-	Request     json.RawMessage   `json:"request,omitempty"`
+	Seconds     *float64        `json:"seconds,omitempty"`
+	Conversions Conversions     `json:"conversions"`
+	Touchpoints uint64          `json:"touchpoints"`
+	Requests    uint64          `json:"requests"`
+	ReportRows  uint64          `json:"report_rows"`
+	IHC         json.Number     `json:"ihc"`
+	IHCRevenue  json.Number     `json:"ihc_revenue"`
+	Cost        json.Number     `json:"cost"`
+	Revenue     ResultRevenue   `json:"revenue"`
+	Bridge      *ResultBridge   `json:"bridge,omitempty"`
+	Refunds     *ResultRefunds  `json:"refunds,omitempty"`
+	FirstDate   string          `json:"first_date,omitempty"`
+	LastDate    string          `json:"last_date,omitempty"`
+	Channels    []ResultChannel `json:"channels"`
+	Total       *ResultChannel  `json:"total,omitempty"`
+	ChannelRows uint64          `json:"channel_count"`
+	CSV         string          `json:"csv"`
+	// CSVDigest is the SHA-256 of the CSV's bytes: a file that has it is this run's.
+	CSVDigest string            `json:"csv_sha256,omitempty"`
+	Equations []ResultEquation  `json:"reconciliation"`
+	Reasons   []ResultReason    `json:"reasons"`
+	Shortened []ResultShortened `json:"approximations"`
+	Notes     []string          `json:"notes"`
+	Counts    map[string]uint64 `json:"counts,omitempty"`
+	Request   json.RawMessage   `json:"request,omitempty"`
 	// SourceDigest is that of the source tables as the run read them, empty for a
 	// replay; Program the version of the program that reported it.
 	SourceDigest string `json:"source_digest,omitempty"`
@@ -171,7 +173,7 @@ func ResultOf(r *ihcv1.Report) Result {
 	s := Result{RunID: r.GetRunId(), Status: Conclusion(r), Model: model, ModelParameters: params, SourceDigest: r.GetSourceDigest(), Program: r.GetProgram(),
 		StartDate: r.GetRequest().GetStartDate(), EndDate: r.GetRequest().GetEndDate(),
 		Conversions: ConversionsOf(c), Touchpoints: c.GetTouchpoints(), Requests: r.GetRequests(), ReportRows: r.GetReportRows(),
-		IHC: exact(r.GetIhc()), IHCRevenue: exact(r.GetIhcRevenue()), Cost: exact(r.GetCost()), CSV: r.GetCsv(),
+		IHC: exact(r.GetIhc()), IHCRevenue: exact(r.GetIhcRevenue()), Cost: exact(r.GetCost()), CSV: r.GetCsv(), CSVDigest: r.GetCsvSha256(),
 		Revenue: ResultRevenue{exact(r.GetRevenue().GetInRange()), exact(r.GetRevenue().GetAttributed()), exact(r.GetRevenue().GetUnattributed())},
 		Bridge:  bridgeOf(r.GetBridge()), FirstDate: r.GetFirstDate(), LastDate: r.GetLastDate(), ChannelRows: r.GetChannelCount(),
 		Channels: []ResultChannel{}, Equations: []ResultEquation{}, Reasons: []ResultReason{}, Shortened: []ResultShortened{}, Notes: append([]string{}, r.GetNotes()...)}

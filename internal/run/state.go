@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"time"
 
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -326,12 +327,10 @@ func (s *State) Took(now time.Time) time.Duration {
 	}
 }
 
-// Model returns what scored the run or, before that is known, what it asks for.
+// Model returns what scored the run or, before that is known, what it was settled
+// to be scored by, or else what it asks for.
 func (s *State) Model() string {
-	if m := s.Report.GetModel(); m != "" {
-		return m
-	}
-	return s.Request.GetModel()
+	return cmp.Or(s.Report.GetModel(), s.Scoring.GetModel(), s.Request.GetModel())
 }
 
 // Done is work that was really done for a run.

@@ -185,26 +185,6 @@ func (s *Sheet) lines(text func(string) string) [][]string {
 	return all
 }
 
-// maxName is how many cells of a terminal a name may take.
-const maxName = 40
-
-// Text writes the sheet for a terminal, with the first column at the left and
-// numbers at the right.
-func (s *Sheet) Text(w io.Writer) error {
-	if _, err := fmt.Fprintf(w, "%s\n\n", human.Printable(s.Title)); err != nil {
-		return err
-	}
-	if err := human.Table(w, s.lines(func(text string) string { return human.Cut(human.Printable(text), maxName) })); err != nil {
-		return err
-	}
-	for _, n := range s.Notes {
-		if _, err := fmt.Fprintf(w, "\n%s\n", human.Printable(n)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 var markdown = strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;", "&", "&amp;", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`)
 
 // Markdown writes the sheet as a section with a table.

@@ -79,8 +79,13 @@ func (c *Client) KeepPart(ctx context.Context, r *ihcv1.AttributionResult, part 
 	if err != nil {
 		return fmt.Errorf("encode part %d of chunk %d of run %s: %w", part, r.GetChunk(), r.GetRunId(), err)
 	}
-	key := partKey(r.GetRunId(), r.GetChunk(), r.GetRevision(), part)
-	defer c.accepted(ctx, key, r.GetRunId())
+	return c.keep(ctx, partKey(r.GetRunId(), r.GetChunk(), r.GetRevision(), part), r.GetRunId(), data)
+}
+
+// keep puts a value of a run into the bucket, trying again for as long as ctx
+// lives when the trouble may pass, and returns when it is on disk.
+func (c *Client) keep(ctx context.Context, key, run string, data []byte) error {
+	defer c.accepted(ctx, key, run)
 	for try := 1; ; try++ {
 		once, cancel := context.WithTimeout(ctx, 5*time.Second)
 		_, err := c.kv.Put(once, key, data)
@@ -88,7 +93,7 @@ func (c *Client) KeepPart(ctx context.Context, r *ihcv1.AttributionResult, part 
 		if err == nil {
 			return nil
 		}
-		if err := c.pauseAfter(ctx, err, key, r.GetRunId(), try); err != nil {
+		if err := c.pauseAfter(ctx, err, key, run, try); err != nil {
 			return err
 		}
 	}
@@ -317,6 +322,10 @@ func (p *ChunkPublisher) Flush(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Shared tells the publisher that others published the run's chunks, up to the
+// number last.
+func (p *ChunkPublisher) Shared(last uint32) { p.last = max(p.last, last) }
 
 // Restore makes the publisher one that puts chunks back that were lost from the
 // stream: those that are in it and those that are done with are left out.

@@ -31,8 +31,8 @@ type does struct {
 var users = map[string]does{
 	StageExtractor: {
 		events:    []Event{EventAccepted, EventExtracted, EventFailed},
-		publishes: []string{"ihc.v1.journeys.extracted.*.*", SubjectScoring},
-		keys:      []string{"budget.*"},
+		publishes: []string{"ihc.v1.journeys.extracted.*.*", "ihc.v1.run.slice.*.*", SubjectScoring},
+		keys:      []string{"budget.*", "slice.*.*.*"},
 		reads:     []string{Runs, Journeys, Results, Dead},
 		looks:     []string{Runs, Journeys},
 	},

@@ -30,12 +30,13 @@ const (
 	subjectRunEvents  = "ihc.v1.run.%s.%s"                 // event, run
 	subjectExtracted  = "ihc.v1.journeys.extracted.%s.%d"  // run, chunk
 	subjectAttributed = "ihc.v1.journeys.attributed.%s.%d" // run, chunk
+	subjectSlice      = "ihc.v1.run.slice.%s.%d"           // run, slice
 	subjectDead       = "ihc.v1.dead.%s.%s"                // stage, run
 )
 
 // Names of the streams and of the key-value bucket.
 const (
-	Runs     = "IHC_RUNS"     // run requests and run events
+	Runs     = "IHC_RUNS"     // run requests, run events, and slices of runs to be read
 	Journeys = "IHC_JOURNEYS" // JourneyChunk messages
 	Results  = "IHC_RESULTS"  // AttributionResult messages
 	Dead     = "IHC_DEAD"     // whatever could not be processed, as it came
@@ -46,7 +47,9 @@ const (
 	// what has to do with money: how much of a run's budget of requests is spent,
 	// `budget.<run>`, and what the parts of divided chunks gave, so that it is
 	// not paid for again, `part.<run>.<chunk>.<revision>.<part>`; and what scores a
-	// run that was accepted while no attributor was there, `scoring.<run>.<asked>`.
+	// run that was accepted while no attributor was there, `scoring.<run>.<asked>`;
+	// and how far the slices of a run are that extractors share,
+	// `slice.<run>.<reading>.<slice>`.
 	State = "IHC_STATE"
 )
 
@@ -96,6 +99,9 @@ var (
 	// end of one whose place another takes.
 	Requests = Consumer{Durable: "extractor", Stream: Runs, Stage: StageExtractor,
 		filters: []string{SubjectRunRequested, "ihc.v1.run.resumed.*", "ihc.v1.run.failed.*"}, maxAckPending: 64, restartable: true}
+	// Slices hands the slices of a run to extractors, one at a time each.
+	Slices = Consumer{Durable: "extractor-slices", Stream: Runs, Stage: StageExtractor,
+		filters: []string{"ihc.v1.run.slice.*.*"}, maxAckPending: 1024, restartable: true}
 	// Chunks hands journey chunks to attributors. Delayed retries count as
 	// pending, so the bound is replicas × workers and ample room for those.
 	Chunks = Consumer{Durable: "attributor", Stream: Journeys, Stage: StageAttributor,
@@ -114,7 +120,7 @@ var (
 )
 
 // consumers is the whole of them, for [Ensure].
-var consumers = []Consumer{Requests, Chunks, Scored, Milestones, Written}
+var consumers = []Consumer{Requests, Slices, Chunks, Scored, Milestones, Written}
 
 // Settings are the properties of the streams a deployment may choose.
 type Settings struct {
@@ -176,7 +182,7 @@ func (s Settings) streams() []jetstream.StreamConfig {
 		return c
 	}
 	return []jetstream.StreamConfig{
-		limits(Runs, "run requests and run events", s.KeepHistory, 0, "ihc.v1.run.>"),
+		limits(Runs, "run requests, run events and slices of runs", s.KeepHistory, 0, "ihc.v1.run.>"),
 		passing(limits(Journeys, "journey chunks to be scored", s.KeepMessages, s.MaxBytes, "ihc.v1.journeys.extracted.>")),
 		passing(limits(Results, "attribution results to be written", s.KeepMessages, s.MaxBytes, "ihc.v1.journeys.attributed.>")),
 		limits(Dead, "messages that could not be processed", s.KeepHistory, 0, "ihc.v1.dead.>"),
@@ -255,6 +261,10 @@ func keyed(text string) string {
 		}
 		return '-'
 	}, "at"+text)
+}
+
+func sliceKey(run, reading string, slice uint32) string {
+	return fmt.Sprintf("slice.%s.%s.%d", run, reading, slice)
 }
 
 func deadSubject(stage, run string) string { return fmt.Sprintf(subjectDead, stage, run) }

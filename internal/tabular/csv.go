@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 )
 
 // longestRow is how many bytes a row may have. A quote that is never closed
@@ -26,6 +27,7 @@ type csvRows struct {
 	columns []string
 	first   []string // a row that was read to learn how many columns there are
 	line    int64
+	passed  int64 // lines before the first
 	assumed string
 	close   func() error
 }
@@ -36,12 +38,17 @@ func openCSV(r io.Reader, o Options, closing func() error) (Rows, error) {
 		return nil, err
 	}
 	head, _ := text.Peek(seen)
+	before, lines := preamble(string(head), &o)
+	if _, err := text.Discard(before); err != nil {
+		return nil, err
+	}
+	head, _ = text.Peek(seen)
 	comma, err := delimiterOf(string(head), o)
 	if err != nil {
 		return nil, err
 	}
 	within := &allowance{r: text, left: longestRow}
-	c := &csvRows{csv: csv.NewReader(bufio.NewReaderSize(within, 64<<10)), within: within, close: closing,
+	c := &csvRows{csv: csv.NewReader(bufio.NewReaderSize(within, 64<<10)), within: within, close: closing, passed: lines,
 		assumed: fmt.Sprintf("%s, separated by %s", enc, nameOf(comma))}
 	c.csv.Comma, c.csv.ReuseRecord, c.csv.FieldsPerRecord = comma, true, -1
 	first, err := c.csv.Read()
@@ -49,6 +56,9 @@ func openCSV(r io.Reader, o Options, closing func() error) (Rows, error) {
 		return nil, errkind.Inputf("it is empty: not even a line with the names of the columns is there")
 	} else if err != nil {
 		return nil, errkind.Inputf("its first line cannot be read: %w", err)
+	}
+	if lines > 0 {
+		c.assumed += ", after " + human.Say(lines, "line that is no part of the table", "lines that are no part of the table")
 	}
 	c.columns = make([]string, len(first))
 	for i, name := range first {
@@ -70,7 +80,7 @@ func (c *csvRows) Close() error      { return c.close() }
 func (c *csvRows) Next() ([]string, error) {
 	if c.first != nil {
 		row := c.first
-		c.first, c.line = nil, 1
+		c.first, c.line = nil, c.passed+1
 		return row, nil
 	}
 	c.within.left = longestRow
@@ -80,13 +90,13 @@ func (c *csvRows) Next() ([]string, error) {
 	case errors.Is(err, errLongRow):
 		return nil, errkind.Inputf("after line %d: %w", c.line, err)
 	case errors.As(err, &bad):
-		c.line = int64(bad.StartLine)
+		c.line = c.passed + int64(bad.StartLine)
 		return nil, &RowError{Line: c.line, Why: "the quotes of the row are wrong (" + bad.Err.Error() + "): a quote inside a value is written twice, or --delimiter is another"}
 	case err != nil:
 		return nil, err
 	}
 	line, _ := c.csv.FieldPos(0)
-	c.line = int64(line)
+	c.line = c.passed + int64(line)
 	for len(row) > len(c.columns) && row[len(row)-1] == "" {
 		row = row[:len(row)-1]
 	}
@@ -114,6 +124,30 @@ func (a *allowance) Read(p []byte) (int, error) {
 	n, err := a.r.Read(p)
 	a.left -= n
 	return n, err
+}
+
+// preamble returns how many bytes and lines come before the table: the block of
+// lines with # that GA4 writes, which begins with an empty one or a rule, and the
+// line by which spreadsheets are told the delimiter.
+func preamble(head string, o *Options) (size int, lines int64) {
+	line, _, whole := strings.Cut(head, "\n")
+	line = strings.TrimRight(line, "\r")
+	if sep, is := strings.CutPrefix(line, "sep="); is && whole && utf8.RuneCountInString(sep) == 1 {
+		if o.Delimiter == "" {
+			o.Delimiter = sep
+		}
+		return strings.IndexByte(head, '\n') + 1, 1
+	}
+	if !strings.HasPrefix(line, "#") || strings.Trim(line, "#- ") != "" {
+		return 0, 0
+	}
+	for rest := head; ; lines++ {
+		line, after, whole := strings.Cut(rest, "\n")
+		if !whole || !strings.HasPrefix(line, "#") && strings.Trim(line, "\r ") != "" {
+			return len(head) - len(rest), lines
+		}
+		rest = after
+	}
 }
 
 // delimiterOf returns what separates values: as given, or that of the usual ones

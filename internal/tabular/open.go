@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -28,7 +30,7 @@ type Source struct {
 }
 
 // Find returns the tables of a file: one, or those that a zip holds, in its
-// order. Read, if not nil, is told of bytes that are read, packed as they are.
+// order; of visits.zip/2024-*.csv those that are named so in it. Read, if not nil, is told of bytes that are read, packed as they are.
 func Find(file string, stdin io.Reader, read func(n int)) ([]Source, error) {
 	if file == Stdin {
 		open := func(o Options) (Rows, error) {
@@ -38,13 +40,16 @@ func Find(file string, stdin io.Reader, read func(n int)) ([]Source, error) {
 	}
 	f, err := os.Open(file)
 	if err != nil {
+		if archive, like := inside(file); archive != "" {
+			return members(archive, like, read)
+		}
 		return nil, errkind.As(errkind.Environment, err)
 	}
 	defer f.Close() //nolint:errcheck // only read
 	var magic [4]byte
 	_, _ = io.ReadFull(f, magic[:])
 	if string(magic[:]) == "PK\x03\x04" {
-		return members(file, read)
+		return members(file, "", read)
 	}
 	open := func(o Options) (Rows, error) {
 		f, err := os.Open(file)
@@ -56,15 +61,34 @@ func Find(file string, stdin io.Reader, read func(n int)) ([]Source, error) {
 	return []Source{{file, open}}, nil
 }
 
-// members are the tables inside a zip.
-func members(file string, read func(int)) ([]Source, error) {
+// inside returns the zip that a name leads into, and what of it is meant; "" where
+// there is none.
+func inside(name string) (archive, like string) {
+	for at := range len(name) {
+		if name[at] != '/' && name[at] != filepath.Separator {
+			continue
+		}
+		if info, err := os.Stat(name[:at]); err == nil && info.Mode().IsRegular() {
+			return name[:at], filepath.ToSlash(name[at+1:])
+		}
+	}
+	return "", ""
+}
+
+// members are the tables inside a zip, those of a name or pattern where there is
+// one.
+func members(file, like string, read func(int)) ([]Source, error) {
 	z, err := zip.OpenReader(file)
 	if err != nil {
 		return nil, errkind.Inputf("%s: the zip is damaged or incomplete: %w", file, err)
 	}
 	defer z.Close() //nolint:errcheck // only read
+	named := slices.ContainsFunc(z.File, func(m *zip.File) bool { return m.Name == like })
 	var found []Source
 	for i, m := range z.File {
+		if meant, _ := path.Match(like, m.Name); like != "" && m.Name != like && (named || !meant) {
+			continue
+		}
 		if m.FileInfo().IsDir() || strings.Contains(m.Name, "__MACOSX") || strings.HasPrefix(path.Base(m.Name), ".") || !known(m.Name) {
 			continue
 		}
@@ -80,6 +104,9 @@ func members(file string, read func(int)) ([]Source, error) {
 			}
 			return unpack(name, m.Name, &counted{r, read}, o, func() error { return errors.Join(r.Close(), z.Close()) })
 		}})
+	}
+	if len(found) == 0 && like != "" {
+		return nil, errkind.Inputf("%s: no table %s is in the zip", file, like)
 	}
 	if len(found) == 0 {
 		return nil, errkind.Inputf("%s: no CSV, TSV, JSON lines or Parquet is in the zip", file)

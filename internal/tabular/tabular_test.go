@@ -204,3 +204,68 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// Tables of several kinds in one zip are told apart by their names.
+func TestATableInsideAZipIsNamed(t *testing.T) {
+	t.Parallel()
+	var zipped bytes.Buffer
+	z := zip.NewWriter(&zipped)
+	for _, name := range []string{"visits-1.csv", "visits-2.csv", "more/visits-3.csv", "orders[1].csv", "orders1.csv"} {
+		f, err := z.Create(name)
+		require.NoError(t, err)
+		_, err = io.WriteString(f, text)
+		require.NoError(t, err)
+	}
+	require.NoError(t, z.Close())
+	file := save(t, "export.zip", zipped.Bytes())
+	for like, want := range map[string][]string{
+		"":                     {"visits-1.csv", "visits-2.csv", "more/visits-3.csv", "orders[1].csv", "orders1.csv"},
+		"/visits-2.csv":        {"visits-2.csv"},
+		"/visits-*.csv":        {"visits-1.csv", "visits-2.csv"},
+		"/more/visits-3.csv":   {"more/visits-3.csv"},
+		"/*/visits-*.csv":      {"more/visits-3.csv"},
+		"/orders[1].csv":       {"orders[1].csv"},
+		"/visits-[12]*.c[st]v": {"visits-1.csv", "visits-2.csv"},
+	} {
+		found, err := Find(file+like, nil, nil)
+		require.NoError(t, err, like)
+		var names []string
+		for _, s := range found {
+			names = append(names, strings.TrimPrefix(s.Name, file+"/"))
+		}
+		require.Equal(t, want, names, like)
+	}
+	_, err := Find(file+"/none.csv", nil, nil)
+	require.ErrorContains(t, err, "no table none.csv is in the zip")
+	_, err = Find(save(t, "t.csv", []byte(text))+"/none.csv", nil, nil)
+	require.Error(t, err)
+	_, err = Find(file+".gone/none.csv", nil, nil)
+	require.Equal(t, errkind.Environment, errkind.KindOf(err))
+}
+
+func TestLinesBeforeATableArePassedOver(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string][][]string{
+		"# -----\n# Free form, 1\n# 20240301-20240331\n# -----\n\na,b\n1,2\n": {{"a", "b"}, {"1", "2"}},
+		"#\r\n# x\r\na;b\r\n1;2\r\n":                                          {{"a", "b"}, {"1", "2"}},
+		"sep=|\na|b,c\n1|2\n":                                                 {{"a", "b,c"}, {"1", "2"}},
+		"#,b\n#1,2\n":                                                         {{"#", "b"}, {"#1", "2"}},
+		"# order,b\n# 1,2\n":                                                  {{"# order", "b"}, {"# 1", "2"}},
+		"sep=,b\n1,2\n":                                                       {{"sep=", "b"}, {"1", "2"}},
+	} {
+		require.Equal(t, want, all(t, save(t, "t.csv", []byte(data)), Options{}), data)
+	}
+	found, err := Find(save(t, "t.csv", []byte("# --\n# x\na,b\n1,2\n1,2,3\n")), nil, nil)
+	require.NoError(t, err)
+	rows, err := found[0].Open(Options{})
+	require.NoError(t, err)
+	defer rows.Close()
+	require.Contains(t, rows.Assumed(), "after 2 lines that are no part of the table")
+	_, err = rows.Next()
+	require.NoError(t, err)
+	require.EqualValues(t, 4, rows.Line())
+	_, err = rows.Next()
+	var bad *RowError
+	require.ErrorAs(t, err, &bad)
+	require.EqualValues(t, 5, bad.Line)
+}

@@ -177,18 +177,19 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 	if err != nil {
 		return a.unable(ctx, id, err)
 	}
+	meter := a.Bus.MeterOf(id) // the same one when the request is answered after the run's end
 	// A result that is there already was published by somebody who could not
 	// acknowledge any more. Where scoring costs money, the look is taken right
 	// before each request.
 	if m.Redelivered() {
 		if err := a.unanswered(ctx, chunk); err != nil {
-			return a.trouble(ctx, s, m, err)
+			return a.trouble(ctx, s, m, meter, err)
 		}
 	}
 	done := &scoring.Scored{}
 	if len(chunk.GetJourneys()) > 0 {
 		if done, err = s.scorer.Score(context.WithValue(ctx, deliveryKey{}, m.Delivery), chunk); err != nil {
-			return a.trouble(ctx, s, m, err)
+			return a.trouble(ctx, s, m, meter, err)
 		}
 	}
 	for _, x := range done.Attributions {
@@ -203,7 +204,7 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 		return a.Outcome(ctx, err, id)
 	}
 	a.metrics.chunk(chunk)
-	a.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) {
+	meter.Add(ctx, func(p *ihcv1.Progress) {
 		p.Conversions += uint64(len(chunk.GetJourneys()) + len(chunk.GetOutcomes()))
 		p.Chunks++
 		p.Requests += uint64(done.Requests)
@@ -230,7 +231,7 @@ func (a *attributor) unable(ctx context.Context, id string, err error) error {
 const lackDelay = 2 * time.Second
 
 // trouble says what it means that a chunk could not be scored.
-func (a *attributor) trouble(ctx context.Context, s *settings, m stream.Message[*ihcv1.JourneyChunk], err error) error {
+func (a *attributor) trouble(ctx context.Context, s *settings, m stream.Message[*ihcv1.JourneyChunk], meter *stream.Meter, err error) error {
 	id := m.Body.GetRunId()
 	var e *ihcapi.Error
 	var refused *refusedError
@@ -239,12 +240,14 @@ func (a *attributor) trouble(ctx context.Context, s *settings, m stream.Message[
 		return ctx.Err()
 	case errors.Is(err, stream.ErrVoid), errors.Is(err, errAnswered):
 		err = nil
+	case a.ended.Has(id): // meanwhile: nothing is waited for with it
+		err = nil
 	case errors.As(err, &refused):
 		err = a.pause(ctx, s, id, refused.budget)
 	case !errors.As(err, &e):
 	case e.Kind == ihcapi.Transient:
 		a.Log.Warn("the IHC API did not answer a chunk; it will be asked again", "run", id, "chunk", m.Body.GetChunk(), "tries", m.Tries, "error", err)
-		a.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) { p.Retries++ })
+		meter.Add(ctx, func(p *ihcv1.Progress) { p.Retries++ })
 		tries := m.Tries
 		var repeated *scoring.Repeated
 		if errors.As(err, &repeated) {

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -236,6 +237,38 @@ func TestCancelledRunIsNotScored(t *testing.T) {
 	b.Idle(stream.Chunks)
 	require.Zero(t, s.Stats().Requests)
 	b.Results("run", 0)
+}
+
+// A request that was under way when its run was cancelled counts beside those
+// before it, and not in their place.
+func TestWhatIsAnsweredAfterTheEndDoesNotTakeThePlaceOfWhatWasDone(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	var asked atomic.Int64
+	release := make(chan struct{})
+	_, cfg := api(t, sandbox.Faults{}, func(http.ResponseWriter, *http.Request) bool {
+		if asked.Add(1) == 4 {
+			<-release
+		}
+		return false
+	})
+	bus := make(chan service.Deps, 1)
+	b.Service(stream.StageAttributor, func(ctx context.Context, d service.Deps) error {
+		bus <- d
+		return Run(ctx, cfg, d)
+	})
+	d := <-bus
+	first := d.Bus.MeterOf("run")
+	b.Publish(&ihcv1.RunRequest{RunId: "run"}, nil, chunks("run", 4, 1)...)
+	b.Results("run", 3)
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}})
+	require.Eventually(t, func() bool { return d.Bus.MeterOf("run") != first }, 50*time.Second, 10*time.Millisecond, "the attributor has heard of the end")
+	close(release)
+	b.Idle(stream.Chunks)
+	require.Eventually(t, func() bool {
+		told, err := b.Progress(b.Ctx, "run")
+		return err == nil && told[stream.StageAttributor].GetRequests() == 4
+	}, 50*time.Second, 10*time.Millisecond)
 }
 
 func TestStoredResultIsNotPaidTwice(t *testing.T) {

@@ -22,25 +22,49 @@ import (
 func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest, asked string) (*ihcv1.Counts, error) {
 	b, err := e.begin(ctx, req, asked)
 	if err == nil {
-		err = e.readInto(ctx, b)
+		err = e.share(ctx, b)
 	}
-	if errors.Is(err, stream.ErrSourceChanged) && !e.takenOver(ctx, req.GetRunId()) {
-		return nil, errkind.As(errkind.Run, &supersededError{by: successorOf(req.GetRunId())})
+	if err != nil && !e.takenOver(ctx, req.GetRunId()) {
+		err = changed(err, req.GetRunId())
 	}
 	if err != nil {
 		return nil, err
 	}
-	counts := b.chunks.Counts
-	counts.Reused = b.chunks.Reused
+	counts := b.counts()
 	return counts, e.finish(ctx, req.GetRunId(), b.chunk, counts)
 }
 
-// readInto gives the builder the journeys of its run.
+// changed returns the error that ends a run whose chunks are not those that were
+// published before; another error as it is.
+func changed(err error, id string) error {
+	if errors.Is(err, stream.ErrSourceChanged) {
+		return errkind.As(errkind.Run, &supersededError{by: successorOf(id)})
+	}
+	return err
+}
+
+// readInto gives the builder the journeys of its run, slice by slice, so that the
+// chunks are those that extractors make who share the slices.
 func (e *extractor) readInto(ctx context.Context, b *builder) error {
-	if err := e.db.Journeys(ctx, run.Journeys(b.req), b.chunks.Add); err != nil {
+	err := e.db.Slices(ctx, run.Journeys(b.req), e.sliceSize, func(ctx context.Context, slices []journey.Options) error {
+		return e.readSlices(ctx, b, slices...)
+	})
+	if err != nil {
 		return err
 	}
 	return b.flush()
+}
+
+func (e *extractor) readSlices(ctx context.Context, b *builder, slices ...journey.Options) error {
+	for _, o := range slices {
+		if err := e.db.Journeys(ctx, o, b.chunks.Add); err != nil {
+			return err
+		}
+		if err := b.chunks.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // begin makes sure that the run may be extracted and returns what its journeys
@@ -54,16 +78,30 @@ func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest, asked stri
 		if accepted, err = e.accept(ctx, req, asked); errors.Is(err, stream.ErrTaken) {
 			first = false // another was faster, perhaps with other data
 			if accepted, err = e.Bus.Accepted(ctx, req.GetRunId()); err == nil {
-				err = e.unchanged(ctx, accepted)
+				err = e.stillThere(ctx, accepted)
 			}
 		}
 	case err == nil:
-		err = e.patiently(ctx, req.GetRunId(), func() error { return e.unchanged(ctx, accepted) })
+		err = e.stillThere(ctx, accepted)
 	}
 	if err != nil {
 		return nil, err
 	}
-	stored, err := e.adopt(ctx, req)
+	e.under.add(accepted)
+	e.beginMeter(ctx, req.GetRunId())
+	return e.builder(ctx, accepted, first)
+}
+
+// stillThere is unchanged of a run that was interrupted, which waits for a
+// database that is away.
+func (e *extractor) stillThere(ctx context.Context, accepted *ihcv1.RunAccepted) error {
+	return e.patiently(ctx, accepted.GetRequest().GetRunId(), func() error { return e.unchanged(ctx, accepted) })
+}
+
+// builder returns what the journeys of a run, or of a slice of it, go to. With
+// fresh it does not look which chunks are stored.
+func (e *extractor) builder(ctx context.Context, accepted *ihcv1.RunAccepted, fresh bool) (*builder, error) {
+	stored, err := e.adopt(ctx, accepted.GetRequest())
 	if err != nil {
 		return nil, err
 	}
@@ -71,11 +109,10 @@ func (e *extractor) begin(ctx context.Context, req *ihcv1.RunRequest, asked stri
 	if err != nil {
 		return nil, err
 	}
-	chunks, err := e.Bus.NewChunkPublisher(ctx, req.GetRunId(), first)
+	chunks, err := e.Bus.NewChunkPublisher(ctx, accepted.GetRequest().GetRunId(), fresh)
 	if err != nil {
 		return nil, err
 	}
-	e.under.add(accepted)
 	return newBuilder(ctx, e, accepted, chunks, stored, reusable)
 }
 
@@ -137,6 +174,14 @@ type builder struct {
 	meter     *stream.Meter
 	chunk     uint32 // number of the last chunk
 	scoring   []byte // digest of what scores the run, nil where that is not settled
+	part      *part  // where it is of a slice, whose first chunk has a number that others know
+}
+
+// counts returns the conversions so far.
+func (b *builder) counts() *ihcv1.Counts {
+	counts := b.chunks.Counts
+	counts.Reused = b.chunks.Reused
+	return counts
 }
 
 // newBuilder returns one; stored is what other runs have stored, each nil for
@@ -146,9 +191,7 @@ func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, 
 	if settled := accepted.GetScoring(); settled != nil {
 		req.Model, req.ModelParams = settled.GetModel(), settled.GetModelParams()
 	}
-	total := e.Bus.MeterOf(req.GetRunId()).Total() // as the check has it
-	b := &builder{ctx: ctx, e: e, req: req, publisher: publisher, meter: e.Bus.Meter(req.GetRunId()), scoring: run.ScoringDigest(accepted.GetScoring())}
-	b.meter.Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = total })
+	b := &builder{ctx: ctx, e: e, req: req, publisher: publisher, meter: e.Bus.MeterOf(req.GetRunId()), scoring: run.ScoringDigest(accepted.GetScoring())}
 	var known func(string, []byte) (bool, error)
 	stored = slices.DeleteFunc(stored, func(s store.Stored) bool { return s == nil })
 	if len(stored) > 0 && b.scoring != nil {
@@ -165,14 +208,20 @@ func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, 
 	return b, err
 }
 
+// beginMeter begins to tell the progress of an attempt at a run.
+func (e *extractor) beginMeter(ctx context.Context, id string) {
+	total := e.Bus.MeterOf(id).Total() // as the check has it
+	e.Bus.Meter(id).Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = total })
+}
+
+// flush returns when all chunks are published.
 func (b *builder) flush() error {
-	if err := b.chunks.Flush(); err != nil {
-		return err
-	}
 	if err := b.publisher.Flush(b.ctx); err != nil {
 		return err
 	}
-	b.meter.Add(b.ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = b.chunks.Counts.GetInRange() })
+	if b.part == nil {
+		b.meter.Add(b.ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = b.chunks.Counts.GetInRange() })
+	}
 	b.meter.Tell(b.ctx)
 	return nil
 }
@@ -181,6 +230,11 @@ func (b *builder) flush() error {
 func (b *builder) publish(c packing.Chunk) error {
 	if b.e.ended.Over(b.req.GetRunId()) {
 		return errEnded
+	}
+	if b.part != nil {
+		if held, err := b.part.hold(c); held || err != nil {
+			return err
+		}
 	}
 	b.chunk++
 	for _, o := range c.Outcomes {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/packing"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -29,6 +30,9 @@ type Config struct {
 	// LongJourneys is what becomes of journeys with more sessions than a request
 	// may hold, for runs that do not say.
 	LongJourneys string `envconfig:"IHC_LONG_JOURNEYS" default:"latest" desc:"what becomes of journeys longer than a request: latest, cut, builtin or exclude"`
+	// SliceConversions is of how many conversions a slice is that extractors share;
+	// 0 for [packing.SliceConversions]. All extractors of a database have the same.
+	SliceConversions int `ignored:"true"`
 }
 
 // Validate returns an input fault that names the variable that is wrong.
@@ -39,13 +43,14 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Run processes run requests, one at a time, until ctx ends.
+// Run processes run requests, one at a time, and beside them slices of runs that
+// are shared, one at a time, until ctx ends.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	db := open.Database(cfg.Database)
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
 	d.Check(service.Database, db.Check)
 	under := &underWay{runs: map[string]*ihcv1.RunAccepted{}}
-	e := &extractor{db: db, longJourneys: cmp.Or(cfg.LongJourneys, run.DefaultLongJourneys), Deps: d, under: under, ended: d.Bus.WatchEnded(ctx, under.hear)}
+	e := &extractor{db: db, longJourneys: cmp.Or(cfg.LongJourneys, run.DefaultLongJourneys), sliceSize: cmp.Or(cfg.SliceConversions, packing.SliceConversions), Deps: d, under: under, ended: d.Bus.WatchEnded(ctx, under.hear)}
 	switch err := e.goOn(ctx); {
 	case ctx.Err() != nil:
 		return nil // told to stop, which is no failure
@@ -55,6 +60,10 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { e.watch(ctx); return nil })
 	group.Go(func() error { return stream.Consume(ctx, d.Bus, stream.Requests, 1, nil, decode, e.handle) })
+	group.Go(func() error {
+		decode := stream.Proto(func() *ihcv1.Slice { return &ihcv1.Slice{} })
+		return stream.Consume(ctx, d.Bus, stream.Slices, 1, nil, decode, e.slice)
+	})
 	group.Go(func() error { return d.Look(ctx, e.ended, e.lookAfter) })
 	return group.Wait()
 }
@@ -80,6 +89,7 @@ type request struct {
 type extractor struct {
 	db           store.Database
 	longJourneys string // where a run does not say
+	sliceSize    int    // in conversions
 	service.Deps
 	ended *stream.Ended
 	under *underWay

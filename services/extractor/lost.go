@@ -124,22 +124,15 @@ func (e *extractor) extractAgain(ctx context.Context, s *run.State, gone []uint3
 		return lostForGood(s.ID, e.copyChunks(ctx, cmp.Or(origin.GetResultsRun(), of), accepted, chunks, done))
 	}
 	if err == nil {
-		err = e.patiently(ctx, s.ID, func() error { return e.unchanged(ctx, accepted) })
+		err = e.stillThere(ctx, accepted)
 	}
 	if err != nil {
 		return err
 	}
-	stored, err := e.adopt(ctx, s.Request)
-	if err != nil {
-		return err
-	}
-	publisher, err := e.Bus.NewChunkPublisher(ctx, s.ID, false)
-	if err != nil {
-		return err
-	}
-	publisher.Restore(done)
-	b, err := newBuilder(ctx, e, accepted, publisher, stored)
+	e.beginMeter(ctx, s.ID)
+	b, err := e.builder(ctx, accepted, false)
 	if err == nil {
+		b.publisher.Restore(done)
 		err = e.readInto(ctx, b)
 	}
 	if errors.Is(err, stream.ErrSourceChanged) || err == nil && b.chunk != chunks {

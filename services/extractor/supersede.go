@@ -48,7 +48,7 @@ func (e *extractor) goOnWith(ctx context.Context, id string) (goesOn bool, err e
 	if err != nil {
 		return false, err
 	}
-	if err := e.patiently(ctx, id, func() error { return e.unchanged(ctx, accepted) }); err != nil {
+	if err := e.stillThere(ctx, accepted); err != nil {
 		return false, e.Outcome(ctx, err, id)
 	}
 	e.under.add(accepted)

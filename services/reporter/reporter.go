@@ -4,6 +4,8 @@ package reporter
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"path/filepath"
@@ -30,6 +32,8 @@ type Config struct {
 	Out string `envconfig:"IHC_OUT" default:"/data" desc:"directory for report.html, channel_reporting.csv and reconciliation.json"`
 	// KeepRuns is of how many runs the database keeps records; 0 means of all.
 	KeepRuns int `envconfig:"IHC_KEEP_RUNS" default:"30" desc:"runs whose records the database keeps, 2 or more (0: all)"`
+	// RunColumn gives the CSV a last column run_id.
+	RunColumn bool `envconfig:"IHC_RUN_COLUMN" default:"false" desc:"whether each row of channel_reporting.csv names its run, in a last column run_id"`
 }
 
 // Validate returns an input fault that names the variable that is wrong.
@@ -157,12 +161,12 @@ func (r *reporter) report(ctx context.Context, accepted *ihcv1.RunAccepted, w *i
 		return nil, err
 	}
 	rows := totals.Told()
-	csv := filepath.Join(r.cfg.Out, CSVFile)
-	if err := atomicfile.Write(csv, 0o644, func(f io.Writer) error { return report.WriteCSV(f, rows) }); err != nil {
+	csv, digest, err := r.writeCSV(id, rows)
+	if err != nil {
 		return nil, err
 	}
 	result := &ihcv1.Report{RunId: id, Request: req, Model: w.GetModel(), Counts: w.GetCounts(), Requests: run.RequestsOf(req, w.GetRequests()),
-		ReportRows: uint64(len(rows)), Csv: csv,
+		ReportRows: uint64(len(rows)), Csv: csv, CsvSha256: digest,
 		Reconciliation: reconciliation.Equations(totals, w.GetCounts()), Notes: reconciliation.Notes(totals), Reasons: totals.Reasons,
 		Approximations: totals.Approximations, SourceDigest: accepted.GetSourceDigest(), Program: version.This().Version}
 	reconciliation.Fill(result, totals)
@@ -176,6 +180,18 @@ func (r *reporter) report(ctx context.Context, accepted *ihcv1.RunAccepted, w *i
 		return nil, err
 	}
 	return result, atomicfile.Write(filepath.Join(r.cfg.Out, ReconciliationFile), 0o644, run.ResultOf(result).Write)
+}
+
+// writeCSV returns the path of the CSV and the digest of what is in it, by which
+// the file and the run that reconciliation.json names are known to belong together.
+func (r *reporter) writeCSV(id string, rows []store.Row) (path, digest string, err error) {
+	if !r.cfg.RunColumn {
+		id = ""
+	}
+	path = filepath.Join(r.cfg.Out, CSVFile)
+	sum := sha256.New()
+	err = atomicfile.Write(path, 0o644, func(f io.Writer) error { return report.WriteCSV(io.MultiWriter(f, sum), rows, id) })
+	return path, hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // mostCompared is up to how many sessions the page of a run compares the models:

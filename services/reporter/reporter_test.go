@@ -3,8 +3,10 @@ package reporter
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -96,6 +98,7 @@ func TestReport(t *testing.T) {
 	var result run.Result
 	require.NoError(t, json.Unmarshal(proof, &result))
 	require.Equal(t, []any{"run", run.StatusPartly, json.Number("10")}, []any{result.RunID, result.Status, result.IHCRevenue})
+	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256(csv)), result.CSVDigest, "it says which run the CSV is of")
 	page, err := os.ReadFile(filepath.Join(cfg.Out, PageFile))
 	require.NoError(t, err)
 	require.Contains(t, string(page), "<h1>Attribution report</h1>")
@@ -203,4 +206,21 @@ func TestDamagedDatabaseEndsTheRun(t *testing.T) {
 	require.Equal(t, ihcv1.Cause_CAUSE_INPUT, f.GetCause())
 	require.Equal(t, stream.StageReporter, f.GetStage())
 	require.NoFileExists(t, filepath.Join(cfg.Out, CSVFile))
+}
+
+// Each row names the run where a data team loads the files of many nights into
+// one table.
+func TestCSVHasAColumnForTheRunWhereItIsSet(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	dir := t.TempDir()
+	cfg := Config{Database: filepath.Join(dir, "shop.db"), Out: filepath.Join(dir, "out"), RunColumn: true}
+	newDB(t, cfg.Database)
+	serve(b, cfg, nil)
+	written(b, 0)
+	r := b.Await("run", isReported).GetReported().GetReport()
+	csv, err := os.ReadFile(r.GetCsv())
+	require.NoError(t, err)
+	require.Equal(t, "channel_name,date,cost,ihc,ihc_revenue,CPO,ROAS,run_id\nSEO,2023-01-01,2,1,10,2,5,run\n", string(csv))
+	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256(csv)), r.GetCsvSha256())
 }

@@ -38,8 +38,9 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Run stores results until ctx ends. Two writers on one database do no harm:
-// each result is stored by whoever comes first.
+// Run stores results until ctx ends. Any number of writers share the results of a
+// run: each is stored by whoever claims it first. PostgreSQL gets faster by it; a
+// SQLite file takes one writer at a time, so that a second one is told so.
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	db := open.Database(cfg.Database)
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
@@ -54,6 +55,9 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 		return stream.Consume(ctx, d.Bus, stream.Milestones, 1, nil, stream.DecodeEvent, w.milestone)
 	})
 	group.Go(func() error { return d.Look(ctx, w.ended, w.lookAfter) })
+	if !open.IsAddress(cfg.Database) {
+		group.Go(func() error { w.tellAlone(ctx); return nil })
+	}
 	return group.Wait()
 }
 

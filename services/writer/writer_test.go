@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -350,4 +351,37 @@ func FuzzDecode(f *testing.F) {
 			require.Len(t, a.GetIhc(), len(a.GetSessionIds()))
 		}
 	})
+}
+
+// SQLite keeps one writer: a second one does no harm, and is told that it does no
+// good.
+func TestSecondWriterOfAFileIsTold(t *testing.T) {
+	t.Parallel()
+	b, db := setup(t)
+	said := make(said, 100)
+	b.Service(stream.StageWriter, func(ctx context.Context, d service.Deps) error {
+		d.LookEvery, d.Log = 5*time.Millisecond, slog.New(slog.NewTextHandler(said, nil))
+		return Run(ctx, Config{Database: db, Batch: 10}, d)
+	})
+	for line := range said {
+		if strings.Contains(line, "a SQLite file takes one at a time") {
+			break
+		}
+	}
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
+	publishResults(t, b, "run", 25)
+	extracted(b, "run", 25, 50)
+	b.Await("run", isWritten)
+	require.Equal(t, 50, count(t, db, `SELECT count(*) FROM attribution_customer_journey`))
+}
+
+// said is what is logged, line by line.
+type said chan string
+
+func (s said) Write(line []byte) (int, error) {
+	select {
+	case s <- string(line):
+	default: // nobody reads any more
+	}
+	return len(line), nil
 }

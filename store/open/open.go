@@ -4,6 +4,7 @@ package open
 import (
 	"context"
 	"path/filepath"
+	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/shop"
@@ -45,6 +46,27 @@ func Shown(name string) string {
 	return name
 }
 
+// Hide returns a text in which no address shows a password.
+func Hide(text string) string { return postgres.Hide(text) }
+
+// Label returns what a database may be called in a word: the file's name, or the
+// name of the database on its server.
+func Label(name string) string {
+	if IsAddress(name) {
+		return postgres.Label(name)
+	}
+	return filepath.Base(name)
+}
+
+// Beside returns the path of a file that belongs to a database: beside a file, with
+// another ending, and for a server's database in the working directory.
+func Beside(name, ending string) string {
+	if IsAddress(name) {
+		return filepath.Base(Label(name)) + ending
+	}
+	return strings.TrimSuffix(name, filepath.Ext(name)) + ending
+}
+
 // onlyFiles refuses what is for files alone.
 func onlyFiles(name, what string) error {
 	if IsAddress(name) {
@@ -71,10 +93,11 @@ func Settle(name string) {
 }
 
 // Import takes the rows that fill gives into the source tables of the database
-// of that name, all or none, and makes it if it is not there (see [sqlite.Import]).
+// of that name, all or none. A file is made if it is not there (see [sqlite.Import]);
+// in PostgreSQL the tables are (see [postgres.Import]).
 func Import(ctx context.Context, name string, o store.IntakeOptions, fill func(store.Intake) error) (store.Imported, error) {
-	if err := onlyFiles(name, "an import"); err != nil {
-		return store.Imported{}, err
+	if IsAddress(name) {
+		return postgres.Import(ctx, name, o, fill)
 	}
 	return sqlite.Import(ctx, name, o, fill)
 }
@@ -86,6 +109,15 @@ func Rows(ctx context.Context, name, what string) (tabular.Rows, error) {
 		return postgres.Rows(ctx, name, what)
 	}
 	return sqlite.Rows(ctx, name, what)
+}
+
+// Table reads one of the five tables, as Rows does, in the order of its key's
+// bytes.
+func Table(ctx context.Context, name, table string) (tabular.Rows, error) {
+	if IsAddress(name) {
+		return postgres.Table(ctx, name, table)
+	}
+	return sqlite.Table(ctx, name, table)
 }
 
 // Schema returns the five tables as SQL.

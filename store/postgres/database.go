@@ -46,7 +46,7 @@ func (d *Database) open(ctx context.Context) (*pgxpool.Pool, error) {
 	}
 	cfg, err := pgxpool.ParseConfig(d.dsn)
 	if err != nil {
-		return nil, errkind.Inputf("%s is no address of a PostgreSQL database: write postgres://user@host/database", d.name)
+		return nil, noAddress(d.name, err)
 	}
 	cfg.MaxConns = max(cfg.MaxConns, leastConnections)
 	params := cfg.ConnConfig.RuntimeParams
@@ -59,8 +59,9 @@ func (d *Database) open(ctx context.Context) (*pgxpool.Pool, error) {
 }
 
 // leastConnections is how many are needed at a time: an extractor reads by two of
-// them, and asks by a third.
-const leastConnections = 4
+// them and asks by a third, for a run as for a slice of another's, and holds a
+// snapshot by one.
+const leastConnections = 8
 
 // Close implements [store.Database].
 func (d *Database) Close() error {
@@ -167,4 +168,29 @@ func (d *Database) transact(ctx context.Context, o pgx.TxOptions, do func(pgx.Tx
 		return err
 	}
 	return tx.Commit(ended) // whose outcome nobody would know who gave it up halfway
+}
+
+// fetched reads the rows of a query some thousands at a time, so that do, which is
+// called for each, can be followed by after, which writes by the same transaction.
+func fetched(ctx context.Context, tx pgx.Tx, query string, into []any, do, after func() error) error {
+	if err := exec(ctx, tx, []string{`SET LOCAL cursor_tuple_fraction = 1`, `DECLARE fetched NO SCROLL CURSOR FOR ` + query}); err != nil {
+		return err
+	}
+	for {
+		rows, err := tx.Query(ctx, `FETCH 10000 FROM fetched`, pgx.QueryExecModeDescribeExec) // since what it returns depends on the cursor
+		if err != nil {
+			return err
+		}
+		found, err := pgx.ForEachRow(rows, into, do)
+		if err == nil {
+			err = after()
+		}
+		if err == nil && found.RowsAffected() == 0 {
+			_, err = tx.Exec(ctx, `CLOSE fetched`)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

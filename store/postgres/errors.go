@@ -22,6 +22,8 @@ const (
 	insufficientPrivilege = "42501"
 	noSuchDatabase        = "3D000"
 	noSchema              = "3F000"
+	noSuchSnapshot        = "22023" // of a server up to 15 (invalid_parameter_value)
+	undefinedObject       = "42704" // and of later ones
 	diskFull              = "53100"
 	readOnly              = "25006"
 	damaged               = "XX001"
@@ -51,6 +53,10 @@ func (d *Database) explain(err error) error {
 		return err
 	}
 	var e *pgconn.PgError
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		err = &worded{connect, err}
+	}
 	if !errors.As(err, &e) {
 		if away(err) {
 			return errkind.Passing(errkind.Environmentf("database %s cannot be reached: %w; see that it runs and takes connections from here", d.name, err))
@@ -60,6 +66,8 @@ func (d *Database) explain(err error) error {
 	switch {
 	case e.Code == noSuchDatabase:
 		return errkind.Environmentf("there is no database at %s: %w; create it (createdb)", d.name, err)
+	case strings.HasPrefix(e.Code, "28") && strings.Contains(e.Message, "no encryption"):
+		return errkind.Environmentf("database %s takes no connections without TLS: %w; say sslmode=verify-full in the address, and sslrootcert", d.name, err)
 	case strings.HasPrefix(e.Code, "28"):
 		return errkind.Environmentf("database %s does not let us in: %w; correct the user and the password", d.name, err)
 	case e.Code == insufficientPrivilege:
@@ -80,6 +88,38 @@ func (d *Database) explain(err error) error {
 		return errkind.Environmentf("database %s cannot be used: %w; see to the server", d.name, err)
 	case e.Code == undefinedTable, e.Code == undefinedColumn:
 		return errkind.Inputf("database %s lacks what the pipeline reads: %w; ihc validate says what", d.name, err)
+	case connect != nil:
+		return errkind.Environmentf("database %s refuses the connection: %w; correct the address", d.name, err)
 	}
 	return err
 }
+
+// worded is an error of a connection in one line. pgx has a line for each of the
+// server's addresses, and one for each of the ways that sslmode allows.
+type worded struct {
+	connect *pgconn.ConnectError
+	err     error
+}
+
+// refusedTLS is what pgx says of a server without TLS before it tries without.
+const refusedTLS = "server refused TLS connection"
+
+func (w *worded) Error() string {
+	var e *pgconn.PgError
+	if errors.As(w.connect, &e) {
+		return e.Message
+	}
+	_, says, _ := strings.Cut(w.connect.Error(), "`:")
+	var all []string
+	lines := strings.Split(strings.TrimSpace(says), "\n")
+	for _, line := range lines {
+		line = strings.TrimSpace(line)
+		told := slices.ContainsFunc(all, func(before string) bool { return strings.HasSuffix(before, line) })
+		if !told && (len(lines) == 1 || !strings.HasSuffix(line, refusedTLS)) {
+			all = append(all, line)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func (w *worded) Unwrap() error { return w.err }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/version"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/books"
@@ -85,9 +86,10 @@ func record(ctx context.Context, tx pgx.Tx, a *ihcv1.RunAccepted) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO pipeline_runs AS r (run_id, request, asked, scoring, scored_by) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (run_id) DO UPDATE SET request = EXCLUDED.request, asked = EXCLUDED.asked, scoring = coalesce(EXCLUDED.scoring, r.scoring), scored_by = EXCLUDED.scored_by`,
-		a.GetRequest().GetRunId(), string(request), a.GetAsked(), bytesOrNull(run.ScoringDigest(a.GetScoring())), string(scoredBy))
+	_, err = tx.Exec(ctx, `INSERT INTO pipeline_runs AS r (run_id, request, asked, scoring, scored_by, source, program) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (run_id) DO UPDATE SET request = EXCLUDED.request, asked = EXCLUDED.asked, scoring = coalesce(EXCLUDED.scoring, r.scoring), scored_by = EXCLUDED.scored_by,
+			source = EXCLUDED.source, program = EXCLUDED.program`,
+		a.GetRequest().GetRunId(), string(request), a.GetAsked(), bytesOrNull(run.ScoringDigest(a.GetScoring())), string(scoredBy), a.GetSourceDigest(), version.This().Version)
 	return err
 }
 

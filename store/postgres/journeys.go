@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
@@ -23,11 +25,11 @@ import (
 // [journey.Walk].
 const (
 	conversionsQuery = `SELECT user_id, conv_id, conv_date||' '||conv_time FROM {conversions} v
-		WHERE conv_date COLLATE "C" BETWEEN $1 AND $2
+		WHERE conv_date COLLATE "C" BETWEEN $1 AND $2{users}
 		ORDER BY user_id COLLATE "C", conv_date COLLATE "C", conv_time COLLATE "C", conv_id COLLATE "C"`
 	flags         = `(holder_engagement + 2*closer_engagement + 4*impression_interaction)::text`
 	sessionsQuery = `SELECT user_id, session_id, event_date||' '||event_time, channel_name, ` + flags + ` FROM {sessions} s
-		WHERE user_id IN (SELECT user_id FROM {conversions} v WHERE conv_date COLLATE "C" BETWEEN $1 AND $2)
+		WHERE user_id IN (SELECT user_id FROM {conversions} v WHERE conv_date COLLATE "C" BETWEEN $1 AND $2{users}){users}
 		ORDER BY user_id COLLATE "C", event_date COLLATE "C", event_time COLLATE "C"`
 	historiesQuery = `SELECT user_id, '0', event_date||' '||event_time AS at, session_id AS id, channel_name, ` + flags + ` FROM {sessions} s
 		UNION ALL SELECT user_id, '1', conv_date||' '||conv_time, conv_id, '', revenue::text FROM {conversions} v
@@ -37,22 +39,27 @@ const (
 )
 
 // Journeys implements [store.Source]. Conversions and sessions are read by a
-// connection each, from one snapshot of the database (invariant 10).
+// connection each, from one snapshot of the database (invariant 10): that of the
+// slice, or one of their own.
 func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error {
 	return d.reading(ctx, func(tx pgx.Tx) error {
-		from, err := findSources(ctx, tx)
-		if err != nil {
-			return err
-		}
-		var snapshot string
-		if err := tx.QueryRow(ctx, `SELECT pg_export_snapshot()`).Scan(&snapshot); err != nil {
+		snapshot := o.Slice.Snapshot
+		if snapshot == "" {
+			if err := tx.QueryRow(ctx, `SELECT pg_export_snapshot()`).Scan(&snapshot); err != nil {
+				return err
+			}
+		} else if err := see(ctx, tx, snapshot); err != nil {
 			return err
 		}
 		return d.inTransaction(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(beside pgx.Tx) error {
-			if _, err := beside.Conn().PgConn().Exec(ctx, `SET TRANSACTION SNAPSHOT '`+snapshot+`'`).ReadAll(); err != nil {
+			if err := see(ctx, beside, snapshot); err != nil {
 				return err
 			}
 			if err := inBulk(ctx, beside); err != nil {
+				return err
+			}
+			from, err := findSources(ctx, tx)
+			if err != nil {
 				return err
 			}
 			return readJourneys(ctx, from, tx, beside, o, yield)
@@ -60,13 +67,29 @@ func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(j
 	})
 }
 
+// see makes a transaction see the state that another has exported.
+func see(ctx context.Context, tx pgx.Tx, snapshot string) error {
+	_, err := tx.Conn().PgConn().Exec(ctx, `SET TRANSACTION SNAPSHOT '`+strings.ReplaceAll(snapshot, `'`, `''`)+`'`).ReadAll()
+	if isCode(err, noSuchSnapshot, undefinedObject) {
+		return fmt.Errorf("%w: %w", store.ErrGone, err)
+	}
+	return err
+}
+
 func readJourneys(ctx context.Context, from sources, tx, beside pgx.Tx, o journey.Options, yield func(journey.Journey) error) error {
-	conversions, err := tx.Query(ctx, from.in(conversionsQuery), o.Start, o.End)
+	users, args := "", []any{o.Start, o.End}
+	for _, bound := range []struct{ is, at string }{{">=", o.Slice.From}, {"<", o.Slice.Before}} {
+		if bound.at != "" {
+			args = append(args, bound.at)
+			users += fmt.Sprintf(` AND user_id COLLATE "C" %s $%d`, bound.is, len(args))
+		}
+	}
+	conversions, err := tx.Query(ctx, from.in(conversionsQuery, "{users}", users), args...)
 	if err != nil {
 		return fmt.Errorf("read conversions: %w", err)
 	}
 	defer conversions.Close()
-	sessions, err := beside.Query(ctx, from.in(sessionsQuery), o.Start, o.End)
+	sessions, err := beside.Query(ctx, from.in(sessionsQuery, "{users}", users), args...)
 	if err != nil {
 		return fmt.Errorf("read session_sources: %w", err)
 	}
@@ -154,11 +177,11 @@ func nextEntry(ctx context.Context, rows pgx.Rows) func() (journey.Entry, error)
 			table = `conversions, conv_id`
 		}
 		if e.Time, err = civil.ParseTime(string(row[2])); err != nil {
-			return e, fmt.Errorf("%s %q: %w", table, e.ID, err)
+			return e, errkind.Inputf("%s %q: %w", table, e.ID, err)
 		}
 		if e.Sale {
 			if e.Revenue, err = strconv.ParseFloat(string(row[5]), 64); err != nil {
-				err = fmt.Errorf("%s %q: %w", table, e.ID, err)
+				err = errkind.Inputf("%s %q: %w", table, e.ID, err)
 			}
 			return e, err
 		}

@@ -145,6 +145,9 @@ type runRow struct {
 	model                 string
 }
 
+// standing is a run's status: one whose records were dropped takes nothing more.
+const standing = `CASE WHEN dropped = 1 THEN 'failed' ELSE status END`
+
 // over says whether nothing more is taken of the run.
 func over(s store.Status) bool { return s != store.Running && s != store.Written }
 
@@ -155,16 +158,24 @@ func (r *runRow) complete() bool {
 // shown says whether attribution_customer_journey has all that is stored.
 func (r *runRow) shown() bool { return r.status == store.Written && r.unshown == 0 }
 
-// findRun returns a run's row.
+// findRun returns a run's row and, where all its chunks may be stored, what they
+// add up to: to count them after each batch of a run that is still extracted would
+// take longer than to store it.
 func findRun(ctx context.Context, tx pgx.Tx, id string) (*runRow, error) {
 	r := &runRow{}
-	err := tx.QueryRow(ctx, `SELECT run, status, expected_chunks, expected_range, c.* FROM pipeline_runs r, LATERAL (
-			SELECT count(*), count(*) FILTER (WHERE NOT shown), coalesce(sum(requests), 0)::bigint, coalesce(sum(revised), 0)::bigint, coalesce(max(model COLLATE "C"), '')
-			FROM pipeline_chunks c WHERE c.run = r.run) c WHERE run_id = $1`, id).
-		Scan(&r.run, &r.status, &r.wantChunks, &r.wantRange, &r.chunks, &r.unshown, &r.requests, &r.revised, &r.model)
+	err := tx.QueryRow(ctx, `SELECT run, `+standing+`, expected_chunks, expected_range FROM pipeline_runs r WHERE run_id = $1`, id).
+		Scan(&r.run, &r.status, &r.wantChunks, &r.wantRange)
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = nil
+		return r, nil
 	}
+	if err != nil || r.wantChunks == nil || over(r.status) {
+		return r, err
+	}
+	if err := tx.QueryRow(ctx, `SELECT count(*) FROM pipeline_chunks WHERE run = $1`, r.run).Scan(&r.chunks); err != nil || !r.complete() {
+		return r, err
+	}
+	err = tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE NOT shown), coalesce(sum(requests), 0)::bigint, coalesce(sum(revised), 0)::bigint, coalesce(max(model COLLATE "C"), '')
+		FROM pipeline_chunks WHERE run = $1`, r.run).Scan(&r.unshown, &r.requests, &r.revised, &r.model)
 	return r, err
 }
 

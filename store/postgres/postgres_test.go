@@ -105,7 +105,8 @@ func TestTablesAreMadeOnceWhoeverBegins(t *testing.T) {
 	}
 	begin()
 	_, err := db.Exec(`DROP TABLE pipeline_schema, pipeline_database, pipeline_runs, pipeline_chunks, pipeline_counts, pipeline_outcomes, pipeline_journeys, pipeline_latest,
-		pipeline_adopted, pipeline_reusable, pipeline_reused, pipeline_replaced`)
+		pipeline_adopted, pipeline_reusable, pipeline_reused, pipeline_replaced, pipeline_totals, pipeline_changes, pipeline_told, pipeline_channels,
+		pipeline_daily_costs, pipeline_spread_costs`)
 	require.NoError(t, err)
 	begin()
 	_, err = db.Exec(`UPDATE pipeline_schema SET version = 99`)
@@ -117,6 +118,29 @@ func TestTablesAreMadeOnceWhoeverBegins(t *testing.T) {
 	require.ErrorContains(t, err, "by a later release")
 }
 
+// What an earlier release made is brought to this one's, with what is in it.
+func TestTablesOfAnEarlierReleaseAreBroughtUpToDate(t *testing.T) {
+	t.Parallel()
+	first, err := migrations.ReadFile("migrations/1.sql")
+	require.NoError(t, err)
+	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema+createCustomerJourney+";\n"+createChannelReporting+";\n"+string(first)+`
+		CREATE TABLE pipeline_schema (version integer NOT NULL);
+		INSERT INTO pipeline_schema VALUES (1);
+		INSERT INTO pipeline_runs (run_id, status) VALUES ('earlier', 'written');`)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	_, err = d.Difference(t.Context(), "", "")
+	require.ErrorContains(t, err, "has no history of reports")
+	_, err = d.Rebuild(t.Context(), &ihcv1.RunRequest{RunId: "earlier"})
+	require.NoError(t, err)
+	_, err = d.Difference(t.Context(), "", "")
+	require.ErrorContains(t, err, "the database keeps 1 report")
+	var version, runs int
+	require.NoError(t, db.QueryRow(`SELECT version, (SELECT count(*) FROM pipeline_runs) FROM pipeline_schema`).Scan(&version, &runs))
+	require.Equal(t, schemaVersion, version)
+	require.Equal(t, 1, runs)
+}
+
 func TestWhatIsWrongWithADatabaseIsTold(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, pgtest.Options{})
@@ -124,16 +148,21 @@ func TestWhatIsWrongWithADatabaseIsTold(t *testing.T) {
 		kind errkind.Kind
 		says string
 	}{
-		server.DSN("nowhere"):                           {errkind.Environment, "there is no database at"},
-		"postgres://u:secret@127.0.0.1:1/shop":          {errkind.Environment, `database "postgres://u@127.0.0.1:1/shop" cannot be reached`},
-		"postgres://u:secret@h/shop?sslmode=whatever":   {errkind.Input, "is no address of a PostgreSQL database"},
-		server.DSN("postgres") + "&search_path=nowhere": {errkind.Input, "has none of the schemas of its search path"},
+		server.DSN("nowhere"):                                                {errkind.Environment, "there is no database at"},
+		"postgres://u:secret@127.0.0.1:1/shop":                               {errkind.Environment, `database "postgres://u@127.0.0.1:1/shop" cannot be reached`},
+		"postgres://u:secret@h/shop?sslmode=whatever":                        {errkind.Input, `the address "postgres://u@h/shop?sslmode=whatever" cannot be used: failed to configure TLS (sslmode is invalid)`},
+		"postgres://u:secret@127.0.0.1:1,127.0.0.1:2/shop":                   {errkind.Environment, `connection refused, 127.0.0.1:2 (127.0.0.1)`},
+		"postgres://u:sec%zzret@h/shop":                                      {errkind.Input, `"postgres://…" is no address of a PostgreSQL database: write postgres://USER@HOST:5432/DATABASE`},
+		server.DSN("postgres") + "&nonsense=x":                               {errkind.Environment, `refuses the connection: unrecognized configuration parameter "nonsense"; correct the address`},
+		"postgres://u:secret@h/shop?sslmode=verify-ca&sslrootcert=/none.pem": {errkind.Input, `unable to read CA file: open /none.pem`},
+		server.DSN("postgres") + "&search_path=nowhere":                      {errkind.Input, "has none of the schemas of its search path"},
 	} {
 		d := New(dsn)
 		err := d.Check(t.Context())
 		require.Equal(t, want.kind, errkind.KindOf(err), err)
 		require.ErrorContains(t, err, want.says)
 		require.NotContains(t, err.Error(), "secret")
+		require.NotContains(t, err.Error(), "\n")
 		require.NoError(t, d.Close())
 	}
 }

@@ -28,8 +28,14 @@ func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (t *store
 			return err
 		}
 		s := &summing{tx: tx, req: req, Totals: &store.Totals{}}
+		if s.history, err = openHistory(ctx, tx, req.GetRunId()); err != nil {
+			return err
+		}
 		if err := s.sum(ctx); err != nil {
 			return err
+		}
+		if err := s.record(ctx); err != nil {
+			return fmt.Errorf("record what changed: %w", err)
 		}
 		t = s.Totals
 		if err := s.replaceReport(ctx); err != nil {
@@ -158,6 +164,7 @@ type summing struct {
 	elsewhen        string // where it is another date there, as SQL: see [summing.useZone]
 	start, end      string // of the range
 	groups          map[key]*group
+	history         *comparing // nil where none is kept
 }
 
 // elsewhere stands for the sessions of other channels than the one asked for.
@@ -234,6 +241,7 @@ func (s *summing) sum(ctx context.Context) (err error) {
 		{"read the journal of the run", s.readApproximations},
 		{"read the outcomes of conversions", s.readUnattributed},
 		{"read session_costs", s.readKnownCosts},
+		{"read pipeline_daily_costs", s.readDailyCosts},
 		{"read the conversions after the range", s.readDates},
 		{"read pipeline_journeys", s.readJourneys},
 		{"find what came and went", s.readChanges},

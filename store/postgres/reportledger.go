@@ -6,13 +6,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
-	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/books"
-	"github.com/ihc-pipeline/ihc/store/journeysum"
 )
 
 // mostReasons is how many reasons a report has.
@@ -123,7 +120,8 @@ func (s *summing) readApproximations(ctx context.Context) error {
 		})
 }
 
-// readChanges finds the conversions that came or went since the run read them.
+// readChanges finds the conversions that came or went since the run read them,
+// and the sessions that went.
 // It is done after all else, and only where the counts differ, since it looks
 // at every conversion of the run.
 func (s *summing) readChanges(ctx context.Context) error {
@@ -143,7 +141,12 @@ func (s *summing) readChanges(ctx context.Context) error {
 		}
 	}
 	if n := more(); n > 0 {
-		return s.readOthers(ctx, e.run, n)
+		if err := s.readOthers(ctx, e.run, n); err != nil {
+			return err
+		}
+	}
+	if s.Range.Touchpoints-s.Changes.CameTouchpoints+s.Changes.WentTouchpoints != e.touchpoints {
+		return s.readGone(ctx)
 	}
 	return nil
 }
@@ -190,81 +193,15 @@ func (s *summing) readOthers(ctx context.Context, run, want int64) error {
 	return err
 }
 
-// journeysQuery is the journal as it is shown, a row a session. The sessions are
-// listed first and then joined as a whole, not journey by journey.
-const journeysQuery = `WITH said AS MATERIALIZED (
-		SELECT j.journey, j.run, v.conv_date, v.units, u.*, j.initializer IS NOT NULL AS phased
-		FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id JOIN {conversions} v ON v.conv_id = j.conv_id
-			LEFT JOIN LATERAL unnest(j.sessions, j.ihc, j.initializer, j.holder, j.closer) WITH ORDINALITY AS u(session_id, ihc, initial, hold, close, place) ON true)
-	SELECT u.journey, u.run, u.conv_date, u.units, u.place, s.session_id IS NOT NULL, {dimension}, coalesce(s.event_date, ''),
-		coalesce(u.ihc, 0), coalesce(u.initial, 0), coalesce(u.hold, 0), coalesce(u.close, 0), u.phased
-	FROM said u LEFT JOIN {sessions} s ON s.session_id = u.session_id ORDER BY u.journey, u.place`
-
-// readJourneys adds up the journal.
-func (s *summing) readJourneys(ctx context.Context) error {
-	there, err := hasTables(ctx, s.tx, "pipeline_journeys", "pipeline_latest", "pipeline_runs")
-	if err != nil || !there {
-		return err
-	}
-	if err := checkJournal(ctx, s.tx, s.in(`pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id JOIN {conversions} v ON v.conv_id = j.conv_id WHERE true`)); err != nil {
-		return err
-	}
-	all := journeysum.New(s.req, 0)
-	groups := map[key]uint32{}
-	var j journeysum.Journey
-	journey, before, run, units := int64(0), int64(0), int64(0), int64(0)
-	var conv, date string
-	var place *int64
-	var known, phased bool
-	var channel *string
-	var share journeysum.Shares
-	finish := func() {
-		if before != 0 {
-			all.Add(&j)
-		}
-		before = 0
-	}
-	err = s.each(ctx, journeysQuery, nil, []any{&journey, &run, &conv, &units, &place, &known, &channel, &date, &share.IHC, &share.Initializer, &share.Holder, &share.Closer, &phased}, func() error {
-		if journey != before {
-			finish()
-			day, ok := civil.ParseDate(conv)
-			if !ok {
-				return nil // a date that validation would have refused
-			}
-			before = journey
-			j = journeysum.Journey{Run: run, Date: conv, Day: day, Revenue: unit.Money(units), Groups: j.Groups[:0], Shares: j.Shares[:0], Phased: phased}
-		}
-		if place == nil {
-			return nil
-		}
-		group := uint32(journeysum.NoGroup)
-		if known {
-			k := key{elsewhere, date}
-			if channel != nil {
-				k.channel = *channel
-			}
-			n, met := groups[k]
-			if !met {
-				n = all.Group(k.channel, k.date)
-				groups[k] = n
-			}
-			group = n
-		}
-		j.Groups, j.Shares = append(j.Groups, group), append(j.Shares, share)
-		return nil
-	})
+// readGone adds up what the run gave to sessions that are not there any more.
+func (s *summing) readGone(ctx context.Context) error {
+	c, texts := &s.Changes, make(sums, 3)
+	err := s.tx.QueryRow(ctx, s.in(`SELECT count(DISTINCT a.session_id), count(*), coalesce(sum(a.share), 0)::text,
+			coalesce(sum(a.share) FILTER (WHERE v.units < 0), 0)::text, coalesce(sum(a.share::numeric * v.units), 0)::text
+		FROM {attributions} a JOIN {conversions} v ON v.conv_id = a.conv_id LEFT JOIN {sessions} s ON s.session_id = a.session_id
+		WHERE s.session_id IS NULL AND NOT a.odd AND v.conv_date COLLATE "C" BETWEEN $1 AND $2`), s.start, s.end).Scan(&c.Sessions, &c.SessionTouchpoints, &texts[0], &texts[1], &texts[2])
 	if err != nil {
 		return err
 	}
-	finish()
-	if s.Journeys = all.Result(); s.Journeys == nil {
-		return nil
-	}
-	var r store.RunJourneys
-	return s.each(ctx, `SELECT run, run_id, model, request FROM pipeline_runs ORDER BY run`, nil, []any{&run, &r.RunID, &r.Model, &r.Request}, func() error {
-		if r.Conversions = all.Of(run); r.Conversions > 0 {
-			s.Journeys.Runs = append(s.Journeys.Runs, r)
-		}
-		return nil
-	})
+	return texts.parse(&c.SessionShare, &c.SessionRefunded, &c.SessionCredit)
 }

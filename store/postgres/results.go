@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -44,7 +45,7 @@ func take(ctx context.Context, tx pgx.Tx, id string) (*taking, error) {
 			return nil, err
 		}
 	}
-	err = tx.QueryRow(ctx, `SELECT run, status, expected_chunks, scoring FROM pipeline_runs WHERE run_id = $1 FOR SHARE`, id).Scan(&t.run, &t.status, &t.chunks, &t.scoring)
+	err = tx.QueryRow(ctx, `SELECT run, `+standing+`, expected_chunks, scoring FROM pipeline_runs WHERE run_id = $1 FOR SHARE`, id).Scan(&t.run, &t.status, &t.chunks, &t.scoring)
 	return t, err
 }
 
@@ -79,26 +80,37 @@ func storeRun(ctx context.Context, tx pgx.Tx, id string, results []*ihcv1.Attrib
 	return nil
 }
 
+// claimed enters chunks, in order, and returns those that were not stored yet. A
+// second writer waits at the first chunk that another is storing.
+const claimed = `INSERT INTO pipeline_chunks AS c (run, chunk, revision, revised, requests, seconds, model)
+	SELECT $1, chunk, revision, least(revision, 1), requests, seconds, model
+	FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::double precision[], $6::text[]) AS u(chunk, revision, requests, seconds, model) ORDER BY chunk
+	ON CONFLICT (run, chunk) DO UPDATE SET revision = EXCLUDED.revision, revised = c.revised + 1, requests = EXCLUDED.requests,
+		seconds = c.seconds + EXCLUDED.seconds, model = greatest(c.model COLLATE "C", EXCLUDED.model), shown = false
+	WHERE c.revision < EXCLUDED.revision RETURNING chunk`
+
 // claim enters the chunks of results, which are in order, and returns those that
 // are not stored yet. Where an earlier revision of a chunk is stored it is taken
 // out.
 func (t *taking) claim(ctx context.Context, results []*ihcv1.AttributionResult) (fresh []*ihcv1.AttributionResult, err error) {
-	var replaced []uint32
-	batch := &pgx.Batch{}
+	var chunks, revisions, requests []int64
+	var seconds []float64
+	var models []string
 	for _, r := range results {
-		batch.Queue(`INSERT INTO pipeline_chunks AS c (run, chunk, revision, revised, requests, seconds, model) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT (run, chunk) DO UPDATE SET revision = EXCLUDED.revision, revised = c.revised + 1, requests = EXCLUDED.requests,
-				seconds = c.seconds + EXCLUDED.seconds, model = greatest(c.model COLLATE "C", EXCLUDED.model), shown = false
-			WHERE c.revision < EXCLUDED.revision`,
-			t.run, int64(r.GetChunk()), int64(r.GetRevision()), min(int64(r.GetRevision()), 1), int64(r.GetRequests()), r.GetRequestSeconds(), r.GetModel())
+		chunks, revisions, requests = append(chunks, int64(r.GetChunk())), append(revisions, int64(r.GetRevision())), append(requests, int64(r.GetRequests()))
+		seconds, models = append(seconds, r.GetRequestSeconds()), append(models, r.GetModel())
 	}
-	claims := t.tx.SendBatch(ctx, batch)
+	rows, err := t.tx.Query(ctx, claimed, t.run, chunks, revisions, requests, seconds, models)
+	if err != nil {
+		return nil, err
+	}
+	own, err := pgx.CollectRows(rows, pgx.RowTo[uint32])
+	if err != nil {
+		return nil, err
+	}
+	var replaced []uint32
 	for _, r := range results {
-		done, err := claims.Exec()
-		if err != nil {
-			return nil, errors.Join(err, claims.Close())
-		}
-		if done.RowsAffected() == 0 {
+		if !slices.Contains(own, r.GetChunk()) {
 			continue
 		}
 		fresh = append(fresh, r)
@@ -106,8 +118,8 @@ func (t *taking) claim(ctx context.Context, results []*ihcv1.AttributionResult) 
 			replaced = append(replaced, r.GetChunk())
 		}
 	}
-	if err := claims.Close(); err != nil || len(replaced) == 0 {
-		return fresh, err
+	if len(replaced) == 0 {
+		return fresh, nil
 	}
 	return fresh, forget(ctx, t.tx, t.run, replaced)
 }

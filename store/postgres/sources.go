@@ -60,6 +60,10 @@ func (d declared) cast(as content) string {
 		return c + `::integer::bigint`
 	case as == aFlag && d.numeric():
 		return c + `::bigint`
+	case as == aNumber && d.Type == "real": // the number that is written, and not the one next to it
+		return c + `::text::double precision`
+	case as == aNumber && d.Type == "money":
+		return c + `::numeric::double precision`
 	case as == aNumber && d.numeric():
 		return c + `::double precision`
 	case d.Type == "text" && d.Bytes:
@@ -128,7 +132,7 @@ func view(table string, want []column, found []declared) string {
 		switch { // what validation refuses is not read; the query has to be one all the same
 		case c.content == aFlag && !d.numeric() && d.Type != "boolean":
 			term = "(" + term + ")::bigint"
-		case c.content == aNumber && !d.numeric():
+		case c.content == aNumber && !d.numeric() && d.Type != "money":
 			term = "(" + term + ")::double precision"
 		}
 		terms = append(terms, term+" AS "+c.name)

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,29 +16,6 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/tabular"
 )
-
-// Names says whether a name of a database is an address of PostgreSQL.
-func Names(name string) bool {
-	return strings.HasPrefix(name, "postgres://") || strings.HasPrefix(name, "postgresql://")
-}
-
-// Shown returns an address as it may be printed: without its password.
-func Shown(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		scheme, _, _ := strings.Cut(address, "://")
-		return scheme + "://…"
-	}
-	if q := u.Query(); q.Has("password") || q.Has("sslpassword") {
-		q.Del("password")
-		q.Del("sslpassword")
-		u.RawQuery = q.Encode()
-	}
-	if u.User != nil {
-		u.User = url.User(u.User.Username())
-	}
-	return u.String()
-}
 
 // textRows are rows of a query as texts: as the server writes them.
 type textRows struct {
@@ -63,7 +40,7 @@ const connectTimeout = 30 * time.Second
 func Rows(ctx context.Context, address, what string) (tabular.Rows, error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
-		return nil, errkind.Inputf("%s is no address of a PostgreSQL database: write postgres://USER@HOST:5432/DATABASE (the password in PGPASSWORD or ~/.pgpass)", Shown(address))
+		return nil, noAddress(Shown(address), err)
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
@@ -81,6 +58,50 @@ func Rows(ctx context.Context, address, what string) (tabular.Rows, error) {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
+}
+
+// Table reads one of the five tables, in the order of its key's bytes: the columns
+// of the contract as texts that an import reads back, whatever their types, others
+// as the server writes them.
+func Table(ctx context.Context, address, table string) (_ tabular.Rows, err error) {
+	d := New(address)
+	defer func() { err = errors.Join(err, d.Close()) }()
+	var columns []declared
+	err = d.reading(ctx, func(tx pgx.Tx) (err error) {
+		columns, err = describe(ctx, tx, table)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return Rows(ctx, address, exported(table, columns))
+}
+
+// exported is the query of [Table].
+func exported(table string, columns []declared) string {
+	of, keys := contract[table], 1
+	for _, o := range results {
+		if o.table == table {
+			of, keys = o.columns, 2
+		}
+	}
+	var terms []string
+	order := make([]string, keys)
+	for _, c := range columns {
+		term := identifier(c.Name)
+		if n := slices.IndexFunc(of, func(o column) bool { return o.name == c.Name }); n >= 0 {
+			term = c.cast(of[n].content)
+			if n < keys {
+				order[n] = term + ` COLLATE "C"`
+			}
+		}
+		terms = append(terms, term+" AS "+identifier(c.Name))
+	}
+	order = slices.DeleteFunc(order, func(term string) bool { return term == "" })
+	if len(terms) == 0 || len(order) == 0 {
+		return "SELECT * FROM " + identifier(table)
+	}
+	return "SELECT " + strings.Join(terms, ", ") + " FROM " + identifier(table) + " ORDER BY " + strings.Join(order, ", ")
 }
 
 // begin asks for the rows. The query is described first: the server then takes
@@ -148,7 +169,11 @@ func (t *textRows) Next() ([]string, error) {
 		}
 		return nil, io.EOF
 	}
-	for i, v := range t.rows.Values() {
+	values := t.rows.Values()
+	if len(values) != len(t.columns) { // the table was altered since it was described, or the server is none
+		return nil, errkind.As(errkind.Environment, fmt.Errorf("%s: a row of %d values for %d columns; was a table altered? Import again", t.address, len(values), len(t.columns)))
+	}
+	for i, v := range values {
 		t.values[i] = string(v)
 	}
 	t.line++

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -73,7 +74,7 @@ func (v *validation) checkInput(ctx context.Context, table string) error {
 		return nil
 	}
 	v.sound[table] = true
-	terms := make([]string, len(want))
+	terms, whole := make([]string, len(want)), make([]bool, len(want))
 	for i, c := range want {
 		n := slices.IndexFunc(columns, func(d declared) bool { return d.Name == c.name })
 		if n < 0 {
@@ -83,7 +84,7 @@ func (v *validation) checkInput(ctx context.Context, table string) error {
 		}
 		terms[i] = columns[n].cast(c.content)
 		if c.content == aFlag && columns[n].numeric() && !strings.HasSuffix(columns[n].Type, "int") && columns[n].Type != "integer" {
-			terms[i] = columns[n].cast(aNumber) // as it is: what is rounded looks right
+			terms[i], whole[i] = columns[n].cast(aNumber), true // as it is: what is rounded looks right
 		}
 	}
 	for _, d := range columns {
@@ -94,7 +95,7 @@ func (v *validation) checkInput(ctx context.Context, table string) error {
 	if !v.sound[table] {
 		return nil
 	}
-	if err := v.scan(ctx, table, terms); err != nil {
+	if err := v.scan(ctx, table, terms, whole); err != nil {
 		return err
 	}
 	return v.checkDuplicates(ctx, table, want[0].name, terms[0])
@@ -108,8 +109,9 @@ func (c column) kind() string {
 	return "text"
 }
 
-// scan reads all rows of a table once.
-func (v *validation) scan(ctx context.Context, table string, terms []string) error {
+// scan reads all rows of a table once. Of the columns that are whole, numbers that
+// are so are taken for integers.
+func (v *validation) scan(ctx context.Context, table string, terms []string, whole []bool) error {
 	rows, err := v.tx.Query(ctx, `SELECT `+strings.Join(terms, ", ")+` FROM `+table)
 	if err != nil {
 		return err
@@ -120,6 +122,11 @@ func (v *validation) scan(ctx context.Context, table string, terms []string) err
 		values, err := rows.Values()
 		if err != nil {
 			return err
+		}
+		for i, value := range values {
+			if n, is := value.(float64); is && whole[i] && n == math.Trunc(n) && math.Abs(n) < 1<<53 {
+				values[i] = int64(n)
+			}
 		}
 		s.Row(values)
 	}

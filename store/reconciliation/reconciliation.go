@@ -55,30 +55,42 @@ func conversions(t *store.Totals, counts *ihcv1.Counts) []*ihcv1.Equation {
 	attributed := integer(int64(run.WithAttribution(counts)) - t.Changes.WentAttributed)
 	shown := integer(r.Attributed - t.Changes.CameAttributed)
 	ones := attributed.Add(integer(t.Changes.CameAttributed)) // to which the shares sum
-	share, revenue := store.Shares(r.Share), money(r.Revenue)
+	// Of sessions that went since, the table still has what the run gave them.
+	all, revenue := r.Share.Plus(t.Changes.SessionShare), money(r.Revenue)
+	share, credit := store.Shares(all), store.Credit(r.Credit.Plus(t.Changes.SessionCredit))
 	byShare, byRevenue := shareTolerance.Mul(ones), shareTolerance.Mul(money(r.Gross))
 	none := decimal.Zero
 	came, went := "", ""
+	sessions, withSessions := sessionsWent(t)
 	if t.Changes.Came+t.Changes.CameAttributed > 0 {
 		came = ", less those that came since"
 	}
 	if t.Changes.Went > 0 {
 		went = ", less those that went since"
 	}
-	if r.Share.Decimal(store.ShareDecimals).Equal(ones) {
+	if all.Decimal(store.ShareDecimals).Equal(ones) {
 		byShare, byRevenue = none, none // every share is exact, so must be what follows from them
 	}
 	return []*ihcv1.Equation{
 		equation("conversions", "conversions in range"+came+strings.Replace(went, "less", "with", 1)+" = attributed (those approximated among them) + excluded + failed + without sessions",
 			there.Add(integer(t.Changes.Went)), decimal.NewFromUint64(run.Accounted(counts)), none),
 		equation("attributed", "conversions the run attributed"+went+" = conversions in range with attributions in the table"+came, attributed, shown, none),
-		equation("touchpoints", "touchpoints the run wrote"+went+" = attributions of conversions in range in the table"+came,
-			decimal.NewFromUint64(counts.GetTouchpoints()).Sub(integer(t.Changes.WentTouchpoints)), integer(r.Touchpoints-t.Changes.CameTouchpoints), none),
-		equation("ihc", "Σ ihc of conversions in range = conversions attributed"+went+strings.Replace(came, "less", "with", 1), share, ones, byShare),
-		equation("ihc_revenue", "Σ ihc_revenue of conversions in range that were attributed = their revenue", store.Credit(r.Credit), revenue, byRevenue),
+		equation("touchpoints", "touchpoints the run wrote"+went+sessions+" = attributions of conversions in range in the table"+came,
+			decimal.NewFromUint64(counts.GetTouchpoints()).Sub(integer(t.Changes.WentTouchpoints+t.Changes.SessionTouchpoints)), integer(r.Touchpoints-t.Changes.CameTouchpoints), none),
+		equation("ihc", "Σ ihc of conversions in range"+withSessions+" = conversions attributed"+went+strings.Replace(came, "less", "with", 1), share, ones, byShare),
+		equation("ihc_revenue", "Σ ihc_revenue of conversions in range that were attributed"+withSessions+" = their revenue", credit, revenue, byRevenue),
 		equation("unattributed", "conversions in range without attribution"+came+" = those on record with the reason", there.Sub(shown), integer(r.Unattributed), none),
 		equation("revenue", "revenue of conversions in range"+came+" = revenue attributed + not attributed", money(r.All.Sub(t.Changes.CameRevenue)), money(r.Revenue.Plus(r.UnattributedRevenue)), none),
 	}
+}
+
+// sessionsWent says of a side of an equation that it is without, or with, what the
+// run gave to sessions that are not there any more.
+func sessionsWent(t *store.Totals) (less, with string) {
+	if t.Changes.Sessions == 0 {
+		return "", ""
+	}
+	return ", less those of sessions that went since", ", with that of sessions that went since"
 }
 
 // report are the equations about channel_reporting as a whole.
@@ -106,8 +118,9 @@ func refunds(t *store.Totals) []*ihcv1.Equation {
 	r, rows := &t.Range, sums(t.Told())
 	refunded := integer(r.RefundsAttributed)
 	tolerance := shareTolerance.Mul(refunded)
+	_, with := sessionsWent(t)
 	return []*ihcv1.Equation{
-		equation("refunds", "Σ ihc of refunds in range = refunds in range with attributions in the table", store.Shares(r.Refunded), refunded, tolerance),
+		equation("refunds", "Σ ihc of refunds in range"+with+" = refunds in range with attributions in the table", store.Shares(r.Refunded.Plus(t.Changes.SessionRefunded)), refunded, tolerance),
 		equation("told_ihc", "Σ ihc of the report = Σ ihc of its sessions, less twice that of refunds", rows.ihc, store.Shares(told(t)), rows.rounding(sums(t.Covered).ihc, shares(told(t))).Mul(decimal.NewFromInt(2))),
 	}
 }
@@ -217,7 +230,7 @@ func approximated(a *ihcv1.ApproximationCount) string {
 	if a.GetConversions() == 1 {
 		many = "1 conversion has a journey"
 	}
-	by := fmt.Sprintf("approximated by what of it fits, %d sessions left out", a.GetSessionsLeftOut())
+	by := fmt.Sprintf("approximated by what of it fits, %s left out", human.Count(a.GetSessionsLeftOut(), "session"))
 	if a.GetModel() != "" {
 		by = "scored whole by model " + a.GetModel()
 	}
@@ -238,6 +251,9 @@ func changes(c store.Changes) string {
 		default:
 			parts = append(parts, human.Count(p.n, "conversion")+" "+p.word)
 		}
+	}
+	if c.Sessions > 0 {
+		parts = append(parts, human.Count(c.Sessions, "session")+" went")
 	}
 	if parts == nil {
 		return ""

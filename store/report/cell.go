@@ -14,7 +14,7 @@ import (
 // CellSheet is what one row of channel_reporting is made from.
 func CellSheet(c *store.Cell) *sheet.Sheet {
 	s := &sheet.Sheet{Name: "cell", Title: fmt.Sprintf("%s on %s: who bought after these sessions", c.Channel, c.Date), Columns: []sheet.Column{
-		{Name: "session_id", Title: "session"}, {Name: "session_time", Title: "at"}, {Name: "conv_id", Title: "conversion"}, {Name: "conversion_time", Title: "at"},
+		{Name: "session_id", Title: "session"}, {Name: "session_time", Title: "visited"}, {Name: "conv_id", Title: "conversion"}, {Name: "conversion_time", Title: "bought"},
 		{Name: "revenue", Title: "its revenue", Kind: sheet.Amount}, {Name: "ihc", Title: "ihc", Kind: sheet.Amount}, {Name: "ihc_revenue", Title: "revenue (ihc)", Kind: sheet.Amount}}}
 	for _, one := range c.Credits {
 		share := decimal.New(one.Share, -store.ShareDecimals)

@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/csv"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/ihc-pipeline/ihc/internal/sheet"
@@ -12,16 +13,26 @@ import (
 // Header is the first line of the CSV.
 var Header = []string{"channel_name", "date", "cost", "ihc", "ihc_revenue", "CPO", "ROAS"}
 
+// RunColumn is the CSV's last column where it names its run.
+const RunColumn = "run_id"
+
 // WriteCSV writes rows as CSV, in their order. CPO is cost ÷ ihc and ROAS is
 // ihc_revenue ÷ cost; where the divisor is 0 the cell is empty. Numbers have
-// as many digits as it takes to read back the same double.
-func WriteCSV(w io.Writer, rows []store.Row) error {
+// as many digits as it takes to read back the same double. With a run, each row
+// names it in the [RunColumn]; with "" there is no such column.
+func WriteCSV(w io.Writer, rows []store.Row, run string) error {
 	c := csv.NewWriter(w)
-	if err := c.Write(Header); err != nil {
+	write := func(name string, cells ...string) error {
+		if run != "" {
+			cells = append(slices.Clip(cells), name)
+		}
+		return c.Write(cells)
+	}
+	if err := write(RunColumn, Header...); err != nil {
 		return err
 	}
 	for _, r := range rows {
-		err := c.Write([]string{sheet.Neutral(r.Channel), r.Date, number64(r.Cost), number64(r.IHC), number64(r.IHCRevenue), ratio(r.Cost, r.IHC), ratio(r.IHCRevenue, r.Cost)})
+		err := write(sheet.Neutral(run), sheet.Neutral(r.Channel), r.Date, number64(r.Cost), number64(r.IHC), number64(r.IHCRevenue), ratio(r.Cost, r.IHC), ratio(r.IHCRevenue, r.Cost))
 		if err != nil {
 			return err
 		}

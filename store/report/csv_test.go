@@ -22,7 +22,7 @@ func TestCSV(t *testing.T) {
 	}
 	rows = append(rows, store.Row{Channel: "zero", Date: "2023-01-02"}, store.Row{Channel: "small", Date: "2023-01-02", Cost: 1e-7, IHC: 1e21, IHCRevenue: 3})
 	var b bytes.Buffer
-	require.NoError(t, WriteCSV(&b, rows))
+	require.NoError(t, WriteCSV(&b, rows, ""))
 	require.True(t, strings.HasPrefix(b.String(), "channel_name,date,cost,ihc,ihc_revenue,CPO,ROAS\nSEO,2023-01-01,0,0.5,0.30000000000000004,0,\n"), b.String())
 	read, err := csv.NewReader(&b).ReadAll()
 	require.NoError(t, err)
@@ -34,6 +34,18 @@ func TestCSV(t *testing.T) {
 	}
 	require.Equal(t, []string{"zero", "2023-01-02", "0", "0", "0", "", ""}, read[len(read)-2])
 	require.Equal(t, []string{"small", "2023-01-02", "0.0000001", "1000000000000000000000", "3", "0.0000000000000000000000000001", "30000000"}, read[len(read)-1])
+}
+
+// The columns are the users' contract: that of the run is one more, and the last.
+func TestCSVNamesItsRunWhereItIsAskedTo(t *testing.T) {
+	t.Parallel()
+	rows := []store.Row{{Channel: "SEO", Date: "2023-01-01", Cost: 2, IHC: 1, IHCRevenue: 10}, {Channel: "Zero", Date: "2023-01-02"}}
+	var bare, named bytes.Buffer
+	require.NoError(t, WriteCSV(&bare, rows, ""))
+	require.NoError(t, WriteCSV(&named, rows, "20230901-120128-abc"))
+	require.Equal(t, "channel_name,date,cost,ihc,ihc_revenue,CPO,ROAS\nSEO,2023-01-01,2,1,10,2,5\nZero,2023-01-02,0,0,0,,\n", bare.String())
+	require.Equal(t, "channel_name,date,cost,ihc,ihc_revenue,CPO,ROAS,run_id\nSEO,2023-01-01,2,1,10,2,5,20230901-120128-abc\nZero,2023-01-02,0,0,0,,,20230901-120128-abc\n", named.String())
+	require.Len(t, Header, 7)
 }
 
 // neutral is what stands before a name that looks like a formula.

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/shopspring/decimal"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/page"
 	"github.com/ihc-pipeline/ihc/internal/plot"
@@ -45,7 +47,7 @@ func (r *Report) phaseSection() (page.Section, bool) {
 		bars.Rows, index.Rows = append(bars.Rows, bar), append(index.Rows, dots)
 	}
 	figures := []page.Figure{
-		{ID: "phases", Title: "Each phase sums to 100 %", Rows: bars, Note: more(len(phases.Rows)), Sheet: shortened(phases), Colours: r.colourMap()},
+		{ID: "phases", Title: "Share of each phase", Finding: "Each column sums to 100 % over all channels.", Rows: bars, Note: more(len(phases.Rows)), Sheet: shortened(phases), Colours: r.colourMap()},
 		{ID: "position", Title: "Position", Finding: "Right of the line: the channel does more of this than its share of all credit.", Rows: index,
 			Legend: []page.Key{{Class: "key-mark", Text: "1: as much as its share; 2 and beyond are at the right end"}}, Sheet: shortened(position(phases)), Colours: r.colourMap()}}
 	if f, there := r.pairFigure(); there && r.Channel == "" {
@@ -88,7 +90,7 @@ func (r *Report) pairFigure() (page.Figure, bool) {
 	slices.SortFunc(names, func(a, b string) int { return cmp.Or(r.rank[a]-r.rank[b], cmp.Compare(a, b)) })
 	names = names[:min(len(names), mostPairs)]
 	s := &sheet.Sheet{Name: "pairs", Title: "Conversions by who opened (rows) and who closed (columns)", Columns: []sheet.Column{{Name: "initializer", Title: "opened by"}}, Notes: pairs.Notes}
-	rows := &page.Rows{Head: []string{""}, Ends: [2]string{"closed by " + page.Isolated(names[0]), "closed by " + page.Isolated(names[len(names)-1])}}
+	rows := &page.Rows{Head: []string{""}, Grid: names}
 	for _, closer := range names {
 		s.Columns = append(s.Columns, sheet.Column{Name: closer, Title: closer, Kind: sheet.Amount})
 	}
@@ -99,9 +101,21 @@ func (r *Report) pairFigure() (page.Figure, bool) {
 			line, shades = append(line, sheet.N(w)), append(shades, float(w, best))
 		}
 		s.Rows = append(s.Rows, line)
-		rows.Rows = append(rows.Rows, page.Row{Name: opener, Class: r.colour(opener), Cells: []page.Picture{{Picture: plot.HeatRow(shades, len(shades), 0, "c0", "")}}})
+		rows.Rows = append(rows.Rows, page.Row{Name: opener, Class: r.colour(opener), Cells: []page.Picture{{Picture: plot.HeatRow(shades, len(shades), 0, "m", "")}}})
 	}
-	return page.Figure{ID: "pairs", Title: "Who opens what others close", Finding: "Rows open, columns close, in the same order; the fuller the shade, the more orders.", Rows: rows, Sheet: s, Colours: r.colourMap()}, true
+	return page.Figure{ID: "pairs", Title: "Who opens what others close", Finding: r.helped(pairs), Rows: rows, Sheet: s, Colours: r.colourMap(),
+		Note: "Rows open, columns close; the fuller the shade, the more orders. On the diagonal a channel closes what it opened."}, true
+}
+
+// helped says which channel opens most of what another closes.
+func (r *Report) helped(pairs *sheet.Sheet) string {
+	for _, row := range pairs.Rows {
+		if row[0].Text != row[1].Text {
+			return fmt.Sprintf("What %s opens, %s closes most often: %s conversions, %s of all.", page.Isolated(row[0].Text), page.Isolated(row[1].Text),
+				sheet.Amount.People(row[2]), sheet.Percent.People(sheet.Ratio(row[2].Number, decimal.NewFromInt(r.totals.Journeys.Conversions), "")))
+		}
+	}
+	return "Every channel closes what it opens, and nothing else."
 }
 
 // mostDates is how many dates are shown one by one; of more, weeks and then
@@ -123,35 +137,107 @@ func (r *Report) timeSection() (page.Section, bool) {
 	}
 	immature := r.immature(s)
 	hatched := len(s.Rows) - len(immature)
-	var panels []page.Panel
-	for _, m := range []struct {
-		column int
-		class  string
-	}{{3, "c0"}, {1, "c1"}, {5, "c2"}} {
-		values := make([]float64, len(s.Rows))
-		top := decimal.Zero
-		for i, row := range s.Rows {
-			values[i] = math.NaN()
-			if row[m.column].Is {
-				values[i] = row[m.column].Number.InexactFloat64()
-				top = decimal.Max(top, row[m.column].Number)
-			}
-		}
-		name := upper(s.Columns[m.column].Title)
-		l := plot.Line{Values: values, Class: m.class, Hatched: hatched, Column: m.column,
-			Alt: fmt.Sprintf("%s by %s from %s to %s, 0 to %s; the numbers are in the table", name, by, s.Rows[0][0].Text, s.Rows[len(s.Rows)-1][0].Text, human.Decimal(top, 2))}
-		panels = append(panels, page.Panel{Name: name, First: s.Rows[0][0].Text, Last: s.Rows[len(s.Rows)-1][0].Text, Top: human.Decimal(top, 2), Picture: l.SVG()})
-	}
+	panels := []page.Panel{r.overPanel(s, by, 3, hatched), r.overPanel(s, by, 1, hatched), r.overPanel(s, by, 5, hatched)}
 	var legend []page.Key
 	if hatched < len(s.Rows) {
-		legend = []page.Key{{Class: "key-unsure", Text: fmt.Sprintf("not final: less than %s %% of the credit that is to be expected", Mature.Shift(2))}}
+		legend = []page.Key{{Class: "key-unsure", Text: "not final yet: " + r.expected(s.Rows[hatched][0].Text, s.Rows[len(s.Rows)-1][0].Text, immature)}}
 	}
-	figures := []page.Figure{{ID: "time", Title: "By " + by, Lines: panels, Legend: legend, Sheet: shortened(s), Immature: immature}}
+	own := legend
+	if r.Compare != (Period{}) {
+		own = append([]page.Key{{Class: "key-before", Text: fmt.Sprintf("%s to %s, %s by %s", r.Compare.Start, r.Compare.End, by, by)}}, legend...)
+	}
+	figures := []page.Figure{{ID: "time", Title: "By " + by, Lines: panels, Legend: own, Note: r.partial(by), Sheet: shortened(s), Immature: immature}}
 	return page.Section{ID: "time-section", Title: "Over time", Lead: "By the date of the session.", Figures: append(figures, r.gridFigures(by, s, immature, legend)...)}, true
 }
 
+// expected says how far the first and the last date are that are not final.
+func (r *Report) expected(first, last string, immature map[string]string) string {
+	if first == last {
+		return last + " has " + immature[last]
+	}
+	return fmt.Sprintf("%s has %s, %s %s", first, strings.TrimSuffix(immature[first], ofFinal), last, immature[last])
+}
+
+// partial says which weeks or months the dates do not fill, so that nobody takes
+// them for a fall.
+func (r *Report) partial(by string) string {
+	next := func(date string) string { d, _ := civil.ParseDate(date); return (d + 1).String() }
+	first, last := start(by, r.First) != r.First, start(by, next(r.Last)) == start(by, r.Last)
+	switch {
+	case by == ByDay:
+		return ""
+	case first && last:
+		return fmt.Sprintf("The first %s and the last are not whole: sessions from %s to %s.", by, r.First, r.Last)
+	case first:
+		return fmt.Sprintf("The first %s is not whole: it begins on %s.", by, r.First)
+	case last:
+		return fmt.Sprintf("The last %s is not whole: it ends on %s.", by, r.Last)
+	}
+	return ""
+}
+
+// overPanel draws a column of a sheet over time.
+func (r *Report) overPanel(s *sheet.Sheet, by string, column, hatched int) page.Panel {
+	values, before := make([]float64, len(s.Rows)), make([]float64, len(s.Rows))
+	low, top := decimal.Zero, decimal.Zero
+	value := func(c sheet.Cell) float64 {
+		if !c.Is {
+			return math.NaN()
+		}
+		low, top = decimal.Min(low, c.Number), decimal.Max(top, c.Number)
+		return c.Number.InexactFloat64()
+	}
+	sums := r.beforeBy(by)
+	for i, row := range s.Rows {
+		values[i], before[i] = value(row[column]), math.NaN()
+		if sum := sums[place(by, r.First, row[0].Text)]; sum != nil {
+			before[i] = value(sum.cells()[column-1])
+		}
+	}
+	if len(sums) == 0 {
+		before = nil
+	}
+	name := upper(s.Columns[column].Title)
+	spans := human.Decimal(low, 2) + " to " + human.Decimal(top, 2)
+	l := plot.Line{Values: values, Before: before, Class: "m", Hatched: hatched, Column: column, Grid: gridOf(low, top), Below: datesOf(s.Rows),
+		Alt: fmt.Sprintf("%s by %s from %s to %s, %s; the numbers are in the table", name, by, s.Rows[0][0].Text, s.Rows[len(s.Rows)-1][0].Text, spans)}
+	return page.Panel{Name: name, Range: spans, Picture: l.SVG()}
+}
+
+// gridOf returns round values between two, as people read them.
+func gridOf(low, top decimal.Decimal) (at []plot.Named) {
+	values := plot.Round(low.InexactFloat64(), top.InexactFloat64())
+	most := 0.0
+	for _, v := range values {
+		most = max(most, math.Abs(v))
+	}
+	for _, v := range values {
+		n, places, unit := decimal.NewFromFloat(v), int32(0), ""
+		switch {
+		case most >= 1e6:
+			n, places, unit = n.Shift(-6), 1, " M" // or there is no room
+		case most < 10:
+			places = 2
+		}
+		at = append(at, plot.Named{Name: human.Decimal(n, places) + unit, At: v})
+	}
+	return at
+}
+
+// datesOf returns up to five dates, at even distances, of rows that begin with
+// them.
+func datesOf(rows [][]sheet.Cell) (at []plot.Named) {
+	last := len(rows) - 1
+	for k := range 5 {
+		if i := last * k / 4; k == 0 || float64(i) > at[len(at)-1].At {
+			at = append(at, plot.Named{Name: rows[i][0].Text, At: float64(i)})
+		}
+	}
+	return at
+}
+
 // gridFigures show which channel earned when.
-func (r *Report) gridFigures(by string, over *sheet.Sheet, immature map[string]bool, legend []page.Key) []page.Figure {
+func (r *Report) gridFigures(by string, over *sheet.Sheet, immature map[string]string, legend []page.Key) []page.Figure {
 	type cellKey struct{ channel, date string }
 	sums := map[cellKey]*channelSum{}
 	for _, row := range r.rows {
@@ -164,7 +250,7 @@ func (r *Report) gridFigures(by string, over *sheet.Sheet, immature map[string]b
 	channels := ordered(byKey(r.rows, func(row store.Row) string { return row.Channel }))
 	channels = channels[:min(len(channels), mostShown)]
 	s := &sheet.Sheet{Name: "revenue-by-channel-and-" + by, Title: "Revenue (ihc) by channel and " + by, Columns: []sheet.Column{over.Columns[0]}}
-	best := decimal.Zero
+	best, least := decimal.Zero, decimal.Zero
 	for _, c := range channels {
 		s.Columns = append(s.Columns, sheet.Column{Name: c.channel, Title: c.channel, Kind: sheet.Amount})
 	}
@@ -174,7 +260,7 @@ func (r *Report) gridFigures(by string, over *sheet.Sheet, immature map[string]b
 			cell := sheet.None("no sessions")
 			if sum := sums[cellKey{c.channel, dated[0].Text}]; sum != nil {
 				cell = sheet.N(sum.revenue)
-				best = decimal.Max(best, sum.revenue)
+				best, least = decimal.Max(best, sum.revenue), decimal.Min(least, sum.revenue)
 			}
 			line = append(line, cell)
 		}
@@ -184,7 +270,9 @@ func (r *Report) gridFigures(by string, over *sheet.Sheet, immature map[string]b
 	for k, c := range channels {
 		values := make([]float64, len(s.Rows))
 		for i, line := range s.Rows {
-			values[i] = float(line[k+1].Number, best)
+			if values[i] = float(line[k+1].Number, best); line[k+1].Number.IsNegative() {
+				values[i] = -1
+			}
 		}
 		rows.Rows = append(rows.Rows, page.Row{Name: c.channel, Class: r.colour(c.channel), Cells: []page.Picture{{Picture: plot.HeatRow(values, len(values)-len(immature), k+1, r.colour(c.channel), "")}}})
 	}
@@ -192,7 +280,14 @@ func (r *Report) gridFigures(by string, over *sheet.Sheet, immature map[string]b
 	if n := len(r.rank) - len(channels); n > 0 && r.Channel == "" {
 		note = human.Thousands(n) + " more channels are in channel_reporting.csv."
 	}
-	return []page.Figure{{ID: "grid", Title: "Revenue by channel and " + by, Finding: "The fuller the shade, the more revenue; the fullest is " + human.Decimal(best, 2) + ".",
+	finding := "There is no revenue above 0."
+	if best.IsPositive() {
+		finding = "The fuller the shade, the more revenue; the fullest is " + human.Decimal(best, 2) + "."
+	}
+	if least.IsNegative() {
+		legend = append(slices.Clone(legend), page.Key{Class: "key-under", Text: "below 0, down to " + human.Decimal(least, 2)})
+	}
+	return []page.Figure{{ID: "grid", Title: "Revenue by channel and " + by, Finding: finding,
 		Rows: rows, Legend: legend, Note: note, Sheet: shortened(s), Immature: immature}}
 }
 
@@ -214,7 +309,7 @@ func (r *Report) pathSection() (page.Section, bool) {
 const pathsShown = 15
 
 func (r *Report) pathFigure(j *store.Journeys) page.Figure {
-	f := page.Figure{ID: "paths", Title: "The most frequent paths", Finding: "Visits of one channel in a row are taken together (×). What a step did: S starts, H holds, C closes, in percent.", Sheet: shortened(r.Paths())}
+	f := page.Figure{ID: "paths", Title: "The most frequent paths", Finding: "Visits of one channel in a row are one step: ×2.2 is 2.2 of them on average. What a step did: S of the start, H of the holding, C of the close, in percent.", Sheet: shortened(r.Paths())}
 	for _, p := range j.Paths[:min(len(j.Paths), pathsShown)] {
 		path := page.Path{Count: human.Thousands(p.Conversions), Share: sheet.Percent.People(part(p.Conversions, j.Conversions)), Value: human.Decimal(p.Revenue.Decimal(unit.MoneyDecimals), 2)}
 		for i, s := range p.Steps {
@@ -252,7 +347,7 @@ func (r *Report) lengthFigure() page.Figure {
 		if row[0].Text == "1" {
 			name = "1 session"
 		}
-		rows.Rows = append(rows.Rows, page.Row{Name: name, Cells: []page.Picture{{Picture: plot.Bar(float(row[2].Number, best), -1, "c0", ""), Text: sheet.Percent.People(row[2])}}})
+		rows.Rows = append(rows.Rows, page.Row{Name: name, Cells: []page.Picture{{Picture: plot.Bar(float(row[2].Number, best), -1, "m", ""), Text: sheet.Percent.People(row[2])}}})
 	}
 	return page.Figure{ID: "lengths", Title: "Length of journeys", Rows: rows, Sheet: s}
 }
@@ -276,18 +371,22 @@ func (r *Report) waitFigure() page.Figure {
 		}
 		conversions[days] = float64(sum) / float64(j.Conversions)
 	}
-	var marks []float64
+	var marks []plot.Named
 	for _, percent := range []int64{50, 90} {
 		for days, v := range conversions {
 			if v*100 >= float64(percent) {
-				marks = append(marks, float64(days))
+				marks = append(marks, plot.Named{Name: fmt.Sprintf("%d %%: ", percent) + strings.Replace(r.within(percent), "the day", "the same day", 1), At: float64(days)})
 				break
 			}
 		}
 	}
-	l := plot.Line{Values: conversions, Top: 1, Class: "c0", Steps: true, Hatched: len(conversions), Marks: marks,
+	below := []plot.Named{{Name: "the same day"}, {Name: human.Count(last, "day"), At: float64(last)}}
+	if last > 3 {
+		below = slices.Insert(below, 1, plot.Named{Name: human.Count(last/4, "day"), At: float64(last / 4)}, plot.Named{Name: human.Count(last/2, "day"), At: float64(last / 2)},
+			plot.Named{Name: human.Count(last*3/4, "day"), At: float64(last * 3 / 4)})
+	}
+	l := plot.Line{Values: conversions, Top: 1, Class: "m", Steps: true, Hatched: len(conversions), Marks: marks, Below: below, Grid: []plot.Named{{Name: "50 %", At: 0.5}, {Name: "90 %", At: 0.9}},
 		Alt: "Part of the conversions that come within so many days of the first session: " + s.Notes[0]}
 	return page.Figure{ID: "waits", Title: "Time to conversion", Finding: upper(s.Notes[0]) + ".",
-		Lines:  []page.Panel{{Name: "Conversions, from the first session", First: "the same day", Last: fmt.Sprintf("%d days", last), Top: "100 %", Picture: l.SVG()}},
-		Legend: []page.Key{{Class: "key-mark", Text: "half, and nine in ten"}}, Sheet: shortened(s)}
+		Lines: []page.Panel{{Name: "Conversions that have come, by days from the first session", Range: "0 to 100 %", Picture: l.SVG()}}, Sheet: shortened(s)}
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -64,8 +65,8 @@ func (r *Report) headline() (h headline, ok bool) {
 	h.mature = Period{r.First, end}
 	h.now = h.mature
 	if r.Compare != (Period{}) {
-		h.before = r.Compare
-		h.against = "on " + r.Compare.Start + " to " + r.Compare.End
+		h.before = r.matured(end)
+		h.against = "on " + h.before.Start + " to " + h.before.End
 		return h, true
 	}
 	if before, ok := Previous(h.mature); ok && len(r.all) > 0 && before.Start >= r.all[0].Date {
@@ -83,6 +84,28 @@ func (r *Report) headline() (h headline, ok bool) {
 	h.before, _ = Previous(h.now)
 	h.against = fmt.Sprintf("last %d days on the %d before", days, days)
 	return h, true
+}
+
+// matured is the range compared with, without the days at its end that have their
+// place beside days that are left out. A range of another length is as it is.
+func (r *Report) matured(end string) Period {
+	first, _ := civil.ParseDate(r.First)
+	last, _ := civil.ParseDate(r.Last)
+	mature, _ := civil.ParseDate(end)
+	from, _ := civil.ParseDate(r.Compare.Start)
+	to, _ := civil.ParseDate(r.Compare.End)
+	if last-first != to-from {
+		return r.Compare
+	}
+	return Period{r.Compare.Start, (to - (last - mature)).String()}
+}
+
+// text says what a change is against.
+func (h *headline) text() string {
+	if dates, is := strings.CutPrefix(h.against, "on "); is {
+		return "against " + dates
+	}
+	return strings.Replace(h.against, " on ", " against ", 1)
 }
 
 // headlineSection are the numbers that are final, with their change.
@@ -110,14 +133,28 @@ func (r *Report) headlineSection() (page.Section, bool) {
 		case before == nil:
 		case now[i].Is && before[i].Is && !before[i].Number.IsZero():
 			change := now[i].Number.Sub(before[i].Number).Div(before[i].Number.Abs())
-			c.Direction = change.Sign()
-			c.Change, c.Against = signed(change), h.against
+			c.Change, c.Tone, c.Against = signed(change), tone(measures[i].Name, change), h.text()
 		default:
-			c.Against = "no change: " + h.against + " there is nothing to compare with"
+			c.Against = "no change to tell: there was nothing before (" + h.text() + ")"
 		}
 		s.Cards = append(s.Cards, c)
 	}
 	return s, true
+}
+
+// tone says whether a change is good news. Of cost it is neither.
+func tone(measure string, change decimal.Decimal) string {
+	up := change.Shift(2).Round(1).Sign()
+	if measure == "cpo" {
+		up = -up
+	}
+	switch {
+	case measure == "cost" || up == 0:
+		return ""
+	case up > 0:
+		return "good"
+	}
+	return "bad"
 }
 
 // signed writes a change in percents, with its sign and an arrow.
@@ -166,34 +203,50 @@ func cut(s *sheet.Sheet, flags string) *sheet.Sheet {
 func (r *Report) channelSection() (page.Section, bool) {
 	channels := r.By(r.Dimension)
 	if len(channels.Rows) == 0 {
-		return page.Section{ID: "channels", Title: "Channels", Lead: "There are no sessions of these dates."}, true
+		lead := "There are no sessions of these dates."
+		if len(r.all) == 0 {
+			lead = "There are no sessions. Fill the source tables, “ihc import” does, and run again."
+		}
+		return page.Section{ID: "channels", Title: "Channels", Lead: lead}, true
 	}
+	return page.Section{ID: "channels", Title: "Channels", Lead: "What each cost and what it brought, by the date of the session.", Figures: []page.Figure{
+		{ID: "channel-table", Title: "Cost, credit and their ratios", Sheet: shortened(channels), Open: true, Colours: r.colourMap()}, r.shareFigure(channels)}}, true
+}
+
+// shareFigure shows the shares of cost and revenue, ROAS around 1, and the change.
+func (r *Report) shareFigure(channels *sheet.Sheet) page.Figure {
 	shares := r.shares(channels)
-	rows := &page.Rows{Head: []string{"share of cost → share of revenue", "ROAS", "revenue ±"}}
-	best := decimal.Zero
-	for _, row := range shares.Rows[:min(len(shares.Rows), mostShown)] {
-		best = decimal.Max(best, row[3].Number)
+	shown := shares.Rows[:min(len(shares.Rows), mostShown)]
+	rows := &page.Rows{Head: []string{"share of cost → of revenue", "ROAS", "revenue ±"}}
+	most := decimal.New(1, -1) // the right end: the greatest share, in tens of percents
+	tens := 1                  // the ends of ROAS: a power of ten
+	for _, row := range shown {
+		most = decimal.Max(most, row[1].Number.RoundCeil(1), row[2].Number.RoundCeil(1))
+		if row[3].Number.IsPositive() {
+			tens = max(tens, int(math.Ceil(math.Abs(math.Log10(row[3].Number.InexactFloat64())))))
+		}
 	}
-	for _, row := range shares.Rows[:min(len(shares.Rows), mostShown)] {
+	for _, row := range shown {
 		class := r.colour(row[0].Text)
-		roas := page.Picture{Text: sheet.Amount.People(row[3])}
+		roas := page.Picture{Text: "– " + row[3].Why}
 		if row[3].Is {
-			roas.Picture = plot.Bar(float(row[3].Number, best), float(decimal.NewFromInt(1), best), class, "")
-		} else {
-			roas.Text = "– " + row[3].Why
+			at := 0.0
+			if row[3].Number.IsPositive() {
+				at = 0.5 + math.Log10(row[3].Number.InexactFloat64())/float64(2*tens)
+			}
+			roas = page.Picture{Picture: plot.Dots([]float64{at}, 0.5, class, ""), Text: sheet.Amount.People(row[3])}
 		}
 		change := page.Picture{Text: "– " + row[4].Why}
 		if row[4].Is {
 			change.Text = signed(row[4].Number)
 		}
 		rows.Rows = append(rows.Rows, page.Row{Name: row[0].Text, Class: class, Cells: []page.Picture{
-			{Picture: plot.Dumbbell(row[1].Number.InexactFloat64(), row[2].Number.InexactFloat64(), class, ""), Text: sheet.Percent.People(row[1]) + " → " + sheet.Percent.People(row[2])}, roas, change}})
+			{Picture: plot.Dumbbell(float(row[1].Number, most), float(row[2].Number, most), class, ""), Text: sheet.Percent.People(row[1]) + " → " + sheet.Percent.People(row[2])}, roas, change}})
 	}
-	return page.Section{ID: "channels", Title: "Channels", Lead: "What each cost and what it brought, by the date of the session.", Figures: []page.Figure{
-		{ID: "channel-table", Title: "Cost, credit and their ratios", Sheet: shortened(channels), Open: true, Colours: r.colourMap()},
-		{ID: "shares", Title: "Spend share against credit share, and change", Finding: "A dot to the right of its ring: the channel brings more than its part of the budget.", Rows: rows,
-			Legend: []page.Key{{Class: "key-ring", Text: "share of cost"}, {Class: "key-dot", Text: "share of revenue"}, {Class: "key-mark", Text: "ROAS 1: as much as was spent"}},
-			Note:   strings.TrimSpace(strings.Join(append(slices.Clone(shares.Notes), more(len(channels.Rows))), " ")), Sheet: shortened(shares)}}}, true
+	return page.Figure{ID: "shares", Title: "Spend share against credit share, and change", Finding: "A dot to the right of its ring: the channel brings more than its part of the budget.", Rows: rows,
+		Legend: []page.Key{{Class: "key-ring", Text: "share of cost"}, {Class: "key-dot", Text: "share of revenue, both from 0 to " + whole(most, decimal.NewFromInt(1))},
+			{Class: "key-mark", Text: fmt.Sprintf("ROAS 1: as much as was spent; at the ends %s and less, %s and more", decimal.New(1, -int32(tens)), human.Decimal(decimal.New(1, int32(tens)), 0))}},
+		Note: strings.TrimSpace(strings.Join(append(slices.Clone(shares.Notes), more(len(channels.Rows))), " ")), Sheet: shortened(shares)}
 }
 
 // shares are the parts that channels have of cost and revenue, and how their

@@ -27,7 +27,7 @@ const (
 
 // modelSection says what each model makes of the same conversions.
 func (r *Report) modelSection() (page.Section, bool) {
-	s := page.Section{ID: "models-section", Title: "Models side by side and intervals"}
+	s := page.Section{ID: "models-section", Title: "Models side by side"}
 	m := r.Models
 	switch {
 	case r.Dimension != "" || r.Channel != "" || len(r.all) == 0:
@@ -182,8 +182,8 @@ func (m *Models) apart() string {
 			}
 		}
 	}
-	if most == 0 {
-		return "All models say the same."
+	if most < 0.0005 { // 0.0 %
+		return "All models agree: each gives the same conversions to the same channels."
 	}
 	return fmt.Sprintf("%s and %s give %s %% of all conversions to different channels.", upper(first), second, human.Decimal(decimal.NewFromFloat(100*most), 1))
 }

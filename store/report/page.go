@@ -31,7 +31,7 @@ func (r *Report) Page() *page.Page {
 
 // zoneText ends a sentence with the zone that [Report.covers] has not named.
 func (r *Report) zoneText() string {
-	if r.Elsewhere() {
+	if r.Elsewhere() || r.First == "" {
 		return "."
 	}
 	return ", UTC."
@@ -56,13 +56,16 @@ func (r *Report) colourMap() map[string]string {
 	return m
 }
 
-// immature are the dates, or weeks, of a sheet over time that are not final.
-func (r *Report) immature(s *sheet.Sheet) map[string]bool {
-	m := map[string]bool{}
+const ofFinal = " of its final credit"
+
+// immature says how far the dates, or weeks, of a sheet over time are that are not
+// final.
+func (r *Report) immature(s *sheet.Sheet) map[string]string {
+	m := map[string]string{}
 	final := len(s.Columns) - 1
 	for _, row := range s.Rows {
 		if c := row[final]; c.Is && c.Number.LessThan(Mature) {
-			m[row[0].Text] = true
+			m[row[0].Text] = sheet.Percent.People(c) + ofFinal
 		}
 	}
 	return m
@@ -102,7 +105,7 @@ func (r *Report) modelFacts() []page.Fact {
 	if j == nil || len(j.Runs) == 0 {
 		return nil
 	}
-	var models, lookbacks, runs []string
+	var models, lookbacks []string
 	note := func(all *[]string, text string) {
 		if !slices.Contains(*all, text) {
 			*all = append(*all, text)
@@ -124,25 +127,53 @@ func (r *Report) modelFacts() []page.Fact {
 		}
 		note(&models, model)
 		note(&lookbacks, lookback)
-		runs = append(runs, of.RunID)
 	}
 	facts := []page.Fact{{Name: "Model", Text: strings.Join(models, "; ")}, {Name: "Lookback", Text: strings.Join(lookbacks, "; ")}}
-	if r.Run == "" || len(runs) > 1 {
-		name := human.Plural(len(runs), "Run") + " that scored it"
-		if len(runs) > 5 {
-			runs = append(runs[:4], fmt.Sprintf("and %d more", len(runs)-4))
-		}
-		facts = append(facts, page.Fact{Name: name, Text: strings.Join(runs, ", ")})
+	if runs := r.runs(); r.Run == "" || len(runs) > 1 {
+		facts = append(facts, page.Fact{Name: human.Plural(len(runs), "Run") + " that scored it", Text: someOf(runs)})
 	}
 	return facts
+}
+
+// runs returns the ids of the runs that scored the conversions of the dates, the
+// earliest first.
+func (r *Report) runs() (ids []string) {
+	if j := r.totals.Journeys; j != nil {
+		for _, of := range j.Runs {
+			ids = append(ids, of.RunID)
+		}
+	}
+	return ids
+}
+
+// someOf lists names, the latest of them where there are many.
+func someOf(names []string) string {
+	if more := len(names) - 4; more > 1 {
+		return fmt.Sprintf("%s and %d before", strings.Join(names[more:], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // standsOut is how far two shares are apart, at least, where that is worth a
 // sentence: two points.
 var standsOut = decimal.New(2, -2)
 
+// mostFindings is how many sentences a report begins with.
+const mostFindings = 3
+
 // findings says in words what stands out.
 func (r *Report) findings() []string {
+	all := r.unlike()
+	for _, s := range []string{r.opener(), r.trend()} {
+		if s != "" {
+			all = append(all, s)
+		}
+	}
+	return all[:min(len(all), mostFindings)]
+}
+
+// unlike says which channels' shares of cost and of revenue are furthest apart.
+func (r *Report) unlike() (all []string) {
 	sums := ordered(byKey(r.rows, func(row store.Row) string { return row.Channel }))
 	total := sumOf(r.rows)
 	if len(sums) < 2 || !total.cost.IsPositive() || !total.revenue.IsPositive() {
@@ -154,7 +185,6 @@ func (r *Report) findings() []string {
 	say := func(s *channelSum) string {
 		return fmt.Sprintf("%s has %s of cost and %s of revenue.", page.Isolated(s.channel), whole(s.cost, total.cost), whole(s.revenue, total.revenue))
 	}
-	var all []string
 	if gap(dear).GreaterThan(standsOut) {
 		all = append(all, say(dear))
 	}
@@ -167,10 +197,35 @@ func (r *Report) findings() []string {
 	if len(all) == 0 && !gap(slices.MinFunc(sums, func(a, b *channelSum) int { return gap(a).Cmp(gap(b)) })).Neg().GreaterThan(standsOut) {
 		all = append(all, "Every channel's share of revenue is within 2 points of its share of cost.")
 	}
-	if s := r.opener(); s != "" {
-		all = append(all, s)
-	}
 	return all
+}
+
+// trend says how revenue and cost moved, where there is something to compare them
+// with.
+func (r *Report) trend() string {
+	h, ok := r.headline()
+	if !ok || h.before == (Period{}) {
+		return ""
+	}
+	now, before := sumOf(r.between(h.now.Start, h.now.End)), sumOf(r.between(h.before.Start, h.before.End))
+	if before.revenue.IsZero() {
+		return ""
+	}
+	moved := func(what string, a, b decimal.Decimal) string {
+		change := a.Sub(b).Div(b.Abs())
+		switch change.Shift(2).Round(1).Sign() {
+		case 1:
+			return what + " rose by " + sheet.Percent.People(sheet.N(change))
+		case -1:
+			return what + " fell by " + sheet.Percent.People(sheet.N(change.Neg()))
+		}
+		return what + " stayed as it was"
+	}
+	s := moved("Revenue", now.revenue, before.revenue)
+	if before.cost.IsPositive() {
+		s += ", " + moved("cost", now.cost, before.cost)
+	}
+	return s + ": " + h.text() + "."
 }
 
 // whole writes a ÷ b in whole percents.
@@ -202,12 +257,18 @@ func (r *Report) proofSection() (page.Section, bool) {
 			Unattributed: human.Decimal(l.rest, l.places), Difference: human.Decimal(l.difference, l.places), Reasons: l.why, Holds: l.holds})
 	}
 	p.Verdict = "Nothing is lost: every order, all revenue and all cost is accounted for."
-	if !p.Holds {
+	switch {
+	case !p.Holds:
 		p.Verdict = "Something does not add up: do not use these numbers before you know why (reconciliation.json has each equation)."
+	case t.Range.Conversions == 0 && len(r.rows) == 0:
+		p.Verdict = "There is nothing to account for: no orders, and no sessions."
 	}
 	lead := "What the source tables hold is what was attributed and what was not."
 	if t.Ranged {
 		lead = "Orders and revenue are those of the conversions of these dates; cost is that of the sessions of these dates."
+	}
+	if r.Channel != "" {
+		lead += " It is of all channels."
 	}
 	figures := []page.Figure{{ID: "unattributed", Title: "What was not attributed, and why", Sheet: r.Unattributed()}}
 	if alone := r.CostsAlone(); alone != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/sheet"
 	"github.com/ihc-pipeline/ihc/internal/version"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -51,6 +52,9 @@ func (q *Query) Read(ctx context.Context, db Source, called func(name string) st
 	if _, err := civil.Zone(q.Zone); err != nil {
 		return nil, fmt.Errorf("%s %w", called("timezone"), err)
 	}
+	if q.By == ByChannelDay && q.Compare != "" {
+		return nil, errkind.Inputf("%s is of channels, days, weeks and months: leave it out by %s", called("compare"), ByChannelDay)
+	}
 	column := q.By
 	if slices.Contains([]string{"", ByChannel, ByDay, ByWeek, ByMonth, ByChannelDay}, q.By) {
 		column = ""
@@ -91,7 +95,11 @@ func (q *Query) Tables(r *Report) []*sheet.Sheet {
 	if by == "" {
 		by = ByChannel
 	}
-	sheets := []*sheet.Sheet{r.By(by)}
+	first := r.By(by)
+	if runs := r.runs(); len(runs) > 0 {
+		first.Notes = append(first.Notes, fmt.Sprintf("Scored by %s %s", human.Plural(len(runs), "run"), someOf(runs)))
+	}
+	sheets := []*sheet.Sheet{first}
 	if q.Phases {
 		sheets = append(sheets, r.Phases(), r.Pairs())
 	}

@@ -31,6 +31,7 @@ const (
 	nothingCredited = "nothing was credited"
 	nothingSpent    = "nothing was spent"
 	nothingBefore   = "nothing before"
+	nobodyDid       = "no channel did"
 	notCompared     = "there is no row in the range compared with"
 )
 
@@ -107,11 +108,7 @@ func (r *Report) byChannel(by string) *sheet.Sheet {
 	total := sumOf(r.rows)
 	s.Total = append([]sheet.Cell{sheet.T("total")}, total.cells()...)
 	if comparing {
-		var all *channelSum
-		if len(r.before) > 0 {
-			all = sumOf(r.before)
-		}
-		s.Total = append(s.Total, comparedCells(total, all)...)
+		s.Total = append(s.Total, comparedCells(total, r.allBefore())...)
 	}
 	return s
 }
@@ -142,8 +139,13 @@ func start(by, date string) string {
 }
 
 func (r *Report) overTime(by string) *sheet.Sheet {
-	s := &sheet.Sheet{Name: by, Title: upper(by) + "s, " + r.covers(), Notes: r.notes(),
-		Columns: slices.Concat([]sheet.Column{{Name: by, Title: by, Kind: sheet.Date}}, measures, []sheet.Column{{Name: "final_credit", Title: "of final credit", Kind: sheet.Percent}})}
+	comparing := r.Compare != Period{}
+	s := &sheet.Sheet{Name: by, Title: upper(by) + "s, " + r.covers(), Notes: r.notes(), Columns: append([]sheet.Column{{Name: by, Title: by, Kind: sheet.Date}}, measures...)}
+	if comparing {
+		s.Columns = append(s.Columns, compared...)
+	}
+	s.Columns = append(s.Columns, sheet.Column{Name: "final_credit", Title: "of final credit", Kind: sheet.Percent})
+	before := r.beforeBy(by)
 	sums := byKey(r.rows, func(row store.Row) string { return start(by, row.Date) })
 	last := map[string]string{}
 	for _, row := range r.rows {
@@ -154,11 +156,59 @@ func (r *Report) overTime(by string) *sheet.Sheet {
 		if r.Maturity.Through != "" {
 			final = sheet.N(r.Maturity.Share(last[date]))
 		}
-		s.Rows = append(s.Rows, append(append([]sheet.Cell{sheet.T(date)}, sums[date].cells()...), final))
+		row := append([]sheet.Cell{sheet.T(date)}, sums[date].cells()...)
+		if comparing {
+			row = append(row, comparedCells(sums[date], before[place(by, r.First, date)])...)
+		}
+		s.Rows = append(s.Rows, append(row, final))
 	}
 	s.Notes = append(s.Notes, whyEmpty(s)...)
-	s.Total = append(append([]sheet.Cell{sheet.T("total")}, sumOf(r.rows).cells()...), sheet.None(""))
+	s.Total = append([]sheet.Cell{sheet.T("total")}, sumOf(r.rows).cells()...)
+	if comparing {
+		s.Total = append(s.Total, comparedCells(sumOf(r.rows), r.allBefore())...)
+	}
+	s.Total = append(s.Total, sheet.None(""))
 	return s
+}
+
+// beforeBy are the sums of the range compared with, by their place in it: its
+// first day, week or month has 0.
+func (r *Report) beforeBy(by string) map[int]*channelSum {
+	sums := map[int]*channelSum{}
+	for _, row := range r.before {
+		k := place(by, r.Compare.Start, row.Date)
+		if sums[k] == nil {
+			sums[k] = &channelSum{}
+		}
+		sums[k].add(row)
+	}
+	return sums
+}
+
+// allBefore is the sum of the range compared with, nil where there is nothing in it.
+func (r *Report) allBefore() *channelSum {
+	if len(r.before) == 0 {
+		return nil
+	}
+	return sumOf(r.before)
+}
+
+// place says in which day, week or month from another date on a date is: 0 is the
+// one that from is in.
+func place(by, from, date string) int {
+	a, _ := civil.ParseDate(start(by, from))
+	b, _ := civil.ParseDate(start(by, date))
+	switch by {
+	case ByWeek:
+		return int(b-a) / 7
+	case ByMonth:
+		var fromYear, fromMonth, year, month int
+		_, _ = fmt.Sscanf(from, "%d-%d", &fromYear, &fromMonth)
+		_, _ = fmt.Sscanf(date, "%d-%d", &year, &month)
+		return 12*(year-fromYear) + month - fromMonth
+	default:
+		return int(b - a)
+	}
 }
 
 // covers says which sessions the numbers are of.
@@ -273,6 +323,7 @@ func (r *Report) Phases() *sheet.Sheet {
 		}
 		s.Rows = append(s.Rows, row)
 	}
+	s.Notes = whyEmpty(s)
 	if n := j.Conversions - j.WithPhases; n > 0 {
 		s.Notes = append(s.Notes, fmt.Sprintf("of %d conversions the phases are not known: they were scored by an earlier release", n))
 	}
@@ -281,12 +332,12 @@ func (r *Report) Phases() *sheet.Sheet {
 
 // part returns n ÷ of.
 func part(n, of int64) sheet.Cell {
-	return sheet.Ratio(decimal.NewFromInt(n), decimal.NewFromInt(of), "nobody did")
+	return sheet.Ratio(decimal.NewFromInt(n), decimal.NewFromInt(of), nobodyDid)
 }
 
 func index(a, b sheet.Cell) sheet.Cell {
 	if !a.Is || !b.Is {
-		return sheet.None("nobody did")
+		return sheet.None(nobodyDid)
 	}
 	return sheet.Ratio(a.Number, b.Number, nothingCredited)
 }

@@ -33,7 +33,7 @@ const noCollation = "no such collation sequence: "
 // collation returns which of SQLite's collations a column compares by, asking
 // it to compare. Where it, or an index on the column, has another one, unknown
 // is its name.
-func collation(ctx context.Context, conn *sql.Conn, table, column string) (name, unknown string, err error) {
+func collation(ctx context.Context, conn connection, table, column string) (name, unknown string, err error) {
 	var letters, spaces bool
 	err = conn.QueryRowContext(ctx, `SELECT c = 'A', c = 'a ' FROM (SELECT `+column+` AS c FROM `+table+` WHERE 0 UNION ALL SELECT 'a')`).Scan(&letters, &spaces)
 	var e sqlite3.Error
@@ -59,7 +59,7 @@ func (v *validation) checkCollations(ctx context.Context, conn *sql.Conn, t tabl
 		if !c.text {
 			continue
 		}
-		name, unknown, err := collation(ctx, conn, t.name, c.name)
+		name, unknown, err := collation(ctx, conn, "main."+t.name, c.name)
 		if err != nil {
 			return nil, false, err
 		}

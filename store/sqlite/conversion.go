@@ -30,7 +30,7 @@ func hasTables(ctx context.Context, conn *sql.Conn, names ...string) (there bool
 
 // Conversion implements [store.Reports].
 func (d *Database) Conversion(ctx context.Context, id string) (c *store.Conversion, err error) {
-	err = d.inSnapshot(ctx, func(conn *sql.Conn) (err error) {
+	err = d.inSnapshot(ctx, allByID, func(conn *sql.Conn) (err error) {
 		c, err = readConversion(ctx, conn, id)
 		return err
 	})
@@ -179,7 +179,7 @@ func readOutcome(ctx context.Context, conn *sql.Conn, c *store.Conversion) error
 
 // Cell implements [store.Reports].
 func (d *Database) Cell(ctx context.Context, channel, date string) (cell *store.Cell, err error) {
-	err = d.inSnapshot(ctx, func(conn *sql.Conn) (err error) {
+	err = d.inSnapshot(ctx, allByID, func(conn *sql.Conn) (err error) {
 		cell, err = readCell(ctx, conn, channel, date)
 		return err
 	})

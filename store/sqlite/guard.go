@@ -34,7 +34,7 @@ func (g guarded) Driver() driver.Driver { return &sqlite3.SQLiteDriver{ConnectHo
 // there are ours.
 func guard(c *sqlite3.SQLiteConn) error {
 	c.SetLimit(sqlite3.SQLITE_LIMIT_LENGTH, longestValue)
-	if err := errors.Join(c.RegisterFunc(dateInZone, dateIn, true), c.RegisterFunc(intactInSQL, intact, true)); err != nil {
+	if err := errors.Join(c.RegisterFunc(dateInZone, dateIn, true), c.RegisterFunc(intactInSQL, intact, true), c.RegisterFunc(blobInSQL, textOfBlob, true)); err != nil {
 		return err
 	}
 	_, err := c.Exec(`PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON`, nil)

@@ -97,13 +97,16 @@ var kept = struct {
 // file and removes the log, so that the file can be taken elsewhere by itself,
 // and another be put in its place. SQLite does so when the last connection is
 // closed; but two that close in each other's way both leave it to the other.
+// Between two runs the file also gets back the journal mode it had (see giveBack).
 // Where somebody still uses the database, or it cannot be written, the log
-// stays, which loses nothing. A file without a log is left as it is to the byte.
+// stays, which loses nothing. A file without a log that no run was on is left as
+// it is to the byte.
 func Checkpoint(path string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	path = followed(path) // beside which SQLite keeps the log
 	arrive(path)
+	defer giveBack(ctx, path)
 	for try := range 4 {
 		if _, err := os.Stat(path + "-wal"); err != nil {
 			return

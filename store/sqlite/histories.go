@@ -9,6 +9,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/store"
 )
@@ -33,7 +34,7 @@ const (
 
 // Histories implements [store.Source], from one snapshot as Journeys does.
 func (d *Database) Histories(ctx context.Context, o journey.Options, yield func(*journey.History) error) error {
-	return d.reading(ctx, func(c *sqlite3.SQLiteConn) (err error) {
+	return d.reading(ctx, visitsSales, func(c *sqlite3.SQLiteConn) (err error) {
 		rows, err := ask(ctx, c, historiesQuery, []driver.Value{o.Start, o.End})
 		if err != nil {
 			return fmt.Errorf("read session_sources and conversions: %w", err)
@@ -59,15 +60,16 @@ func nextEntry(ctx context.Context, rows driver.Rows) func() (journey.Entry, err
 			table = `conversions, conv_id`
 		}
 		if e.Time, err = civil.ParseTime(text(row[2]) + " " + text(row[3])); err != nil {
-			return e, fmt.Errorf("%s %q: %w", table, e.ID, err)
+			return e, errkind.Inputf("%s %q: %w", table, e.ID, err)
 		}
 		if e.Sale {
 			e.Revenue = number(row[6])
-			return e, nil
+			_, err := moneyOf(e.ID, row[6])
+			return e, err
 		}
 		flags, ok := row[6].(int64)
 		if !ok || flags < 0 || flags > 7 {
-			return e, fmt.Errorf("%s %q: engagement flags other than 0 and 1", table, e.ID)
+			return e, errkind.Inputf("%s %q: engagement flags other than 0 and 1", table, e.ID)
 		}
 		e.Channel, e.Flags = text(row[5]), byte(flags)
 		return e, nil
@@ -76,7 +78,7 @@ func nextEntry(ctx context.Context, rows driver.Rows) func() (journey.Entry, err
 
 // Costs implements [store.Source].
 func (d *Database) Costs(ctx context.Context, start, end string) (all []store.Cost, err error) {
-	err = d.reading(ctx, func(c *sqlite3.SQLiteConn) error {
+	err = d.reading(ctx, visitsCosts, func(c *sqlite3.SQLiteConn) error {
 		return each(ctx, c, costsQuery, []driver.Value{start, end}, 4, func(row []driver.Value) error {
 			whole, _ := row[2].(int64)
 			rest, _ := row[3].(int64)

@@ -1,20 +1,16 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"slices"
 
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
-	"github.com/ihc-pipeline/ihc/store/journeysum"
+	"github.com/ihc-pipeline/ihc/store/history"
 )
 
 // A report is compared with the one before, conversion by conversion, while the
@@ -22,51 +18,19 @@ import (
 // hand, and what the last report told of it is in pipeline_told, in the same
 // order. Only what differs is written. See ADR 0022.
 
-// told is what a report tells of one conversion.
-type told struct {
-	journey     int64 // the row of the journal
-	conv        string
-	run         int64 // that scored it
-	fingerprint []byte
-	sessions    int64 // hash of its sessions
-	revenue     unit.Money
-	credit      []byte
-}
+// comparing compares the report under way with the last one.
+type comparing struct {
+	*history.Comparison
+	channels history.Channels
 
-// delta is a change of what a channel earned.
-type delta struct {
-	share  int64    // in ten-thousandths
-	credit unit.Sum // in hundred-millionths
-}
-
-// earned are the causes that concern a channel's earnings by the journal.
-var earned = [...]store.Cause{store.NewConversions, store.ChangedJourneys, store.RemovedConversions, store.ChangedRevenue, store.OtherSettings}
-
-// Their places in earned.
-const (
-	newConversion = iota
-	changedJourney
-	removedConversion
-	changedRevenue
-	otherSettings
-)
-
-// history compares the report under way with the last one.
-type history struct {
 	conn   *sql.Conn // of the report's transaction
 	run    int64
 	again  bool  // the run has a report already
 	report int64 // number of the last one, 0 for none
 
-	channels map[string]int64 // what pipeline_told calls them
-	names    []string         // by number
-	known    int              // of names, in the database
-
-	deltas [len(earned)][]delta // by channel
-
 	write, untold *rows
-	before        driver.Rows // of pipeline_told, those from next on
-	next          told        // its row, revenue and credit
+	before        driver.Rows  // of pipeline_told, those from next on
+	next          history.Told // its row, revenue and credit
 	more          bool
 	row           []driver.Value
 	mine          func(conv string) bool
@@ -74,12 +38,12 @@ type history struct {
 
 // openHistory returns nil where no history is kept: the ledger does not know the
 // run, or one connection alone does everything.
-func openHistory(ctx context.Context, s *summing) (*history, error) {
+func openHistory(ctx context.Context, s *summing) (*comparing, error) {
 	there, err := hasTables(ctx, s.conn, "pipeline_runs", "pipeline_told", "pipeline_channels")
 	if err != nil || !there || s.readers == nil {
 		return nil, err
 	}
-	h := &history{conn: s.conn, channels: map[string]int64{}, row: make([]driver.Value, 4)}
+	h := (&comparing{conn: s.conn, row: make([]driver.Value, 4)}).anew()
 	err = s.conn.QueryRowContext(ctx, `SELECT run, report IS NOT NULL, (SELECT coalesce(max(report), 0) FROM pipeline_runs) FROM pipeline_runs WHERE run_id = ?`,
 		s.req.GetRunId()).Scan(&h.run, &h.again, &h.report)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -99,31 +63,20 @@ func openHistory(ctx context.Context, s *summing) (*history, error) {
 		if err := found.Scan(&n, &name); err != nil {
 			return nil, err
 		}
-		if n != int64(len(h.names)) {
-			return nil, fmt.Errorf("pipeline_channels has no channel %d", len(h.names))
+		if err := h.channels.Enter(n, name); err != nil {
+			return nil, err
 		}
-		h.channels[name], h.names = n, append(h.names, name)
 	}
-	h.known = len(h.names)
 	return h, found.Err()
 }
 
 // anew forgets what was compared so far.
-func (h *history) anew() *history {
+func (h *comparing) anew() *comparing {
 	if h != nil {
-		h.deltas = [len(earned)][]delta{}
+		h.Comparison = history.Compare(&h.channels)
+		h.channels.Restart()
 	}
 	return h
-}
-
-// channel returns what pipeline_told calls a channel.
-func (h *history) channel(name string) int64 {
-	n, known := h.channels[name]
-	if !known {
-		n = int64(len(h.names))
-		h.channels[name], h.names = n, append(h.names, name)
-	}
-	return n
 }
 
 // recording calls do, which reads the journal by another connection than the one
@@ -145,7 +98,7 @@ func (s *summing) recording(do func() error) error {
 }
 
 // begin goes to the first of what the last report told of some conversions.
-func (h *history) begin(ctx context.Context, c *sqlite3.SQLiteConn, mine func(conv string) bool) (err error) {
+func (h *comparing) begin(ctx context.Context, c *sqlite3.SQLiteConn, mine func(conv string) bool) (err error) {
 	h.mine = mine
 	h.before, err = ask(ctx, c, `SELECT journey, revenue, credit, conv_id FROM pipeline_told ORDER BY journey`, nil)
 	if err != nil {
@@ -155,7 +108,7 @@ func (h *history) begin(ctx context.Context, c *sqlite3.SQLiteConn, mine func(co
 }
 
 // advance goes to the next.
-func (h *history) advance() error {
+func (h *comparing) advance() error {
 	for {
 		switch err := h.before.Next(h.row); {
 		case isEnd(err):
@@ -169,30 +122,30 @@ func (h *history) advance() error {
 		}
 	}
 	h.more = true
-	h.next.journey, _ = h.row[0].(int64)
+	h.next.Journey, _ = h.row[0].(int64)
 	revenue, _ := h.row[1].(int64)
-	h.next.revenue = unit.Money(revenue)
-	h.next.credit, _ = h.row[2].([]byte)
+	h.next.Revenue = unit.Money(revenue)
+	h.next.Credit, _ = h.row[2].([]byte)
 	return nil
 }
 
 // readTold reads a row of pipeline_told.
-func readTold(row []driver.Value) (t told) {
-	t.journey, _ = row[0].(int64)
-	t.conv = text(row[1])
-	t.run, _ = row[2].(int64)
-	t.fingerprint, _ = row[3].([]byte)
-	t.sessions, _ = row[4].(int64)
+func readTold(row []driver.Value) (t history.Told) {
+	t.Journey, _ = row[0].(int64)
+	t.Conv = text(row[1])
+	t.Run, _ = row[2].(int64)
+	t.Fingerprint, _ = row[3].([]byte)
+	t.Sessions, _ = row[4].(int64)
 	revenue, _ := row[5].(int64)
-	t.revenue = unit.Money(revenue)
-	t.credit, _ = row[6].([]byte)
+	t.Revenue = unit.Money(revenue)
+	t.Credit, _ = row[6].([]byte)
 	return t
 }
 
 // skip notes what was told and is not told now, up to a row of the journal.
-func (h *history) skip(upTo int64) error {
-	for h.more && h.next.journey < upTo {
-		if err := errors.Join(h.untold.add(h.next.journey), h.advance()); err != nil {
+func (h *comparing) skip(upTo int64) error {
+	for h.more && h.next.Journey < upTo {
+		if err := errors.Join(h.untold.add(h.next.Journey), h.advance()); err != nil {
 			return err
 		}
 	}
@@ -200,108 +153,32 @@ func (h *history) skip(upTo int64) error {
 }
 
 // tell compares a conversion, in the order of the journal, with what was told of
-// it. One of which nothing was is taken for a new one; see [history.pair].
-func (h *history) tell(now *told) error {
-	if err := h.skip(now.journey); err != nil {
+// it. One of which nothing was is taken for a new one; see [comparing.pair].
+func (h *comparing) tell(now *history.Told) error {
+	if err := h.skip(now.Journey); err != nil {
 		return err
 	}
-	if !h.more || h.next.journey != now.journey {
-		return errors.Join(h.add(newConversion, now, 1, now.revenue), h.keep(now))
+	if !h.more || h.next.Journey != now.Journey {
+		return errors.Join(h.New(now), h.keep(now))
 	}
 	was := h.next
 	if err := h.advance(); err != nil {
 		return err
 	}
-	if was.revenue == now.revenue && bytes.Equal(was.credit, now.credit) {
+	if was.Same(now) {
 		return nil
 	}
-	return errors.Join(h.change(changedJourney, &was, now), h.keep(now))
+	return errors.Join(h.Changed(store.ChangedJourneys, &was, now), h.keep(now))
 }
 
 // end notes the rest, where all went well.
-func (h *history) end(well bool) (err error) {
+func (h *comparing) end(well bool) (err error) {
 	if well {
 		err = h.skip(1<<63 - 1)
 	}
 	return errors.Join(err, h.before.Close())
 }
 
-func (h *history) keep(t *told) error {
-	return h.write.add(t.journey, t.conv, t.run, t.fingerprint, t.sessions, int64(t.revenue), append([]byte{}, t.credit...)) // none is empty, and not NULL
-}
-
-// add adds what a conversion gives, or with a sign of -1 gave, to its channels,
-// at some revenue.
-func (h *history) add(cause int, t *told, sign int64, revenue unit.Money) error {
-	for credit := t.credit; len(credit) > 0; {
-		channel, share, rest, ok := nextCredit(credit)
-		if !ok {
-			return errors.New("a row of pipeline_told is damaged")
-		}
-		credit = rest
-		for int64(len(h.deltas[cause])) <= channel {
-			h.deltas[cause] = append(h.deltas[cause], delta{})
-		}
-		d := &h.deltas[cause][channel]
-		d.share += sign * share
-		d.credit.AddProduct(sign*share, int64(revenue))
-	}
-	return nil
-}
-
-// change adds what is different of a conversion that has an attribution before
-// and now: the shares, at today's revenue, by their cause, and the revenue at the
-// shares before.
-func (h *history) change(cause int, was, now *told) error {
-	err := errors.Join(h.add(cause, now, 1, now.revenue), h.add(cause, was, -1, now.revenue))
-	if err != nil || was.revenue == now.revenue {
-		return err
-	}
-	// Twice the same shares, so that conversions come to nothing.
-	return errors.Join(h.add(changedRevenue, was, 1, now.revenue), h.add(changedRevenue, was, -1, was.revenue))
-}
-
-// mostChannels is more than any shop has; a number beyond it is damage.
-const mostChannels = 1 << 24
-
-// nextCredit takes one channel's share off.
-func nextCredit(credit []byte) (channel, share int64, rest []byte, ok bool) {
-	c, n := binary.Uvarint(credit)
-	if n <= 0 || c > mostChannels {
-		return 0, 0, nil, false
-	}
-	s, m := binary.Uvarint(credit[n:])
-	if m <= 0 || s > 1<<40 {
-		return 0, 0, nil, false
-	}
-	return int64(c), int64(s), credit[n+m:], true
-}
-
-// credit returns the shares of the journey at hand by channel, in the order of
-// their numbers: the number and the share, in ten-thousandths, of each that has
-// any. It is used again.
-func (a *journeySums) credit() []byte {
-	for _, name := range a.Channels()[len(a.numbers):] {
-		a.numbers = append(a.numbers, a.history.channel(name))
-	}
-	a.byChannel = append(a.byChannel, make([]int64, len(a.history.names)-len(a.byChannel))...)
-	a.earned = a.earned[:0]
-	for i, g := range a.journey.Groups {
-		share := a.journey.Shares[i].IHC
-		if g == journeysum.NoGroup || share == 0 {
-			continue
-		}
-		n := a.numbers[a.Channel(g)]
-		if a.byChannel[n] == 0 {
-			a.earned = append(a.earned, n)
-		}
-		a.byChannel[n] += share
-	}
-	slices.Sort(a.earned)
-	a.blob = a.blob[:0]
-	for _, n := range a.earned {
-		a.blob = binary.AppendUvarint(binary.AppendUvarint(a.blob, uint64(n)), uint64(a.byChannel[n]))
-		a.byChannel[n] = 0
-	}
-	return a.blob
+func (h *comparing) keep(t *history.Told) error {
+	return h.write.add(t.Journey, t.Conv, t.Run, t.Fingerprint, t.Sessions, int64(t.Revenue), append([]byte{}, t.Credit...)) // none is empty, and not NULL
 }

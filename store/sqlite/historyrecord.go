@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -10,17 +9,15 @@ import (
 	"slices"
 
 	"github.com/mattn/go-sqlite3"
-	"github.com/shopspring/decimal"
 
-	"github.com/ihc-pipeline/ihc/internal/run"
-	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/history"
 )
 
 // record writes down what channels come to and by how much that differs from
 // the last report, by cause. A run that has a report already is not told as
 // another: what changed since the last report is added to that one.
-func (h *history) record(ctx context.Context, x *sessionIndex, groups []group) error {
+func (h *comparing) record(ctx context.Context, x *sessionIndex, groups []group) error {
 	if h == nil {
 		return nil
 	}
@@ -32,13 +29,13 @@ func (h *history) record(ctx context.Context, x *sessionIndex, groups []group) e
 		return err
 	}
 	now := totalsOf(x, groups)
-	changes := h.causes(before, now)
+	changes := h.Causes(before, now)
 	if h.again {
 		same, err := readChanges(ctx, h.conn, h.report-1, h.report)
 		if err != nil {
 			return err
 		}
-		changes.add(same)
+		changes.Add(same)
 	} else {
 		h.report++
 		if _, err := h.conn.ExecContext(ctx, `UPDATE pipeline_runs SET report = ?2 WHERE run = ?1`, h.run, h.report); err != nil {
@@ -50,7 +47,7 @@ func (h *history) record(ctx context.Context, x *sessionIndex, groups []group) e
 
 // pair finds, for what was told and is not told now, the conversion's new
 // attribution. Where there is one, that was taken for a new conversion's.
-func (h *history) pair(ctx context.Context) error {
+func (h *comparing) pair(ctx context.Context) error {
 	settings, err := readSettings(ctx, h.conn)
 	if err != nil {
 		return err
@@ -62,10 +59,10 @@ func (h *history) pair(ctx context.Context) error {
 			LEFT JOIN pipeline_told n ON n.journey = l.journey AND n.journey NOT IN (SELECT journey FROM pipeline_untold)`, nil, 14, func(row []driver.Value) error {
 			was := readTold(row[:7])
 			if row[7] == nil {
-				return h.add(removedConversion, &was, -1, was.revenue)
+				return h.Removed(&was)
 			}
 			now := readTold(row[7:])
-			return errors.Join(h.add(newConversion, &now, -1, now.revenue), h.change(settings.cause(&was, &now), &was, &now))
+			return errors.Join(h.NotNew(&now), h.Changed(settings.Cause(&was, &now), &was, &now))
 		})
 	})
 	if err != nil {
@@ -82,125 +79,48 @@ func (h *history) pair(ctx context.Context) error {
 	return nil
 }
 
-// scoredWith is what decided, beside the sessions, which attribution a run gave.
-type scoredWith struct {
-	scoring []byte // what scored it
-	shape   string // how journeys were cut
-}
-
-type runSettings map[int64]scoredWith
-
-func readSettings(ctx context.Context, conn *sql.Conn) (runSettings, error) {
+func readSettings(ctx context.Context, conn *sql.Conn) (history.Settings, error) {
 	found, err := conn.QueryContext(ctx, `SELECT run, scoring, request FROM pipeline_runs`)
 	if err != nil {
 		return nil, err
 	}
 	defer found.Close()
-	all := runSettings{}
+	all := history.Settings{}
 	for found.Next() {
 		var n int64
-		var s scoredWith
+		var scoring []byte
 		var request string
-		if err := found.Scan(&n, &s.scoring, &request); err != nil {
+		if err := found.Scan(&n, &scoring, &request); err != nil {
 			return nil, err
 		}
-		s.shape = run.Shape([]byte(request))
-		all[n] = s
+		all.Enter(n, scoring, request)
 	}
 	return all, found.Err()
 }
 
-// cause tells why a conversion's attribution is another one. Where its sessions
-// are the same, what scored them decides; where nothing else is different at all,
-// they were scored anew.
-func (s runSettings) cause(was, now *told) int {
-	before, after := s[was.run], s[now.run]
-	sameScoring := bytes.Equal(before.scoring, after.scoring)
-	switch {
-	case was.sessions != now.sessions && before.shape != after.shape,
-		was.sessions == now.sessions && !sameScoring,
-		was.sessions == now.sessions && bytes.Equal(was.fingerprint, now.fingerprint):
-		return otherSettings
-	default:
-		return changedJourney
-	}
-}
-
-// amounts are sums by channel.
-type amounts map[string]store.Amounts
-
-// changes are amounts by cause and channel.
-type changes map[store.Cause]amounts
-
-func (c changes) put(cause store.Cause, channel string, a store.Amounts) {
-	if c[cause] == nil {
-		c[cause] = amounts{}
-	}
-	c[cause][channel] = c[cause][channel].Plus(a)
-}
-
-func (c changes) add(other changes) {
-	for cause, of := range other {
-		for channel, a := range of {
-			c.put(cause, channel, a)
-		}
-	}
-}
-
 // totalsOf adds up what channel_reporting has, exactly.
-func totalsOf(x *sessionIndex, groups []group) amounts {
-	all := amounts{}
-	sums := map[string]*group{}
+func totalsOf(x *sessionIndex, groups []group) history.Amounts {
+	sums := map[string]history.Sums{}
 	for n := range groups {
-		k, g := x.keys[n], &groups[n]
-		if sums[k.channel] == nil {
-			sums[k.channel] = &group{}
-		}
-		s := sums[k.channel]
-		s.share, s.credit, s.cost = s.share.Plus(g.share), s.credit.Plus(g.credit), s.cost.Plus(g.cost)
+		channel, g := x.keys[n].channel, &groups[n]
+		sums[channel] = sums[channel].Plus(history.Sums{Share: g.share, Credit: g.credit, Cost: g.cost})
 	}
-	for channel, s := range sums {
-		all[channel] = store.Amounts{IHC: s.share.Decimal(store.ShareDecimals), Revenue: s.credit.Decimal(store.CreditDecimals), Cost: s.cost.Decimal(unit.CostDecimals)}
-	}
-	return all
-}
-
-// causes returns what led from the totals before to those of now. What the
-// journal does not explain was written by hand, and costs have one cause.
-func (h *history) causes(before, now amounts) changes {
-	found := changes{}
-	explained := amounts{}
-	for i, cause := range earned {
-		for channel, d := range h.deltas[i] {
-			a := store.Amounts{IHC: decimal.New(d.share, -unit.ShareDecimals), Revenue: d.credit.Decimal(unit.ShareDecimals + unit.MoneyDecimals)}
-			found.put(cause, h.names[channel], a)
-			explained[h.names[channel]] = explained[h.names[channel]].Plus(a)
-		}
-	}
-	channels := maps.Clone(before)
-	maps.Copy(channels, now)
-	maps.Copy(channels, explained)
-	for channel := range channels {
-		rest := now[channel].Minus(before[channel]).Minus(explained[channel])
-		found.put(store.ChangedCost, channel, store.Amounts{Cost: rest.Cost})
-		rest.Cost = decimal.Decimal{}
-		found.put(store.ByHand, channel, rest)
-	}
-	return found
+	return history.Totals(sums)
 }
 
 // store writes the report's totals and changes.
-func (h *history) store(ctx context.Context, now amounts, why changes) error {
+func (h *comparing) store(ctx context.Context, now history.Amounts, why history.Changes) error {
 	exec := func(statement string, args ...any) error {
 		_, err := h.conn.ExecContext(ctx, statement, args...)
 		return err
 	}
-	for n := h.known; n < len(h.names); n++ {
-		if err := exec(`INSERT INTO pipeline_channels (channel, name) VALUES (?, ?)`, n, h.names[n]); err != nil {
-			return err
-		}
+	err := h.channels.New(func(n int64, name string) error {
+		return exec(`INSERT INTO pipeline_channels (channel, name) VALUES (?, ?)`, n, name)
+	})
+	if err != nil {
+		return err
 	}
-	err := errors.Join(exec(`DELETE FROM pipeline_totals WHERE report = ?`, h.report), exec(`DELETE FROM pipeline_changes WHERE report = ?`, h.report))
+	err = errors.Join(exec(`DELETE FROM pipeline_totals WHERE report = ?`, h.report), exec(`DELETE FROM pipeline_changes WHERE report = ?`, h.report))
 	if err != nil {
 		return err
 	}
@@ -227,18 +147,18 @@ func (h *history) store(ctx context.Context, now amounts, why changes) error {
 }
 
 // readTotals returns what a report came to; nothing for the report 0.
-func readTotals(ctx context.Context, conn *sql.Conn, report int64) (amounts, error) {
-	all := amounts{}
+func readTotals(ctx context.Context, conn *sql.Conn, report int64) (history.Amounts, error) {
+	all := history.Amounts{}
 	err := readAmounts(ctx, conn, `SELECT channel, '', ihc, ihc_revenue, cost FROM pipeline_totals WHERE report = ?`, []any{report},
 		func(channel, _ string, a store.Amounts) { all[channel] = a })
 	return all, err
 }
 
 // readChanges adds up the changes of the reports after the first up to the last.
-func readChanges(ctx context.Context, conn *sql.Conn, first, last int64) (changes, error) {
-	all := changes{}
+func readChanges(ctx context.Context, conn *sql.Conn, first, last int64) (history.Changes, error) {
+	all := history.Changes{}
 	err := readAmounts(ctx, conn, `SELECT channel, cause, ihc, ihc_revenue, cost FROM pipeline_changes WHERE report > ? AND report <= ?`, []any{first, last},
-		func(channel, cause string, a store.Amounts) { all.put(store.Cause(cause), channel, a) })
+		func(channel, cause string, a store.Amounts) { all.Put(store.Cause(cause), channel, a) })
 	return all, err
 }
 

@@ -66,12 +66,17 @@ func (tx transaction) identify(ctx context.Context) (string, error) {
 
 // Enter implements [store.Ledger].
 func (d *Database) Enter(ctx context.Context, a *ihcv1.RunAccepted) (database string, again bool, err error) {
-	// On a connection of its own, which waits for others as long as it takes.
-	db, err := Open(ctx, d.path, Write)
+	// On a connection of its own, which waits for others as long as it takes, and
+	// in the mode that the file is to be given back in.
+	db, err := Open(ctx, d.path, Write, asItIs())
 	if err != nil {
 		return "", false, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	mode, err := journalMode(ctx, db, `PRAGMA journal_mode`)
+	if err != nil {
+		return "", false, Explain(d.path, err)
+	}
 	begun, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return "", false, Explain(d.path, err)
@@ -81,15 +86,21 @@ func (d *Database) Enter(ctx context.Context, a *ihcv1.RunAccepted) (database st
 	if err := d.migrate(ctx, begun); err != nil {
 		return "", false, Explain(d.path, err)
 	}
-	if again, err = tx.enter(ctx, a); err == nil {
+	if err = tx.noteMode(ctx, mode); err == nil {
+		again, err = tx.enter(ctx, a)
+	}
+	if err == nil {
 		database, err = tx.identify(ctx)
 	}
 	if err == nil {
 		err = tx.Commit()
 	}
-	if err == nil {
+	if err == nil && mode == writeAhead {
 		// Into the file itself, where it is looked for: see [Database.Confirm].
 		_, err = db.ExecContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
+	}
+	if err == nil {
+		err = d.toLog(ctx, mode)
 	}
 	if err == nil {
 		err = d.remember(a)

@@ -18,6 +18,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/daily"
 )
 
 // incoming is a table and where its rows wait until all were read.
@@ -253,7 +254,7 @@ func (i *intake) remove(ctx context.Context, t incoming, done *store.Taken) erro
 	if err != nil {
 		return err
 	}
-	from, until, err := days(first, last, i.o.Zone)
+	from, until, err := daily.Range(first, last, i.o.Zone)
 	if err != nil {
 		return err
 	}
@@ -265,16 +266,6 @@ func (i *intake) remove(ctx context.Context, t incoming, done *store.Taken) erro
 	}
 	done.Removed, err = i.exec(ctx, "DELETE "+gone)
 	return err
-}
-
-// days returns the beginning of the day of first, and the end of that of last.
-func days(first, last string, zone *time.Location) (from, until string, err error) {
-	a, err1 := time.Parse("2006-01-02 15:04:05.999999", first)
-	b, err2 := time.Parse("2006-01-02 15:04:05.999999", last)
-	a, b = a.In(zone), b.In(zone)
-	from = time.Date(a.Year(), a.Month(), a.Day(), 0, 0, 0, 0, zone).UTC().Format(time.DateTime)
-	until = time.Date(b.Year(), b.Month(), b.Day()+1, 0, 0, 0, 0, zone).UTC().Format(time.DateTime)
-	return from, until, errors.Join(err1, err2)
 }
 
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

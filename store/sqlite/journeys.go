@@ -36,11 +36,12 @@ const (
 // database (invariant 10) and makes no index: to sort the sessions of those who bought takes
 // less time than to store an index of all, once; and no room in the file.
 func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(journey.Journey) error) error {
-	return d.reading(ctx, func(c *sqlite3.SQLiteConn) error { return readJourneys(ctx, c, o, yield) })
+	return d.reading(ctx, visitsSales, func(c *sqlite3.SQLiteConn) error { return readJourneys(ctx, c, o, yield) })
 }
 
-// inSnapshot calls do with a connection that sees one state of the database.
-func (d *Database) inSnapshot(ctx context.Context, do func(*sql.Conn) error) error {
+// inSnapshot calls do with a connection that sees one state of the database, and
+// what is read of the sources as tables: see [withSources].
+func (d *Database) inSnapshot(ctx context.Context, what reading, do func(*sql.Conn) error) error {
 	d.use.RLock()
 	defer d.use.RUnlock()
 	reads, _, err := d.reads.DB(ctx)
@@ -52,16 +53,12 @@ func (d *Database) inSnapshot(ctx context.Context, do func(*sql.Conn) error) err
 		return Explain(d.path, err)
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, `BEGIN`); err != nil {
-		return Explain(d.path, err)
-	}
-	defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) //nolint:errcheck // nothing was written
-	return Explain(d.path, do(conn))
+	return Explain(d.path, withSources(ctx, conn, what, func() error { return do(conn) }))
 }
 
 // reading is inSnapshot for the driver's own connection.
-func (d *Database) reading(ctx context.Context, do func(*sqlite3.SQLiteConn) error) error {
-	return d.inSnapshot(ctx, func(conn *sql.Conn) error { return raw(conn, do) })
+func (d *Database) reading(ctx context.Context, what reading, do func(*sqlite3.SQLiteConn) error) error {
+	return d.inSnapshot(ctx, what, func(conn *sql.Conn) error { return raw(conn, do) })
 }
 
 func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Options, yield func(journey.Journey) error) (err error) {

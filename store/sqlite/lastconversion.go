@@ -9,7 +9,7 @@ import (
 
 // LastConversion implements [store.Reports].
 func (d *Database) LastConversion(ctx context.Context) (last time.Time, err error) {
-	err = d.inSnapshot(ctx, func(conn *sql.Conn) error {
+	err = d.inSnapshot(ctx, noSource, func(conn *sql.Conn) error {
 		var at sql.NullString
 		// What is no date is of no use, and told by validation.
 		err := conn.QueryRowContext(ctx, `SELECT max(conv_date||' '||substr(conv_time, 1, 8)) FROM conversions

@@ -203,7 +203,11 @@ func (d *Database) finish(ctx context.Context, id string, show bool) (store.Stat
 		if !show {
 			return errDue
 		}
-		if logged, err = d.sweep(ctx, tx, r); err != nil {
+		err = tx.withSources(ctx, salesByID, func() (err error) {
+			logged, err = d.sweep(ctx, tx, r)
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("bring attribution_customer_journey to the journal's state: %w", err)
 		}
 		if _, err = tx.ExecContext(ctx, `UPDATE pipeline_chunks SET shown = 1 WHERE run = ? AND NOT shown`, r.run); err != nil {

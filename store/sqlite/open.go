@@ -99,6 +99,9 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 			return nil, why
 		}
 	}
+	if isSQLite(err, sqlite3.ErrError) && ctx.Err() == nil { // to look at the schema is all that was tried
+		return nil, errkind.Inputf("database %q cannot be read: %w; it is of a later SQLite, or damaged: restore it from a backup", s.shown, err)
+	}
 	return nil, Explain(s.shown, err)
 }
 
@@ -227,12 +230,11 @@ func probeWrite(ctx context.Context, db *sql.DB) error {
 
 // probeLog finds out as well whether there can be a write-ahead log.
 func probeLog(ctx context.Context, db *sql.DB) error {
-	var journal string
-	err := db.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&journal)
+	journal, err := journalMode(ctx, db, `PRAGMA journal_mode`)
 	if err == nil {
 		err = probeWrite(ctx, db)
 	}
-	if err == nil && journal != "wal" {
+	if err == nil && journal != writeAhead {
 		return errNoWAL
 	}
 	return err

@@ -81,6 +81,16 @@ func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.R
 	if err := checkSchema(ctx, conn, path); err != nil {
 		return nil, err
 	}
+	stood, err := standIns(ctx, conn, allByID)
+	if err != nil {
+		return nil, err
+	}
+	if stood && readers != nil {
+		if readers, err = readerOfCopies(ctx, path); err != nil {
+			return nil, err
+		}
+		defer readers.Close() //nolint:errcheck // only read
+	}
 	of := &summing{conn: conn, readers: readers, req: req, size: size}
 	if of.history, err = openHistory(ctx, of); err != nil {
 		return nil, err
@@ -103,8 +113,32 @@ func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.R
 	}
 	t.Subtract = run.SubtractsRefunds(req)
 	t.Ranged, t.Covered = ranged(req), covered(t.Rows, req)
+	if err := dropStandIns(ctx, conn); err != nil {
+		return nil, err
+	}
 	_, err = conn.ExecContext(ctx, `COMMIT`)
 	return t, err
+}
+
+// readerOfCopies opens one connection that has copies of the sources that cannot
+// be read as they are, of the state that is committed.
+func readerOfCopies(ctx context.Context, path string) (*sql.DB, error) {
+	db, err := Open(ctx, path, Read, Readers(1))
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	err = inOne(ctx, conn, func() error {
+		_, err := standIns(ctx, conn, allByID)
+		return err
+	})
+	if err = errors.Join(err, conn.Close()); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
 }
 
 // sizes are how much is read and held at a time.
@@ -151,7 +185,7 @@ type summing struct {
 	column, channel, zone string
 	x                     *sessionIndex
 	whole                 *part
-	history               *history // nil where none is kept
+	history               *comparing // nil where none is kept
 	// inDates says of each group, by number, whether its date is in range; nil
 	// where all are.
 	inDates []bool

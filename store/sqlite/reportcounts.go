@@ -3,8 +3,12 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strconv"
+
+	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/unit"
@@ -38,40 +42,32 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 // readConversions counts the conversions in range and adds up their revenue.
 func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) error {
 	start, end := run.Range(s.req)
-	//nolint:gosec // columns, and a zone that is known
-	rows, err := conn.QueryContext(ctx, `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
-		FROM conversions v WHERE `+s.date("v.conv_date", "v.conv_time")+` BETWEEN ? AND ?`, start, end)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var conv string
-		var amount any
-		var attributed bool
-		if err := rows.Scan(&conv, &amount, &attributed); err != nil {
-			return err
-		}
-		revenue, err := moneyOf(conv, amount)
-		if err != nil {
-			return err
-		}
-		p.Range.Conversions++
-		p.Range.All.Add(int64(revenue))
-		if revenue < 0 {
-			p.Range.Refunds++
-			p.Range.RefundRevenue.Add(int64(revenue))
-			if attributed {
-				p.Range.RefundsAttributed++
+	query := `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
+		FROM conversions v WHERE ` + s.date("v.conv_date", "v.conv_time") + ` BETWEEN ? AND ?`
+	return raw(conn, func(c *sqlite3.SQLiteConn) error {
+		return each(ctx, c, query, []driver.Value{start, end}, 3, func(row []driver.Value) error {
+			revenue, err := moneyOf(text(row[0]), row[1])
+			if err != nil {
+				return err
 			}
-		}
-		if attributed {
-			p.Range.Attributed++
-			p.Range.Revenue.Add(int64(revenue))
-			p.Range.Gross = p.Range.Gross.Plus(unit.SumOf(int64(revenue)).Abs())
-		}
-	}
-	return rows.Err()
+			attributed := row[2] == int64(1)
+			p.Range.Conversions++
+			p.Range.All.Add(int64(revenue))
+			if revenue < 0 {
+				p.Range.Refunds++
+				p.Range.RefundRevenue.Add(int64(revenue))
+				if attributed {
+					p.Range.RefundsAttributed++
+				}
+			}
+			if attributed {
+				p.Range.Attributed++
+				p.Range.Revenue.Add(int64(revenue))
+				p.Range.Gross = p.Range.Gross.Plus(unit.SumOf(int64(revenue)).Abs())
+			}
+			return nil
+		})
+	})
 }
 
 // mostReasons is how many reasons a report has.
@@ -108,7 +104,8 @@ func (s *summing) findLedger(ctx context.Context, conn *sql.Conn) (l ledger, err
 	return l, err
 }
 
-// readChanges finds the conversions that came or went since the run read them.
+// readChanges finds the conversions that came or went since the run read them,
+// and the sessions that went.
 // It is done after all else, and only where the counts differ, since it looks
 // at every conversion of the run.
 func (s *summing) readChanges(ctx context.Context, conn *sql.Conn, p *part) error {
@@ -128,7 +125,12 @@ func (s *summing) readChanges(ctx context.Context, conn *sql.Conn, p *part) erro
 		}
 	}
 	if n := more(); n > 0 {
-		return s.readOthers(ctx, conn, p, l.run, n)
+		if err := s.readOthers(ctx, conn, p, l.run, n); err != nil {
+			return err
+		}
+	}
+	if p.Range.Touchpoints-p.Changes.CameTouchpoints+p.Changes.WentTouchpoints != l.touchpoints {
+		return s.readGone(ctx, conn, p)
 	}
 	return nil
 }
@@ -263,6 +265,44 @@ func (s *summing) readOthers(ctx context.Context, conn *sql.Conn, p *part, numbe
 		p.Changes.CameAttributed, p.Changes.CameTouchpoints = conversions, touchpoints
 	}
 	return err
+}
+
+// readGone adds up what the run gave to sessions that are not there any more.
+func (s *summing) readGone(ctx context.Context, conn *sql.Conn, p *part) error {
+	start, end := run.Range(s.req)
+	rows, err := conn.QueryContext(ctx, `SELECT a.conv_id||'', a.session_id||'', `+shareText+`||'', v.revenue
+		FROM attribution_customer_journey a CROSS JOIN conversions v ON v.conv_id = a.conv_id AND v.conv_date BETWEEN ? AND ?
+		WHERE a.session_id COLLATE BINARY NOT IN (SELECT session_id FROM session_sources) ORDER BY a.session_id COLLATE BINARY`, start, end)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for last := ""; rows.Next(); {
+		var conv, session, text string
+		var amount any
+		if err := rows.Scan(&conv, &session, &text, &amount); err != nil {
+			return err
+		}
+		share, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			continue // no share, which is told
+		}
+		revenue, err := moneyOf(conv, amount)
+		if err != nil {
+			return err
+		}
+		if c := &p.Changes; c.SessionTouchpoints == 0 || session != last {
+			c.Sessions++
+		}
+		last = session
+		p.Changes.SessionTouchpoints++
+		p.Changes.SessionShare.Add(share)
+		if revenue < 0 {
+			p.Changes.SessionRefunded.Add(share)
+		}
+		p.Changes.SessionCredit.AddProduct(share, int64(revenue))
+	}
+	return rows.Err()
 }
 
 // readKnownCosts sums session_costs by a join. SQLite's own sum of integers

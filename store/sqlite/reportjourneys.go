@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/history"
 	"github.com/ihc-pipeline/ihc/store/journeysum"
 )
 
@@ -23,13 +24,7 @@ type journeySums struct {
 	query   string // see [summing.journeys]
 	x       *sessionIndex
 	journey journeysum.Journey // at hand
-	history *history           // nil where none is kept
-
-	// The credit of the journey at hand, by what the history calls the channels.
-	numbers   []int64 // of channels, by number
-	byChannel []int64
-	earned    []int64
-	blob      []byte
+	history *comparing         // nil where none is kept
 }
 
 func newJourneySums(s *summing) *journeySums {
@@ -215,9 +210,9 @@ func (a *journeySums) add(row []driver.Value) error {
 	if a.history == nil {
 		return nil
 	}
-	now := told{conv: conv, run: j.Run, sessions: int64(xxhash.Sum64(packed)), revenue: j.Revenue, credit: a.credit()}
-	now.journey, _ = row[6].(int64)
-	now.fingerprint, _ = row[7].([]byte)
+	now := history.Told{Conv: conv, Run: j.Run, Sessions: int64(xxhash.Sum64(packed)), Revenue: j.Revenue, Credit: a.history.channels.Credit(a.Sums, j)}
+	now.Journey, _ = row[6].(int64)
+	now.Fingerprint, _ = row[7].([]byte)
 	return a.history.tell(&now)
 }
 

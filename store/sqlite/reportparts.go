@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +42,7 @@ func (p *part) add(q *part) {
 		{&p.Changes.Came, &q.Changes.Came}, {&p.Changes.CameAttributed, &q.Changes.CameAttributed},
 		{&p.Changes.CameTouchpoints, &q.Changes.CameTouchpoints}, {&p.Changes.Went, &q.Changes.Went},
 		{&p.Changes.WentAttributed, &q.Changes.WentAttributed}, {&p.Changes.WentTouchpoints, &q.Changes.WentTouchpoints},
+		{&p.Changes.Sessions, &q.Changes.Sessions}, {&p.Changes.SessionTouchpoints, &q.Changes.SessionTouchpoints},
 		{&p.Orphans, &q.Orphans}, {&p.WithoutCost, &q.WithoutCost}, {&p.WithoutSession, &q.WithoutSession},
 	} {
 		*n.into += *n.of
@@ -52,6 +54,7 @@ func (p *part) add(q *part) {
 		{&p.Range.All, &q.Range.All}, {&p.Range.Gross, &q.Range.Gross}, {&p.Range.UnattributedRevenue, &q.Range.UnattributedRevenue},
 		{&p.Dates.Share, &q.Dates.Share}, {&p.Dates.Credit, &q.Dates.Credit}, {&p.Dates.OwnShare, &q.Dates.OwnShare}, {&p.Dates.OwnCredit, &q.Dates.OwnCredit},
 		{&p.Dates.Cost, &q.Dates.Cost}, {&p.Dates.KnownCosts, &q.Dates.KnownCosts}, {&p.Changes.CameRevenue, &q.Changes.CameRevenue},
+		{&p.Changes.SessionShare, &q.Changes.SessionShare}, {&p.Changes.SessionRefunded, &q.Changes.SessionRefunded}, {&p.Changes.SessionCredit, &q.Changes.SessionCredit},
 	} {
 		*sum.into = sum.into.Plus(*sum.of)
 	}
@@ -354,7 +357,8 @@ func moneyOf(conv string, revenue driver.Value) (unit.Money, error) {
 	return m, nil
 }
 
-// number returns a numeric column; validation has seen that it is one.
+// number returns a numeric column, and no number for anything else: validation
+// has seen that there is nothing else, but it may have been changed since.
 func number(v driver.Value) float64 {
 	switch v := v.(type) {
 	case float64:
@@ -362,6 +366,6 @@ func number(v driver.Value) float64 {
 	case int64:
 		return float64(v)
 	default:
-		return 0
+		return math.NaN()
 	}
 }

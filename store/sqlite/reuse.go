@@ -17,11 +17,8 @@ import (
 
 // Reuse implements [store.Ledger].
 func (d *Database) Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.Time) (store.Stored, error) {
-	var number int64
-	err := d.transact(ctx, func(tx transaction) (err error) {
-		if number, err = tx.number(ctx, req.GetRunId()); err != nil {
-			return err
-		}
+	stored := &storedBefore{path: d.path, query: `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = ?3 AND conv_id = ?1 AND fingerprint = ?2)`}
+	settle := func(tx transaction, number int64) error {
 		settled, err := tx.ExecContext(ctx, `UPDATE pipeline_runs SET reuses = 1 WHERE run = ? AND status = 'running' AND NOT reuses`, number)
 		if err != nil {
 			return err
@@ -29,21 +26,32 @@ func (d *Database) Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.
 		if n, err := settled.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		within := ""
+		within, sources := "", noSource
 		start, end := run.Range(req)
 		if ranged(req) {
-			within = `AND l.conv_id IN (SELECT conv_id FROM conversions WHERE conv_date BETWEEN ?3 AND ?4)`
+			sources, within = salesByID, `AND l.conv_id IN (SELECT conv_id FROM conversions WHERE conv_date BETWEEN ?3 AND ?4)`
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_reusable (run, conv_id, fingerprint, journey)
+		return tx.withSources(ctx, sources, func() error {
+			_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_reusable (run, conv_id, fingerprint, journey)
 			SELECT ?1, l.conv_id, j.fingerprint, j.journey FROM pipeline_latest l CROSS JOIN pipeline_journeys j ON j.journey = l.journey
 			WHERE j.fingerprint IS NOT NULL AND j.scored >= ?2 AND j.conv_id = l.conv_id AND `+intactInSQL+`(j.conv_id, j.sessions, j.shares) `+within+` ORDER BY l.conv_id`, number, oldest(since), start, end)
-		return err
+			return err
+		})
+	}
+	err := d.transact(ctx, func(tx transaction) (err error) {
+		if stored.arg, err = tx.number(ctx, req.GetRunId()); err != nil {
+			return err
+		}
+		if err := settle(tx, stored.arg); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, `SELECT NOT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = ?)`, stored.arg).Scan(&stored.none)
 	})
 	if err != nil {
 		return nil, err
 	}
-	db, _, err := d.reads.DB(ctx)
-	return &storedBefore{path: d.path, db: db, query: `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = ?3 AND conv_id = ?1 AND fingerprint = ?2)`, arg: number}, err
+	stored.db, _, err = d.reads.DB(ctx)
+	return stored, err
 }
 
 // Shown implements [store.Source].
@@ -77,12 +85,13 @@ type storedBefore struct {
 	path, query string
 	db          *sql.DB
 	arg         int64
+	none        bool // there is nothing, whatever is asked
 }
 
 // Has implements [store.Stored]. That is asked of every journey, and ctx is looked
 // at before and not meanwhile, which would take a goroutine each time.
 func (f *storedBefore) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil || f.none {
 		return false, err
 	}
 	err = f.db.QueryRowContext(context.WithoutCancel(ctx), f.query, conv, fingerprint, f.arg).Scan(&there)

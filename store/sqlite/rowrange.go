@@ -47,8 +47,8 @@ const maxRanges = 10_000
 // was made WITHOUT ROWID or with a column of that name.
 func RowRanges(ctx context.Context, conn *sql.Conn, table string, rows int64) ([]RowRange, error) {
 	var numbered bool
-	err := conn.QueryRowContext(ctx, `SELECT type = 'table' AND NOT wr AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(t.name) WHERE lower(name) = 'rowid')
-		FROM pragma_table_list t WHERE schema = 'main' AND lower(name) = ?`, table).Scan(&numbered)
+	err := conn.QueryRowContext(ctx, `SELECT type = 'table' AND NOT wr AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(t.name, t.schema) WHERE lower(name) = 'rowid')
+		FROM pragma_table_list t WHERE lower(name) = ? ORDER BY schema = 'temp' DESC LIMIT 1`, table).Scan(&numbered)
 	if err != nil {
 		return nil, fmt.Errorf("look at %s: %w", table, err)
 	}

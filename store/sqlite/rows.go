@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"strings"
 
 	"github.com/mattn/go-sqlite3"
@@ -44,8 +45,18 @@ func (r *rows) add(values ...driver.Value) (err error) {
 		}
 	}
 	r.set = 0
-	_, err = r.full.(driver.StmtExecContext).ExecContext(context.Background(), r.values) // without a goroutine to watch a context
-	return err
+	return write(r.full, r.values)
+}
+
+// write runs a statement that gives no rows. The driver takes all values into
+// SQLite in one step where it is asked for rows, and otherwise one by one, which
+// of a small row is most of the cost.
+func write(stmt driver.Stmt, values []driver.NamedValue) error {
+	none, err := stmt.(driver.StmtQueryContext).QueryContext(context.Background(), values) // without a goroutine to watch a context
+	if err != nil {
+		return err
+	}
+	return none.Close()
 }
 
 // flush runs what is left over.
@@ -65,4 +76,55 @@ func (r *rows) close() error {
 		return nil
 	}
 	return r.full.Close()
+}
+
+// inserter writes journeys to attribution_customer_journey, some sessions of
+// one conversion in a statement.
+type inserter struct {
+	c      *sqlite3.SQLiteConn
+	stmts  [sessionsAtOnce + 1]driver.Stmt // by number of sessions
+	values []driver.NamedValue
+}
+
+const sessionsAtOnce = 64
+
+func newInserter(c *sqlite3.SQLiteConn) *inserter {
+	in := &inserter{c: c, values: make([]driver.NamedValue, 1+2*sessionsAtOnce)}
+	for i := range in.values {
+		in.values[i].Ordinal = i + 1
+	}
+	return in
+}
+
+func (in *inserter) add(conv driver.Value, j *shownJourney) error {
+	in.values[0].Value = conv
+	for from := 0; from < len(j.sessions); from += sessionsAtOnce {
+		n := min(len(j.sessions)-from, sessionsAtOnce)
+		for i := range n {
+			in.values[1+2*i].Value, in.values[2+2*i].Value = j.values[2*(from+i)], j.values[2*(from+i)+1]
+		}
+		if in.stmts[n] == nil {
+			// Without OR FAIL, SQLite would keep what it takes to undo the one
+			// statement; all of the transaction is undone if one fails.
+			stmt, err := in.c.Prepare(`INSERT OR FAIL INTO attribution_customer_journey (conv_id, session_id, ihc)
+				SELECT ?, column1, column2 FROM (VALUES (?,?)` + strings.Repeat(",(?,?)", n-1) + `)`)
+			if err != nil {
+				return err
+			}
+			in.stmts[n] = stmt
+		}
+		if err := write(in.stmts[n], in.values[:1+2*n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *inserter) close() (err error) {
+	for _, stmt := range &in.stmts {
+		if stmt != nil {
+			err = errors.Join(err, stmt.Close())
+		}
+	}
+	return err
 }

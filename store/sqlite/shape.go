@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
@@ -93,10 +96,16 @@ func (v *validation) checkShapes(ctx context.Context) (map[string]shape, error) 
 		return nil, err
 	}
 	shapes := make(map[string]shape)
-	for _, t := range inputTables {
-		if shapes[t.name], err = v.checkInput(ctx, conn, t); err != nil {
-			return nil, err
+	err = inOne(ctx, conn, func() error {
+		for _, t := range inputTables {
+			if shapes[t.name], err = v.checkInput(ctx, conn, t); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	for _, t := range outputTables {
 		if err := v.checkOutput(ctx, conn, t.table, t.key); err != nil {
@@ -126,15 +135,11 @@ func (v *validation) checkTriggers(ctx context.Context, conn *sql.Conn) error {
 func (v *validation) checkInput(ctx context.Context, conn *sql.Conn, t table) (shape, error) {
 	kind, cols, err := describe(ctx, conn, t.name)
 	if err != nil {
-		return shape{}, err
+		return shape{}, v.unreadable(t, unreadable(t.name, err))
 	}
-	switch kind {
-	case "":
+	if kind == "" {
 		v.add(findings.MissingTable.With(t.columnList()), t.name, "", 0, "", "")
 		return shape{}, nil
-	case "view":
-		v.add(findings.IsView, t.name, "", 0, "", "")
-		return shape{}, nil // which to read may have no end
 	}
 	s := shape{sound: true}
 	for _, want := range t.columns {
@@ -152,10 +157,37 @@ func (v *validation) checkInput(ctx context.Context, conn *sql.Conn, t table) (s
 		return s, nil
 	}
 	if s.special, s.sound, err = v.checkCollations(ctx, conn, t); err != nil || !s.sound {
-		return s, err
+		return s, v.unreadable(t, unreadable(t.name, err))
+	}
+	stood, err := v.standIn(ctx, conn, t)
+	if err != nil || stood {
+		s.sound = err == nil
+		return s, v.unreadable(t, err)
 	}
 	s.unique, err = hasKey(ctx, conn, t.name, t.columns[:1])
 	return s, err
+}
+
+// standIn makes the copy of a source that cannot be read as it is. It is the
+// connection's own, so that there is no other from then on.
+func (v *validation) standIn(ctx context.Context, conn *sql.Conn, t table) (bool, error) {
+	stood, err := standIns(ctx, conn, reading{tables: []string{t.name}, byID: true})
+	if stood {
+		v.db.SetMaxOpenConns(1)
+	}
+	return stood, err
+}
+
+// unreadable reports that a source cannot be read, where that is the user's to put
+// right, and otherwise returns err.
+func (v *validation) unreadable(t table, err error) error {
+	if err == nil || errkind.KindOf(err) != errkind.Input {
+		return err
+	}
+	var why sqlite3.Error
+	errors.As(err, &why)
+	v.add(findings.Unreadable.With(human.Quote(why.Error())), t.name, "", 0, "", "")
+	return nil
 }
 
 // checkOutput looks whether a table of results, if it is there, can take them.
@@ -241,7 +273,7 @@ func (d declared) numeric() bool {
 
 // describe returns whether name is a "table" (also a virtual one), a "view" or
 // "", not there, and its columns.
-func describe(ctx context.Context, conn *sql.Conn, name string) (kind string, cols []declared, err error) {
+func describe(ctx context.Context, conn connection, name string) (kind string, cols []declared, err error) {
 	err = conn.QueryRowContext(ctx,
 		`SELECT type FROM sqlite_schema WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE`, name).Scan(&kind)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -252,7 +284,7 @@ func describe(ctx context.Context, conn *sql.Conn, name string) (kind string, co
 	}
 	// hidden: 1 is a virtual table's own, 2 and 3 are generated columns.
 	rows, err := conn.QueryContext(ctx,
-		`SELECT name, type, "notnull", dflt_value IS NOT NULL, hidden <> 0 FROM pragma_table_xinfo(?) WHERE hidden <> 1`, name)
+		`SELECT name, type, "notnull", dflt_value IS NOT NULL, hidden <> 0 FROM pragma_table_xinfo(?, 'main') WHERE hidden <> 1`, name)
 	if err != nil {
 		return "", nil, err
 	}
@@ -277,7 +309,7 @@ func hasKey(ctx context.Context, conn *sql.Conn, table string, key []column) (bo
 	slices.Sort(names)
 	var n int
 	err := conn.QueryRowContext(ctx, `
-		SELECT count(*) FROM pragma_index_list(?) l
+		SELECT count(*) FROM pragma_index_list(?, 'main') l
 		WHERE l."unique" AND NOT l.partial AND ? = (
 			SELECT group_concat(lower(name), ',' ORDER BY lower(name)) FROM pragma_index_info(l.name))`,
 		table, strings.Join(names, ",")).Scan(&n)

@@ -5,32 +5,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
-	"slices"
 
-	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/daily"
 )
-
-// dayCost is what a channel cost on a day.
-type dayCost struct {
-	date, channel, begins, ends string
-	cost                        int64
-	sessions, given             int64
-}
-
-// share returns the part of the next session, in the order of ids: parts differ
-// by no more than one millionth, the larger ones first, and their sum is the cost.
-func (d *dayCost) share() unit.Cost {
-	base, left := d.cost/d.sessions, d.cost%d.sessions
-	d.given++
-	switch {
-	case left > 0 && d.given <= left:
-		base++
-	case left < 0 && d.given <= -left:
-		base--
-	}
-	return unit.Cost(base)
-}
 
 // spread takes the daily costs that were read in the place of those of the same
 // days and channels, and spreads all of them anew: sessions may have changed.
@@ -54,39 +32,32 @@ func (i *intake) spread(ctx context.Context) (done store.Spread, err error) {
 	if _, err := i.exec(ctx, `DELETE FROM pipeline_spread_costs`); err != nil {
 		return done, err
 	}
-	if err := i.eachSession(ctx, all, func(d *dayCost, _ string) error { d.sessions++; return nil }); err != nil {
+	if err := i.eachSession(ctx, all, func(d *daily.Cost, _ string) error { d.Sessions++; return nil }); err != nil {
 		return done, err
 	}
 	costs := newRows(i.c, "INSERT INTO session_costs (session_id, cost) VALUES ", "(?,?)", " ON CONFLICT (session_id) DO UPDATE SET cost = excluded.cost", 2, 50)
 	marks := newRows(i.c, "INSERT INTO pipeline_spread_costs VALUES ", "(?)", "", 1, 50)
 	days := newRows(i.c, "INSERT INTO pipeline_daily_costs (date, channel, begins, ends, cost, sessions) VALUES ", "(?,?,?,?,?,?)", " ON CONFLICT (date, channel) DO UPDATE SET sessions = excluded.sessions", 6, 50)
-	err = i.eachSession(ctx, all, func(d *dayCost, id string) error {
-		done.Sessions++
-		return errors.Join(costs.add(id, d.share().Float()), marks.add(id))
+	err = i.eachSession(ctx, all, func(d *daily.Cost, id string) error {
+		return errors.Join(costs.add(id, d.Share().Float()), marks.add(id))
 	})
 	for _, d := range all {
-		done.Days++
-		done.Cost += unit.Cost(d.cost)
-		if d.sessions == 0 {
-			done.Alone++
-			done.AloneCost += unit.Cost(d.cost)
-		}
-		err = errors.Join(err, days.add(d.date, d.channel, d.begins, d.ends, d.cost, d.sessions))
+		err = errors.Join(err, days.add(d.Date, d.Channel, d.Begins, d.Ends, d.Cost, d.Sessions))
 	}
 	for _, r := range []*rows{costs, marks, days} {
 		err = errors.Join(err, r.flush(), r.close())
 	}
-	return done, err
+	return daily.Told(i.read.days, all), err
 }
 
-func (i *intake) dailyCosts(ctx context.Context) (all []*dayCost, err error) {
+func (i *intake) dailyCosts(ctx context.Context) (all []*daily.Cost, err error) {
 	err = i.query(ctx, `SELECT date, channel, begins, ends, cost FROM pipeline_daily_costs ORDER BY date, channel`, func(v []driver.Value) error {
-		d := &dayCost{}
-		d.date, _ = v[0].(string)
-		d.channel, _ = v[1].(string)
-		d.begins, _ = v[2].(string)
-		d.ends, _ = v[3].(string)
-		d.cost, _ = v[4].(int64)
+		d := &daily.Cost{}
+		d.Date, _ = v[0].(string)
+		d.Channel, _ = v[1].(string)
+		d.Begins, _ = v[2].(string)
+		d.Ends, _ = v[3].(string)
+		d.Cost, _ = v[4].(int64)
 		all = append(all, d)
 		return nil
 	})
@@ -95,26 +66,16 @@ func (i *intake) dailyCosts(ctx context.Context) (all []*dayCost, err error) {
 
 // eachSession calls yield with the sessions, in the order of their ids, of which
 // the day and channel have a cost.
-func (i *intake) eachSession(ctx context.Context, all []*dayCost, yield func(*dayCost, string) error) error {
-	by := map[string][]*dayCost{} // in the order of days
-	for _, d := range all {
-		by[d.channel] = append(by[d.channel], d)
-	}
+func (i *intake) eachSession(ctx context.Context, all []*daily.Cost, yield func(*daily.Cost, string) error) error {
+	by := daily.By(all)
 	return i.query(ctx, `SELECT session_id, event_date || ' ' || event_time, channel_name FROM session_sources ORDER BY session_id COLLATE BINARY`, func(v []driver.Value) error {
 		id, _ := v[0].(string)
 		at, _ := v[1].(string)
 		channel, _ := v[2].(string)
-		days := by[channel]
-		n, exact := slices.BinarySearchFunc(days, at, func(d *dayCost, at string) int {
-			if d.begins <= at {
-				return -1
-			}
-			return 1
-		})
-		if n--; exact || n < 0 || at >= days[n].ends {
-			return nil
+		if day := by.At(channel, at); day != nil {
+			return yield(day, id)
 		}
-		return yield(days[n], id)
+		return nil
 	})
 }
 

@@ -24,8 +24,10 @@ func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, v store.Vi
 	if _, err := civil.Zone(v.Zone); err != nil {
 		return nil, fmt.Errorf("time zone %w", err)
 	}
+	what := allByID
+	what.also = []string{v.Column}
 	var t *store.Totals
-	err := d.inSnapshot(ctx, func(conn *sql.Conn) (err error) {
+	err := d.inSnapshot(ctx, what, func(conn *sql.Conn) (err error) {
 		if t, err = d.survey(ctx, conn, &summing{conn: conn, req: req, size: usual, column: v.Column, channel: v.Channel, zone: v.Zone}); err != nil {
 			err = fmt.Errorf("sum up the tables: %w", err)
 		}
@@ -94,7 +96,7 @@ func (s *summing) dimension() (term string, args []driver.Value) {
 // Dimensions implements [store.Reports].
 func (d *Database) Dimensions(ctx context.Context) ([]string, error) {
 	var found []string
-	err := d.inSnapshot(ctx, func(conn *sql.Conn) (err error) {
+	err := d.inSnapshot(ctx, noSource, func(conn *sql.Conn) (err error) {
 		found, err = dimensions(ctx, conn)
 		return err
 	})
@@ -102,7 +104,7 @@ func (d *Database) Dimensions(ctx context.Context) ([]string, error) {
 }
 
 func dimensions(ctx context.Context, conn *sql.Conn) (names []string, err error) {
-	rows, err := conn.QueryContext(ctx, `SELECT name FROM pragma_table_info('session_sources') WHERE lower(name) NOT IN
+	rows, err := conn.QueryContext(ctx, `SELECT name FROM pragma_table_info('session_sources', 'main') WHERE lower(name) NOT IN
 		('session_id', 'user_id', 'event_date', 'event_time', 'channel_name', 'holder_engagement', 'closer_engagement', 'impression_interaction') ORDER BY cid`)
 	if err != nil {
 		return nil, err

@@ -29,11 +29,11 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (logged 
 	if err := s.remove(ctx); err != nil {
 		return 0, err
 	}
-	var mode string
-	if err := tx.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
+	mode, err := journalMode(ctx, tx, `PRAGMA journal_mode`)
+	if err != nil {
 		return 0, err
 	}
-	log := mode == "wal"
+	log := mode == writeAhead
 	reads, done, err := d.beside(ctx, log)
 	if err != nil {
 		return 0, err
@@ -48,7 +48,9 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (logged 
 			return err
 		}
 		defer conn.Close()
-		return raw(conn, func(c *sqlite3.SQLiteConn) error { return readJournal(both, c, s.run, s.from, batches) })
+		return withSources(both, conn, salesByID, func() error {
+			return raw(conn, func(c *sqlite3.SQLiteConn) error { return readJournal(both, c, s.run, s.from, batches) })
+		})
 	})
 	group.Go(func() error {
 		return tx.raw(func(c *sqlite3.SQLiteConn) error { return s.write(both, c, batches) })
@@ -156,9 +158,10 @@ type shownJourney struct {
 	journey  int64
 	chunk    int64
 	conv     string
-	gone     bool     // the conversion is not there any more
-	sessions []string // in the order of the key
-	ihc      []uint32 // in ten-thousandths
+	gone     bool           // the conversion is not there any more
+	sessions []string       // in the order of the key
+	ihc      []uint32       // in ten-thousandths
+	values   []driver.Value // sessions and shares in turn, as SQLite takes them
 }
 
 // batchJourneys is how many journeys are handed over at once.
@@ -216,7 +219,27 @@ func showJourney(row []driver.Value) (j shownJourney, err error) {
 	if !slices.IsSorted(j.sessions) {
 		j.sort()
 	}
+	j.values = make([]driver.Value, 0, 2*len(j.sessions))
+	for i, session := range j.sessions {
+		j.values = append(j.values, session, shownShare(j.ihc[i]))
+	}
 	return j, nil
+}
+
+// shownShares are the shares from 0 to 1, in ten-thousandths, as SQLite takes them.
+var shownShares = func() (all [unit.Whole + 1]driver.Value) {
+	for n := range all {
+		all[n] = unit.Share(n).Float()
+	}
+	return all
+}()
+
+// shownShare returns one of them; a model's share may be beyond 1.
+func shownShare(ihc uint32) driver.Value {
+	if int(ihc) < len(shownShares) {
+		return shownShares[ihc]
+	}
+	return unit.Share(ihc).Float()
 }
 
 // sort puts the sessions in the order of the key.
@@ -345,7 +368,7 @@ func (t *there) same(j *shownJourney) (same bool, err error) {
 				return false, nil
 			}
 		}
-		if t.row[1] != driver.Value(float64(j.ihc[n])/float64(unit.Whole)) {
+		if t.row[1] != shownShare(j.ihc[n]) {
 			return false, nil
 		}
 	}
@@ -357,57 +380,3 @@ func (t *there) remove(conv driver.Value) error {
 }
 
 func (t *there) close() error { return errors.Join(t.look.Close(), t.delete.Close()) }
-
-// inserter writes journeys to attribution_customer_journey, some sessions of
-// one conversion in a statement.
-type inserter struct {
-	c      *sqlite3.SQLiteConn
-	stmts  [sessionsAtOnce + 1]driver.Stmt // by number of sessions
-	values []driver.NamedValue
-}
-
-const sessionsAtOnce = 64
-
-func newInserter(c *sqlite3.SQLiteConn) *inserter {
-	in := &inserter{c: c, values: make([]driver.NamedValue, 1+2*sessionsAtOnce)}
-	for i := range in.values {
-		in.values[i].Ordinal = i + 1
-	}
-	return in
-}
-
-func (in *inserter) add(conv driver.Value, j *shownJourney) error {
-	in.values[0].Value = conv
-	for from := 0; from < len(j.sessions); from += sessionsAtOnce {
-		n := min(len(j.sessions)-from, sessionsAtOnce)
-		for i := range n {
-			in.values[1+2*i].Value = j.sessions[from+i]
-			// Dividing two exact numbers gives the double nearest to the
-			// decimal, the same one that parsing "0.5100" gives.
-			in.values[2+2*i].Value = float64(j.ihc[from+i]) / float64(unit.Whole)
-		}
-		if in.stmts[n] == nil {
-			// Without OR FAIL, SQLite would keep what it takes to undo the one
-			// statement; all of the transaction is undone if one fails.
-			stmt, err := in.c.Prepare(`INSERT OR FAIL INTO attribution_customer_journey (conv_id, session_id, ihc)
-				SELECT ?, column1, column2 FROM (VALUES (?,?)` + strings.Repeat(",(?,?)", n-1) + `)`)
-			if err != nil {
-				return err
-			}
-			in.stmts[n] = stmt
-		}
-		if _, err := in.stmts[n].(driver.StmtExecContext).ExecContext(context.Background(), in.values[:1+2*n]); err != nil { // without a goroutine to watch a context
-			return err
-		}
-	}
-	return nil
-}
-
-func (in *inserter) close() (err error) {
-	for _, stmt := range &in.stmts {
-		if stmt != nil {
-			err = errors.Join(err, stmt.Close())
-		}
-	}
-	return err
-}

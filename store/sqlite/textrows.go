@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/internal/tabular"
 )
 
@@ -39,6 +40,19 @@ func Rows(ctx context.Context, path, what string) (tabular.Rows, error) {
 		return nil, errors.Join(errkind.Inputf("%s: %q cannot be read: %w; name a table, a view, or a query that begins with SELECT", path, what, err), db.Close())
 	}
 	return t, nil
+}
+
+// Table reads one of the five tables, as [Rows] does, in the order of its key's
+// bytes.
+func Table(ctx context.Context, path, table string) (tabular.Rows, error) {
+	return Rows(ctx, path, `SELECT * FROM `+table+` ORDER BY `+keys[table])
+}
+
+// keys are those of the five tables.
+var keys = map[string]string{
+	tables.SessionSources: `session_id COLLATE BINARY`, tables.Conversions: `conv_id COLLATE BINARY`, tables.SessionCosts: `session_id COLLATE BINARY`,
+	tables.CustomerJourney:  `conv_id COLLATE BINARY, session_id COLLATE BINARY`,
+	tables.ChannelReporting: `channel_name COLLATE BINARY, date COLLATE BINARY`,
 }
 
 func (t *textRows) begin(ctx context.Context, what string) error {

@@ -26,12 +26,13 @@ func requireAllHold(t T, equations []*ihcv1.Equation) {
 	}
 }
 
-// Orders arrive, go, change their amounts or move to other dates, before a run
-// is written or after. It proves what it read, and counts the others.
+// Orders arrive, go, change their amounts or move to other dates, and sessions go,
+// before a run is written or after. It proves what it read, and counts the others.
 func whatComesAndGoesDuringARunIsToldAndNoLeak(t *testing.T, b Backend) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := DrawShop(t)
-		req := &ihcv1.RunRequest{RunId: "run", StartDate: rapid.SampledFrom([]string{"", "2023-01-02"}).Draw(t, "start"), EndDate: "2024-12-31"}
+		req := &ihcv1.RunRequest{RunId: "run", StartDate: rapid.SampledFrom([]string{"", "2023-01-02"}).Draw(t, "start"), EndDate: "2024-12-31",
+			Refunds: rapid.SampledFrom([]string{"", "subtract"}).Draw(t, "refunds")}
 		r, read := d.scored(req), d.inRange(req)
 		d.attributions = nil
 		f := b.filled(t, d, 0)
@@ -56,6 +57,11 @@ func whatComesAndGoesDuringARunIsToldAndNoLeak(t *testing.T, b Backend) {
 				stay = append(stay, c)
 			}
 			read = stay
+			for _, v := range d.sessions[min(len(d.sessions), 1):] { // the first is that of conversions that come
+				if rapid.IntRange(0, 9).Draw(t, "session") == 0 {
+					f.exec(`DELETE FROM session_sources WHERE session_id = $1`, v.id)
+				}
+			}
 			for range rapid.IntRange(0, 2).Draw(t, "new") {
 				f.exec(`INSERT INTO conversions VALUES ($1, 'u', '2023-12-31', '12:00:00', 9.99)`, fmt.Sprintf("new%d", came))
 				if len(d.sessions) > 0 && rapid.Bool().Draw(t, "attributed by another") {
@@ -85,6 +91,8 @@ func whatCameAndWentIsANote(t *testing.T, b Backend) {
 		{`INSERT INTO conversions SELECT 'new'||conv_id, user_id, conv_date, conv_time, revenue FROM conversions WHERE conv_id = 'c1'`,
 			"1 conversion came while the run was under way; the next run takes that in"},
 		{`DELETE FROM conversions`, "2 conversions went while the run was under way; the next run takes that in"},
+		{`DELETE FROM session_sources WHERE session_id = 's1'`, "1 session went while the run was under way; the next run takes that in"},
+		{`UPDATE session_sources SET session_id = 'new'||session_id`, "2 sessions went while the run was under way; the next run takes that in"},
 		{`UPDATE conversions SET conv_id = 'new'||conv_id`, "2 conversions came and 2 went while the run was under way; the next run takes that in"},
 	} {
 		d := smallShop()

@@ -231,8 +231,11 @@ func causesAddUpWhateverChanges(t *testing.T, b Backend) {
 // adds holds what the last report came to against channel_reporting.
 func (n *nights) adds() {
 	n.t.Helper()
-	want := n.rows(`SELECT channel_name, printf('%.6f %.6f %.6f', sum(ihc), sum(ihc_revenue), sum(cost)) FROM channel_reporting GROUP BY channel_name`)
-	var got []string
+	var want, got []string
+	for channel, s := range n.sums() {
+		want = append(want, fmt.Sprintf("%s|%.6f %.6f %.6f", channel, s[0], s[1], s[2]))
+	}
+	slices.Sort(want)
 	for _, c := range n.difference("", "last").Channels {
 		if row := c.Channel + "|" + c.After.IHC.StringFixed(6) + " " + c.After.Revenue.StringFixed(6) + " " + c.After.Cost.StringFixed(6); !c.After.IsZero() || slices.Contains(want, row) {
 			got = append(got, row)
@@ -240,6 +243,23 @@ func (n *nights) adds() {
 	}
 	slices.Sort(got)
 	require.Equal(n.t, want, got)
+}
+
+// sums are what channel_reporting has of each channel: ihc, revenue and cost.
+func (n *nights) sums() map[string][3]float64 {
+	n.t.Helper()
+	found, err := n.db.QueryContext(n.t.Context(), `SELECT channel_name, sum(ihc), sum(ihc_revenue), sum(cost) FROM channel_reporting GROUP BY channel_name`)
+	require.NoError(n.t, err)
+	defer found.Close()
+	all := map[string][3]float64{}
+	for found.Next() {
+		var channel string
+		var s [3]float64
+		require.NoError(n.t, found.Scan(&channel, &s[0], &s[1], &s[2]))
+		all[channel] = s
+	}
+	require.NoError(n.t, found.Err())
+	return all
 }
 
 func everyCauseIsToldByItself(t *testing.T, b Backend) {
@@ -316,10 +336,10 @@ func runsWithoutAReportAreNotCompared(t *testing.T, b Backend) {
 func recordsOfOldRunsGo(t *testing.T, b Backend) {
 	const keep = 5
 	n := newNights(b.fresh(t), 6)
-	books := []string{"chunks", "counts", "outcomes", "reused", "reusable", "adopted", "replaced", "totals", "changes", "told", "untold", "channels", "latest", "journeys", "runs"}
+	require.Subset(t, b.Books, []string{"chunks", "counts", "outcomes", "totals", "changes", "told", "latest", "journeys", "runs"})
 	sizes := func() map[string]int {
 		all := map[string]int{}
-		for _, table := range books {
+		for _, table := range b.Books {
 			all[table] = len(n.rows(`SELECT 1 FROM pipeline_` + table))
 		}
 		return all

@@ -42,25 +42,31 @@ type Backend struct {
 	New func(t T) (dsn string, db *sql.DB)
 	// Open returns the database of that name.
 	Open func(dsn string) store.Database
+	// Import takes rows into the source tables of the database of that name; nil
+	// where those are views, which take none.
+	Import func(ctx context.Context, dsn string, o store.IntakeOptions, fill func(store.Intake) error) (store.Imported, error)
 	// NoNUL: its texts hold no NUL.
 	NoNUL bool
 	// Damage is an assignment to a column of pipeline_journeys that leaves no
 	// row of it what was stored.
 	Damage string
-	// NoHistory: it keeps no reports of earlier runs to compare, and drops no
-	// records of runs.
-	NoHistory bool
+	// Books are all its tables of runs, without pipeline_ before their names.
+	Books []string
+	// Visits is the table that can get more columns where session_sources is a
+	// view of it; "" where session_sources is the table.
+	Visits string
 	// Shares is the column of pipeline_journeys with the shares.
 	Shares string
 }
 
 // Run tests a backend.
 func Run(t *testing.T, b Backend) {
-	for _, suite := range []map[string]func(*testing.T, Backend){ledgerTests, fenceTests, sweepTests, interruptionTests, adoptTests, reuseTests, historyOfRunsTests, reportTests, changesTests, refundTests, journeyTests, historyTests, identityTests, surveyTests} {
+	suites := []map[string]func(*testing.T, Backend){ledgerTests, fenceTests, sweepTests, interruptionTests, adoptTests, reuseTests, historyOfRunsTests, reportTests, changesTests, refundTests, journeyTests, historyTests, sliceTests, identityTests, surveyTests}
+	if b.Import != nil {
+		suites = append(suites, intakeTests)
+	}
+	for _, suite := range suites {
 		for name, test := range suite {
-			if _, history := historyOfRunsTests[name]; history && b.NoHistory {
-				continue
-			}
 			t.Run(b.Name+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				test(t, b)

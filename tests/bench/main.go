@@ -52,6 +52,7 @@ var sections = []section{
 	{name: "peer", run: (*bench).peer},
 	{name: "size", run: (*bench).size},
 	{name: "again", run: (*bench).again},
+	{name: "nights", run: (*bench).nights},
 	{name: "growth", run: (*bench).growth},
 	{name: "far", run: (*bench).far, long: true},
 	{name: "services", run: (*bench).services},

@@ -56,11 +56,6 @@ func (b *bench) scale() error {
 	return nil
 }
 
-// postgres starts a server that keeps what is committed, as a user's does.
-func (b *bench) postgres() (*pgtest.Server, error) {
-	return pgtest.Run(b.ctx, pgtest.Options{Settings: map[string]string{"fsync": "on", "autovacuum": "on", "shared_buffers": "512MB", "max_wal_size": "4GB", "work_mem": "32MB"}})
-}
-
 // costs runs a shop through a stack of processes, and tells what CPU each stage
 // took for a million touchpoints.
 func (b *bench) costs(kind string, o stackOptions, pg *pgtest.Server) (touchpoints int, err error) {

@@ -221,3 +221,30 @@ func TestPageIsSmall(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, info.Size(), int64(250_000))
 }
+
+// A number that is cut at the edge of the screen is read as another one.
+func TestNumbersOfChannelsAreNotCut(t *testing.T) {
+	for name, s := range shops {
+		for _, width := range []int64{320, 768, 1280} {
+			if name == "hostile" && width == 768 {
+				continue // names of such length push them aside; the table scrolls
+			}
+			b := open(t, s.page(), view{width: width, height: 800})
+			require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("#channel-table td, .cards strong, .equation b")].filter((e) => { const r = e.getBoundingClientRect(); return r.right > innerWidth || e.scrollWidth > e.clientWidth + 1 && e.tagName !== "B" }).map((e) => e.textContent)`), "%s, %d", name, width)
+			require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("#channel-table .scroll")].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.scrollWidth + " in " + e.clientWidth)`), "%s, %d", name, width)
+		}
+	}
+}
+
+// Words in the pictures do not lie on one another.
+func TestWordsOfPicturesDoNotOverlap(t *testing.T) {
+	for name, s := range shops {
+		for _, width := range []int64{320, 768, 1280} {
+			b := open(t, s.page(), view{width: width, height: 800})
+			require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("svg.line")].flatMap((svg) => {
+				const words = [...svg.querySelectorAll("text")].filter((e) => getComputedStyle(e).display !== "none").map((e) => [e.textContent, e.getBoundingClientRect()]);
+				return words.flatMap(([a, p], i) => words.slice(i + 1).filter(([, q]) => p.left < q.right - 1 && q.left < p.right - 1 && p.top < q.bottom - 2 && q.top < p.bottom - 2).map(([b]) => a + " on " + b)); })`), "%s, %d", name, width)
+			require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("svg.line text")].filter((e) => getComputedStyle(e).display !== "none" && (e.getBoundingClientRect().left < 0 || e.getBoundingClientRect().right > innerWidth)).map((e) => e.textContent)`), "%s, %d", name, width)
+		}
+	}
+}

@@ -124,7 +124,8 @@ var badDatabases = []badDatabase{
 	{name: "a column of another name", sql: sound + "; ALTER TABLE session_sources RENAME COLUMN channel_name TO channel", exit: 2, says: "session_sources.channel_name: the column is missing"},
 	{name: "a further column", sql: sound + "; ALTER TABLE conversions ADD COLUMN currency text DEFAULT 'EUR'", says: "conversions.currency: the column is not used"},
 	{name: "other case", sql: strings.NewReplacer("conversions", "CONVERSIONS", "session_id", "Session_ID").Replace(sound)},
-	{name: "views", sql: sound + `; ALTER TABLE conversions RENAME TO orders; CREATE VIEW conversions AS SELECT * FROM orders`, exit: 2, says: "conversions: is a view, which cannot be indexed; import it (ihc import --from THIS --db ANOTHER), or make it a table"},
+	{name: "views", sql: sound + `; ALTER TABLE conversions RENAME TO orders; CREATE VIEW conversions AS SELECT * FROM orders`},
+	{name: "a view of a table that is gone", sql: sound + `; DROP TABLE conversions; CREATE VIEW conversions AS SELECT * FROM orders`, exit: 2, says: `conversions: it cannot be read: SQLite says "no such table: main.orders"; correct the view, or import the data`},
 	{name: "UTF-16", sql: "PRAGMA encoding = 'UTF-16'; " + sound},
 	{name: "strict tables without rowid", sql: strings.ReplaceAll(sound, "))", ")) STRICT, WITHOUT ROWID")},
 	{name: "ids that compare without case", sql: strings.ReplaceAll(sound, "user_id text NOT NULL", "user_id text NOT NULL COLLATE NOCASE") +
@@ -139,7 +140,10 @@ var badDatabases = []badDatabase{
 	// Values of the wrong kind.
 	{name: "revenue in words", sql: loose + ";" + setting("conversions", "revenue", "c1", "'100 EUR'"), exit: 2, says: `conversions.revenue: 1 row: the value is stored as the wrong type; store it as a number (first: "100 EUR" where conv_id is "c1")`},
 	{name: "a number as text", sql: loose + ";" + setting("conversions", "revenue", "c1", "'100.5'"), exit: 2, says: "conversions.revenue: 1 row"},
-	{name: "an id as number", sql: loose + ";" + setting("conversions", "conv_id", "c1", "17"), exit: 2, says: "conversions.conv_id: 1 row: the value is stored as the wrong type; store it as text, or import it (ihc import --from THIS --db ANOTHER) (first: 17)"},
+	{name: "an id as number", sql: loose + ";" + setting("conversions", "conv_id", "c1", "17")},
+	{name: "an id as number and as text", sql: loose + ";" + setting("conversions", "conv_id", "c1", "17") + ";" + setting("conversions", "conv_id", "c2", "'17'"), exit: 2, says: `conversions.conv_id: 1 row: the id occurs more than once; keep one row of each (first: "17")`},
+	{name: "an id as fraction", sql: loose + ";" + setting("conversions", "conv_id", "c1", "17.5"), exit: 2, says: "conversions.conv_id: 1 row: the value is stored as the wrong type; store it as text, or import it (ihc import --from THIS --db ANOTHER) (first: 17.5)"},
+	{name: "an id that is a blob of no text", sql: loose + ";" + setting("conversions", "conv_id", "c1", "x'ff'"), exit: 2, says: "conversions.conv_id: 1 row: the value is stored as the wrong type; store it as text, as by a view that has hex() of it (first: blob x'ff')"},
 	{name: "an id as blob", sql: sound + ";" + setting("session_sources", "session_id", "s1", "x'00ff'"), exit: 2, says: "blob x'00ff'"},
 	{name: "a flag in words", sql: sound + ";" + setting("session_sources", "holder_engagement", "s1", "'yes'"), exit: 2, says: "session_sources.holder_engagement: 1 row"},
 	{name: "a flag of 2", sql: sound + ";" + setting("session_sources", "closer_engagement", "s1", "2"), exit: 2, says: "the flag is neither 0 nor 1"},

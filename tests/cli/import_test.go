@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/store/sqlite"
+	"github.com/ihc-pipeline/ihc/tests/snapshot"
 )
 
 // examples are the imports of the folder examples, as its README has them.
@@ -208,21 +209,24 @@ func TestWhatIsWrongWithAnImportIsSaid(t *testing.T) {
 	}
 }
 
-// Whatever ids are stored as, and whether a table is one or a view, an import makes
-// of it what the texts would be.
-func TestTablesOfNumbersBlobsAndViewsAreImported(t *testing.T) {
+// Whatever ids are stored as, and whether a table is one or a view, a run gives what
+// it would give of the texts, and an import makes them of it.
+func TestTablesOfNumbersBlobsAndViewsAreReadAndImported(t *testing.T) {
 	t.Parallel()
 	const fill = `
 		WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60) INSERT INTO session_sources SELECT i, 100 + i % 7, '2023-09-' || printf('%02d', 1 + i % 28), '10:00:00', 'C' || i % 3, i % 2, 0, 0 FROM n;
 		WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 14) INSERT INTO conversions SELECT i, 100 + i % 7, '2023-09-29', '12:00:00', 10 FROM n;
 		INSERT INTO session_costs SELECT session_id, 0.5 FROM session_sources`
+	const blobs = "; UPDATE session_sources SET session_id = CAST(session_id AS blob), user_id = CAST(user_id AS blob); UPDATE session_costs SET session_id = CAST(session_id AS blob); UPDATE conversions SET conv_id = CAST(conv_id AS blob), user_id = CAST(user_id AS blob)"
 	h := newHouse(t)
 	made := map[string]string{
 		"text": sqlite.InputSchema + fill,
 		"integer": "CREATE TABLE session_sources (session_id INTEGER PRIMARY KEY, user_id INT, event_date text, event_time text, channel_name text, holder_engagement boolean, closer_engagement boolean, impression_interaction boolean);" +
 			"CREATE TABLE conversions (conv_id INTEGER PRIMARY KEY, user_id INT, conv_date text, conv_time text, revenue numeric); CREATE TABLE session_costs (session_id INT UNIQUE, cost numeric);" + fill,
 	}
-	made["blob"] = sqlite.InputSchema + fill + "; UPDATE session_sources SET session_id = CAST(session_id AS blob), user_id = CAST(user_id AS blob); UPDATE session_costs SET session_id = CAST(session_id AS blob); UPDATE conversions SET conv_id = CAST(conv_id AS blob), user_id = CAST(user_id AS blob)"
+	made["blobs"] = strings.NewReplacer(" INTEGER", " blob", " INT ", " blob ", " INT,", " blob,").Replace(made["integer"]) + blobs
+	made["real"] = strings.NewReplacer(" INTEGER", " real", " INT ", " real ", " INT,", " real,").Replace(made["integer"])
+	made["blob"] = sqlite.InputSchema + fill + blobs
 	view := sqlite.InputSchema + fill
 	for _, table := range []string{"session_sources", "conversions", "session_costs"} {
 		view += "; ALTER TABLE " + table + " RENAME TO " + table + "_2; CREATE VIEW " + table + " AS SELECT * FROM " + table + "_2"
@@ -234,13 +238,22 @@ func TestTablesOfNumbersBlobsAndViewsAreImported(t *testing.T) {
 	}
 	script(t, h.path("text.db"), made["text"])
 	want := tables(t, h.path("text.db")).Only(input)
+	run := func(db, out string) (results snapshot.Tables, csv string) {
+		h.must("run", db, "--out", h.path(out), "--model", "builtin")
+		return tables(t, db).Only(func(name string) bool { return name == "attribution_customer_journey" || name == "channel_reporting" }), read(t, h.path(out, "channel_reporting.csv"))
+	}
+	wantResults, wantCSV := run(h.path("text.db"), "text")
 	for name, text := range made {
 		db := h.path(name + "-from.db")
 		script(t, db, text)
-		if name != "text" {
+		if name == "blob" { // in columns that are declared as text
 			r := h.run("run", db)
 			require.Equal(t, 2, r.code, name)
 			require.Contains(t, r.complaint(t), "ihc import --from THIS --db ANOTHER", name)
+		} else {
+			results, csv := run(db, name)
+			require.Empty(t, wantResults.Diff(results), name)
+			require.Equal(t, wantCSV, csv, name)
 		}
 		h.must("import", "--from", db, "--db", name+"-into.db")
 		require.Empty(t, want.Diff(tables(t, h.path(name+"-into.db")).Only(input)), name)

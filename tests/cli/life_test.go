@@ -3,8 +3,10 @@ package cli
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -171,14 +173,62 @@ func TestSameRunIdIsTheSameRun(t *testing.T) {
 	require.Contains(t, other.complaint(t), "run nightly-1 is there already, and was asked for with other settings")
 }
 
+// A scheduler that took a try for dead and begins the next beside it gets that
+// run's result, too.
+func TestSameRunIdInTwoProcessesIsTheSameRun(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).with("IHC_API_KEY=" + secret)
+	db := smallShop(h)
+	api, root := startSandbox(h, "--latency", "3s")
+	args := []string{"run", db, "--out", h.path("out"), "--api-url", api, "--conv-type-id", "any", "--run-id", "nightly-1", "--json"}
+	begin := func(name string) (try *exec.Cmd, said func() string, result func() ending) {
+		try = h.command(t.Context(), args...)
+		out, err := os.Create(h.path(name))
+		require.NoError(t, err)
+		errs, err := os.Create(h.path(name + ".err"))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, errors.Join(out.Close(), errs.Close())) })
+		try.Stdout, try.Stderr = out, errs
+		require.NoError(t, try.Start())
+		said = func() string { return read(t, errs.Name()) }
+		return try, said, func() ending {
+			require.NoError(t, try.Wait(), said())
+			return endingIn(t, read(t, out.Name()))
+		}
+	}
+	first, said, result := begin("first")
+	require.True(t, assertEventually(func() bool {
+		var stats struct {
+			InFlight int `json:"in_flight"`
+		}
+		getJSON(t, root+"/stats", &stats)
+		return stats.InFlight > 0
+	}), said())
+	require.NoError(t, first.Process.Signal(syscall.SIGSTOP))
+	_, said, again := begin("second")
+	waits := assertEventually(func() bool {
+		return strings.Contains(said(), "waiting for another process that has run nightly-1 under way")
+	})
+	other := h.run("run", db, "--out", h.path("other"), "--model", "builtin", "--run-id", "nightly-2")
+	require.NoError(t, first.Process.Signal(syscall.SIGCONT))
+	require.True(t, waits, said())
+	require.Equal(t, 3, other.code)
+	require.Contains(t, other.complaint(t), "data directory ihc-data is in use by another process (run nightly-1)")
+	is := result()
+	require.Equal(t, []string{"nightly-1", "completed"}, []string{is.RunID, is.Status})
+	require.Equal(t, is, again())
+}
+
 func TestDetachedRunIsLeftToTheStack(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	db := smallShop(h)
 	up := h.serve("up", db, "--out", h.path("out"), "--data-dir", h.path("streams"), "--listen", "127.0.0.1:0")
 	on := h.with("NATS_URL=" + natsURL(t, up))
-	// What the file says of a run in this process does not keep one on a stack.
+	// What the file and the environment say of a run in this process does not keep
+	// one on a stack.
 	text(t, h.path("ihc.yaml"), "db: shop.db\nout: elsewhere\nconcurrency: 2\n")
+	on = on.with("IHC_KEEP_RUNS=20", "IHC_RUN_COLUMN=true", "IHC_DATA_DIR=streams", "IHC_OUT=elsewhere")
 	require.Equal(t, "daily\n", on.must("run", "--detach", "--run-id", "daily").stdout)
 	require.Equal(t, "daily", endingIn(t, on.must("run", "--run-id", "daily", "--json").stdout).RunID)
 	require.Contains(t, on.must("status", "dai").stdout, "completed")

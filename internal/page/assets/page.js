@@ -17,7 +17,7 @@
     if (a === "–" || b === "–") return a === b ? 0 : a === "–" ? 1 : -1;
     return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en");
   };
-  for (const table of document.querySelectorAll("table")) {
+  for (const table of document.querySelectorAll("table:not(.plain)")) {
     const body = table.tBodies[0], rows = [...body.rows];
     if (rows.length < 2) continue;
     [...table.tHead.rows[0].cells].forEach((th, i) => {
@@ -90,10 +90,10 @@
     const show = (i) => {
       at = Math.max(0, Math.min(points - 1, i));
       const row = rows[at];
-      if (row) out.textContent = row.cells[0].textContent + ": " + heads[column].textContent + " " + row.cells[column].textContent + (row.classList.contains("unsure") ? ", not final yet" : "");
+      if (row) out.textContent = row.cells[0].textContent + ": " + heads[column].textContent + " " + row.cells[column].textContent + (row.title ? ", not final yet: " + row.title : "");
     };
     plot.addEventListener("pointermove", (e) => {
-      const box = plot.getBoundingClientRect(), x = (e.clientX - box.left) / box.width;
+      const box = plot.getBoundingClientRect(), left = parseFloat(getComputedStyle(plot).paddingLeft), x = (e.clientX - box.left - left) / (box.width - left);
       show("cells" in plot.dataset ? Math.floor(x * points) : Math.round(x * (points - 1)));
     });
     if ("cells" in plot.dataset && plot !== figure.querySelector("svg[data-column]")) continue; // one stop for the keyboard

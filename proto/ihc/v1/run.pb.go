@@ -1270,6 +1270,8 @@ type Report struct {
 	Cost string `protobuf:"bytes,9,opt,name=cost,proto3" json:"cost,omitempty"`
 	// Path of the CSV as the reporter sees it.
 	Csv string `protobuf:"bytes,10,opt,name=csv,proto3" json:"csv,omitempty"`
+	// SHA-256 of the CSV's bytes, in hexadecimal.
+	CsvSha256 string `protobuf:"bytes,37,opt,name=csv_sha256,json=csvSha256,proto3" json:"csv_sha256,omitempty"`
 	// The proof that nothing leaked.
 	Reconciliation []*Equation `protobuf:"bytes,11,rep,name=reconciliation,proto3" json:"reconciliation,omitempty"`
 	// Things a reader of the numbers should know, one line each.
@@ -1399,6 +1401,13 @@ func (x *Report) GetCost() string {
 func (x *Report) GetCsv() string {
 	if x != nil {
 		return x.Csv
+	}
+	return ""
+}
+
+func (x *Report) GetCsvSha256() string {
+	if x != nil {
+		return x.CsvSha256
 	}
 	return ""
 }
@@ -2395,7 +2404,7 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\rR\brevision\"Q\n" +
 	"\vRunReported\x12&\n" +
 	"\x06report\x18\x01 \x01(\v2\x0e.ihc.v1.ReportR\x06report\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\rR\brevision\"\xe0\x06\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"\xff\x06\n" +
 	"\x06Report\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12,\n" +
 	"\arequest\x18\x02 \x01(\v2\x12.ihc.v1.RunRequestR\arequest\x12\x14\n" +
@@ -2409,7 +2418,9 @@ const file_ihc_v1_run_proto_rawDesc = "" +
 	"ihcRevenue\x12\x12\n" +
 	"\x04cost\x18\t \x01(\tR\x04cost\x12\x10\n" +
 	"\x03csv\x18\n" +
-	" \x01(\tR\x03csv\x128\n" +
+	" \x01(\tR\x03csv\x12\x1d\n" +
+	"\n" +
+	"csv_sha256\x18% \x01(\tR\tcsvSha256\x128\n" +
 	"\x0ereconciliation\x18\v \x03(\v2\x10.ihc.v1.EquationR\x0ereconciliation\x12\x14\n" +
 	"\x05notes\x18\f \x03(\tR\x05notes\x12-\n" +
 	"\areasons\x18\r \x03(\v2\x13.ihc.v1.ReasonCountR\areasons\x120\n" +
