@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"log/slog"
 	"maps"
@@ -171,4 +172,66 @@ func TestServersOfAClusterAreConfiguredAsTheOneAlone(t *testing.T) {
 		o.Cluster, o.Routes = server.ClusterOpts{}, nil // the test has one
 	})
 	require.NoError(t, s.client(t.Context(), t, stream.UserInit).Check(t.Context()))
+}
+
+// With TLS and three servers together, each server reads the configuration that
+// asks its clients and the other servers for certificates, and has a certificate of
+// its name.
+func TestTheStackOverThreeServersBehindTLS(t *testing.T) {
+	t.Parallel()
+	c := compose(t, "compose.yaml", "compose.tls.yaml", "compose.cluster.yaml", "compose.cluster.tls.yaml")
+	for name, disk := range map[string]string{"nats": "streams", "nats-2": "streams-2", "nats-3": "streams-3"} {
+		mounted := map[string]string{}
+		for _, v := range c.Services[name].Volumes {
+			mounted[v.Target] = v.Source
+		}
+		require.Len(t, mounted, 5, name)
+		require.Equal(t, disk, mounted["/streams"])
+		require.Regexp(t, `/nats\.cluster\.tls\.conf$`, mounted["/etc/nats/nats-server.conf"])
+		require.Regexp(t, `/nats\.tls\.conf$`, mounted["/etc/nats/nats.tls.conf"])
+		require.Regexp(t, `/nats\.conf$`, mounted["/etc/nats/nats.conf"])
+		require.Equal(t, name, c.Services[name].Environment["NATS_NAME"])
+	}
+	require.Contains(t, c.Services["steward"].Command, "-streams=/streams,/streams-2,/streams-3")
+	require.Contains(t, c.Services["steward"].Command, "-tls=nats,nats-2,nats-3,localhost,127.0.0.1")
+	for _, name := range append(slices.Sorted(maps.Keys(services)), stream.UserTools) {
+		require.Equal(t, "/credentials/ca.pem", c.Services[name].Environment["NATS_CA"], name)
+		require.Equal(t, "nats://nats:4222,nats://nats-2:4222,nats://nats-3:4222", c.Services[name].Environment["NATS_URL"], name)
+	}
+}
+
+func TestServersOfAClusterBehindTLSAskOneAnotherForCertificates(t *testing.T) {
+	t.Setenv("NATS_NAME", "nats-2")
+	s := newStackOf(t, "nats.cluster.tls.conf", func(o *server.Options) {
+		require.Equal(t, "nats-2", o.ServerName)
+		require.Len(t, o.Routes, 3)
+		require.True(t, o.SyncAlways)
+		require.NotNil(t, o.Cluster.TLSConfig)
+		require.Equal(t, tls.RequireAndVerifyClientCert, o.Cluster.TLSConfig.ClientAuth)
+		require.Len(t, o.Users, len(credentials.Users))
+		o.Cluster, o.Routes = server.ClusterOpts{}, nil // the test has one
+	})
+	require.NoError(t, s.client(t.Context(), t, stream.UserInit).Check(t.Context()))
+	_, err := nats.Connect(s.url)
+	require.Error(t, err)
+}
+
+// On PostgreSQL all that open the database are told its address and password, and
+// there are two of each service.
+func TestTheStackWithTwoOfEachService(t *testing.T) {
+	t.Parallel()
+	for _, files := range [][]string{{"compose.yaml", "compose.several.yaml"}, {"compose.yaml", "compose.cluster.yaml", "compose.several.yaml"}} {
+		c := composeWith(t, []string{"POSTGRES_PASSWORD=secret"}, files...)
+		for _, name := range []string{stream.StageExtractor, stream.StageWriter, stream.StageReporter, stream.UserConsole, stream.UserTools} {
+			require.Equal(t, "postgres://ihc@postgres/ihc", c.Services[name].Environment["IHC_DB"], name)
+			require.Equal(t, "secret", c.Services[name].Environment["PGPASSWORD"], name)
+		}
+		for _, name := range []string{stream.StageExtractor, stream.StageWriter, stream.StageReporter} {
+			require.Equal(t, 2, c.Services[name].Deploy.Replicas, name)
+			require.Contains(t, c.Services[name].DependsOn, "postgres")
+			require.Contains(t, c.Services[name].DependsOn, "init")
+		}
+		require.Equal(t, 2, c.Services[stream.StageAttributor].Deploy.Replicas)
+		require.Empty(t, c.Services[stream.StageAttributor].Environment["PGPASSWORD"])
+	}
 }

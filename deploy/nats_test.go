@@ -56,7 +56,7 @@ func newStackOf(t *testing.T, main string, look ...func(*server.Options)) *stack
 	}
 	require.NoError(t, credentials.Certify(s.credentials, os.Getgid(), []string{"nats", "127.0.0.1"}, time.Now()))
 	require.NoError(t, credentials.Draw(s.credentials, os.Getgid()))
-	for _, name := range []string{"nats.conf", main} {
+	for _, name := range []string{"nats.conf", "nats.tls.conf", main} { // which may include the others
 		conf := strings.ReplaceAll(text(t, name), "/etc/nats/credentials", filepath.Join(s.credentials, "nats"))
 		require.NoError(t, os.WriteFile(filepath.Join(etc, name), []byte(conf), 0o600))
 	}

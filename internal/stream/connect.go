@@ -284,8 +284,9 @@ func Transient(err error) bool {
 	if errors.As(err, &api) {
 		// 503: starting, no leader, out of resources. 10077: the stream is
 		// full, and has room again when messages age or limits are raised.
-		// 10047/10028: storage exhausted.
-		return api.Code >= 500 || api.ErrorCode == 10077 || api.ErrorCode == 10047 || api.ErrorCode == 10028
+		// 10047/10028: storage exhausted. 10158: servers of a cluster are still
+		// storing the same message, whose first try nobody heard the end of.
+		return api.Code >= 500 || api.ErrorCode == 10077 || api.ErrorCode == 10047 || api.ErrorCode == 10028 || api.ErrorCode == 10158
 	}
 	// A connection that broke under a write.
 	if network := net.Error(nil); errors.As(err, &network) {

@@ -1,9 +1,11 @@
 package stream
 
 import (
+	"fmt"
 	"log/slog"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 )
 
@@ -15,6 +17,25 @@ func TestPasswordsInAddressesAreNotShown(t *testing.T) {
 		"127.0.0.1:4222":                                 "127.0.0.1:4222",
 	} {
 		require.Equal(t, want, Address{URL: url}.Shown())
+	}
+}
+
+// What a server, or a cluster, says of itself may pass, and what it says of the
+// message does not.
+func TestWhatPassesByItselfIsToldFromWhatDoesNot(t *testing.T) {
+	t.Parallel()
+	for _, passes := range []*jetstream.APIError{
+		{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"},
+		{Code: 400, ErrorCode: 10077, Description: "maximum bytes exceeded"},
+		{Code: 409, ErrorCode: 10158, Description: "duplicate message id is in process"},
+	} {
+		require.True(t, Transient(fmt.Errorf("publish: %w", passes)), passes.Description)
+	}
+	for _, stays := range []*jetstream.APIError{
+		{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence, Description: "wrong last sequence: 3"},
+		{Code: 404, ErrorCode: jetstream.JSErrCodeStreamNotFound, Description: "stream not found"},
+	} {
+		require.False(t, Transient(stays), stays.Description)
 	}
 }
 

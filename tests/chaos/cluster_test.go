@@ -440,7 +440,7 @@ func (s *stack) whole(ctx context.Context) {
 		}
 		return behind(consumer.CachedInfo().Cluster)
 	}
-	for _, c := range []stream.Consumer{stream.Requests, stream.Milestones, stream.Written, stream.Chunks, stream.Scored, {Stream: stream.Dead}, {Stream: "KV_" + stream.State}} {
+	for _, c := range []stream.Consumer{stream.Requests, stream.Slices, stream.Milestones, stream.Written, stream.Chunks, stream.Scored, {Stream: stream.Dead}, {Stream: "KV_" + stream.State}} {
 		for why := lacks(c); why != ""; why = lacks(c) {
 			select {
 			case <-ctx.Done():

@@ -252,7 +252,7 @@ func (s *stack) outcome(ctx context.Context, run string) (*ihcv1.Report, error) 
 func (s *stack) drained(ctx context.Context) error {
 	for {
 		idle, last := true, ""
-		for _, c := range []stream.Consumer{stream.Requests, stream.Chunks, stream.Scored, stream.Milestones, stream.Written} {
+		for _, c := range []stream.Consumer{stream.Requests, stream.Slices, stream.Chunks, stream.Scored, stream.Milestones, stream.Written} {
 			info, err := func() (*jetstream.ConsumerInfo, error) {
 				ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // an answer can be lost
 				defer cancel()

@@ -143,18 +143,25 @@ func TestEachExampleIsWhatKubernetesKnows(t *testing.T) {
 		name := filepath.Base(path)
 		r, err := render(t, example(t, name))
 		require.NoError(t, err, name)
-		require.ElementsMatch(t, []string{"init", "attributor", "database"}, keys(r.pods), name)
+		openers := []string{"database"}
+		if name == "postgres.yaml" {
+			openers = []string{"extractor", "writer", "reporter", "console"}
+		}
+		require.ElementsMatch(t, append(openers, "init", "attributor"), keys(r.pods), name)
 		for part, pod := range r.pods {
 			checkPod(t, name+" "+part, pod.Spec)
 			require.Equal(t, pod.Labels, r.policies["shop-"+part].Spec.PodSelector.MatchLabels, name)
 		}
 		for _, s := range r.services {
-			require.Equal(t, r.pods["database"].Labels, s.Spec.Selector, name)
+			require.Contains(t, []string{"database", "console"}, s.Spec.Selector["app.kubernetes.io/component"], name)
+			require.Equal(t, r.pods[s.Spec.Selector["app.kubernetes.io/component"]].Labels, s.Spec.Selector, name)
 		}
-		for _, b := range r.budgets {
-			require.Equal(t, r.pods["attributor"].Labels, b.Spec.Selector.MatchLabels, name)
+		for part, b := range r.budgets {
+			require.Equal(t, r.pods[strings.TrimPrefix(part, "shop-")].Labels, b.Spec.Selector.MatchLabels, name)
 		}
-		require.Equal(t, r.pods["database"].Labels, r.stateful["shop-database"].Spec.Selector.MatchLabels, name)
+		for _, s := range r.stateful {
+			require.Equal(t, s.Spec.Template.Labels, s.Spec.Selector.MatchLabels, name)
+		}
 		for _, d := range r.deployments {
 			require.Equal(t, d.Spec.Template.Labels, d.Spec.Selector.MatchLabels, name)
 		}
@@ -253,6 +260,35 @@ func TestAttributorsAreScaledByWhatWaits(t *testing.T) {
 	require.Empty(t, r.scaled)
 	require.EqualValues(t, 2, *r.deployments["shop-attributor"].Spec.Replicas)
 	require.Contains(t, r.pods["attributor"].Spec.Containers[0].Env, corev1.EnvVar{Name: "IHC_REQUEST_RATE", Value: "10"})
+}
+
+// On PostgreSQL there is no disk to share: two of each service, whose address,
+// password and certificates all who open the database have, and nobody else.
+func TestOnPostgreSQLServicesAreAnyNumber(t *testing.T) {
+	t.Parallel()
+	r, err := render(t, example(t, "postgres.yaml"))
+	require.NoError(t, err)
+	require.Empty(t, r.stateful)
+	require.Empty(t, r.claims)
+	for part, pod := range r.pods {
+		opens := slices.Contains([]string{"extractor", "writer", "reporter", "console"}, part)
+		container := pod.Spec.Containers[0]
+		require.Len(t, pod.Spec.Containers, 1)
+		for _, e := range []corev1.EnvVar{{Name: "IHC_DB", Value: "postgres://pipeline@db.example/shop"}, {Name: "PGPASSFILE", Value: "/postgres/pgpass"},
+			{Name: "PGSSLMODE", Value: "verify-full"}, {Name: "PGSSLROOTCERT", Value: "/postgres-tls/ca.crt"}} {
+			require.Equal(t, opens, slices.Contains(container.Env, e), "%s of %s", e.Name, part)
+		}
+		reaches := slices.ContainsFunc(r.policies["shop-"+part].Spec.Egress, func(rule networkingv1.NetworkPolicyEgressRule) bool {
+			return rule.Ports[0].Port.IntVal == 5432 && rule.To[0].IPBlock.CIDR == "10.0.0.0/8"
+		})
+		require.Equal(t, opens, reaches, part)
+		if opens && part != "console" {
+			require.EqualValues(t, 2, *r.deployments["shop-"+part].Spec.Replicas)
+			require.Contains(t, r.budgets, "shop-"+part)
+		}
+	}
+	require.Equal(t, "console", r.services["shop-console"].Spec.Selector["app.kubernetes.io/component"])
+	require.NotEmpty(t, r.scaled)
 }
 
 func TestAConsoleNeedsAToken(t *testing.T) {

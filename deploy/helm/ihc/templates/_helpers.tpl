@@ -121,3 +121,68 @@ readinessProbe:
   secret: { secretName: {{ . }}, defaultMode: 0440 }
 {{- end }}
 {{- end }}
+
+{{- /* What those who open the database have beside the environment of all:
+(dict "root" $ "part" stage). */ -}}
+{{- define "ihc.databaseEnvironment" -}}
+{{- $v := .root.Values -}}
+{{- if $v.postgres.url }}
+- { name: IHC_DB, value: {{ $v.postgres.url | quote }} }
+{{- if $v.postgres.passfileSecret }}
+- { name: PGPASSFILE, value: /postgres/pgpass }
+{{- end }}
+{{- if $v.postgres.tlsSecret }}
+- { name: PGSSLMODE, value: verify-full }
+- { name: PGSSLROOTCERT, value: /postgres-tls/ca.crt }
+{{- if $v.postgres.tlsMutual }}
+- { name: PGSSLCERT, value: /postgres-tls/tls.crt }
+- { name: PGSSLKEY, value: /postgres-tls/tls.key }
+{{- end }}
+{{- end }}
+{{- else }}
+- { name: IHC_DB, value: /data/{{ $v.database.fileName }} }
+- { name: SQLITE_TMPDIR, value: /data }
+{{- end }}
+{{- if eq .part "reporter" }}
+- { name: IHC_OUT, value: /data }
+{{- end }}
+{{- if eq .part "console" }}
+- { name: IHC_CONSOLE, value: ":8087" }
+- { name: IHC_CONSOLE_TOKEN_FILE, value: /token/token }
+- { name: IHC_CONSOLE_READ_ONLY, value: {{ $v.console.readOnly | quote }} }
+- { name: IHC_CURRENCY, value: {{ $v.console.currency | quote }} }
+{{- end }}
+{{- end }}
+
+{{- /* Where that is found: (dict "root" $ "part" stage). */ -}}
+{{- define "ihc.databaseMounts" -}}
+{{- $v := .root.Values -}}
+{{- if or (not $v.postgres.url) (eq .part "reporter") }}
+- { name: data, mountPath: /data }
+{{- end }}
+{{- if and $v.postgres.url $v.postgres.passfileSecret }}
+- { name: passfile, mountPath: /postgres, readOnly: true }
+{{- end }}
+{{- if and $v.postgres.url $v.postgres.tlsSecret }}
+- { name: postgres-tls, mountPath: /postgres-tls, readOnly: true }
+{{- end }}
+{{- if eq .part "console" }}
+- { name: token, mountPath: /token, readOnly: true }
+{{- end }}
+{{- end }}
+
+{{- define "ihc.token" -}}
+- name: token
+  secret:
+    secretName: {{ required "console.tokenSecret: name the secret with the console's token, or set console.enabled to false" .Values.console.tokenSecret }}
+    defaultMode: 0440
+{{- end }}
+
+{{- /* The pods that open the database, by component. */ -}}
+{{- define "ihc.openers" -}}
+{{- if .Values.postgres.url -}}
+extractor writer reporter{{ if .Values.console.enabled }} console{{ end }}
+{{- else -}}
+database
+{{- end -}}
+{{- end }}
