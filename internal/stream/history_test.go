@@ -109,7 +109,7 @@ func TestReadingLeavesNoConsumerBehind(t *testing.T) {
 	}
 	s, err := r.js.Stream(r.ctx, Runs)
 	require.NoError(t, err)
-	require.Equal(t, 3, s.CachedInfo().State.Consumers, "the extractor's, the writer's and the reporter's")
+	require.Equal(t, 4, s.CachedInfo().State.Consumers, "the extractor's two, the writer's and the reporter's")
 }
 
 func TestEndedKnowsThePastFromTheStart(t *testing.T) {
