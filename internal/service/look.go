@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -12,15 +13,16 @@ import (
 // more rarely, since one that rests may do so for days.
 var look = retry.Policy{First: 10 * time.Second, Max: 10 * time.Minute, Factor: 1.5}
 
+// LooksEvery is how often it is looked, at first, at what nobody is told of:
+// LookEvery, with its default.
+func (d Deps) LooksEvery() time.Duration { return cmp.Or(d.LookEvery, look.First) }
+
 // Look calls do with each run that is under way, again and again until ctx
 // ends: a run gets on by messages, and a message that a disaster took away is
 // noticed by nobody who waits for it. It returns no error: what do could not see
 // it sees the next time.
 func (d Deps) Look(ctx context.Context, runs *stream.Ended, do func(ctx context.Context, run string) error) error {
-	every := d.LookEvery
-	if every == 0 {
-		every = look.First
-	}
+	every := d.LooksEvery()
 	type turn struct {
 		looks int
 		next  time.Time

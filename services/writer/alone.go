@@ -2,7 +2,6 @@ package writer
 
 import (
 	"context"
-	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -13,12 +12,8 @@ import (
 // writer waits for the milestones of runs nearly all of the time, which is how it
 // is seen; two looks tell one that is there from one that leaves as this begins.
 func (w *writer) tellAlone(ctx context.Context) {
-	every := w.LookEvery
-	if every == 0 {
-		every = 10 * time.Second
-	}
 	seen := 0
-	for seen < 2 && retry.Sleep(ctx, retry.Real, every) == nil {
+	for seen < 2 && retry.Sleep(ctx, retry.Real, w.LooksEvery()) == nil {
 		if n, err := w.Bus.WaitingFor(ctx, stream.Milestones); err == nil && n > 1 {
 			seen++
 		} else {
