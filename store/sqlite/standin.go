@@ -53,13 +53,17 @@ func standIns(ctx context.Context, c connection, what reading) (made bool, err e
 		if !slices.Contains(what.tables, t.name) {
 			continue
 		}
-		is, err := plain(ctx, c, t)
+		kind, cols, err := describe(ctx, c, t.name)
+		is := false
+		if err == nil {
+			is, err = plain(ctx, c, t, kind, cols)
+		}
 		if err == nil && !is {
 			made = true
-			err = standIn(ctx, c, t, what)
+			err = standIn(ctx, c, t, cols, what)
 		}
 		if err != nil {
-			return made, err
+			return made, unreadable(t.name, err)
 		}
 	}
 	return made, nil
@@ -68,10 +72,9 @@ func standIns(ctx context.Context, c connection, what reading) (made bool, err e
 // plain says whether a source is a table, or not there, and all of its ids are
 // texts or NULL. Where columns are declared as text nothing is read to know it:
 // what else is in them is for validation to tell.
-func plain(ctx context.Context, c connection, t table) (bool, error) {
-	kind, cols, err := describe(ctx, c, t.name)
-	if err != nil || kind == "view" {
-		return false, unreadable(t.name, err)
+func plain(ctx context.Context, c connection, t table, kind string, cols []declared) (bool, error) {
+	if kind == "view" {
+		return false, nil
 	}
 	for _, id := range t.columns {
 		i := slices.IndexFunc(cols, id.named)
@@ -81,7 +84,7 @@ func plain(ctx context.Context, c connection, t table) (bool, error) {
 		var others bool
 		err := c.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM main.`+t.name+` WHERE typeof(`+id.name+`) NOT IN ('text', 'null'))`).Scan(&others)
 		if err != nil || others {
-			return false, unreadable(t.name, err)
+			return false, err
 		}
 	}
 	return true, nil
@@ -89,28 +92,24 @@ func plain(ctx context.Context, c connection, t table) (bool, error) {
 
 // standIn makes the copy of one source. Its columns have no type, so that all
 // values but ids are what they are in the source, and the source's collations.
-func standIn(ctx context.Context, c connection, t table, what reading) (err error) {
-	_, cols, err := describe(ctx, c, t.name)
-	if err != nil {
-		return unreadable(t.name, err)
-	}
+func standIn(ctx context.Context, c connection, t table, cols []declared, what reading) error {
 	var columns, values []string
 	for _, col := range t.columns {
-		declared, value := col.name, col.name
+		definition, value := col.name, col.name
 		if col.text {
 			name, unknown, err := collation(ctx, c, "main."+t.name, col.name)
 			if err != nil {
-				return unreadable(t.name, err)
+				return err
 			}
 			if unknown != "" {
-				return unreadable(t.name, errors.New(noCollation+unknown))
+				return errors.New(noCollation + unknown)
 			}
-			declared += " COLLATE " + name
+			definition += " COLLATE " + name
 		}
 		if col.isID() {
 			value = strings.ReplaceAll(idAsText, "$id", col.name)
 		}
-		columns, values = append(columns, declared), append(values, value)
+		columns, values = append(columns, definition), append(values, value)
 	}
 	for _, name := range what.also {
 		if t.name == tables.SessionSources && slices.ContainsFunc(cols, column{name: name}.named) {
@@ -126,7 +125,7 @@ func standIn(ctx context.Context, c connection, t table, what reading) (err erro
 	if what.byID {
 		statements = append(statements, `CREATE INDEX temp.pipeline_`+t.name+`_id ON `+t.name+` (`+t.columns[0].name+`)`)
 	}
-	return unreadable(t.name, writable(ctx, c, statements))
+	return writable(ctx, c, statements)
 }
 
 // idAsText is an id as text: of whole numbers their digits, so that 7 and 7.0,
