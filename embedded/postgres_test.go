@@ -21,8 +21,8 @@ import (
 	"github.com/ihc-pipeline/ihc/services/reporter"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
-	"github.com/ihc-pipeline/ihc/store/postgres"
 	"github.com/ihc-pipeline/ihc/store/sqlite"
+	"github.com/ihc-pipeline/ihc/store/storetest/pgshop"
 )
 
 // typed is a shop as other systems keep it, under views with the names of the
@@ -44,34 +44,18 @@ CREATE VIEW session_costs AS SELECT visit AS session_id, amount AS cost FROM spe
 // returns its address.
 func copied(t *testing.T, server *pgtest.Server, file, schema, script string) string {
 	t.Helper()
-	from, err := sql.Open("sqlite3", file)
-	require.NoError(t, err)
-	defer from.Close()
 	dsn := server.DSN("postgres") + "&search_path=" + schema
 	conn, err := pgx.Connect(t.Context(), dsn)
 	require.NoError(t, err)
 	defer conn.Close(t.Context())
-	_, err = conn.PgConn().Exec(t.Context(), "CREATE SCHEMA "+schema+";"+postgres.InputSchema).ReadAll()
+	_, err = conn.Exec(t.Context(), "CREATE SCHEMA "+schema)
 	require.NoError(t, err)
+	require.NoError(t, pgshop.Copy(t.Context(), file, dsn))
 	for table, columns := range map[string]int{"session_sources": 8, "conversions": 5, "session_costs": 2} {
-		rows, err := from.Query("SELECT * FROM " + table)
+		rows, err := conn.Query(t.Context(), "SELECT * FROM "+table+" LIMIT 0")
 		require.NoError(t, err)
-		names, err := rows.Columns()
-		require.NoError(t, err)
-		require.Len(t, names, columns)
-		var all [][]any
-		for rows.Next() {
-			row, into := make([]any, columns), make([]any, columns)
-			for i := range row {
-				into[i] = &row[i]
-			}
-			require.NoError(t, rows.Scan(into...))
-			all = append(all, row)
-		}
-		require.NoError(t, rows.Err())
-		require.NoError(t, rows.Close()) //nolint:sqlclosecheck // before the next table
-		_, err = conn.CopyFrom(t.Context(), pgx.Identifier{table}, names, pgx.CopyFromRows(all))
-		require.NoError(t, err)
+		rows.Close()
+		require.Len(t, rows.FieldDescriptions(), columns)
 	}
 	_, err = conn.PgConn().Exec(t.Context(), script).ReadAll()
 	require.NoError(t, err)

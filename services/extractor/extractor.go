@@ -48,12 +48,16 @@ func (c Config) Validate() error {
 func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	db := open.Database(cfg.Database)
 	defer db.Close() //nolint:errcheck // every transaction is committed or gone
+	return runOn(ctx, db, cfg, d)
+}
+
+func runOn(ctx context.Context, db store.Database, cfg Config, d service.Deps) error {
 	d.Check(service.Database, db.Check)
 	under := &underWay{runs: map[string]*ihcv1.RunAccepted{}}
 	e := &extractor{db: db, longJourneys: cmp.Or(cfg.LongJourneys, run.DefaultLongJourneys), sliceSize: cmp.Or(cfg.SliceConversions, packing.SliceConversions), Deps: d, under: under, ended: d.Bus.WatchEnded(ctx, under.hear)}
 	switch err := e.goOn(ctx); {
 	case ctx.Err() != nil:
-		return nil // told to stop, which is no failure
+		return nil //nolint:nilerr // told to stop, which is no failure
 	case err != nil:
 		return err
 	}

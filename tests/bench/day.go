@@ -18,7 +18,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/pgtest"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/tables"
-	"github.com/ihc-pipeline/ihc/tests/pgshop"
+	"github.com/ihc-pipeline/ihc/store/storetest/pgshop"
 )
 
 // A day of a billion touchpoints has so many a second on average.

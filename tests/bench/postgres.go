@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ihc-pipeline/ihc/internal/pgtest"
-	"github.com/ihc-pipeline/ihc/tests/pgshop"
+	"github.com/ihc-pipeline/ihc/store/storetest/pgshop"
 )
 
 // postgres starts a server that keeps what is committed, as a user's does.

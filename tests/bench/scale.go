@@ -12,7 +12,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/pgtest"
 	"github.com/ihc-pipeline/ihc/internal/stream"
-	"github.com/ihc-pipeline/ihc/tests/pgshop"
+	"github.com/ihc-pipeline/ihc/store/storetest/pgshop"
 )
 
 const million = 1e6

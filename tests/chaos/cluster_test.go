@@ -21,7 +21,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/pgtest"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/tables"
-	"github.com/ihc-pipeline/ihc/tests/pgshop"
+	"github.com/ihc-pipeline/ihc/store/storetest/pgshop"
 )
 
 // node is one NATS server: what it is called, where clients find it and how it is

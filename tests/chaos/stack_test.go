@@ -27,7 +27,6 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store/open"
-	"github.com/ihc-pipeline/ihc/tests/pgshop"
 	"github.com/ihc-pipeline/ihc/tests/snapshot"
 )
 
@@ -295,7 +294,7 @@ func whatIsLeft(ctx context.Context, t *testing.T, db, out string) left {
 	t.Helper()
 	take := snapshot.Take
 	if open.IsAddress(db) {
-		take = pgshop.Snapshot
+		take = snapshot.TakePostgres
 	}
 	tables, err := take(ctx, db)
 	require.NoError(t, err)
