@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -69,7 +68,7 @@ func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(j
 
 // see makes a transaction see the state that another has exported.
 func see(ctx context.Context, tx pgx.Tx, snapshot string) error {
-	_, err := tx.Conn().PgConn().Exec(ctx, `SET TRANSACTION SNAPSHOT '`+strings.ReplaceAll(snapshot, `'`, `''`)+`'`).ReadAll()
+	_, err := tx.Conn().PgConn().Exec(ctx, `SET TRANSACTION SNAPSHOT `+literal(snapshot)).ReadAll()
 	if isCode(err, noSuchSnapshot, undefinedObject) {
 		return fmt.Errorf("%w: %w", store.ErrGone, err)
 	}
