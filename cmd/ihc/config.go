@@ -41,9 +41,9 @@ func variableOf(flag string) string {
 var readThemselves = []string{"out", "api-url", "concurrency", "request-rate", "payloads", "model", "model-params", "conv-type-id",
 	"nats", "nats-user", "nats-creds", "http", "key"}
 
-// ofAProcess are settings of a run in this process, which mean nothing to one
-// on a stack.
-var ofAProcess = []string{"db", "out", "data-dir", "api-url", "payloads", "concurrency", "request-rate", keepRunsName, runColumnName}
+// ofAProcess are settings of a run in this process, beside its database, which
+// mean nothing to one on a stack.
+var ofAProcess = []string{"out", "data-dir", "api-url", "payloads", "concurrency", "request-rate", keepRunsName, runColumnName}
 
 // paths are flags whose value is a path: in a file, from the file's directory.
 var paths = []string{"db", "out", "data-dir", "payloads", "model-params", "redistribution", "result", "map", "rejects"}
@@ -161,7 +161,7 @@ func (c configFile) apply(cmd *cobra.Command) error {
 		if f.Changed || failed != nil || f.Name == "help" || f.Name == "config" || f.Name == "version" {
 			return
 		}
-		if onStack && slices.Contains(ofAProcess, f.Name) {
+		if onStack && (f.Name == "db" || slices.Contains(ofAProcess, f.Name)) {
 			return
 		}
 		variable := variableOf(f.Name)

@@ -122,11 +122,7 @@ func (f *doctorFlags) database(ctx context.Context) finding {
 	if err == nil {
 		err = db.Rehearse(ctx)
 	}
-	mode := ""
-	if !open.IsAddress(f.db) {
-		mode = " (a run leaves it in write-ahead mode)"
-	}
-	return found("database", err, open.Shown(f.db)+" can be read, and results written to it"+mode+"; `ihc validate` looks at the data")
+	return found("database", err, open.Shown(f.db)+" can be read, and results written to it; `ihc validate` looks at the data")
 }
 
 // disk looks for room for the report and the streams.

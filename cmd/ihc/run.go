@@ -137,7 +137,7 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer, now following) (i
 	case f.db != "" && remote != "":
 		return "", nil, errkind.Inputf("--db runs here and --nats on a running stack: give one of them")
 	case remote != "":
-		for _, local := range []string{"out", "data-dir", "api-url", "payloads", "concurrency", "request-rate", keepRunsName, runColumnName} {
+		for _, local := range ofAProcess {
 			if f.changed(local) {
 				return "", nil, errkind.Inputf("--%s is a setting of the stack that --nats names, not of one run", local)
 			}
