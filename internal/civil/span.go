@@ -95,6 +95,14 @@ func monthsBefore(d Date, n int64) Date {
 	return Date(daysSinceEpoch(year, month, min(day, daysIn(year, month))))
 }
 
+// Months returns how many months the one of a date is after that of another,
+// less than 0 where it is before.
+func Months(from, to Date) int {
+	fromYear, fromMonth, _ := from.split()
+	year, month, _ := to.split()
+	return int(12*(year-fromYear) + month - fromMonth)
+}
+
 // week reads 2023-W36. The first week of a year is the one with its fourth of
 // January.
 func week(s string) (Span, bool) {

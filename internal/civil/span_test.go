@@ -83,6 +83,18 @@ func TestTodayDependsOnTheTimeZone(t *testing.T) {
 	require.Equal(t, "2023-09-02", Today(late.In(time.FixedZone("", 3600))).String())
 }
 
+func TestMonthsAreCountedByTheCalendar(t *testing.T) {
+	t.Parallel()
+	for dates, want := range map[[2]string]int{
+		{"2023-01-31", "2023-01-01"}: 0, {"2023-01-31", "2023-02-01"}: 1, {"2023-12-31", "2024-01-01"}: 1,
+		{"2024-03-01", "2023-11-30"}: -4, {"2020-02-29", "2024-02-29"}: 48,
+	} {
+		from, _ := ParseDate(dates[0])
+		to, _ := ParseDate(dates[1])
+		require.Equal(t, want, Months(from, to), dates)
+	}
+}
+
 func FuzzParseSpan(f *testing.F) {
 	for _, s := range []string{"2023-09-01", "2023-09", "2023-W36", "-7d", "-1m", "today", "yesterday"} {
 		f.Add(s, int64(19600))

@@ -132,7 +132,7 @@ func (r *Report) headlineSection() (page.Section, bool) {
 			c.Against = all[i].Why
 		case before == nil:
 		case now[i].Is && before[i].Is && !before[i].Number.IsZero():
-			change := now[i].Number.Sub(before[i].Number).Div(before[i].Number.Abs())
+			change := changed(now[i].Number, before[i].Number).Number
 			c.Change, c.Tone, c.Against = signed(change), tone(measures[i].Name, change), h.text()
 		default:
 			c.Against = "no change to tell: there was nothing before (" + h.text() + ")"
@@ -271,7 +271,7 @@ func (r *Report) shares(channels *sheet.Sheet) *sheet.Sheet {
 	}
 	for _, row := range channels.Rows {
 		was := revenue(before, row[0].Text)
-		change := sheet.Ratio(revenue(now, row[0].Text).Sub(was), was.Abs(), nothingBefore)
+		change := changed(revenue(now, row[0].Text), was)
 		s.Rows = append(s.Rows, []sheet.Cell{row[0], partOf(row[1], channels.Total[1]), partOf(row[3], channels.Total[3]), row[5], change})
 	}
 	return s

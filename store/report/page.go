@@ -212,7 +212,7 @@ func (r *Report) trend() string {
 		return ""
 	}
 	moved := func(what string, a, b decimal.Decimal) string {
-		change := a.Sub(b).Div(b.Abs())
+		change := changed(a, b).Number
 		switch change.Shift(2).Round(1).Sign() {
 		case 1:
 			return what + " rose by " + sheet.Percent.People(sheet.N(change))

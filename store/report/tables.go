@@ -77,7 +77,12 @@ func comparedCells(s, before *channelSum) []sheet.Cell {
 		return []sheet.Cell{sheet.None(notCompared), sheet.None(notCompared), sheet.None(notCompared), sheet.None(notCompared)}
 	}
 	return []sheet.Cell{sheet.N(before.cost), sheet.N(before.revenue),
-		sheet.Ratio(s.cost.Sub(before.cost), before.cost.Abs(), nothingBefore), sheet.Ratio(s.revenue.Sub(before.revenue), before.revenue.Abs(), nothingBefore)}
+		changed(s.cost, before.cost), changed(s.revenue, before.revenue)}
+}
+
+// changed is by which part of what it was something is more, or, below 0, less.
+func changed(now, was decimal.Decimal) sheet.Cell {
+	return sheet.Ratio(now.Sub(was), was.Abs(), nothingBefore)
 }
 
 func (r *Report) byChannel(by string) *sheet.Sheet {
@@ -202,10 +207,7 @@ func place(by, from, date string) int {
 	case ByWeek:
 		return int(b-a) / 7
 	case ByMonth:
-		var fromYear, fromMonth, year, month int
-		_, _ = fmt.Sscanf(from, "%d-%d", &fromYear, &fromMonth)
-		_, _ = fmt.Sscanf(date, "%d-%d", &year, &month)
-		return 12*(year-fromYear) + month - fromMonth
+		return civil.Months(a, b)
 	default:
 		return int(b - a)
 	}
