@@ -92,9 +92,10 @@ func (s *stack) firstUse(t *testing.T) {
 	same(t, alone.tables(t), got)
 }
 
-// settingsAreExplained compares .env.example with what compose.yaml reads.
+// settingsAreExplained compares .env.example with what compose.yaml and what goes
+// on top of it read.
 func (s *stack) settingsAreExplained(t *testing.T) {
-	compose := read(t, filepath.Join(s.dir, "deploy", "compose.yaml"))
+	compose := read(t, filepath.Join(s.dir, "deploy", "compose.yaml")) + "\n" + read(t, filepath.Join(s.dir, "deploy", "compose.postgres.yaml"))
 	example := read(t, filepath.Join(s.dir, "deploy", ".env.example"))
 	var explained []string
 	for line := range strings.Lines(example) {
