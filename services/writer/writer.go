@@ -144,7 +144,7 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 	case *ihcv1.RunEvent_Failed, *ihcv1.RunEvent_Cancelled:
 		return w.ending(ctx, id, m.Body)
 	}
-	return w.Outcome(ctx, err, id)
+	return w.trouble(ctx, err, id)
 }
 
 // ending records that a run was ended before its time, if that is its first end.

@@ -9,7 +9,7 @@ import (
 // Adopt implements [store.Ledger].
 func (d *Database) Adopt(ctx context.Context, superseded, successor string) (store.Stored, error) {
 	var run int64
-	err := d.transact(ctx, func(tx transaction) (err error) {
+	err := d.transactIf(ctx, d.still(successor), func(tx transaction) (err error) {
 		if run, err = tx.number(ctx, successor); err != nil {
 			return err
 		}

@@ -22,9 +22,9 @@ func TestALogWithANumberThatWasUsedBeforeStays(t *testing.T) {
 		require.NoError(t, err)
 		return id
 	}
-	made(path)
+	file := made(path)
 	was := made(log)
-	note(path)
+	note(path, file)
 	made(path + ".new")
 	require.NoError(t, os.Rename(path+".new", path))
 	require.NoError(t, os.Remove(log))

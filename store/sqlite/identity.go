@@ -66,6 +66,10 @@ func (tx transaction) identify(ctx context.Context) (string, error) {
 
 // Enter implements [store.Ledger].
 func (d *Database) Enter(ctx context.Context, a *ihcv1.RunAccepted) (database string, again bool, err error) {
+	file, err := Identity(d.path)
+	if err != nil {
+		return "", false, err
+	}
 	// On a connection of its own, which waits for others as long as it takes, and
 	// in the mode that the file is to be given back in.
 	db, err := Open(ctx, d.path, Write, asItIs())
@@ -103,7 +107,7 @@ func (d *Database) Enter(ctx context.Context, a *ihcv1.RunAccepted) (database st
 		err = d.toLog(ctx, mode)
 	}
 	if err == nil {
-		err = d.remember(a)
+		d.remember(a, file)
 	}
 	return database, again, Explain(d.path, err)
 }
@@ -152,7 +156,20 @@ func (tx transaction) record(ctx context.Context, a *ihcv1.RunAccepted) error {
 // Accept implements [store.Ledger].
 func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
 	id := a.GetRequest().GetRunId()
-	err := d.transact(ctx, func(tx transaction) error {
+	file, err := Identity(d.path)
+	if err == nil {
+		err = d.admit(ctx, a)
+	}
+	if err != nil {
+		return err
+	}
+	same := func() error {
+		if now, err := Identity(d.path); a.GetDatabase() != "" && err == nil && now != file {
+			return d.replaced(id)
+		}
+		return nil
+	}
+	err = d.transactIf(ctx, same, func(tx transaction) error {
 		if a.GetDatabase() == "" {
 			return tx.record(ctx, a)
 		}
@@ -176,9 +193,31 @@ func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
 		return tx.record(ctx, a)
 	})
 	if err == nil && a.GetDatabase() != "" {
-		err = d.remember(a)
+		d.remember(a, file)
 	}
 	return err
+}
+
+// admit refuses a run of another database by reading alone: to open the file to be
+// written would change it, and it may have been put in the place of the run's.
+func (d *Database) admit(ctx context.Context, a *ihcv1.RunAccepted) error {
+	if a.GetDatabase() == "" {
+		return nil
+	}
+	db, err := Open(ctx, d.path, Read, BusyTimeout(time.Second), Readers(1))
+	if err != nil {
+		return err
+	}
+	defer db.Close() //nolint:errcheck // only read
+	is, err := identity(ctx, db)
+	if err != nil && !isSQLite(err, sqlite3.ErrError) { // but no such table: it has none
+		return Explain(d.path, err)
+	}
+	if is != a.GetDatabase() {
+		_, err := books.Admit(a, strconv.Quote(d.path), is, nil)
+		return err
+	}
+	return nil
 }
 
 // mark is what is remembered of a run that was found to be the database's.
@@ -188,12 +227,10 @@ type mark struct {
 	since time.Time // the file's time of change when it was last seen to be the run's
 }
 
-func (d *Database) remember(a *ihcv1.RunAccepted) error {
-	file, err := Identity(d.path)
-	if err == nil {
-		d.marks.Store(a.GetRequest().GetRunId(), mark{a.GetAsked(), file, modified(d.path)})
-	}
-	return err
+// remember notes that a run was found to be the database's, which was that file
+// before it was opened to find out: what was put in its place since is not it.
+func (d *Database) remember(a *ihcv1.RunAccepted, file FileID) {
+	d.marks.Store(a.GetRequest().GetRunId(), mark{a.GetAsked(), file, modified(d.path)})
 }
 
 // Confirm implements [store.Database].
@@ -211,16 +248,22 @@ func (d *Database) Confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
 	if seen = seen && was.asked == a.GetAsked(); seen && was.file != file {
 		return d.replaced(id)
 	}
-	err = d.confirm(ctx, a)
-	if seen && err != nil && errkind.KindOf(err) == errkind.Input {
-		disown(followed(d.path), was.since) // whatever is wrong with it was not before
+	err = d.confirm(ctx, a, file)
+	if err == nil || errkind.KindOf(err) != errkind.Input {
+		return err
+	}
+	// Whatever is wrong with it was not before.
+	if seen {
+		disown(followed(d.path), was.since)
+	}
+	if seen || met(followed(d.path)) {
 		return d.replaced(id)
 	}
 	return err
 }
 
 // confirm looks on a connection of its own, which has nothing in memory.
-func (d *Database) confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
+func (d *Database) confirm(ctx context.Context, a *ihcv1.RunAccepted, file FileID) error {
 	id := a.GetRequest().GetRunId()
 	db, err := Open(ctx, d.path, Read, BusyTimeout(time.Second), Readers(1))
 	if err != nil {
@@ -240,19 +283,22 @@ func (d *Database) confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
 	case is != a.GetDatabase() || there == nil || there.Asked != a.GetAsked():
 		return d.replaced(id)
 	}
-	return d.remember(a)
+	d.remember(a, file)
+	return nil
 }
 
-// inPlace makes sure that the file of runs that were accepted here is the one
-// that it was, without a look into it: what was put in its place is left alone.
-func (d *Database) inPlace(runs ...string) error {
-	for _, id := range runs {
-		was, accepted := d.marks.Load(id)
-		if file, err := Identity(d.path); accepted && err == nil && file != was.(mark).file {
-			return d.replaced(id)
+// still makes sure that the file of runs that were accepted here is the one that
+// it was, without a look into it: what was put in its place is left alone.
+func (d *Database) still(runs ...string) func() error {
+	return func() error {
+		for _, id := range runs {
+			was, accepted := d.marks.Load(id)
+			if file, err := Identity(d.path); accepted && err == nil && file != was.(mark).file {
+				return d.replaced(id)
+			}
 		}
+		return nil
 	}
-	return nil
 }
 
 // checkStill makes sure that a run that was accepted here is still known: that

@@ -27,7 +27,13 @@ func (tx transaction) raw(do func(*sqlite3.SQLiteConn) error) error { return raw
 // transact runs do in a transaction, in a database that has all tables. Errors
 // are explained for people and classified (see [Explain]); the end of ctx, which
 // SQLite tells in several ways, is told as such.
-func (d *Database) transact(ctx context.Context, do func(transaction) error) (err error) {
+func (d *Database) transact(ctx context.Context, do func(transaction) error) error {
+	return d.transactIf(ctx, d.still(), do)
+}
+
+// transactIf is transact where, right before the database is opened to be written,
+// which changes the file, is returns nil.
+func (d *Database) transactIf(ctx context.Context, is func() error, do func(transaction) error) (err error) {
 	d.use.RLock()
 	defer d.use.RUnlock()
 	defer func() {
@@ -39,6 +45,10 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 	if d.uprooted() {
 		d.opening.Unlock()
 		return books.Refuse("the file at %q is not the one that was open: it was replaced; ask for the run again", d.path)
+	}
+	if err := is(); err != nil {
+		d.opening.Unlock()
+		return err
 	}
 	db, fresh, err := d.writes.DB(ctx)
 	if err == nil && fresh {
@@ -82,10 +92,7 @@ func (d *Database) transact(ctx context.Context, do func(transaction) error) (er
 
 // Expect implements [store.Ledger].
 func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted) error {
-	if err := d.inPlace(id); err != nil {
-		return err
-	}
-	return d.transact(ctx, func(tx transaction) error {
+	return d.transactIf(ctx, d.still(id), func(tx transaction) error {
 		if err := d.checkStill(ctx, tx, id); err != nil {
 			return err
 		}
@@ -104,10 +111,7 @@ func (d *Database) Expect(ctx context.Context, id string, e *ihcv1.RunExtracted)
 
 // End implements [store.Ledger].
 func (d *Database) End(ctx context.Context, id string, status store.Status) error {
-	if err := d.inPlace(id); err != nil {
-		return err
-	}
-	return d.transact(ctx, func(tx transaction) error { return tx.end(ctx, id, string(status)) })
+	return d.transactIf(ctx, d.still(id), func(tx transaction) error { return tx.end(ctx, id, string(status)) })
 }
 
 // end ends a run that is under way.
@@ -140,13 +144,11 @@ func (tx transaction) end(ctx context.Context, id, status string) error {
 // Store implements [store.Ledger].
 func (d *Database) Store(ctx context.Context, results []*ihcv1.AttributionResult) error {
 	byRun := books.ByRun(results)
-	if err := d.inPlace(slices.Collect(maps.Keys(byRun))...); err != nil {
-		return err
-	}
+	runs := slices.Sorted(maps.Keys(byRun))
 	written := 0
-	err := d.transact(ctx, func(tx transaction) error {
+	err := d.transactIf(ctx, d.still(runs...), func(tx transaction) error {
 		written = 0
-		for _, id := range slices.Sorted(maps.Keys(byRun)) {
+		for _, id := range runs {
 			if err := d.checkStill(ctx, tx, id); err != nil {
 				return err
 			}
@@ -186,10 +188,7 @@ var errDue = errors.New("the run is to be shown")
 func (d *Database) finish(ctx context.Context, id string, show bool) (store.State, error) {
 	var s store.State
 	logged := 0
-	if err := d.inPlace(id); err != nil {
-		return s, err
-	}
-	err := d.transact(ctx, func(tx transaction) (err error) {
+	err := d.transactIf(ctx, d.still(id), func(tx transaction) (err error) {
 		if err := d.checkStill(ctx, tx, id); err != nil {
 			return err
 		}

@@ -79,6 +79,7 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 	}
 	path = followed(path)
 	arrive(path)
+	file, _ := Identity(path) // before: what is put in its place meanwhile is another
 	open := openReader
 	if mode == Write {
 		open = openWriter
@@ -89,7 +90,7 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 			_ = db.Close()
 			return nil, err
 		}
-		note(path)
+		note(path, file)
 		return db, nil
 	}
 	// What SQLite cannot make sense of, the file's first bytes may explain.

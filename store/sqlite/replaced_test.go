@@ -60,3 +60,26 @@ func TestDatabaseThatIsWrittenOverInUse(t *testing.T) {
 		})
 	}
 }
+
+// A writer may hear of a run when its database was replaced already: what is there
+// now is left as it is, to the byte, whatever the run is.
+func TestDatabaseOfAnotherRunIsNotTouched(t *testing.T) {
+	t.Parallel()
+	for _, of := range []string{"", "run-before"} {
+		path := filepath.Join(t.TempDir(), "shop.db")
+		_, err := GenerateShop(t.Context(), path, shop.Config{Sessions: 500, Seed: 1}, false)
+		require.NoError(t, err)
+		want, err := os.ReadFile(path)
+		require.NoError(t, err)
+		writer := New(path)
+		a := &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run", ReplayOf: of}, Asked: "now", Database: "another"}
+		require.ErrorIs(t, writer.Accept(t.Context(), a), store.ErrRefused)
+		require.NoError(t, writer.Close())
+		is, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(want, is))
+		for _, side := range sideFiles {
+			require.NoFileExists(t, path+side)
+		}
+	}
+}

@@ -38,7 +38,7 @@ func (d *Database) Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.
 			return err
 		})
 	}
-	err := d.transact(ctx, func(tx transaction) (err error) {
+	err := d.transactIf(ctx, d.still(req.GetRunId()), func(tx transaction) (err error) {
 		if stored.arg, err = tx.number(ctx, req.GetRunId()); err != nil {
 			return err
 		}

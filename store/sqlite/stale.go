@@ -18,8 +18,16 @@ type footprint struct{ file, log FileID }
 // footprints are those of all databases of this process, by path.
 var footprints = struct {
 	sync.Mutex
-	by map[string]footprint
-}{by: map[string]footprint{}}
+	by  map[string]footprint
+	met map[string]bool // at these paths there was a database that could be opened
+}{by: map[string]footprint{}, met: map[string]bool{}}
+
+// met says whether this process had the database at path open.
+func met(path string) bool {
+	footprints.Lock()
+	defer footprints.Unlock()
+	return footprints.met[path]
+}
 
 // arrive takes the log away that is beside path if it belongs to a file that
 // was there before.
@@ -37,16 +45,14 @@ func arrive(path string) {
 	delete(footprints.by, path)
 }
 
-// note remembers which log is beside a database that is open.
-func note(path string) {
-	file, err := Identity(path)
-	if err != nil {
-		return
-	}
+// note remembers which log is beside a database that is open, and was that file
+// when it was opened.
+func note(path string, file FileID) {
 	log, _ := Identity(path + "-wal") // none is the zero value, which is nobody's
 	footprints.Lock()
 	defer footprints.Unlock()
 	footprints.by[path] = footprint{file, log}
+	footprints.met[path] = true
 }
 
 // disown empties the log beside a file that was written over in place, so that
