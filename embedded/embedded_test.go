@@ -10,10 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -81,9 +83,10 @@ func (u *up) ready() string {
 
 func (u *up) says(text string) {
 	u.t.Helper()
-	last := ""
-	require.Eventually(u.t, func() bool { last = u.ready(); return strings.Contains(last, text) }, patience, 10*time.Millisecond,
-		"%s", &last)
+	var last atomic.Value
+	if !assert.Eventually(u.t, func() bool { last.Store(u.ready()); return strings.Contains(last.Load().(string), text) }, patience, 10*time.Millisecond) {
+		require.FailNow(u.t, "not said: "+text, "said: %v", last.Load())
+	}
 }
 
 func (u *up) waitsFor(stage, text string) {
