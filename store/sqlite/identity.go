@@ -107,7 +107,7 @@ func (d *Database) Enter(ctx context.Context, a *ihcv1.RunAccepted) (database st
 		err = d.toLog(ctx, mode)
 	}
 	if err == nil {
-		d.remember(a, file)
+		d.remember(a, file, modified(d.path))
 	}
 	return database, again, Explain(d.path, err)
 }
@@ -157,6 +157,7 @@ func (tx transaction) record(ctx context.Context, a *ihcv1.RunAccepted) error {
 func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
 	id := a.GetRequest().GetRunId()
 	file, err := Identity(d.path)
+	since := modified(d.path)
 	if err == nil {
 		err = d.admit(ctx, a)
 	}
@@ -193,7 +194,7 @@ func (d *Database) Accept(ctx context.Context, a *ihcv1.RunAccepted) error {
 		return tx.record(ctx, a)
 	})
 	if err == nil && a.GetDatabase() != "" {
-		d.remember(a, file)
+		d.remember(a, file, since)
 	}
 	return err
 }
@@ -228,9 +229,10 @@ type mark struct {
 }
 
 // remember notes that a run was found to be the database's, which was that file
-// before it was opened to find out: what was put in its place since is not it.
-func (d *Database) remember(a *ihcv1.RunAccepted, file FileID) {
-	d.marks.Store(a.GetRequest().GetRunId(), mark{a.GetAsked(), file, modified(d.path)})
+// before it was opened to find out, and last changed then: what was put in its
+// place since is not it.
+func (d *Database) remember(a *ihcv1.RunAccepted, file FileID, since time.Time) {
+	d.marks.Store(a.GetRequest().GetRunId(), mark{a.GetAsked(), file, since})
 }
 
 // Confirm implements [store.Database].
@@ -254,7 +256,7 @@ func (d *Database) Confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
 	}
 	// Whatever is wrong with it was not before.
 	if seen {
-		disown(followed(d.path), was.since)
+		disown(ctx, followed(d.path), was.since)
 	}
 	if seen || met(followed(d.path)) {
 		return d.replaced(id)
@@ -264,7 +266,7 @@ func (d *Database) Confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
 
 // confirm looks on a connection of its own, which has nothing in memory.
 func (d *Database) confirm(ctx context.Context, a *ihcv1.RunAccepted, file FileID) error {
-	id := a.GetRequest().GetRunId()
+	id, since := a.GetRequest().GetRunId(), modified(d.path)
 	db, err := Open(ctx, d.path, Read, BusyTimeout(time.Second), Readers(1))
 	if err != nil {
 		return err
@@ -283,7 +285,7 @@ func (d *Database) confirm(ctx context.Context, a *ihcv1.RunAccepted, file FileI
 	case is != a.GetDatabase() || there == nil || there.Asked != a.GetAsked():
 		return d.replaced(id)
 	}
-	d.remember(a, file)
+	d.remember(a, file, since)
 	return nil
 }
 

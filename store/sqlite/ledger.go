@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"syscall"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -44,7 +45,7 @@ func (d *Database) transactIf(ctx context.Context, is func() error, do func(tran
 	d.opening.Lock()
 	if d.uprooted() {
 		d.opening.Unlock()
-		return books.Refuse("the file at %q is not the one that was open: it was replaced; ask for the run again", d.path)
+		return d.wasReplaced()
 	}
 	if err := is(); err != nil {
 		d.opening.Unlock()
@@ -76,7 +77,16 @@ func (d *Database) transactIf(ctx context.Context, is func() error, do func(tran
 		return Explain(d.path, err)
 	}
 	tx := transaction{begun, conn}
+	if held, err := holdLog(ctx, followed(d.path), syscall.LOCK_SH); err == nil {
+		defer held.Close() //nolint:errcheck // only read; after the rollback
+	}
 	defer tx.Rollback()
+	d.opening.Lock()
+	gone := d.uprooted() // while it waited for others
+	d.opening.Unlock()
+	if gone {
+		return d.wasReplaced()
+	}
 	err = d.migrate(ctx, begun)
 	if err == nil {
 		err = do(tx)
@@ -88,6 +98,11 @@ func (d *Database) transactIf(ctx context.Context, is func() error, do func(tran
 		return ctx.Err() // whatever it led to: a transaction that is gone, for example
 	}
 	return Explain(d.path, err)
+}
+
+// wasReplaced says that the file is not the one that was open.
+func (d *Database) wasReplaced() error {
+	return books.Refuse("the file at %q is not the one that was open: it was replaced; ask for the run again", d.path)
 }
 
 // Expect implements [store.Ledger].

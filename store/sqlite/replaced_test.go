@@ -2,9 +2,13 @@ package sqlite
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,43 +25,89 @@ func TestDatabaseThatIsWrittenOverInUse(t *testing.T) {
 		"by a new name": os.Rename,
 		"byte by byte": func(by, path string) error {
 			data, err := os.ReadFile(by)
-			require.NoError(t, err)
-			return os.WriteFile(path, data, 0o600)
+			return errors.Join(err, os.WriteFile(path, data, 0o600))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			path, by := filepath.Join(dir, "shop.db"), filepath.Join(dir, "other.db")
-			for seed, p := range map[uint64]string{1: path, 2: by} {
-				_, err := GenerateShop(t.Context(), p, shop.Config{Sessions: 500, Seed: seed}, false)
-				require.NoError(t, err)
-			}
-			want, err := os.ReadFile(by)
-			require.NoError(t, err)
-			extractor, writer := New(path), New(path)
-			a := &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}, Asked: "now"}
-			a.Database, _, err = extractor.Enter(t.Context(), a)
-			require.NoError(t, err)
-			require.NoError(t, writer.Accept(t.Context(), a))
-			store1 := func() error {
-				return writer.Store(t.Context(), []*ihcv1.AttributionResult{{RunId: "run", Chunk: 1, Attributions: []*ihcv1.Attribution{{ConvId: "c", SessionIds: []string{"s"}, Ihc: []uint32{10000}}}}})
-			}
-			require.NoError(t, store1())
-			require.NoError(t, extractor.Confirm(t.Context(), a))
+			u := inUse(t)
+			require.NoError(t, u.store(1))
+			require.NoError(t, u.extractor.Confirm(t.Context(), u.run))
 
-			require.NoError(t, how(by, path))
-			require.ErrorIs(t, extractor.Confirm(t.Context(), a), store.ErrRefused)
-			require.ErrorIs(t, store1(), store.ErrRefused)
-			require.NoError(t, writer.Close())
-			require.NoError(t, extractor.Close())
-			is, err := os.ReadFile(path)
-			require.NoError(t, err)
-			require.True(t, bytes.Equal(want, is), "the file is another than was put there")
-			for _, side := range sideFiles {
-				require.NoFileExists(t, path+side)
-			}
+			require.NoError(t, how(u.by, u.path))
+			require.ErrorIs(t, u.extractor.Confirm(t.Context(), u.run), store.ErrRefused)
+			require.ErrorIs(t, u.store(1), store.ErrRefused)
+			u.isWhatWasPutThere()
 		})
+	}
+}
+
+// A transaction that is under way when the file is written over keeps the log
+// until it is done: behind a log that was emptied before it was, its pages would
+// stand behind a hole, and that would come into the file.
+func TestLogOfATransactionUnderWayIsNotTakenAway(t *testing.T) {
+	t.Parallel()
+	u := inUse(t)
+	require.NoError(t, u.store(1))
+	require.NoError(t, u.extractor.Confirm(t.Context(), u.run))
+
+	require.NoError(t, u.writer.transact(t.Context(), func(tx transaction) error {
+		if _, err := tx.ExecContext(t.Context(), `INSERT INTO pipeline_runs (run_id, request) VALUES ('other', ?)`, strings.Repeat("c", 1<<16)); err != nil {
+			return err
+		}
+		require.NoError(t, os.WriteFile(u.path, u.other, 0o600))
+		soon, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		require.Error(t, u.extractor.Confirm(soon, u.run))
+		info, err := os.Stat(u.path + "-wal")
+		require.NoError(t, err)
+		require.NotZero(t, info.Size())
+		return nil
+	}))
+	require.ErrorIs(t, u.extractor.Confirm(t.Context(), u.run), store.ErrRefused)
+	require.ErrorIs(t, u.store(3), store.ErrRefused)
+	u.isWhatWasPutThere()
+}
+
+// used is a database with a run under way, and another to be put in its place.
+type used struct {
+	t                 *testing.T
+	path, by          string
+	other             []byte // what by holds
+	extractor, writer *Database
+	run               *ihcv1.RunAccepted
+}
+
+func inUse(t *testing.T) *used {
+	dir := t.TempDir()
+	u := &used{t: t, path: filepath.Join(dir, "shop.db"), by: filepath.Join(dir, "other.db")}
+	for seed, p := range map[uint64]string{1: u.path, 2: u.by} {
+		_, err := GenerateShop(t.Context(), p, shop.Config{Sessions: 500, Seed: seed}, false)
+		require.NoError(t, err)
+	}
+	var err error
+	u.other, err = os.ReadFile(u.by)
+	require.NoError(t, err)
+	u.extractor, u.writer = New(u.path), New(u.path)
+	u.run = &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}, Asked: "now"}
+	u.run.Database, _, err = u.extractor.Enter(t.Context(), u.run)
+	require.NoError(t, err)
+	require.NoError(t, u.writer.Accept(t.Context(), u.run))
+	return u
+}
+
+func (u *used) store(chunk uint32) error {
+	return u.writer.Store(u.t.Context(), []*ihcv1.AttributionResult{{RunId: "run", Chunk: chunk,
+		Attributions: []*ihcv1.Attribution{{ConvId: "c", SessionIds: []string{"s"}, Ihc: []uint32{10000}}}}})
+}
+
+func (u *used) isWhatWasPutThere() {
+	require.NoError(u.t, errors.Join(u.writer.Close(), u.extractor.Close()))
+	is, err := os.ReadFile(u.path)
+	require.NoError(u.t, err)
+	require.True(u.t, bytes.Equal(u.other, is), "the file is another than was put there")
+	for _, side := range sideFiles {
+		require.NoFileExists(u.t, u.path+side)
 	}
 }
 

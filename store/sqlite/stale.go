@@ -1,9 +1,16 @@
 package sqlite
 
 import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/ihc-pipeline/ihc/internal/retry"
 )
 
 // A file that is put in the place of a database which is in use finds the old
@@ -57,8 +64,15 @@ func note(path string, file FileID) {
 
 // disown empties the log beside a file that was written over in place, so that
 // no connection can put into the file what was another's. It does nothing unless
-// the file was changed since, and the log is the one that was there.
-func disown(path string, since time.Time) {
+// the file was changed since, and the log is the one that was there. It waits for
+// transactions that are under way: what one of them adds to a log that was emptied
+// would stand behind a hole, and SQLite would copy the hole into the file.
+func disown(ctx context.Context, path string, since time.Time) {
+	held, err := holdLog(ctx, path, syscall.LOCK_EX)
+	if err != nil {
+		return
+	}
+	defer held.Close() //nolint:errcheck // only read
 	footprints.Lock()
 	defer footprints.Unlock()
 	was, known := footprints.by[path]
@@ -72,6 +86,32 @@ func disown(path string, since time.Time) {
 		_ = os.Remove(path + "-shm")
 	}
 	delete(footprints.by, path)
+}
+
+// holdLog locks the write-ahead log beside path until what is returned is closed,
+// which is nothing where there is none: a transaction with others (LOCK_SH), who
+// empties it alone (LOCK_EX). SQLite's own locks are of another kind and on other
+// files.
+func holdLog(ctx context.Context, path string, how int) (io.Closer, error) {
+	log, err := os.Open(path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return io.NopCloser(nil), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		if err = syscall.Flock(int(log.Fd()), how|syscall.LOCK_NB); err == nil {
+			return log, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			break // a file system without such locks
+		}
+		if err = retry.Sleep(ctx, retry.Real, retry.Lock.Delay(try)); err != nil {
+			break
+		}
+	}
+	return nil, errors.Join(err, log.Close())
 }
 
 func modified(path string) time.Time {
