@@ -55,11 +55,11 @@ down: ## Stop the stack; its data stays
 
 .PHONY: test
 test: needs ## Run all tests that need no container
-	go test work
+	go test -timeout 20m work
 
 .PHONY: race
 race: needs ## The same under the race detector
-	go test -race work
+	go test -race -timeout 30m work
 
 .PHONY: fuzz
 fuzz: needs ## Run every fuzz target for FUZZTIME (2000 inputs; 1m, 5000x, …)
