@@ -59,6 +59,9 @@ type Source interface {
 	Rehearse(ctx context.Context) error
 	// UnknownChannels returns those of the channel names that no session has.
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
+	// Sold returns how many of the conversions, which are different ones, are in the
+	// database. There is no database where the error wraps fs.ErrNotExist.
+	Sold(ctx context.Context, conversions []string) (int, error)
 	// RequestTime returns how long a request took on average, answered ones alone,
 	// in the last run that the API scored: 0 where there is none. It writes nothing.
 	RequestTime(ctx context.Context) (time.Duration, error)

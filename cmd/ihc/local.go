@@ -68,7 +68,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	defer p.Stop()
 	runs := ops.New(p.Client)
 	if id, err = l.resume(running, runs); err == nil && id == "" {
-		id, err = runs.Start(running, l.request)
+		id, err = l.ask(running, runs, p.Client)
 	}
 	if err != nil {
 		return id, nil, err

@@ -57,7 +57,7 @@ func (c *Client) look(ctx context.Context) error {
 		// Another message like those that are there would not fit.
 		is, most := s.CachedInfo().State, s.CachedInfo().Config.MaxBytes
 		if most > 0 && is.Msgs > 0 && is.Bytes+is.Bytes/is.Msgs > uint64(most) {
-			return errkind.Environmentf("stream %s is full (%s of %s): %s", name, human.Bytes(is.Bytes), human.Bytes(uint64(most)), wayOut)
+			return errkind.Environmentf("stream %s is full (%s of %s): %s, a larger IHC_STREAM_MAX_BYTES gives more", name, human.Bytes(is.Bytes), human.Bytes(uint64(most)), wayOut)
 		}
 	}
 	if c.stage == UserInit {

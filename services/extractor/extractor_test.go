@@ -334,6 +334,38 @@ func TestReplays(t *testing.T) {
 	}
 }
 
+// A replay of conversions that are all gone, or have other ids, would show nothing.
+func TestReplayWhoseConversionsAreAllGoneIsRefused(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	db := newShop(t, 5000)
+	extract(b, db)
+	ask := func(r *ihcv1.RunRequest) { require.NoError(t, b.PublishRequest(b.Ctx, r)) }
+	ask(&ihcv1.RunRequest{RunId: "origin"})
+	b.Await("origin", isExtracted)
+	for _, c := range stored(t, b, "origin") {
+		r := &ihcv1.AttributionResult{RunId: "origin", Chunk: c.GetChunk(), Outcomes: c.GetOutcomes()}
+		for _, j := range c.GetJourneys() {
+			r.Attributions = append(r.Attributions, &ihcv1.Attribution{ConvId: j.GetConvId(), SessionIds: []string{"s"}, Ihc: []uint32{10_000}})
+		}
+		require.NoError(t, b.PublishResult(b.Ctx, r))
+	}
+	change(t, db, `UPDATE conversions SET conv_id = 'new'||conv_id WHERE user_id IN (SELECT user_id FROM session_sources)`)
+	for _, from := range []string{run.FromJourneys, run.FromResults} {
+		ask(&ihcv1.RunRequest{RunId: "of-" + from, ReplayOf: "origin", ReplayFrom: from})
+		f := b.Await("of-"+from, isFailed).GetFailed()
+		require.Equal(t, ihcv1.Cause_CAUSE_INPUT, f.GetCause())
+		require.Regexp(t, "none of the [0-9,]+ conversions that run origin attributed is in the database any more", f.GetReason())
+		_, err := b.Accepted(b.Ctx, "of-"+from)
+		require.ErrorIs(t, err, stream.ErrNotFound)
+		require.Empty(t, stored(t, b, "of-"+from))
+	}
+
+	change(t, db, `UPDATE conversions SET conv_id = substr(conv_id, 4) WHERE conv_id = (SELECT max(conv_id) FROM conversions WHERE conv_id LIKE 'new%')`)
+	ask(&ihcv1.RunRequest{RunId: "one-left", ReplayOf: "origin", ReplayFrom: run.FromResults})
+	b.Await("one-left", isExtracted)
+}
+
 // The event resumed gives the budget and puts the chunks back, however often
 // it is delivered.
 func TestResumedRunGetsItsChunksBack(t *testing.T) {

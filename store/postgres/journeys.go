@@ -279,6 +279,18 @@ func (d *Database) UnknownChannels(ctx context.Context, labels []string) (unknow
 	return unknown, err
 }
 
+// Sold implements [store.Source].
+func (d *Database) Sold(ctx context.Context, conversions []string) (there int, err error) {
+	err = d.reading(ctx, func(tx pgx.Tx) error {
+		from, err := findSources(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, from.in(`SELECT count(*) FROM {conversions} v WHERE conv_id = ANY ($1::text[])`), conversions).Scan(&there)
+	})
+	return there, err
+}
+
 // LastConversion implements [store.Reports].
 func (d *Database) LastConversion(ctx context.Context) (last time.Time, err error) {
 	err = d.reading(ctx, func(tx pgx.Tx) error {

@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -184,4 +186,28 @@ func (d *Database) UnknownChannels(ctx context.Context, labels []string) ([]stri
 		}
 	}
 	return unknown, nil
+}
+
+// Sold implements [store.Source].
+func (d *Database) Sold(ctx context.Context, conversions []string) (there int, err error) {
+	err = d.reading(ctx, salesByID, func(c *sqlite3.SQLiteConn) error {
+		for part := range slices.Chunk(conversions, 500) {
+			args := make([]driver.Value, len(part))
+			for i, id := range part {
+				args[i] = id
+			}
+			// The left side's collation counts, which is by bytes.
+			query := `WITH asked (id) AS (VALUES (?)` + strings.Repeat(`,(?)`, len(part)-1) + `) SELECT count(*) FROM asked WHERE id IN (SELECT conv_id FROM conversions)`
+			err := each(ctx, c, query, args, 1, func(row []driver.Value) error {
+				n, _ := row[0].(int64)
+				there += int(n)
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("look for conversions: %w", err)
+			}
+		}
+		return nil
+	})
+	return there, err
 }

@@ -22,6 +22,7 @@ var journeyTests = map[string]func(*testing.T, Backend){
 	"ReadingStopsWhenToldTo":             readStopsWhenToldTo,
 	"ReadingTellsWhatItCannotRead":       readTellsWhatItCannotRead,
 	"UnknownChannelsAreThoseOfNoSession": unknownChannelsAreThoseOfNoSession,
+	"SoldCountsWhatIsThereByItsBytes":    soldCountsWhatIsThereByItsBytes,
 }
 
 // visit and order are rows of the source tables.
@@ -237,4 +238,21 @@ func unknownChannelsAreThoseOfNoSession(t *testing.T, b Backend) {
 	unknown, err := f.UnknownChannels(t.Context(), []string{"seo", "SEO", "", "O'Brien"})
 	require.NoError(t, err)
 	require.Equal(t, []string{"seo", "O'Brien"}, unknown)
+}
+
+func soldCountsWhatIsThereByItsBytes(t *testing.T, b Backend) {
+	f := b.fresh(t)
+	var all, most []string
+	for n := range 1200 {
+		all = append(all, fmt.Sprintf("c%d", n))
+	}
+	f.sell(append(all, "Łódź", "o'brien")...)
+	for _, id := range all {
+		most = append(most, id, id+" ", "C"+id[1:])
+	}
+	for want, ids := range map[int][]string{0: nil, 1200: most, 2: {"Łódź", "łódź", "o'brien", "O'BRIEN", ""}} {
+		n, err := f.Sold(t.Context(), ids)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
 }

@@ -70,6 +70,30 @@ func TestRunThatWasPausedTakesTheDatabaseThatIsThereNow(t *testing.T) {
 	require.Equal(t, "completed", endingIn(t, read(t, h.path("result.json"))).Status)
 }
 
+// What a run that is over gave is nothing to another database, nor to what is put
+// in the place of its own.
+func TestRunThatIsOverGivesNothingToAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first, fresh := smallShop(h), read(t, h.path("shop.db"))
+	second := h.path("second.db")
+	script(t, second, sound, `DELETE FROM conversions WHERE conv_id <> 'c1'`)
+	args := []string{"--out", h.path("out"), "--data-dir", h.path("streams"), "--run-id", "nightly", "--json"}
+	was := endingIn(t, h.must(append([]string{"run", first}, args...)...).stdout)
+	require.Equal(t, was, endingIn(t, h.must(append([]string{"run", first}, args...)...).stdout))
+
+	const says = "run nightly, which data directory"
+	r := h.run(append([]string{"run", second}, args...)...)
+	require.Equal(t, 2, r.code)
+	require.Contains(t, r.complaint(t), says)
+	require.Equal(t, "failed", endingIn(t, r.stdout).Status)
+	require.NoError(t, os.WriteFile(first, []byte(fresh), 0o600))
+	r = h.run(append([]string{"run", first}, args...)...)
+	require.Equal(t, 2, r.code)
+	require.Contains(t, r.complaint(t), says)
+	require.Equal(t, fresh, read(t, first))
+}
+
 func TestRunLeavesTheJournalModeAsItWas(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"delete", "wal"} {
