@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 )
 
 // makeWritable creates the output directory and finds out now, and not after a
@@ -20,23 +22,33 @@ func makeWritable(dir string, names ...string) error {
 			return errkind.Environmentf("cannot write %s: something that is no file has this name; remove it", path)
 		}
 	}
+	return hasRoom(dir, "the output directory")
+}
+
+// hasRoom writes a file into a directory and removes it: one that cannot be
+// written, or is full, is found before a run is paid. It returns an environment
+// fault that calls the directory by the name given.
+func hasRoom(dir, name string) error {
 	probe, err := os.CreateTemp(dir, ".ihc-*")
 	if err == nil {
 		err = fill(probe)
 		_ = os.Remove(probe.Name())
 	}
-	if err != nil {
-		if inPath := (*os.PathError)(nil); errors.As(err, &inPath) {
-			err = inPath.Err
-		}
-		return errkind.Environmentf("cannot write to the output directory %s: %w", dir, err)
+	if inPath := (*os.PathError)(nil); errors.As(err, &inPath) {
+		err = inPath.Err
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return errkind.Environmentf("cannot write to %s %s: %w; %s must be free there", name, dir, err, human.Bytes(uint64(leastRoom)))
+	case err != nil:
+		return errkind.Environmentf("cannot write to %s %s: %w", name, dir, err)
 	}
 	return nil
 }
 
-// leastRoom is how much room on the disk the report's files take at least: a
-// disk that is full is found before a run is paid.
-const leastRoom = 64 << 10
+// leastRoom is how much room the report's files, or the streams of a small run,
+// take about, in bytes.
+const leastRoom = 1 << 20
 
 // fill writes that much and closes the file.
 func fill(f *os.File) error {
@@ -52,14 +64,29 @@ func fill(f *os.File) error {
 const defaultDataDir = "ihc-data"
 
 // dataDir returns the directory for the streams: the one named, to be kept, or
-// a temporary one, which done removes.
+// a temporary one, which done removes. One that has no room for them is an
+// environment fault.
 func dataDir(named string) (dir string, done func(), err error) {
 	if named != "" {
-		return named, func() {}, nil
+		return named, func() {}, keepsStreams(named)
 	}
 	dir, err = os.MkdirTemp("", "ihc-")
 	if err != nil {
 		return "", nil, errkind.Environmentf("cannot create a temporary directory: %w", err)
 	}
-	return dir, func() { _ = os.RemoveAll(dir) }, nil
+	done = func() { _ = os.RemoveAll(dir) }
+	if err := hasRoom(dir, "the temporary directory"); err != nil {
+		done()
+		return "", nil, err
+	}
+	return dir, done, nil
+}
+
+// keepsStreams finds out whether a directory can be made and has room. On a full
+// disk the server would wait for room without a word.
+func keepsStreams(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return errkind.Environmentf("cannot create the data directory: %w", err)
+	}
+	return hasRoom(dir, "the data directory")
 }

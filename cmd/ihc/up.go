@@ -110,6 +110,9 @@ func upConfig(db, out, dir string) (embedded.Config, error) {
 		err = makeWritable(c.Reporter.Out, reporter.Files()...)
 	}
 	if err == nil {
+		err = keepsStreams(c.Dir)
+	}
+	if err == nil {
 		_, err = scoring.ModelParams("")
 	}
 	c.Log = service.Log(c.Base.LogLevel)
