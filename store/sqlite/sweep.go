@@ -184,11 +184,13 @@ func readJournal(ctx context.Context, c *sqlite3.SQLiteConn, run, from int64, to
 		}
 	}
 	// What is sorted is small, and the rest is fetched row by row meanwhile: so
-	// the first journeys come soon.
+	// the first journeys come soon. The limit keeps SQLite from leaving the order
+	// out; beside the order itself it would have it sort in a tree, which of many
+	// conversions is not held in memory.
 	err := each(ctx, c, `SELECT j.journey, j.conv_id, j.conv_id IN (SELECT conv_id FROM conversions), j.sessions, j.shares, sorted.chunk
-		FROM (SELECT journey, conv_id, chunk FROM pipeline_journeys WHERE journey >= ?2 AND run = ?1 AND chunk > 0
+		FROM (SELECT * FROM (SELECT journey, conv_id, chunk FROM pipeline_journeys WHERE journey >= ?2 AND run = ?1 AND chunk > 0
 			UNION ALL SELECT journey, conv_id, c.chunk FROM pipeline_chunks c CROSS JOIN pipeline_reused u USING (run, chunk) CROSS JOIN pipeline_journeys USING (journey)
-				WHERE c.run = ?1 AND NOT c.shown ORDER BY conv_id LIMIT -1) AS sorted
+				WHERE c.run = ?1 AND NOT c.shown ORDER BY conv_id) LIMIT -1) AS sorted
 		CROSS JOIN pipeline_journeys AS j ON j.journey = sorted.journey`, []driver.Value{run, from}, 6, func(row []driver.Value) error {
 		j, err := showJourney(row)
 		if err != nil {
