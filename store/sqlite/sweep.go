@@ -39,6 +39,10 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (logged 
 		return 0, err
 	}
 	defer done()
+	if file, err := Identity(d.path); err == nil && !log {
+		s.out = &outflow{file: file, between: d.checkpoints.between}
+		defer s.out.close()
+	}
 	batches := make(chan []shownJourney, 8)
 	group, both := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -104,9 +108,10 @@ func (d *Database) beside(ctx context.Context, log bool) (reads *sql.DB, done fu
 type sweeper struct {
 	tx        transaction
 	run, from int64
-	replaces  bool // the table is not empty
-	gone      int  // conversions of the run that are not there any more
-	bytes     int  // written, about
+	replaces  bool     // the table is not empty
+	gone      int      // conversions of the run that are not there any more
+	bytes     int      // written, about
+	out       *outflow // nil where they go into the log
 }
 
 // exec runs statements with the run's number as ?1 and the first row of its
@@ -305,8 +310,12 @@ func (s *sweeper) show(j *shownJourney, insert *inserter, latest *rows, there *t
 			return err
 		}
 	}
+	bytes := 0
 	for _, session := range j.sessions {
-		s.bytes += len(j.conv) + len(session) + 12
+		bytes += len(j.conv) + len(session) + 12
+	}
+	if s.bytes += bytes; s.out != nil {
+		s.out.written(bytes)
 	}
 	return insert.add(conv, j)
 }

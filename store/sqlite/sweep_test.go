@@ -45,6 +45,21 @@ func TestSweepDoesWithoutTheLog(t *testing.T) {
 	require.Equal(t, []string{"a|a-s0|1", "b|b-s0|0.3", "b|b-s1|0.7"}, tableRows(t, path, shownQuery))
 }
 
+// What goes out while the sweep goes on is what would have gone out at its end.
+func TestSweepGoesOutWhileItGoesOn(t *testing.T) {
+	t.Parallel()
+	path := twoOrders(t)
+	d := opened(t, path)
+	d.checkpoints.between = 1
+	complete(t, d, "one", 4000)
+	finish(t, d, "one")
+	require.Equal(t, []string{"a|a-s0|1", "b|b-s0|0.4", "b|b-s1|0.6"}, tableRows(t, path, shownQuery))
+	complete(t, d, "two", 3000)
+	finish(t, d, "two")
+	require.Equal(t, []string{"a|a-s0|1", "b|b-s0|0.3", "b|b-s1|0.7"}, tableRows(t, path, shownQuery))
+	writeOut(FileID{}) // is nobody's
+}
+
 // Whoever looks after a run does not have the file open when it is shown: every run
 // that takes longer than to the first look is looked after.
 func TestLookingAfterARunLeavesTheFileToItsSweep(t *testing.T) {
