@@ -73,6 +73,9 @@ func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Optio
 	if err := listBuyers(conn, dates); err != nil {
 		return fmt.Errorf("list the users who bought: %w", err)
 	}
+	if _, err := conn.Exec(`PRAGMA threads = 1`, nil); err != nil { // which sorts what is read while more is read
+		return err
+	}
 	sessions, err := ask(ctx, conn, sessionsQuery, nil)
 	if err != nil {
 		return fmt.Errorf("read session_sources: %w", err)

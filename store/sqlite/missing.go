@@ -3,27 +3,38 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
+
+	"github.com/mattn/go-sqlite3"
 
 	"github.com/ihc-pipeline/ihc/store/books"
 )
 
-// Missing implements [store.Ledger].
+// Missing implements [store.Ledger]. It looks on a connection of its own, which it
+// closes: whoever looks after a run that another stores and kept one open would keep
+// that one from leaving the log when it shows the run.
 func (d *Database) Missing(ctx context.Context, id string, chunks uint32) (missing []uint32, err error) {
-	err = d.transact(ctx, func(tx transaction) error {
-		var number int64
-		err := tx.QueryRowContext(ctx, `SELECT run FROM pipeline_runs WHERE run_id = ?`, id).Scan(&number)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		stored, err := tx.chunks(ctx, number, 0)
-		if err != nil {
-			return err
-		}
-		missing = books.Missing(stored, chunks)
-		return nil
-	})
-	return missing, err
+	db, err := Open(ctx, d.path, Read, Readers(1))
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close() //nolint:errcheck // only read
+	stored, err := storedChunks(ctx, db, id)
+	if err != nil {
+		return nil, Explain(d.path, err)
+	}
+	return books.Missing(stored, chunks), nil
+}
+
+// storedChunks returns the numbers of a run's stored chunks, in order.
+func storedChunks(ctx context.Context, db *sql.DB, id string) (all []uint32, err error) {
+	found, err := db.QueryContext(ctx, `SELECT chunk FROM pipeline_chunks WHERE run = (SELECT run FROM pipeline_runs WHERE run_id = ?) ORDER BY chunk`, id)
+	if isSQLite(err, sqlite3.ErrError) { // no such table: it has none
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return numbers(found)
 }
 
 // chunks returns the numbers of a run's stored chunks beyond one, in order.
@@ -32,13 +43,18 @@ func (tx transaction) chunks(ctx context.Context, number int64, beyond uint32) (
 	if err != nil {
 		return nil, err
 	}
+	return numbers(found)
+}
+
+// numbers reads the one column of some rows, and closes them.
+func numbers(found *sql.Rows) (all []uint32, err error) {
 	defer found.Close()
 	for found.Next() {
-		var chunk uint32
-		if err := found.Scan(&chunk); err != nil {
+		var n uint32
+		if err := found.Scan(&n); err != nil {
 			return nil, err
 		}
-		all = append(all, chunk)
+		all = append(all, n)
 	}
 	return all, found.Err()
 }

@@ -39,6 +39,10 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (logged 
 		return 0, err
 	}
 	defer done()
+	if file, err := Identity(d.path); err == nil && !log {
+		s.out = &outflow{file: file, between: d.checkpoints.between}
+		defer s.out.close()
+	}
 	batches := make(chan []shownJourney, 8)
 	group, both := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -104,9 +108,10 @@ func (d *Database) beside(ctx context.Context, log bool) (reads *sql.DB, done fu
 type sweeper struct {
 	tx        transaction
 	run, from int64
-	replaces  bool // the table is not empty
-	gone      int  // conversions of the run that are not there any more
-	bytes     int  // written, about
+	replaces  bool     // the table is not empty
+	gone      int      // conversions of the run that are not there any more
+	bytes     int      // written, about
+	out       *outflow // nil where they go into the log
 }
 
 // exec runs statements with the run's number as ?1 and the first row of its
@@ -184,11 +189,13 @@ func readJournal(ctx context.Context, c *sqlite3.SQLiteConn, run, from int64, to
 		}
 	}
 	// What is sorted is small, and the rest is fetched row by row meanwhile: so
-	// the first journeys come soon.
+	// the first journeys come soon. The limit keeps SQLite from leaving the order
+	// out; beside the order itself it would have it sort in a tree, which of many
+	// conversions is not held in memory.
 	err := each(ctx, c, `SELECT j.journey, j.conv_id, j.conv_id IN (SELECT conv_id FROM conversions), j.sessions, j.shares, sorted.chunk
-		FROM (SELECT journey, conv_id, chunk FROM pipeline_journeys WHERE journey >= ?2 AND run = ?1 AND chunk > 0
+		FROM (SELECT * FROM (SELECT journey, conv_id, chunk FROM pipeline_journeys WHERE journey >= ?2 AND run = ?1 AND chunk > 0
 			UNION ALL SELECT journey, conv_id, c.chunk FROM pipeline_chunks c CROSS JOIN pipeline_reused u USING (run, chunk) CROSS JOIN pipeline_journeys USING (journey)
-				WHERE c.run = ?1 AND NOT c.shown ORDER BY conv_id LIMIT -1) AS sorted
+				WHERE c.run = ?1 AND NOT c.shown ORDER BY conv_id) LIMIT -1) AS sorted
 		CROSS JOIN pipeline_journeys AS j ON j.journey = sorted.journey`, []driver.Value{run, from}, 6, func(row []driver.Value) error {
 		j, err := showJourney(row)
 		if err != nil {
@@ -303,8 +310,12 @@ func (s *sweeper) show(j *shownJourney, insert *inserter, latest *rows, there *t
 			return err
 		}
 	}
+	bytes := 0
 	for _, session := range j.sessions {
-		s.bytes += len(j.conv) + len(session) + 12
+		bytes += len(j.conv) + len(session) + 12
+	}
+	if s.bytes += bytes; s.out != nil {
+		s.out.written(bytes)
 	}
 	return insert.add(conv, j)
 }

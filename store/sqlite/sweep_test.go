@@ -45,6 +45,51 @@ func TestSweepDoesWithoutTheLog(t *testing.T) {
 	require.Equal(t, []string{"a|a-s0|1", "b|b-s0|0.3", "b|b-s1|0.7"}, tableRows(t, path, shownQuery))
 }
 
+// What goes out while the sweep goes on is what would have gone out at its end.
+func TestSweepGoesOutWhileItGoesOn(t *testing.T) {
+	t.Parallel()
+	path := twoOrders(t)
+	d := opened(t, path)
+	d.checkpoints.between = 1
+	complete(t, d, "one", 4000)
+	finish(t, d, "one")
+	require.Equal(t, []string{"a|a-s0|1", "b|b-s0|0.4", "b|b-s1|0.6"}, tableRows(t, path, shownQuery))
+	complete(t, d, "two", 3000)
+	finish(t, d, "two")
+	require.Equal(t, []string{"a|a-s0|1", "b|b-s0|0.3", "b|b-s1|0.7"}, tableRows(t, path, shownQuery))
+	writeOut(FileID{}) // is nobody's
+}
+
+// Whoever looks after a run does not have the file open when it is shown: every run
+// that takes longer than to the first look is looked after.
+func TestLookingAfterARunLeavesTheFileToItsSweep(t *testing.T) {
+	t.Parallel()
+	path := twoOrders(t)
+	d := opened(t, path)
+	complete(t, d, "one", 4000)
+	looks := opened(t, path)
+	missing, err := looks.Missing(t.Context(), "one", 2)
+	require.NoError(t, err)
+	require.Equal(t, []uint32{2}, missing)
+	d.leaveLog(t.Context())
+	require.NoFileExists(t, path+"-wal")
+	finish(t, d, "one")
+	require.Equal(t, []string{"a|a-s0|1", "b|b-s0|0.4", "b|b-s1|0.6"}, tableRows(t, path, shownQuery))
+}
+
+func TestOfADatabaseThatNoRunWasOnAllIsMissing(t *testing.T) {
+	t.Parallel()
+	path := twoOrders(t)
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	missing, err := opened(t, path).Missing(t.Context(), "one", 2)
+	require.NoError(t, err)
+	require.Equal(t, []uint32{1, 2}, missing)
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+}
+
 // Whoever has the file open reads on, in the state it began with.
 func TestSweepBesideAReader(t *testing.T) {
 	t.Parallel()
