@@ -36,7 +36,14 @@ func newDB(t *testing.T, path string) {
 		INSERT INTO conversions VALUES ('c', 'u', '2023-01-02', '12:00:00', 10), ('d', 'u', '2023-01-02', '12:00:00', 10)`)
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
-	ledger := open.Database(path + ".new")
+	ran(t, path+".new")
+	require.NoError(t, os.Rename(path+".new", path))
+}
+
+// ran leaves in a database what the writer does.
+func ran(t *testing.T, name string) {
+	t.Helper()
+	ledger := open.Database(name)
 	failed := func(conv, reason string) []*ihcv1.Outcome {
 		return []*ihcv1.Outcome{{ConvId: conv, Kind: ihcv1.OutcomeKind_OUTCOME_KIND_FAILED, Reason: reason, Sessions: 1}}
 	}
@@ -49,7 +56,6 @@ func newDB(t *testing.T, path string) {
 	require.NoError(t, err)
 	require.True(t, state.Complete)
 	require.NoError(t, ledger.Close())
-	require.NoError(t, os.Rename(path+".new", path))
 }
 
 func serve(b *streamtest.Bus, cfg Config, ready func(error)) {

@@ -60,6 +60,7 @@ var sections = []section{
 	{name: "server", run: (*bench).server, long: true},
 	{name: "scale", run: (*bench).scale, long: true},
 	{name: "day", run: (*bench).day, long: true},
+	{name: "postgres", run: (*bench).onPostgres},
 	{name: "import", run: (*bench).intake},
 	{name: "streams", run: (*bench).streams},
 	{name: "long-journeys", run: (*bench).longJourneys},

@@ -19,6 +19,8 @@ var stages = []string{"extractor", "attributor", "writer", "reporter", "natsserv
 type stackOptions struct {
 	db       string
 	settings stream.Settings
+	// services are those that are started; none means all.
+	services []string
 	// each is how many there are of each service, and servers of NATS; 0 means one.
 	each, servers int
 	sync          bool // whether NATS forces each message to the disk
@@ -57,6 +59,9 @@ func (b *bench) stack(o stackOptions) (*stack, error) {
 	}
 	env := []string{"NATS_URL=" + s.url, "IHC_DB=" + o.db, "IHC_OUT=" + filepath.Join(b.dir, "report"), "IHC_HTTP=127.0.0.1:0"}
 	for _, stage := range stages[:len(stages)-1] {
+		if o.services != nil && !slices.Contains(o.services, stage) {
+			continue
+		}
 		for range cmp.Or(o.each, 1) {
 			if err := b.join(s, stage, env); err != nil {
 				return nil, err

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ihc-pipeline/ihc/internal/broker"
+	"github.com/ihc-pipeline/ihc/internal/pgtest"
+	"github.com/ihc-pipeline/ihc/internal/stream"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/open"
+	"github.com/ihc-pipeline/ihc/store/storetest/pgshop"
+)
+
+// onPostgres is a server with the source tables of a shop, and a schema for what
+// is measured on it.
+type onPostgres struct {
+	b      *bench
+	server *pgtest.Server
+	conn   *pgx.Conn
+}
+
+// batchOfResults is how many a writer stores in a transaction by itself.
+const batchOfResults = 128
+
+// inSchema is where results go: sources are found after it.
+const inSchema = "measured"
+
+// onPostgres measures a run on a PostgreSQL server: the whole beside that on a
+// SQLite file, and stages beside what the server takes for their rows and with a
+// second of them.
+func (b *bench) onPostgres() error {
+	path, err := b.shop(b.config)
+	if err != nil {
+		return err
+	}
+	server, err := b.postgres()
+	if err != nil {
+		b.absent("run on PostgreSQL ÷ on SQLite", 1.5, err.Error())
+		return nil
+	}
+	defer server.Stop() //nolint:errcheck // what it held is temporary
+	if err := pgshop.Copy(b.ctx, path, server.DSN("postgres")); err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(b.ctx, server.DSN("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(b.ctx)) //nolint:errcheck // what was measured is committed
+	o := &onPostgres{b, server, conn}
+	r, err := o.whole()
+	if err == nil {
+		err = o.writing(r)
+	}
+	if err == nil {
+		err = o.extraction()
+	}
+	return err
+}
+
+// fresh empties the schema, and has what was written before written to the disk.
+// It returns the address with which results go there.
+func (o *onPostgres) fresh() (dsn string, err error) {
+	for _, statement := range []string{`DROP SCHEMA IF EXISTS ` + inSchema + ` CASCADE`, `CREATE SCHEMA ` + inSchema, `ANALYZE`, `CHECKPOINT`} {
+		if _, err := o.conn.Exec(o.b.ctx, statement); err != nil {
+			return "", err
+		}
+	}
+	return o.server.DSN("postgres") + "&search_path=" + inSchema + ",public", nil
+}
+
+// whole compares runs in one process, which take turns. It returns the results of
+// one.
+func (o *onPostgres) whole() (r results, err error) {
+	b := o.b
+	var ours, files, ratios []float64
+	touchpoints := 0
+	for range b.runs {
+		file, err := b.whole(b.config)
+		if err != nil {
+			return r, err
+		}
+		dsn, err := o.fresh()
+		if err != nil {
+			return r, err
+		}
+		ran, err := b.embedded(dsn)
+		if err != nil {
+			return r, err
+		}
+		ours, files, ratios = append(ours, ran.seconds), append(files, file.seconds), append(ratios, ran.seconds/file.seconds)
+		touchpoints = ran.Touchpoints
+	}
+	b.add("run on PostgreSQL ÷ on SQLite", median(ratios), "ratio", 1.5, "median of %d pairs; %.1f s and %.1f s for %d touchpoints", b.runs, median(ours), median(files), touchpoints)
+	// Once more with streams that stay.
+	path, err := b.freshShop(b.config)
+	if err != nil {
+		return r, err
+	}
+	streams := filepath.Join(b.dir, "streams-postgres")
+	ran, err := b.ihc(nil, "run", "--db", path, "--out", filepath.Join(b.dir, "report"), "--max-sessions", "3000", "--data-dir", streams)
+	if err != nil {
+		return r, err
+	}
+	return b.resultsOf(ran.RunID, streams)
+}
+
+// results are what a writer is given of a run.
+type results struct {
+	accepted  *ihcv1.RunAccepted
+	extracted *ihcv1.RunExtracted
+	all       []*ihcv1.AttributionResult
+}
+
+// resultsOf reads the results of a run from its streams.
+func (b *bench) resultsOf(id, streams string) (r results, err error) {
+	server, err := broker.Start(broker.Config{Dir: streams})
+	if err != nil {
+		return r, err
+	}
+	defer server.Stop(b.ctx)
+	nc, err := server.Connect("bench")
+	if err != nil {
+		return r, err
+	}
+	defer nc.Close()
+	c, err := stream.New(b.ctx, nc, stream.Options{Stage: "bench"})
+	if err != nil {
+		return r, err
+	}
+	accepted, err1 := c.Accepted(b.ctx, id)
+	extracted, err2 := c.Extracted(b.ctx, id)
+	if err := errors.Join(err1, err2); err != nil {
+		return r, err
+	}
+	accepted.Database = "" // of whichever it is stored in
+	r = results{accepted: accepted, extracted: extracted}
+	return r, c.EachResult(b.ctx, id, func(one *ihcv1.AttributionResult) error {
+		r.all = append(r.all, one)
+		return nil
+	})
+}
+
+// writing compares the storing of a run's results, and what makes the users' table
+// of them, with COPY of the rows that they become, and with two who store them.
+func (o *onPostgres) writing(r results) error {
+	b := o.b
+	var one, two, swept, journal, table []float64
+	var touchpoints int64
+	for range b.runs {
+		stored, _, err := o.store(r, 2)
+		if err != nil {
+			return err
+		}
+		two = append(two, stored)
+		stored, sweep, err := o.store(r, 1)
+		if err != nil {
+			return err
+		}
+		one, swept = append(one, stored), append(swept, sweep)
+		var copied float64
+		if copied, _, err = o.copyAgain("pipeline_journeys", "run, chunk, conv_id, fingerprint, sessions, ihc, initializer, holder, closer, strategy, left_out, model, scored, seal", "journey"); err != nil {
+			return err
+		}
+		journal = append(journal, copied)
+		if copied, touchpoints, err = o.copyAgain("attribution_customer_journey", "conv_id, session_id, ihc", "conv_id, session_id"); err != nil {
+			return err
+		}
+		table = append(table, copied)
+	}
+	b.add("storing results ÷ COPY of their rows", median(one)/median(journal), "ratio", 1.5, "medians of %d, %.1f s and %.1f s for the journal of %d touchpoints", b.runs, median(one), median(journal), touchpoints)
+	b.add("sweep ÷ COPY of its rows", median(swept)/median(table), "ratio", 0, "medians of %d, %.1f s and %.1f s for %d rows of attribution_customer_journey", b.runs, median(swept), median(table), touchpoints)
+	b.add("two writers ÷ one", median(two)/median(one), "ratio", 0.714, "medians of %d, %.1f s and %.1f s", b.runs, median(two), median(one))
+	return nil
+}
+
+// store stores a run's results by so many writers, batch by batch, and has the
+// first sweep the run. It returns the seconds of each.
+func (o *onPostgres) store(r results, writers int) (stored, swept float64, err error) {
+	ctx, id := o.b.ctx, r.accepted.GetRequest().GetRunId()
+	dsn, err := o.fresh()
+	if err != nil {
+		return 0, 0, err
+	}
+	first := open.Database(dsn)
+	defer first.Close() //nolint:errcheck // every transaction is committed
+	if err := errors.Join(first.Accept(ctx, r.accepted), first.Expect(ctx, id, r.extracted)); err != nil {
+		return 0, 0, err
+	}
+	batches := make(chan []*ihcv1.AttributionResult, len(r.all))
+	for rest := r.all; len(rest) > 0; {
+		n := min(len(rest), batchOfResults)
+		batches <- rest[:n]
+		rest = rest[n:]
+	}
+	close(batches)
+	begun := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	for n := range writers {
+		db := first
+		if n > 0 {
+			db = open.Database(dsn)
+			defer db.Close() //nolint:errcheck // every transaction is committed
+		}
+		group.Go(func() error {
+			for batch := range batches {
+				if err := db.Store(ctx, batch); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return 0, 0, err
+	}
+	stored, begun = time.Since(begun).Seconds(), time.Now()
+	s, err := first.Finish(o.b.ctx, id)
+	if err == nil && (!s.Complete || s.Wrong != "") {
+		err = fmt.Errorf("the run is not complete: %s", s.Wrong)
+	}
+	return stored, time.Since(begun).Seconds(), err
+}
+
+// copyAgain copies the rows of a table, in an order, as the server itself writes
+// them, into an empty one like it, and returns the seconds that took.
+func (o *onPostgres) copyAgain(table, columns, order string) (seconds float64, rows int64, err error) {
+	b, db, from, to := o.b, o.conn.PgConn(), inSchema+"."+table, inSchema+".copied"
+	var held bytes.Buffer
+	if _, err := db.CopyTo(b.ctx, &held, `COPY (SELECT `+columns+` FROM `+from+` ORDER BY `+order+`) TO STDOUT (FORMAT binary)`); err != nil {
+		return 0, 0, err
+	}
+	for _, statement := range []string{`DROP TABLE IF EXISTS ` + to, `CREATE TABLE ` + to + ` (LIKE ` + from + ` INCLUDING ALL)`, `CHECKPOINT`} {
+		if _, err := o.conn.Exec(b.ctx, statement); err != nil {
+			return 0, 0, err
+		}
+	}
+	begun := time.Now()
+	copied, err := db.CopyFrom(b.ctx, io.Reader(&held), `COPY `+to+` (`+columns+`) FROM STDIN (FORMAT binary)`)
+	return time.Since(begun).Seconds(), copied.RowsAffected(), err
+}
+
+// extraction compares the reading of a run's slices by one extractor and by two.
+func (o *onPostgres) extraction() error {
+	b := o.b
+	var one, two, busyOne, busyTwo []float64
+	slices := 0
+	for range b.runs {
+		took, busy, n, err := o.extract(1)
+		if err != nil {
+			return err
+		}
+		if slices = n; slices < 2 {
+			b.absent("two extractors ÷ one", 0.625, "the shop is of one slice")
+			return nil
+		}
+		one, busyOne = append(one, took), append(busyOne, busy)
+		if took, busy, _, err = o.extract(2); err != nil {
+			return err
+		}
+		two, busyTwo = append(two, took), append(busyTwo, busy)
+	}
+	b.add("two extractors ÷ one", median(two)/median(one), "ratio", 0.625, "medians of %d, %.1f s and %.1f s for %d slices, with %.2f and %.2f cores busy",
+		b.runs, median(two), median(one), slices, median(busyTwo), median(busyOne))
+	return nil
+}
+
+// extract has so many extractors read the shop, and returns the seconds from the
+// run's acceptance to the end of its extraction, and how many cores all that takes
+// part in it kept busy.
+func (o *onPostgres) extract(extractors int) (seconds, busy float64, slices int, err error) {
+	b := o.b
+	dsn, err := o.fresh()
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	s, err := b.stack(stackOptions{db: dsn, settings: stream.DefaultSettings(), each: extractors, services: []string{stream.StageExtractor}})
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	seconds, slices, taken, err := o.extractBy(s)
+	used, stopped := s.stop()
+	for _, u := range used {
+		taken += u.cpu
+	}
+	return seconds, taken / seconds, slices, errors.Join(err, stopped)
+}
+
+func (o *onPostgres) extractBy(s *stack) (seconds float64, slices int, cpu float64, err error) {
+	b := o.b
+	nc, err := connect(s.url)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer nc.Close()
+	c, err := stream.New(b.ctx, nc, stream.Options{Stage: "bench"})
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	began := cpuOf(o.server)
+	const id = "bench"
+	if err := c.PublishRequest(b.ctx, &ihcv1.RunRequest{RunId: id, MaxSessions: 3000}); err != nil {
+		return 0, 0, 0, err
+	}
+	var begun, ended time.Time
+	failed := errors.New("the run failed")
+	err = c.Follow(b.ctx, id, func(e stream.StoredEvent) bool {
+		switch {
+		case e.Event.GetAccepted() != nil:
+			begun = e.Time
+		case e.Event.GetExtracted() != nil:
+			ended, failed = e.Time, nil
+		case e.Event.GetFailed() != nil:
+			failed = errors.New(e.Event.GetFailed().GetReason())
+		default:
+			return true
+		}
+		return e.Event.GetAccepted() != nil
+	})
+	cpu = cpuOf(o.server) - began
+	for last := new(ihcv1.Slice); err == nil && last != nil; slices++ {
+		last, _, err = c.LastSlice(b.ctx, id, uint32(slices+1))
+	}
+	return ended.Sub(begun).Seconds(), slices - 1, cpu, errors.Join(err, failed)
+}
