@@ -16,6 +16,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/service"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/services/reporter"
@@ -33,6 +34,7 @@ type localRun struct {
 	say              io.Writer // for people
 	progress         *progress
 	life             following
+	file             string // for the JSON result, "" for none
 }
 
 // do runs everything and returns the run's id as soon as there is one, its
@@ -152,14 +154,33 @@ func (l localRun) stopping(ctx context.Context, runs *ops.Runs, id string, grace
 		if l.dataDir != "" {
 			next = "the same command goes on with it"
 		}
-		words := func() {
+		words := func(second *service.Interrupt) {
 			_, _ = fmt.Fprintf(l.say, "ihc: run %s was stopped at once; %s\n", human.Printable(id), next)
+			l.stopped(id, err == nil && s.Accepted(), next, second)
 			done()
 		}
 		lastWords.Store(&words)
 		_, _ = fmt.Fprintf(l.say, "stopping: waiting for what is under way, requests to the API too, for up to %s; Ctrl-C again stops at once\n", human.Duration(grace))
 	}
 	return err == nil && s.Accepted()
+}
+
+// stopped writes down what a run that is stopped at once came to, as far as that
+// takes no time.
+func (l localRun) stopped(id string, begun bool, next string, by *service.Interrupt) {
+	err := &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: errors.New("stopped at once; " + next)}
+	if err := writeResult(l.file, summary(ending{id: id, err: err, took: time.Since(l.life.since), interrupt: by})); err != nil {
+		_, _ = fmt.Fprintln(l.say, "ihc: "+err.Error())
+	}
+	recorded := make(chan struct{})
+	go func() {
+		defer close(recorded)
+		l.record(id, begun, err)
+	}()
+	select {
+	case <-recorded:
+	case <-time.After(3 * time.Second): // somebody writes to the database
+	}
 }
 
 // record makes the database say how a run ended that will not go on, where
