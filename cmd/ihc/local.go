@@ -75,11 +75,12 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		return id, nil, err
 	}
 	report, err = l.life.follow(running, runs, id, l.progress)
-	begun = l.stopping(ctx, runs, id, config.Base.Grace, done)
+	state := l.stopping(ctx, runs, id, config.Base.Grace, done)
+	begun = state != nil && state.Accepted()
 	if cause := embedded.Cause(running); err != nil && cause != nil {
 		return id, nil, cause // a service gave up
 	}
-	return id, report, l.explain(ctx, id, err)
+	return id, report, l.explain(ctx, id, state, err)
 }
 
 // start brings the pipeline up. Where another process has the same run under way
@@ -120,7 +121,7 @@ func (l localRun) start(ctx context.Context, c embedded.Config) (p *embedded.Pip
 }
 
 // explain says of a run that stopped before its end how it can go on.
-func (l localRun) explain(ctx context.Context, id string, err error) error {
+func (l localRun) explain(ctx context.Context, id string, state *run.State, err error) error {
 	var stop *ops.StateError
 	kept := l.dataDir != ""
 	switch {
@@ -142,13 +143,16 @@ func (l localRun) explain(ctx context.Context, id string, err error) error {
 	default:
 		err = errors.New("interrupted; with --data-dir a run can go on later")
 	}
-	return &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: err}
+	return &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: err, State: state}
 }
 
 // stopping says of a run that was interrupted what is waited for, and returns
-// whether the run had begun.
-func (l localRun) stopping(ctx context.Context, runs *ops.Runs, id string, grace time.Duration, done func()) bool {
+// what it had come to, nil where that is not known.
+func (l localRun) stopping(ctx context.Context, runs *ops.Runs, id string, grace time.Duration, done func()) *run.State {
 	s, err := runs.Get(context.WithoutCancel(ctx), id)
+	if err != nil {
+		s = nil
+	}
 	if ctx.Err() != nil {
 		next := "it cannot go on, since it has no --data-dir"
 		if l.dataDir != "" {
@@ -156,26 +160,26 @@ func (l localRun) stopping(ctx context.Context, runs *ops.Runs, id string, grace
 		}
 		words := func(second *service.Interrupt) {
 			_, _ = fmt.Fprintf(l.say, "ihc: run %s was stopped at once; %s\n", human.Printable(id), next)
-			l.stopped(id, err == nil && s.Accepted(), next, second)
+			l.stopped(id, s, next, second)
 			done()
 		}
 		lastWords.Store(&words)
 		_, _ = fmt.Fprintf(l.say, "stopping: waiting for what is under way, requests to the API too, for up to %s; Ctrl-C again stops at once\n", human.Duration(grace))
 	}
-	return err == nil && s.Accepted()
+	return s
 }
 
 // stopped writes down what a run that is stopped at once came to, as far as that
 // takes no time.
-func (l localRun) stopped(id string, begun bool, next string, by *service.Interrupt) {
-	err := &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: errors.New("stopped at once; " + next)}
+func (l localRun) stopped(id string, state *run.State, next string, by *service.Interrupt) {
+	err := &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: errors.New("stopped at once; " + next), State: state}
 	if err := writeResult(l.file, summary(ending{id: id, err: err, took: time.Since(l.life.since), interrupt: by})); err != nil {
 		_, _ = fmt.Fprintln(l.say, "ihc: "+err.Error())
 	}
 	recorded := make(chan struct{})
 	go func() {
 		defer close(recorded)
-		l.record(id, begun, err)
+		l.record(id, state != nil && state.Accepted(), err)
 	}()
 	select {
 	case <-recorded:
