@@ -55,11 +55,17 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		return "", nil, err
 	}
 	l.request.LongJourneys = cmp.Or(l.request.GetLongJourneys(), config.Extractor.LongJourneys)
+	if l.dataDir == "" {
+		l.clearAway(ctx)
+	}
 	dir, done, err := dataDir(l.dataDir)
 	if err != nil {
 		return "", nil, err
 	}
 	defer done()
+	if l.dataDir == "" {
+		l.progress.accepted = func(a *ihcv1.RunAccepted) { note(dir, a) }
+	}
 	var begun *ihcv1.RunAccepted // the run, which then has a place in the database
 	defer func() { l.record(begun, err) }()
 	config.Dir, config.Keep, config.Log = dir, l.dataDir != "", l.log
@@ -206,19 +212,21 @@ func (l localRun) record(begun *ihcv1.RunAccepted, err error) {
 	if status == "" || status == store.Interrupted && l.dataDir != "" {
 		return
 	}
+	if err := l.end(begun, status); err != nil && !errors.Is(err, store.ErrRefused) {
+		_, _ = fmt.Fprintf(l.say, "note: the database still calls run %s running: %s\n", human.Printable(id), human.Printable(err.Error()))
+	}
+}
+
+// end makes the database say how a run of it ended.
+func (l localRun) end(begun *ihcv1.RunAccepted, status store.Status) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	db := open.Database(l.db)
-	err = db.Confirm(ctx, begun)
-	if errors.Is(err, store.ErrRefused) {
-		return
-	}
+	err := db.Confirm(ctx, begun)
 	if err == nil {
-		err = db.End(ctx, id, status)
+		err = db.End(ctx, begun.GetRequest().GetRunId(), status)
 	}
-	if err := errors.Join(err, db.Close()); err != nil {
-		_, _ = fmt.Fprintf(l.say, "note: the database still calls run %s running: %s\n", human.Printable(id), human.Printable(err.Error()))
-	}
+	return errors.Join(err, db.Close())
 }
 
 // resume returns the id of an unfinished run that a kept data directory holds,

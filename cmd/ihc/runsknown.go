@@ -86,6 +86,12 @@ func (f *databaseFlag) known(ctx context.Context) ([]knownRun, error) {
 	for i, r := range all {
 		known[i] = knownRunOf(r)
 	}
+	for _, o := range leftovers() {
+		if i := o.in(all); i >= 0 {
+			known[i].Status = store.Interrupted
+		}
+		o.release()
+	}
 	return known, nil
 }
 
