@@ -78,3 +78,18 @@ type RunRecord struct {
 	// releases, and Source in replays.
 	Program, Source string
 }
+
+// KnownRun is a run as a database knows it, whether it is over or not.
+type KnownRun struct {
+	RunRecord
+	Status Status
+	// Asked says when and where in its stream the run was asked for, as [run.Asked]
+	// writes it; "" where that is not known.
+	Asked string
+	// InRange is how many conversions its range has, 0 while that is not known.
+	InRange int64
+	// Report is the number of its report among all of the database, 0 for none.
+	Report int64
+	// Dropped says that of its records this alone is left, see [Reports.Keep].
+	Dropped bool
+}

@@ -257,6 +257,10 @@ type Reports interface {
 	// a run is not known, has no report or is dropped is an input error. It writes
 	// nothing.
 	Difference(ctx context.Context, first, second string) (*Difference, error)
+	// Runs returns the runs that the database knows, the oldest first, those whose
+	// records were dropped among them as long as something of them is shown. A
+	// database that no run has come to knows none.
+	Runs(ctx context.Context) ([]KnownRun, error)
 	// Keep drops the records of runs but for the latest so many that have a report,
 	// and what came between; 0 keeps all. What is shown, and what runs under way may
 	// use, stays, whichever run it is of.

@@ -28,14 +28,14 @@ func (c *chosenRuns) add(cmd *cobra.Command) {
 	fs.StringVar(&c.since, "since", "", "list runs that were asked for since this UTC `date`: 2023-09-01, yesterday, -7d and so on")
 }
 
-// begin reads the flags as they are at this time.
-func (c *chosenRuns) begin(now time.Time) error {
+// begin reads the flags as they are at this time; states are those there are.
+func (c *chosenRuns) begin(now time.Time, states []string) error {
 	if c.limit < 0 {
 		return errkind.Inputf("--limit %d: it cannot be negative", c.limit)
 	}
 	for _, s := range c.states {
-		if !slices.Contains(statuses(), s) {
-			return errkind.Inputf("--state %q is no state%s: use %s", s, didYouMean(s, statuses()), strings.Join(statuses(), ", "))
+		if !slices.Contains(states, s) {
+			return errkind.Inputf("--state %q is no state%s: use %s", s, didYouMean(s, states), strings.Join(states, ", "))
 		}
 	}
 	date, _, err := civil.ResolveRange("--since", c.since, "", "", civil.Today(now.UTC()))

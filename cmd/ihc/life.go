@@ -99,12 +99,13 @@ func writeResult(path string, result run.Result) error {
 	return nil
 }
 
-// lastWords is what is said when a second signal ends the process on the spot.
-var lastWords atomic.Pointer[func()]
+// lastWords is what is said, and written, when a second signal ends the process on
+// the spot.
+var lastWords atomic.Pointer[func(*service.Interrupt)]
 
 // sayLast says them, if there are any.
-func sayLast() {
+func sayLast(second *service.Interrupt) {
 	if words := lastWords.Load(); words != nil {
-		(*words)()
+		(*words)(second)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
@@ -34,6 +35,7 @@ type localRun struct {
 	say              io.Writer // for people
 	progress         *progress
 	life             following
+	file             string // for the JSON result, "" for none
 }
 
 // do runs everything and returns the run's id as soon as there is one, its
@@ -53,11 +55,17 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		return "", nil, err
 	}
 	l.request.LongJourneys = cmp.Or(l.request.GetLongJourneys(), config.Extractor.LongJourneys)
+	if l.dataDir == "" {
+		l.clearAway(ctx)
+	}
 	dir, done, err := dataDir(l.dataDir)
 	if err != nil {
 		return "", nil, err
 	}
 	defer done()
+	if l.dataDir == "" {
+		l.progress.accepted = func(a *ihcv1.RunAccepted) { note(dir, a) }
+	}
 	var begun *ihcv1.RunAccepted // the run, which then has a place in the database
 	defer func() { l.record(begun, err) }()
 	config.Dir, config.Keep, config.Log = dir, l.dataDir != "", l.log
@@ -76,11 +84,11 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	if report, err = l.life.follow(running, runs, id, l.progress); l.superseded(running, runs, id, err) {
 		report, err = l.life.follow(running, runs, id, l.progress)
 	}
-	begun = l.stopping(ctx, p.Client, id, config.Base.Grace, done)
+	state, begun := l.stopping(ctx, p.Client, id, config.Base.Grace, done)
 	if cause := embedded.Cause(running); err != nil && cause != nil {
 		return id, nil, cause // a service gave up
 	}
-	return id, report, l.explain(ctx, id, err)
+	return id, report, l.explain(ctx, id, state, err)
 }
 
 // start brings the pipeline up. Where another process has the same run under way
@@ -121,7 +129,7 @@ func (l localRun) start(ctx context.Context, c embedded.Config) (p *embedded.Pip
 }
 
 // explain says of a run that stopped before its end how it can go on.
-func (l localRun) explain(ctx context.Context, id string, err error) error {
+func (l localRun) explain(ctx context.Context, id string, state *run.State, err error) error {
 	var stop *ops.StateError
 	kept := l.dataDir != ""
 	switch {
@@ -143,29 +151,53 @@ func (l localRun) explain(ctx context.Context, id string, err error) error {
 	default:
 		err = errors.New("interrupted; with --data-dir a run can go on later")
 	}
-	return &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: err}
+	return &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: err, State: state}
 }
 
 // stopping says of a run that was interrupted what is waited for, and returns
-// what the run was accepted with, nil for one that had not begun.
-func (l localRun) stopping(ctx context.Context, client *stream.Client, id string, grace time.Duration, done func()) *ihcv1.RunAccepted {
+// what it had come to and what it was accepted with, each nil where that is not
+// known.
+func (l localRun) stopping(ctx context.Context, client *stream.Client, id string, grace time.Duration, done func()) (*run.State, *ihcv1.RunAccepted) {
+	s, err := ops.New(client).Get(context.WithoutCancel(ctx), id)
+	if err != nil {
+		s = nil
+	}
 	begun, err := client.Accepted(context.WithoutCancel(ctx), id)
+	if err != nil {
+		begun = nil
+	}
 	if ctx.Err() != nil {
 		next := "it cannot go on, since it has no --data-dir"
 		if l.dataDir != "" {
 			next = "the same command goes on with it"
 		}
-		words := func() {
+		words := func(second *service.Interrupt) {
 			_, _ = fmt.Fprintf(l.say, "ihc: run %s was stopped at once; %s\n", human.Printable(id), next)
+			l.stopped(id, s, begun, next, second)
 			done()
 		}
 		lastWords.Store(&words)
 		_, _ = fmt.Fprintf(l.say, "stopping: waiting for what is under way, requests to the API too, for up to %s; Ctrl-C again stops at once\n", human.Duration(grace))
 	}
-	if err != nil {
-		return nil
+	return s, begun
+}
+
+// stopped writes down what a run that is stopped at once came to, as far as that
+// takes no time.
+func (l localRun) stopped(id string, s *run.State, begun *ihcv1.RunAccepted, next string, by *service.Interrupt) {
+	err := &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: errors.New("stopped at once; " + next), State: s}
+	if err := writeResult(l.file, summary(ending{id: id, err: err, took: time.Since(l.life.since), interrupt: by})); err != nil {
+		_, _ = fmt.Fprintln(l.say, "ihc: "+err.Error())
 	}
-	return begun
+	recorded := make(chan struct{})
+	go func() {
+		defer close(recorded)
+		l.record(begun, err)
+	}()
+	select {
+	case <-recorded:
+	case <-time.After(3 * time.Second): // somebody writes to the database
+	}
 }
 
 // record makes the database say how a run ended that will not go on, where
@@ -180,19 +212,21 @@ func (l localRun) record(begun *ihcv1.RunAccepted, err error) {
 	if status == "" || status == store.Interrupted && l.dataDir != "" {
 		return
 	}
+	if err := l.end(begun, status); err != nil && !errors.Is(err, store.ErrRefused) {
+		_, _ = fmt.Fprintf(l.say, "note: the database still calls run %s running: %s\n", human.Printable(id), human.Printable(err.Error()))
+	}
+}
+
+// end makes the database say how a run of it ended.
+func (l localRun) end(begun *ihcv1.RunAccepted, status store.Status) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	db := open.Database(l.db)
-	err = db.Confirm(ctx, begun)
-	if errors.Is(err, store.ErrRefused) {
-		return
-	}
+	err := db.Confirm(ctx, begun)
 	if err == nil {
-		err = db.End(ctx, id, status)
+		err = db.End(ctx, begun.GetRequest().GetRunId(), status)
 	}
-	if err := errors.Join(err, db.Close()); err != nil {
-		_, _ = fmt.Fprintf(l.say, "note: the database still calls run %s running: %s\n", human.Printable(id), human.Printable(err.Error()))
-	}
+	return errors.Join(err, db.Close())
 }
 
 // resume returns the id of an unfinished run that a kept data directory holds,

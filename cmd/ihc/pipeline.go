@@ -70,7 +70,7 @@ func dataDir(named string) (dir string, done func(), err error) {
 	if named != "" {
 		return named, func() {}, keepsStreams(named)
 	}
-	dir, err = os.MkdirTemp("", "ihc-")
+	dir, err = os.MkdirTemp("", passing+"*")
 	if err != nil {
 		return "", nil, errkind.Environmentf("cannot create a temporary directory: %w", err)
 	}

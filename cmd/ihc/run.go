@@ -169,7 +169,7 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer, now following) (i
 		_, _ = fmt.Fprintln(say, "note: the built-in model sends no requests: --max-requests and --payloads do nothing")
 	}
 	return localRun{request: req, config: config, db: f.db, out: f.out, dataDir: f.dataDir, records: f.records,
-		log: quietLog(f.verbose), say: say, progress: newProgress(say), life: now}.do(ctx)
+		log: quietLog(f.verbose), say: say, progress: newProgress(say), life: now, file: f.result}.do(ctx)
 }
 
 // attributor returns the scoring settings: flags before the environment.

@@ -14,11 +14,11 @@ import (
 
 func newRunsCmd() *cobra.Command {
 	f := &stackFlags{}
-	choose := chosenRuns{}
+	choose, database := chosenRuns{}, databaseFlag{}
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "runs",
-		Short: "List the runs a stack knows, the latest last",
+		Use:   "runs [FILE]",
+		Short: "List the runs a stack, or a database, knows, the latest last",
 		Long: `runs lists what the streams know of: runs asked for, under way and over, each
 with its state, its conversions and how long it took.
 
@@ -28,12 +28,28 @@ and ends as "completed", "completed_with_failures", "completed_unreconciled"
 (its source changed while it was interrupted, and another run took its place).
 It is "paused" when its budget of requests is used up (see "ihc resume"), and
 "stuck" when a message of it is among the dead letters (see "ihc dead"). In a
---data-dir, on which nothing runs, a run that has not ended is "interrupted".`,
-		Example: "  ihc runs --limit 10\n  ihc runs --state failed,stuck --since -7d\n  ihc runs --json | jq '.[-1].status'",
-		Args:    cobra.NoArgs,
+--data-dir, on which nothing runs, a run that has not ended is "interrupted".
+
+Of a FILE, or --db, it lists what the database knows: also runs without streams,
+and those whose records were dropped (--keep-runs) as long as what they attributed
+is shown. A run with a report is "reported" there; how the report ended is in
+reconciliation.json beside it.`,
+		Example: "  ihc runs --limit 10\n  ihc runs --state failed,stuck --since -7d\n  ihc runs --json | jq '.[-1].status'\n  ihc runs shop.db",
+		Args:    databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := choose.begin(time.Now()); err != nil {
+			ask, err := database.asked(f)
+			if err != nil {
 				return err
+			}
+			states := statuses()
+			if ask {
+				states = knownStates
+			}
+			if err := choose.begin(time.Now(), states); err != nil {
+				return err
+			}
+			if ask {
+				return database.list(cmd.Context(), cmd.OutOrStdout(), &choose, asJSON)
 			}
 			client, done, err := f.open(cmd.Context())
 			if err != nil {
@@ -60,6 +76,7 @@ It is "paused" when its budget of requests is used up (see "ihc resume"), and
 		},
 	}
 	f.add(cmd)
+	database.add(cmd)
 	choose.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array on standard output")
 	return cmd

@@ -34,7 +34,7 @@ func (f *stackFlags) open(ctx context.Context) (*stream.Client, func(), error) {
 	if f.address.URL != "" {
 		return nil, nil, errkind.Inputf("--nats names a running stack and --data-dir one that does not run: give one of them")
 	}
-	if _, err := os.Stat(filepath.Join(f.dir, "jetstream")); err != nil {
+	if _, err := os.Stat(filepath.Join(f.dir, broker.StreamsDir)); err != nil {
 		return nil, nil, errkind.Inputf("--data-dir %s: there are no streams in it", f.dir)
 	}
 	log := quietLog(false)

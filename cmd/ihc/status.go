@@ -19,6 +19,7 @@ import (
 // statusFlags are the flags of `ihc status`.
 type statusFlags struct {
 	stackFlags
+	database            databaseFlag
 	watch, failed, json bool
 }
 
@@ -30,7 +31,10 @@ func newStatusCmd() *cobra.Command {
 		Long: `status shows how far a run is, or how it ended. With --watch it follows the run
 as "ihc run --nats" does, to its end and with its exit code. With --failed it
 lists every conversion that failed, with the reason; they are read from the
-stored results, so the database is not needed.`,
+stored results, so the database is not needed.
+
+With --db it shows what a database knows of the run: also of one without streams,
+and of one whose records were dropped (--keep-runs).`,
 		Example: "  ihc status last\n  ihc status 20230901-120128-abc --watch\n  ihc status 20230901-120128-abc --failed",
 		Args:    oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,6 +42,7 @@ stored results, so the database is not needed.`,
 		},
 	}
 	f.add(cmd)
+	f.database.add(cmd)
 	fs := cmd.Flags()
 	fs.BoolVar(&f.watch, "watch", false, "follow the run until it ends")
 	fs.BoolVar(&f.failed, "failed", false, "list the conversions that failed")
@@ -53,6 +58,15 @@ func oneRun(cmd *cobra.Command, args []string) error {
 }
 
 func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) error {
+	if ask, err := f.database.asked(&f.stackFlags); err != nil || ask {
+		switch {
+		case err != nil:
+			return err
+		case f.watch || f.failed:
+			return errkind.Inputf("--watch and --failed are of streams: name them with --nats or --data-dir")
+		}
+		return f.database.show(ctx, out, id, f.json)
+	}
 	if f.watch && f.dir != "" {
 		return errkind.Inputf("nothing runs on --data-dir, so there is nothing to --watch")
 	}
@@ -102,11 +116,16 @@ func (f *statusFlags) run(ctx context.Context, out, say io.Writer, id string) er
 	return end
 }
 
-func printStatus(w io.Writer, s *run.State) {
+// statusLine returns what prints a line of a status: what it is, and the text.
+func statusLine(w io.Writer) func(name, format string, args ...any) {
 	const names = 14 // cells of the longest
-	line := func(name, format string, args ...any) {
+	return func(name, format string, args ...any) {
 		_, _ = fmt.Fprintln(w, human.Wrap(human.Pad(name, names)+human.Printable(fmt.Sprintf(format, args...)), window(w), names))
 	}
+}
+
+func printStatus(w io.Writer, s *run.State) {
+	line := statusLine(w)
 	line("run", "%s", s.ID)
 	state := string(s.Status())
 	if p := s.Phase(); p != "" {

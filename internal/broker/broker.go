@@ -131,13 +131,35 @@ func listen(opts *server.Options, address string) error {
 	return nil
 }
 
+// StreamsDir is the name of the directory, in a data directory, that has the
+// streams.
+const StreamsDir = "jetstream"
+
+// lockFile is the name of the file in a data directory that says who has it.
+const lockFile = "lock"
+
+// Seize takes a data directory that is there and that no process uses, as one that
+// was killed left it, until release is called. It changes nothing in it. One that
+// a process uses is an [InUseError].
+func Seize(dir string) (release func(), err error) {
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, errkind.As(errkind.Environment, err)
+	}
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		_ = f.Close()
+		return nil, errkind.As(errkind.Environment, &InUseError{Dir: dir})
+	}
+	return func() { _ = f.Close() }, nil
+}
+
 // mostHolder is how much is read of what the lock's file says, in bytes.
 const mostHolder = 256
 
 // lockDir takes dir for this process: two servers on one store would destroy it.
 // The file says who has it, for those who want it meanwhile.
 func lockDir(dir, holder string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, errkind.Environmentf("cannot write to the data directory: %w", err)
 	}

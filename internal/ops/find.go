@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
@@ -22,16 +23,29 @@ func (r *Runs) Find(ctx context.Context, name string) (id string, err error) {
 	if err != nil {
 		return "", err
 	}
+	ids := make([]string, len(all))
+	for i, s := range all {
+		ids[i] = s.ID
+	}
+	return Pick(ids, name)
+}
+
+// Pick returns which of some ids, the latest last, a person means by a name, as
+// [Runs.Find] does.
+func Pick(ids []string, name string) (id string, err error) {
+	if slices.Contains(ids, name) {
+		return name, nil
+	}
 	if name == Last {
-		if len(all) == 0 {
+		if len(ids) == 0 {
 			return "", errkind.Inputf("the last run is %w: there are no runs yet", ErrUnknown)
 		}
-		return all[len(all)-1].ID, nil
+		return ids[len(ids)-1], nil
 	}
 	var found []string
-	for _, s := range all {
-		if name != "" && strings.HasPrefix(s.ID, name) {
-			found = append(found, s.ID)
+	for _, id := range ids {
+		if name != "" && strings.HasPrefix(id, name) {
+			found = append(found, id)
 		}
 	}
 	switch len(found) {

@@ -71,7 +71,7 @@ func Interrupted(ctx context.Context) *Interrupt {
 // Signals returns a context that ends at the first SIGINT or SIGTERM, with an
 // [Interrupt] as its cause. The second one ends the process on the spot, with
 // the exit code of its signal, after a call of last, which may be nil.
-func Signals(parent context.Context, last func()) (context.Context, context.CancelFunc) {
+func Signals(parent context.Context, last func(*Interrupt)) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	ch := make(chan os.Signal, 2)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
@@ -86,11 +86,11 @@ func Signals(parent context.Context, last func()) (context.Context, context.Canc
 		case <-ctx.Done():
 			return
 		}
-		s := <-ch
+		second := interrupt(<-ch)
 		if last != nil {
-			last()
+			last(second)
 		}
-		os.Exit(interrupt(s).ExitCode())
+		os.Exit(second.ExitCode())
 	}()
 	return ctx, func() { signal.Stop(ch); cancel(nil) }
 }

@@ -16,13 +16,8 @@ func NoTables(database string) error {
 	return errkind.Inputf("database %s has no history of reports: run this release on it, twice, and there is one", database)
 }
 
-// Record is a run that is over, or was dropped.
-type Record struct {
-	store.RunRecord
-	Status  store.Status
-	Report  int64 // its number; 0 for none
-	Dropped bool
-}
+// Record is a run that the database knows.
+type Record = store.KnownRun
 
 // Records are all of them, the oldest first.
 type Records []Record

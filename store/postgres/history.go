@@ -216,6 +216,39 @@ func readAmounts(ctx context.Context, tx pgx.Tx, query string, args []any, do fu
 	return err
 }
 
+// Runs implements [store.Reports].
+func (d *Database) Runs(ctx context.Context) (all []store.KnownRun, err error) {
+	err = d.reading(ctx, func(tx pgx.Tx) error {
+		known, err := hasTables(ctx, tx, "pipeline_runs")
+		if err != nil || !known {
+			return err
+		}
+		there, err := hasTables(ctx, tx, "pipeline_totals")
+		if err != nil {
+			return err
+		}
+		if !there {
+			return history.NoTables(d.name)
+		}
+		all, err = readRecords(ctx, tx)
+		return err
+	})
+	return all, err
+}
+
+func readRecords(ctx context.Context, tx pgx.Tx) (all history.Records, err error) {
+	rows, err := tx.Query(ctx, `SELECT run_id, request, scored_by, model, program, source, status, coalesce(report, 0), dropped = 1, asked, coalesce(expected_range, 0) FROM pipeline_runs ORDER BY run`)
+	if err != nil {
+		return nil, err
+	}
+	var r history.Record
+	_, err = pgx.ForEachRow(rows, []any{&r.ID, &r.Request, &r.ScoredBy, &r.Model, &r.Program, &r.Source, &r.Status, &r.Report, &r.Dropped, &r.Asked, &r.InRange}, func() error {
+		all = append(all, r)
+		return nil
+	})
+	return all, err
+}
+
 // Difference implements [store.Reports].
 func (d *Database) Difference(ctx context.Context, first, second string) (diff *store.Difference, err error) {
 	err = d.reading(ctx, func(tx pgx.Tx) error {
@@ -226,16 +259,7 @@ func (d *Database) Difference(ctx context.Context, first, second string) (diff *
 		if !there {
 			return history.NoTables(d.name)
 		}
-		rows, err := tx.Query(ctx, `SELECT run_id, request, scored_by, model, program, source, status, coalesce(report, 0), dropped = 1 FROM pipeline_runs ORDER BY run`)
-		if err != nil {
-			return err
-		}
-		var r history.Record
-		var all history.Records
-		_, err = pgx.ForEachRow(rows, []any{&r.ID, &r.Request, &r.ScoredBy, &r.Model, &r.Program, &r.Source, &r.Status, &r.Report, &r.Dropped}, func() error {
-			all = append(all, r)
-			return nil
-		})
+		all, err := readRecords(ctx, tx)
 		if err != nil {
 			return err
 		}

@@ -33,15 +33,35 @@ func (d *Database) Difference(ctx context.Context, first, second string) (*store
 	return diff, err
 }
 
+// Runs implements [store.Reports].
+func (d *Database) Runs(ctx context.Context) (all []store.KnownRun, err error) {
+	err = d.inSnapshot(ctx, noSource, func(conn *sql.Conn) error {
+		known, err := hasTables(ctx, conn, "pipeline_runs")
+		if err != nil || !known {
+			return err
+		}
+		there, err := hasTables(ctx, conn, "pipeline_totals")
+		if err != nil {
+			return err
+		}
+		if !there {
+			return history.NoTables(strconv.Quote(d.path))
+		}
+		all, err = readRecords(ctx, conn)
+		return err
+	})
+	return all, err
+}
+
 func readRecords(ctx context.Context, conn *sql.Conn) (all history.Records, err error) {
-	found, err := conn.QueryContext(ctx, `SELECT run_id, status, request, scored_by, model, program, source, coalesce(report, 0), dropped FROM pipeline_runs ORDER BY run`)
+	found, err := conn.QueryContext(ctx, `SELECT run_id, status, request, scored_by, model, program, source, coalesce(report, 0), dropped, asked, coalesce(expected_range, 0) FROM pipeline_runs ORDER BY run`)
 	if err != nil {
 		return nil, err
 	}
 	defer found.Close()
 	for found.Next() {
 		var r history.Record
-		if err := found.Scan(&r.ID, &r.Status, &r.Request, &r.ScoredBy, &r.Model, &r.Program, &r.Source, &r.Report, &r.Dropped); err != nil {
+		if err := found.Scan(&r.ID, &r.Status, &r.Request, &r.ScoredBy, &r.Model, &r.Program, &r.Source, &r.Report, &r.Dropped, &r.Asked, &r.InRange); err != nil {
 			return nil, err
 		}
 		all = append(all, r)

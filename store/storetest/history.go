@@ -28,6 +28,7 @@ var historyOfRunsTests = map[string]func(*testing.T, Backend){
 	"FailedRunsDoNotDriveReportsOut":         failedRunsDoNotDriveReportsOut,
 	"WhyAConversionHasNoneOutlivesItsRun":    whyAConversionHasNoneOutlivesItsRun,
 	"ResultsOfARunThatWasDroppedAreNotTaken": resultsOfARunThatWasDroppedAreNotTaken,
+	"RunsAreKnownAlsoWhereTheyWereDropped":   runsAreKnownAlsoWhereTheyWereDropped,
 }
 
 // nights is a shop that is attributed again and again. Of what is different
@@ -439,4 +440,26 @@ func failedRunsDoNotDriveReportsOut(t *testing.T, b Backend) {
 	require.NoError(t, n.Keep(t.Context(), 2))
 	require.Equal(t, []string{"empty", "failed-0", "failed-1", "failed-2", "failed-3", "failed-4", "night-001"},
 		n.rows(`SELECT run_id FROM pipeline_runs WHERE dropped = 1 OR run_id = 'empty'`))
+}
+
+func runsAreKnownAlsoWhereTheyWereDropped(t *testing.T, b Backend) {
+	n := newNights(b.fresh(t), 2)
+	for range 3 {
+		n.run()
+	}
+	asked := run.Asked(time.Date(2023, 9, 1, 12, 1, 28, 0, time.UTC), 7)
+	require.NoError(t, n.Accept(t.Context(), &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "begun"}, Asked: asked}))
+	require.NoError(t, n.Keep(t.Context(), 2))
+	known, err := n.Runs(t.Context())
+	require.NoError(t, err)
+	known = slices.DeleteFunc(known, func(r store.KnownRun) bool { return r.ID == "empty" }) // by which the fixture has its tables
+	last := known[len(known)-1]
+	require.Equal(t, []any{"begun", store.Running, asked, int64(0)}, []any{last.ID, last.Status, last.Asked, last.Report})
+	kept := map[string]bool{}
+	for _, r := range known[:len(known)-1] {
+		kept[r.ID] = !r.Dropped
+		require.Equal(t, []any{store.Written, true}, []any{r.Status, r.Report > 0}, r.ID)
+	}
+	require.Equal(t, map[string]bool{n.name(1): false, n.name(2): false, n.name(3): true, n.name(4): true}, kept)
+	require.Equal(t, int64(2), known[len(known)-2].InRange)
 }

@@ -144,3 +144,37 @@ func TestRunsAreChosen(t *testing.T) {
 	require.Contains(t, offered, "last\tthe last run\nthree\tcompleted, all conversions\n")
 	require.Contains(t, h.must("__complete", "run", "--model", "").stdout, "builtin\n")
 }
+
+// A run without streams is known to the database, also once its records have gone.
+func TestRunsThatADatabaseKnows(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	db := smallShop(h)
+	var ids []string
+	for range 4 {
+		ids = append(ids, endingIn(t, h.must("run", db, "--out", h.path("out"), "--keep-runs", "2", "--json").stdout).RunID)
+	}
+	type known struct {
+		ending
+		Dropped bool
+	}
+	var runs []known
+	require.NoError(t, json.Unmarshal([]byte(h.must("runs", db, "--json").stdout), &runs))
+	require.Len(t, runs, 4)
+	for i, r := range runs {
+		require.Equal(t, []any{ids[i], "reported", i < 2}, []any{r.RunID, r.Status, r.Dropped})
+	}
+	require.Contains(t, h.must("runs", db).stdout, "dropped")
+	require.Contains(t, h.must("status", ids[0], "--db", db).stdout, "dropped (--keep-runs)")
+	require.Contains(t, h.must("status", "last", "--db", db).stdout, "kept")
+	require.Equal(t, 2, h.run("status", "none", "--db", db).code)
+	require.Contains(t, h.run("runs", db, "--state", "repoted").complaint(t), `(did you mean "reported"?)`)
+	require.Contains(t, h.run("runs", db, "--data-dir", h.path("streams")).complaint(t), "give one of them")
+	require.Equal(t, 2, h.run("status", ids[0], "--db", db, "--watch").code)
+
+	// The file's database is asked where there are no streams, and only there.
+	text(t, h.path("ihc.yaml"), "db: shop.db\n")
+	require.Contains(t, h.must("runs", "--limit", "1").stdout, ids[3])
+	h.must("run", "--run-id", "night", "--data-dir", h.path("streams"), "--out", h.path("out"))
+	require.NotContains(t, h.must("runs", "--data-dir", h.path("streams")).stdout, ids[3])
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -119,9 +120,9 @@ func TestSignalsHaveTheirExitCodesAndSayWhatIsWaitedFor(t *testing.T) {
 			left, err := os.ReadDir(h.path("tmp"))
 			require.NoError(t, err)
 			require.Empty(t, left)
-			if len(c.signals) == 1 {
-				e := endingIn(t, read(t, h.path("result.json")))
-				require.Equal(t, []any{"interrupted", c.code}, []any{e.Status, e.ExitCode})
+			e := endingIn(t, read(t, h.path("result.json")))
+			require.Equal(t, []any{"interrupted", c.code}, []any{e.Status, e.ExitCode})
+			if len(c.signals) == 1 { // at once it is tried, for a moment
 				require.Equal(t, "interrupted", statusInDatabase(t, h.path("shop.db"), e.RunID))
 			}
 		})
@@ -138,6 +139,41 @@ func TestInterruptedRunIsCalledSo(t *testing.T) {
 	require.Len(t, runs, 1)
 	require.Equal(t, "interrupted", runs[0].Status)
 	require.Contains(t, h.must("status", "last", "--data-dir", h.path("streams")).stdout, "interrupted, scoring")
+}
+
+// A process that was killed says nothing. What it left on the machine does.
+func TestRunWhoseProcessWasKilledIsCalledInterrupted(t *testing.T) {
+	t.Parallel()
+	h, args, asked := slow(t)
+	db, tmp := h.path("shop.db"), h.path("left")
+	require.NoError(t, os.Mkdir(tmp, 0o700))
+	h = h.with("TMPDIR=" + tmp)
+	noted := func() bool {
+		notes, err := filepath.Glob(filepath.Join(tmp, "ihc-run-*", "run.json"))
+		return err == nil && len(notes) == 1 && asked()
+	}
+	_, said := interrupted(h, noted, args, syscall.SIGKILL)
+	left, err := os.ReadDir(tmp)
+	require.NoError(t, err)
+	require.Len(t, left, 1, said)
+	var known []ending
+	require.NoError(t, json.Unmarshal([]byte(h.must("runs", db, "--json").stdout), &known))
+	require.Len(t, known, 1)
+	require.Equal(t, "interrupted", known[0].Status)
+	require.Contains(t, h.must("status", "last", "--db", db).stdout, "interrupted")
+	require.Equal(t, "running", statusInDatabase(t, db, known[0].RunID)) // who only looks writes nothing
+
+	// A run of another database leaves the note, and not the streams, to this one's.
+	script(t, h.path("other.db"), sound)
+	h.must("run", h.path("other.db"), "--model", "builtin", "--out", h.path("out"))
+	note, err := os.ReadDir(filepath.Join(tmp, left[0].Name()))
+	require.NoError(t, err)
+	require.Len(t, note, 2)
+	h.must("run", db, "--model", "builtin", "--out", h.path("out"))
+	require.Equal(t, "interrupted", statusInDatabase(t, db, known[0].RunID))
+	left, err = os.ReadDir(tmp)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 func TestRunThatTakesTooLongFails(t *testing.T) {
