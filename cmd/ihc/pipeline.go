@@ -82,11 +82,17 @@ func dataDir(named string) (dir string, done func(), err error) {
 	return dir, done, nil
 }
 
-// keepsStreams finds out whether a directory can be made and has room. On a full
-// disk the server would wait for room without a word.
+// keepsStreams finds out whether a directory has room, or what it is to be made in,
+// and makes nothing. On a full disk the server would wait for room without a word.
 func keepsStreams(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return errkind.Environmentf("cannot create the data directory: %w", err)
+	for at := dir; ; at = filepath.Dir(at) {
+		switch info, err := os.Stat(at); {
+		case err == nil && info.IsDir():
+			return hasRoom(at, "the data directory")
+		case err == nil:
+			return errkind.Environmentf("cannot create the data directory %s: %s is a file", dir, at)
+		case !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR), at == filepath.Dir(at):
+			return errkind.Environmentf("cannot create the data directory %s: %w", dir, err)
+		}
 	}
-	return hasRoom(dir, "the data directory")
 }

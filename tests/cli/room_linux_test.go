@@ -45,7 +45,7 @@ func TestDiskWithoutRoomIsToldAtOnce(t *testing.T) {
 	}
 	narrow := h.with("TMPDIR="+full).run("run", "--db", db, "--out", h.path("out"))
 	require.Equal(t, 3, narrow.code)
-	require.Regexp(t, "^ihc: cannot write to the temporary directory "+full+`/ihc-\d+: no space left on device; 1.0 MB must be free there$`, narrow.complaint(t))
+	require.Regexp(t, "^ihc: cannot write to the temporary directory "+full+`/ihc-run-\d+: no space left on device; 1.0 MB must be free there$`, narrow.complaint(t))
 	left, err := os.ReadDir(full)
 	require.NoError(t, err)
 	require.Empty(t, left, "what was tried is gone")
