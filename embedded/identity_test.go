@@ -3,11 +3,14 @@ package embedded
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/run"
@@ -95,6 +98,33 @@ func TestInterruptedRunDoesNotGoOnOverACopy(t *testing.T) {
 // A run is its name and its request's place in time: after the streams are gone
 // the same name is another run, which says so, and takes nothing of the first
 // one's for its own.
+// The same under services that remember the first run.
+func TestNameIsUsedAgainAfterTheStreamsWereEmptiedUnderTheServices(t *testing.T) {
+	u := start(t, func(c *Config) { c.Listen = "127.0.0.1:0" })
+	u.shop()
+	u.request(&ihcv1.RunRequest{})
+	u.reported()
+	first := u.shown()
+	db, err := sql.Open("sqlite3", u.db)
+	require.NoError(t, err)
+	_, err = db.Exec(`PRAGMA busy_timeout = 10000; DELETE FROM session_sources WHERE rowid % 3 = 0`)
+	require.NoError(t, errors.Join(err, db.Close()))
+	nc, err := nats.Connect(u.URL())
+	require.NoError(t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	for _, name := range []string{stream.Runs, stream.Journeys, stream.Results} {
+		s, err := js.Stream(t.Context(), name)
+		require.NoError(t, err)
+		require.NoError(t, s.Purge(t.Context()))
+	}
+	u.request(&ihcv1.RunRequest{})
+	report := u.ends("run").GetReported().GetReport()
+	require.Equal(t, run.StatusCompleted, run.Conclusion(report))
+	require.NotEqual(t, first, u.shown())
+}
+
 func TestNameIsUsedAgainAfterTheStreamsWereEmptied(t *testing.T) {
 	u := start(t, func(c *Config) { c.Keep = true })
 	u.shop()

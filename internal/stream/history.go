@@ -5,17 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ihc-pipeline/ihc/internal/retry"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -323,87 +318,4 @@ func (c *Client) follow(ctx context.Context, name string, headersOnly bool, subj
 			return nil
 		}
 	}
-}
-
-// Ended knows which runs have ended, and how. The first end of a run counts.
-type Ended struct {
-	mu   sync.RWMutex
-	runs map[string]Event
-	open map[string]bool // accepted, and not ended
-}
-
-// WatchEnded returns an [Ended] that knows the past, and keeps it up to date
-// until ctx ends. It waits for as long as NATS is away.
-//
-// heard is called with the event of each run that begins ([EventAccepted]) or is
-// over ([EventReported], [EventFailed], [EventCancelled]), those of the past
-// among them: so that what a process keeps of a run goes when the run does. The
-// client's meter of the run goes as well.
-func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run string)) *Ended {
-	e := &Ended{runs: map[string]Event{}, open: map[string]bool{}}
-	known := make(chan struct{})
-	go func() {
-		once := sync.OnceFunc(func() { close(known) })
-		defer once()
-		for ctx.Err() == nil {
-			var subjects []string
-			for _, event := range []Event{EventAccepted, EventReported, EventFailed, EventCancelled} {
-				subjects = append(subjects, eventSubject(event, "*"))
-			}
-			err := c.follow(ctx, Runs, true, subjects, once, func(m jetstream.Msg) bool {
-				run, _ := place(m.Subject())
-				event := Event(strings.Split(m.Subject(), ".")[3])
-				e.hear(event, run)
-				if event != EventAccepted {
-					c.forget(ctx, run)
-				}
-				for _, f := range heard {
-					f(event, run)
-				}
-				return true
-			})
-			if err != nil && ctx.Err() == nil {
-				c.log.Warn("lost sight of ended runs, looking again", "error", err)
-				_ = retry.Sleep(ctx, c.clock, retry.Watch.Delay(1)) // the loop looks at ctx itself
-			}
-		}
-	}()
-	<-known
-	return e
-}
-
-func (e *Ended) hear(event Event, run string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch _, over := e.runs[run]; {
-	case over:
-	case event == EventAccepted:
-		e.open[run] = true
-	default:
-		e.runs[run] = event
-		delete(e.open, run)
-	}
-}
-
-// Has says whether the run was ended before its time, failed or cancelled.
-func (e *Ended) Has(run string) bool {
-	end := e.end(run)
-	return end == EventFailed || end == EventCancelled
-}
-
-// Over says whether the run has ended, in whatever way: then nothing is to be
-// done for it but with what was put back from the dead letters.
-func (e *Ended) Over(run string) bool { return e.end(run) != "" }
-
-func (e *Ended) end(run string) Event {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.runs[run]
-}
-
-// Open returns the runs that were accepted and have not ended, by name.
-func (e *Ended) Open() []string {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return slices.Sorted(maps.Keys(e.open))
 }

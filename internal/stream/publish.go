@@ -101,7 +101,8 @@ func (c *Client) keep(ctx context.Context, key, run string, data []byte) error {
 
 // publish sends m and waits for JetStream's acknowledgement, trying again for
 // as long as ctx lives when the trouble may pass. id, when not empty, makes
-// repetition within the stream's window harmless (invariant 3). An option that
+// repetition within the stream's window harmless (invariant 3), but for that of
+// what the stream was emptied of since. An option that
 // the server refuses the message for gives an error that [tooLate] knows.
 func (c *Client) publish(ctx context.Context, m *nats.Msg, id string, opts ...jetstream.PublishOpt) error {
 	if id != "" {
@@ -111,9 +112,18 @@ func (c *Client) publish(ctx context.Context, m *nats.Msg, id string, opts ...je
 	defer c.accepted(ctx, m.Subject, run)
 	for try := 1; ; try++ {
 		once, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_, err := c.js.PublishMsg(once, m, opts...)
+		ack, err := c.js.PublishMsg(once, m, opts...)
 		cancel()
-		if err == nil {
+		again := err == nil && ack.Duplicate
+		if again {
+			again, err = c.emptied(ctx, ack)
+		}
+		switch {
+		case again:
+			id = fmt.Sprintf("%s.%d", id, ack.Sequence)
+			opts = append(opts, jetstream.WithMsgID(id))
+			continue
+		case err == nil:
 			c.metrics.out.Inc()
 			return nil
 		}
@@ -121,6 +131,13 @@ func (c *Client) publish(ctx context.Context, m *nats.Msg, id string, opts ...je
 			return err
 		}
 	}
+}
+
+// emptied says whether the message that another was taken for a repetition of is
+// not there any more, since the stream was emptied.
+func (c *Client) emptied(ctx context.Context, of *jetstream.PubAck) (bool, error) {
+	s, err := c.stream(ctx, of.Stream)
+	return err == nil && s.CachedInfo().State.FirstSeq > of.Sequence, err
 }
 
 // pauseAfter waits before the next try of a publish that failed with err, and

@@ -122,7 +122,11 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 		return e.Outcome(ctx, err)
 	}
 	if e.ended.Over(id) {
-		return nil
+		end, err := e.Bus.Over(ctx, id)
+		if err != nil || end != nil {
+			return e.Outcome(ctx, err, id)
+		}
+		e.ended.Forget(id) // the streams were emptied since: it is another run of that name
 	}
 	switch _, err := e.Bus.Extracted(ctx, id); {
 	case err == nil:
