@@ -71,6 +71,7 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 		Version: version.This().String(), SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			*begun = true
+			sayWaiting(cmd)
 			if cmd.Name() == "config" { // shows what others would do
 				return nil
 			}
