@@ -28,6 +28,7 @@ func execute(args []string) int {
 	root.SetArgs(args)
 	out := &output{file: os.Stdout}
 	root.SetOut(out)
+	refuseOthers(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	switch {
 	case out.err != nil && (err == nil || errors.Is(err, out.err)):

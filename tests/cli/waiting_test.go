@@ -39,7 +39,12 @@ func TestLockedDatabaseIsWaitedForWithAWord(t *testing.T) {
 		require.NoError(t, cmd.Start())
 		require.NoError(t, write.Close())
 		said := make(chan string, 1)
-		go func() { line := make([]byte, 4096); n, _ := read.Read(line); said <- string(line[:n]); _, _ = io.Copy(io.Discard, read) }()
+		go func() {
+			line := make([]byte, 4096)
+			n, _ := read.Read(line)
+			said <- string(line[:n])
+			_, _ = io.Copy(io.Discard, read)
+		}()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		select {
 		case line := <-said:
