@@ -58,6 +58,9 @@ numbers with a comma there is --format csv --decimal , --bom.`,
   ihc report --db shop.db --by day --format csv --decimal , --bom --out days.csv`,
 		Args: databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if q.out == "-" {
+				q.out = "" // standard output, as elsewhere
+			}
 			var text bytes.Buffer
 			if err := q.write(cmd, &text); err != nil {
 				return err
