@@ -153,6 +153,9 @@ type Ledger interface {
 	Finish(ctx context.Context, run string) (State, error)
 }
 
+// ErrLocked says that another program has a database to itself for now.
+var ErrLocked = errors.New("locked by another program")
+
 // ErrRefused says that a database does not take a run or a result: that the
 // database was replaced by another since the run began, that the name is that of
 // another run, or that something else scored the result. The errors that wrap it

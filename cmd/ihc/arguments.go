@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 )
 
 // databaseArgument lets a command take its database as an argument in place of
@@ -45,6 +46,36 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	return errkind.Inputf("unknown command %q for %q%s; see %q", args[0], cmd.CommandPath(), didYouMean(args[0], commandNames(cmd)), cmd.CommandPath()+" --help")
+}
+
+// refuseOthers has cobra's own commands refuse words that name no command: help
+// and completion print what they are for otherwise, as if all were well. The
+// output is set before.
+func refuseOthers(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "completion":
+			c.Args, c.RunE = noSuchShell, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				of, others, err := root.Find(args)
+				if err != nil {
+					return err
+				}
+				return noSuchCommand(of, others)
+			}
+		}
+	}
+}
+
+// noSuchShell refuses a shell for which there is no completion.
+func noSuchShell(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return errkind.Inputf("%s knows no shell %q: use %s", cmd.CommandPath(), args[0], strings.Join(commandNames(cmd), ", "))
 }
 
 // didYouMean names what of the known a word may have been meant for, "" if there
@@ -105,27 +136,11 @@ func flagError(err error) error {
 // takes says what the value of a flag is, or what is wrong with one of a kind
 // that has words of its own.
 func takes(f *pflag.Flag, err error) string {
-	switch f.Value.Type() {
-	case "uint", "uint32", "uint64":
-		return "use a whole number, 0 or more" + most(f.Value.Type())
-	case "int", "int64":
-		return "use a whole number"
-	case "float64":
-		return "use a number"
-	case "duration":
-		return "use a duration such as 90s, 5m or 1h30m"
-	case "bool":
-		return "use true or false"
+	if words := human.Takes(f.Value.Type()); words != "" {
+		return words
 	}
 	if in := errors.Unwrap(err); in != nil {
 		return in.Error()
 	}
 	return err.Error()
-}
-
-func most(kind string) string {
-	if kind == "uint32" {
-		return ", at most 4294967295"
-	}
-	return ""
 }

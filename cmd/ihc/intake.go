@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/intake"
@@ -311,26 +309,13 @@ func (r *intakeRun) tell() {
 	r.progress.put(text, "")
 }
 
-// keepRejects writes the rows that could not be used, and returns where.
-func (r *intakeRun) keepRejects() (string, error) {
-	if len(r.rejects) == 0 {
-		return "", nil
-	}
-	path := r.flags.rejects
-	if path == "" {
-		path = open.Beside(r.flags.db, ".rejects.csv")
-	}
-	return path, atomicfile.Write(path, 0o644, func(w io.Writer) error {
-		out := csv.NewWriter(w)
-		err := out.WriteAll(append([][]string{{"file", "line", "column", "value", "reason"}}, r.rejects...))
-		return errors.Join(err, out.Error())
-	})
-}
-
 // run imports, and prints what became of it.
 func (f *intakeFlags) run(cmd *cobra.Command) (err error) {
 	if f.maxRejects < 0 {
 		return errkind.Inputf("--max-rejects %d: choose 0 or more", f.maxRejects)
+	}
+	if err := namesFile("rejects", f.rejects); err != nil {
+		return err
 	}
 	r := &intakeRun{flags: f, progress: newProgress(cmd.ErrOrStderr()), begun: time.Now(), warned: map[string]bool{}}
 	if r.mapping, err = f.load(cmd); err != nil {
@@ -353,7 +338,7 @@ func (f *intakeFlags) run(cmd *cobra.Command) (err error) {
 	}
 	done, err := open.Import(cmd.Context(), f.db, store.IntakeOptions{ReplaceRange: f.replaceRange, Zone: zone},
 		func(into store.Intake) error { return r.fill(cmd.Context(), into) })
-	kept, keepErr := r.keepRejects()
+	kept, keepErr := r.keepRejects(err == nil)
 	if errors.Is(err, errTooMany) {
 		err = errkind.Inputf("%s cannot be used, and nothing was imported: see %s; mend them, or allow for them by --max-rejects", human.Count(len(r.rejects), "row"), kept)
 	}
@@ -399,7 +384,11 @@ func (r *intakeRun) print(w io.Writer, done store.Imported, kept string) error {
 	if r.counts.Never > 0 {
 		notes = append(notes, human.Count(r.counts.Never, "time")+" that never came as clocks were put forward: taken as that much later")
 	}
-	if kept != "" {
+	switch {
+	case kept == "":
+	case len(r.rejects) == 0:
+		notes = append(notes, "every row could be used: "+kept+" of an earlier import is removed")
+	default:
 		notes = append(notes, human.Count(len(r.rejects), "row")+" could not be used: see "+kept)
 	}
 	_, _ = fmt.Fprintf(w, "imported into %s\n", human.Printable(open.Shown(r.flags.db)))

@@ -45,6 +45,9 @@ func (f *lifeFlags) begin() (following, error) {
 	if f.result == "" {
 		return now, nil
 	}
+	if err := namesFile("result", f.result); err != nil {
+		return now, err
+	}
 	dir, name := filepath.Split(f.result)
 	return now, makeWritable(filepath.Clean(dir), name)
 }

@@ -28,6 +28,7 @@ func execute(args []string) int {
 	root.SetArgs(args)
 	out := &output{file: os.Stdout}
 	root.SetOut(out)
+	refuseOthers(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	switch {
 	case out.err != nil && (err == nil || errors.Is(err, out.err)):
@@ -71,6 +72,7 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 		Version: version.This().String(), SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			*begun = true
+			sayWaiting(cmd)
 			if cmd.Name() == "config" { // shows what others would do
 				return nil
 			}

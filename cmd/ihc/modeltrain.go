@@ -67,6 +67,9 @@ advises 10,000 to 100,000 journeys.`,
   ihc model train --db shop.db --out params.json --channel-scores scores.json`,
 		Args: databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := namesFile("out", f.out); err != nil {
+				return err
+			}
 			if f.out == "" {
 				return errkind.Inputf("say where the parameters go: --out FILE")
 			}

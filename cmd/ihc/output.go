@@ -17,13 +17,14 @@ type output struct {
 	err   error
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. After an error it writes no more and returns that.
 func (o *output) Write(p []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
 	o.begun = true
 	n, err := o.file.Write(p)
-	if o.err == nil {
-		o.err = err
-	}
+	o.err = err
 	return n, err
 }
 

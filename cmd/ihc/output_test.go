@@ -26,7 +26,8 @@ func TestAFullStandardOutputIsTheEnvironmentsFault(t *testing.T) {
 	t.Cleanup(func() { _ = full.Close() })
 	self, err := os.Executable()
 	require.NoError(t, err)
-	for _, args := range [][]string{{"--version"}, {"--help"}, {"model", "show"}, {"model", "show", "--text"}} {
+	for _, args := range [][]string{{"--version"}, {"--help"}, {"model", "show"}, {"model", "show", "--text"},
+		{"version"}, {"schema"}, {"config"}, {"help", "run"}, {"completion", "bash"}} {
 		said := &tail{}
 		cmd := exec.CommandContext(t.Context(), self, args...)
 		cmd.Env = append(os.Environ(), "IHC_TEST_AS_COMMAND=1")

@@ -58,6 +58,9 @@ numbers with a comma there is --format csv --decimal , --bom.`,
   ihc report --db shop.db --by day --format csv --decimal , --bom --out days.csv`,
 		Args: databaseArgument(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if q.out == "-" {
+				q.out = "" // standard output, as elsewhere
+			}
 			var text bytes.Buffer
 			if err := q.write(cmd, &text); err != nil {
 				return err
@@ -80,6 +83,7 @@ numbers with a comma there is --format csv --decimal , --bom.`,
 	fs.StringVar(&q.End, "end-date", "", "last `date`, included, written likewise; of a month or week its last day")
 	fs.StringVar(&q.Zone, "timezone", "UTC", "`zone` that all dates are of, such as Europe/Berlin")
 	fs.StringVar(&q.Compare, "compare", "", "previous, year or FIRST..LAST: a `range` of dates to compare with")
+	fs.StringVar(&q.Refunds, "refunds", "", "how ihc and CPO have a conversion with negative revenue: count (one more) or subtract (one less) (default count)")
 	fs.BoolVar(&q.Phases, "phases", false, "who starts, holds and closes, too")
 	fs.BoolVar(&q.Paths, "paths", false, "the most frequent paths, their length and how long they take, too")
 	fs.BoolVar(&q.Unattributed, "unattributed", false, "what was not attributed, and why, and costs without sessions, too")

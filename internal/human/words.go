@@ -16,6 +16,29 @@ func Say[N integer](n N, one, many string) string {
 	return Thousands(n) + " " + many
 }
 
+// Takes says what to write where a value of a kind is expected, "" for a kind
+// that explains itself. Kinds are Go's types, or what pflag calls them.
+func Takes(kind string) string {
+	switch kind {
+	case "uint", "uint64":
+		return "use a whole number, 0 or more"
+	case "uint32":
+		return "use a whole number, 0 or more, at most 4294967295"
+	case "int", "int64":
+		return "use a whole number"
+	case "float64":
+		return "use a number"
+	case "duration", "time.Duration":
+		return "use a duration such as 90s, 5m or 1h30m"
+	case "bool":
+		return "use true or false"
+	case "slog.Level":
+		return "use debug, info, warn or error"
+	default:
+		return ""
+	}
+}
+
 // Grouped puts commas into the whole part of a decimal number: 1,234.50.
 func Grouped(number string) string {
 	sign, digits := "", number

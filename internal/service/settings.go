@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
@@ -88,7 +90,7 @@ func FromEnv[C any]() (C, error) {
 	if err := envconfig.Process("", &c); err != nil {
 		var p *envconfig.ParseError
 		if errors.As(err, &p) {
-			return c, errkind.Inputf("environment variable %s: %q is no %s", p.KeyName, shown(p.KeyName, p.Value), p.TypeName)
+			return c, errkind.Inputf("environment variable %s %q: %s", p.KeyName, shown(p.KeyName, p.Value), cmp.Or(human.Takes(p.TypeName), "it cannot be used"))
 		}
 		return c, errkind.Inputf("environment: %w", err)
 	}

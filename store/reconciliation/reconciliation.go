@@ -192,12 +192,8 @@ func Notes(t *store.Totals) []string {
 	note(t.NoShare, "row of attribution_customer_journey holds "+share, "rows of attribution_customer_journey hold "+share)
 	note(t.Uneven, "conversion has shares in attribution_customer_journey that do not sum to 1: "+t.UnevenExample+". Run again over its date, or delete its rows",
 		"conversions have shares in attribution_customer_journey that do not sum to 1; one is "+t.UnevenExample+". Run again over their dates, or delete their rows")
-	if n := t.Range.Refunds; n > 0 {
-		does := "is a conversion more (ihc)"
-		if t.Subtract {
-			does = "is a conversion less (ihc) in this report"
-		}
-		notes = append(notes, fmt.Sprintf("%s in range with a negative revenue, %s together: each such refund %s", human.Count(uint64(n), "conversion"), money(t.Range.RefundRevenue), does))
+	if of := Refunds(t); of != "" {
+		notes = append(notes, of)
 	}
 	for _, a := range t.Approximations {
 		notes = append(notes, approximated(a))
@@ -206,6 +202,20 @@ func Notes(t *store.Totals) []string {
 		notes = append(notes, changed)
 	}
 	return notes
+}
+
+// Refunds tells how many conversions in range have a negative revenue and how they
+// count, "" where there is none.
+func Refunds(t *store.Totals) string {
+	n := t.Range.Refunds
+	if n == 0 {
+		return ""
+	}
+	does := "is a conversion more (ihc)"
+	if t.Subtract {
+		does = "is a conversion less (ihc) in this report"
+	}
+	return fmt.Sprintf("%s in range with a negative revenue, %s together: each such refund %s", human.Count(uint64(n), "conversion"), money(t.Range.RefundRevenue), does)
 }
 
 // CostsAlone tells what days cost on which their channel had no session, "" where

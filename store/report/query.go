@@ -10,6 +10,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/sheet"
 	"github.com/ihc-pipeline/ihc/internal/version"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -33,6 +34,9 @@ type Query struct {
 	Compare string
 	// Currency is what amounts are in, as pages show it.
 	Currency string
+	// Refunds is how a conversion with a negative revenue counts in ihc and CPO, as
+	// in a run request: count, subtract, or "" for count.
+	Refunds string
 	// Phases, Paths and Unattributed ask for their tables as well.
 	Phases, Paths, Unattributed bool
 }
@@ -44,13 +48,16 @@ type Source interface {
 }
 
 // Read reads what is asked for. Errors call fields by what called makes of their
-// names: start_date, end_date, timezone, channel, compare.
+// names: start_date, end_date, timezone, channel, compare, refunds.
 func (q *Query) Read(ctx context.Context, db Source, called func(name string) string) (*Report, error) {
 	if err := civil.CheckRange(called("start_date"), q.Start, called("end_date"), q.End); err != nil {
 		return nil, err
 	}
 	if _, err := civil.Zone(q.Zone); err != nil {
 		return nil, fmt.Errorf("%s %w", called("timezone"), err)
+	}
+	if q.Refunds != "" && q.Refunds != run.RefundsCount && q.Refunds != run.RefundsSubtract {
+		return nil, errkind.Inputf("%s %.40q: use %s or %s", called("refunds"), q.Refunds, run.RefundsCount, run.RefundsSubtract)
 	}
 	if q.By == ByChannelDay && q.Compare != "" {
 		return nil, errkind.Inputf("%s is of channels, days, weeks and months: leave it out by %s", called("compare"), ByChannelDay)
@@ -72,6 +79,7 @@ func (q *Query) Read(ctx context.Context, db Source, called func(name string) st
 	if err != nil {
 		return nil, err
 	}
+	totals.Subtract = q.Refunds == run.RefundsSubtract
 	o := Options{Start: q.Start, End: q.End, Channel: q.Channel, Dimension: column, Currency: q.Currency, Zone: cmp.Or(q.Zone, utc), Version: version.This().Version}
 	if o.Compare, err = q.comparison(totals, called); err != nil {
 		return nil, err

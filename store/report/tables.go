@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/reconciliation"
 )
 
 // What a report can be made by, beside the columns of session_sources.
@@ -242,6 +243,9 @@ func (r *Report) notes() []string {
 	if alone := r.CostsAlone(); alone != nil && r.Dimension == "" {
 		notes = append(notes, fmt.Sprintf("Cost without sessions, in no row and no total: %s on %s without a session of the channel (--unattributed lists them)",
 			sheet.Amount.People(alone.Total[2]), human.Count(len(alone.Rows), "day")))
+	}
+	if refunds := reconciliation.Refunds(r.totals); refunds != "" {
+		notes = append(notes, refunds)
 	}
 	if r.Compare != (Period{}) {
 		notes = append(notes, fmt.Sprintf("Before: sessions from %s to %s", r.Compare.Start, r.Compare.End))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/retry"
+	"github.com/ihc-pipeline/ihc/store"
 )
 
 // Mode says what a database is opened for.
@@ -79,6 +80,9 @@ func Open(ctx context.Context, path string, mode Mode, opts ...Option) (*sql.DB,
 	}
 	path = followed(path)
 	arrive(path)
+	if err := await(ctx, path, mode, s); err != nil {
+		return nil, Explain(s.shown, err)
+	}
 	file, _ := Identity(path) // before: what is put in its place meanwhile is another
 	open := openReader
 	if mode == Write {
@@ -273,7 +277,7 @@ func Explain(path string, err error) error {
 	case sqlite3.ErrTooBig:
 		return errkind.Inputf("database %q holds a value of more than %d MiB: %w; is a file in a column of text? Shorten it", path, longestValue>>20, err)
 	case sqlite3.ErrBusy, sqlite3.ErrLocked:
-		return errkind.Environmentf("database %q is locked by another program: %w; close it or try again later", path, err)
+		return errkind.Environmentf("database %q is %w: %w; close it or try again later", path, store.ErrLocked, err)
 	case sqlite3.ErrReadonly:
 		return errkind.Environmentf("database %q cannot be written: %w; check the rights of the file and its directory", path, err)
 	case sqlite3.ErrFull:

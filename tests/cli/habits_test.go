@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,6 +71,13 @@ func TestFilesOfSettingsThatAreWrong(t *testing.T) {
 	require.Contains(t, r.complaint(t), "--config: open ")
 	r = h.with("IHC_TIMEOUT=soon").run("run", db, "--config", text(t, h.path("empty.yaml"), ""))
 	require.Contains(t, r.complaint(t), `environment variable IHC_TIMEOUT: timeout "soon": `)
+	for variable, says := range map[string]string{
+		"IHC_GRACE": "use a duration such as 90s, 5m or 1h30m", "IHC_CONCURRENCY": "use a whole number", "IHC_CONSOLE_READ_ONLY": "use true or false",
+	} {
+		r = h.with(variable+"=soon").run("up", db, "--config", h.path("empty.yaml"))
+		require.Equal(t, 2, r.code, variable)
+		require.Regexp(t, `^ihc: environment variable `+variable+`(: \S+)? "soon": `+says+`$`, r.complaint(t))
+	}
 }
 
 func TestMisspeltCommands(t *testing.T) {
@@ -79,8 +87,12 @@ func TestMisspeltCommands(t *testing.T) {
 		"rnu":      `unknown command "rnu" for "ihc" (did you mean "run"?)`,
 		"valdiate": `(did you mean "validate"?)`,
 		"xyzzy":    `unknown command "xyzzy" for "ihc"; see "ihc --help"`,
+
+		"completion nosh": "ihc completion knows no shell \"nosh\": use bash, fish, powershell, zsh",
+		"help nosh":       `unknown command "nosh" for "ihc"; see "ihc --help"`,
+		"help model trai": `unknown command "trai" for "ihc model" (did you mean "train"?)`,
 	} {
-		r := h.run(words)
+		r := h.run(strings.Fields(words)...)
 		require.Equal(t, 2, r.code)
 		require.Contains(t, r.complaint(t), says)
 	}

@@ -102,6 +102,37 @@ func TestRowsThatCannotBeUsedStopAnImport(t *testing.T) {
 	require.Zero(t, r.code, r.stderr)
 	require.Contains(t, r.stdout, "3 rows could not be used: see bad.csv")
 	require.FileExists(t, h.path("bad.csv"))
+
+	// What could not be used is known of the last import alone.
+	good := csvHead + "s1,u1,2024-01-01T10:00:00Z,SEO\n"
+	r = h.feed(strings.NewReader(good), "import", "--db", "shop.db", "--sessions", "-")
+	require.Zero(t, r.code, r.stderr)
+	require.Contains(t, r.stdout, "every row could be used: shop.rejects.csv of an earlier import is removed")
+	require.NoFileExists(t, h.path("shop.rejects.csv"))
+	text(t, h.path("mine.csv"), "something of my own\n")
+	r = h.feed(strings.NewReader(good), "import", "--db", "shop.db", "--sessions", "-", "--rejects", "mine.csv")
+	require.NotContains(t, r.stdout, "removed")
+	require.Equal(t, "something of my own\n", read(t, h.path("mine.csv")))
+}
+
+// A dash names standard input or output where a command reads or writes nothing
+// else there, and no file.
+func TestADashIsNoFile(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	db := smallShop(h)
+	for says, args := range map[string][]string{
+		"ihc: --rejects -: ": {"import", "--db", db, "--costs", "costs.csv", "--rejects", "-"},
+		"ihc: --result -: ":  {"run", "--db", db, "--out", h.path("out"), "--result", "-"},
+		"ihc: --out -: ":     {"model", "train", "--db", db, "--out", "-"},
+	} {
+		r := h.run(args...)
+		require.Equal(t, 2, r.code, args)
+		require.True(t, strings.HasPrefix(r.complaint(t), says), r.stderr)
+	}
+	h.must("run", "--db", db, "--out", h.path("out"))
+	require.Equal(t, h.must("report", "--db", db, "--format", "csv").stdout, h.must("report", "--db", db, "--format", "csv", "--out", "-").stdout)
+	require.NoFileExists(t, h.path("-"))
 }
 
 func TestAnImportThatIsKilledLeavesTheOldState(t *testing.T) {

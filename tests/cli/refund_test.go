@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -32,4 +33,26 @@ func TestRefundsAreToldAsTheRunAsks(t *testing.T) {
 	for _, e := range subtracted.Reconciliation {
 		require.True(t, e.Holds, e.Description)
 	}
+
+	// A report without a run says the same, and how it counts.
+	for how, told := range map[string]struct{ ihc, does string }{"count": {"3", "is a conversion more (ihc)"}, "subtract": {"1", "is a conversion less (ihc) in this report"}} {
+		table := strings.Join(strings.Fields(h.must("report", "--db", db, "--refunds", how).stdout), " ")
+		require.Contains(t, table, "1 conversion in range with a negative revenue, -9.99 together: each such refund "+told.does)
+		var d struct {
+			Refunds struct {
+				Conversions int
+				Revenue     json.Number
+				Subtracted  bool
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(h.must("report", "--db", db, "--refunds", how, "--format", "json").stdout), &d))
+		require.Equal(t, 1, d.Refunds.Conversions)
+		require.Equal(t, "-9.99", d.Refunds.Revenue.String())
+		require.Equal(t, how == "subtract", d.Refunds.Subtracted)
+		require.Contains(t, table, "total 3.75 "+told.ihc+".00 ")
+	}
+	require.NotContains(t, h.must("report", "--db", db, "--end-date", "2023-09-02").stdout, "negative revenue")
+	wrong := h.run("report", "--db", db, "--refunds", "maybe")
+	require.Equal(t, 2, wrong.code)
+	require.Equal(t, `ihc: --refunds "maybe": use count or subtract`, wrong.complaint(t))
 }
