@@ -76,6 +76,7 @@ func readJourneys(ctx context.Context, conn *sqlite3.SQLiteConn, o journey.Optio
 	if _, err := conn.Exec(`PRAGMA threads = 1`, nil); err != nil { // which sorts what is read while more is read
 		return err
 	}
+	defer conn.Exec(`PRAGMA threads = 0`, nil) //nolint:errcheck // to go on with it does no harm
 	sessions, err := ask(ctx, conn, sessionsQuery, nil)
 	if err != nil {
 		return fmt.Errorf("read session_sources: %w", err)
