@@ -76,7 +76,7 @@ chaos-cluster: needs ## Kill NATS servers of three, services and PostgreSQL in m
 
 .PHONY: postgres
 postgres: needs ## Run the tests that start PostgreSQL servers (needs Debian's postgresql, or IHC_POSTGRES_BIN)
-	go test -tags postgres -count=1 -timeout 20m $$(grep -rl '^//go:build postgres' --include=*_test.go cmd internal services store embedded | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+	go test -tags postgres -count=1 -timeout 20m $$(grep -rl '^//go:build postgres' --include=*_test.go cmd internal services store embedded console | xargs -n 1 dirname | sort -u | sed 's|^|./|')
 
 .PHONY: postgres18
 postgres18: needs ## The same of the store on PostgreSQL 18 (needs npm)

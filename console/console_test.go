@@ -45,6 +45,12 @@ func newSite(t *testing.T, change func(*Config)) *site {
 	db := filepath.Join(t.TempDir(), "shop.db")
 	_, err := open.Example(t.Context(), db, shop.Config{Sessions: 200})
 	require.NoError(t, err)
+	return siteOn(t, b, db, change)
+}
+
+// siteOn is a console over streams and a database that others use, too.
+func siteOn(t *testing.T, b *streamtest.Bus, db string, change func(*Config)) *site {
+	t.Helper()
 	cfg := Config{Listen: "127.0.0.1:0", Database: db}
 	if change != nil {
 		change(&cfg)

@@ -220,6 +220,13 @@ func TestTablesOfOurOwnNamesNeedNoMapping(t *testing.T) {
 	require.Equal(t, kept{"s1 u1 2023-09-01 10:00:00 SEO true false false"}, got)
 	got, _, _ = rows(t, "", "costs", "session_id,cost", "s1,0.25", "s2,")
 	require.Equal(t, kept{"s1 0.25", "s2 " + fmt.Sprint(math.NaN())}, got)
+
+	// As views have it whose moments serve as both.
+	moment := "2024-01-14 00:49:01.48+02"
+	again, _, errs := rows(t, "", "sessions", "session_id,user_id,event_date,event_time,channel_name,holder_engagement,closer_engagement,impression_interaction", "s1,u1,"+moment+","+moment+",SEO,1,0,0")
+	require.Empty(t, errs)
+	require.Contains(t, again[0], "2024-01-13")
+	require.Contains(t, again[0], "22:49:01.48")
 }
 
 func TestOneCurrencyIsInADatabase(t *testing.T) {

@@ -32,7 +32,9 @@ func (r *reader) when(row []string, date, clock string) (string, string, error) 
 			if len(hour) > 1 && hour[1] == ':' {
 				hour = "0" + hour
 			}
-			text = strings.TrimSpace(text) + " " + hour
+			if text = strings.TrimSpace(text); text != hour { // a moment that stands in both is one
+				text += " " + hour
+			}
 		}
 	}
 	day, at, err := r.clock.read(text)

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"text/tabwriter"
 
@@ -44,6 +46,27 @@ func LimitMemory(bytes int64, seldom bool) {
 	if seldom && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
 	}
+}
+
+// limiting is held while the limit is changed.
+var limiting sync.Mutex
+
+// AllowMemory lets the Go heap take so many bytes beyond the limit until done is
+// called: what is to be held for long would otherwise have the garbage collector
+// run all the time. A limit of GOMEMLIMIT stands.
+func AllowMemory(bytes int64) (done func()) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	change := func(by int64) {
+		limiting.Lock()
+		defer limiting.Unlock()
+		if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64/2 { // there is one
+			debug.SetMemoryLimit(limit + by)
+		}
+	}
+	change(bytes)
+	return sync.OnceFunc(func() { change(-bytes) })
 }
 
 // Interrupt is the cause of a context that a signal has ended. It is a

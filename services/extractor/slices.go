@@ -13,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/packing"
 	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
+	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
@@ -33,8 +34,10 @@ import (
 const (
 	// lookAgain is how often it is looked whether a slice is where it is waited for.
 	lookAgain = 50 * time.Millisecond
-	// mostHeld is how many bytes of chunks are held, by [packing.Chunk.Weight].
-	mostHeld = 64 << 20
+	// mostHeld is how many bytes of chunks are held, by [packing.Chunk.Weight], and
+	// heldMemory what these take with all that is read beside them.
+	mostHeld   = 64 << 20
+	heldMemory = 3 * mostHeld
 	// patience is how long, beyond the time it has taken to read, a slice waits for
 	// the one before: if nobody works on that, whoever waits is to.
 	patience = 15 * time.Second
@@ -161,17 +164,21 @@ func (e *extractor) readSlice(ctx context.Context, s *ihcv1.Slice) error {
 	if err != nil {
 		return err
 	}
-	b.part = &part{b: b, slice: s, begun: time.Now()}
+	b.part = &part{b: b, slice: s, begun: time.Now(), allowed: func() {}}
+	defer func() { b.part.allowed() }()
 	o := run.Journeys(b.req)
 	o.Slice = journey.Slice{From: s.GetFrom(), Before: s.GetBefore(), Snapshot: s.GetSnapshot()}
 	if err := e.readSlices(ctx, b, o); err != nil {
 		return err
 	}
-	if err := b.part.release(); err != nil {
+	if err := b.part.await(); err != nil {
 		return err
 	}
-	read := &ihcv1.SliceRead{Last: b.chunk}
-	if err := e.Bus.PutSlice(ctx, s, read); err != nil { // whoever waits for the number goes on
+	read := &ihcv1.SliceRead{Last: b.chunk + uint32(len(b.part.held))}
+	if err := e.Bus.PutSlice(ctx, s, read); err != nil { // whoever waits for the number goes on, while this is published
+		return err
+	}
+	if err := b.part.let(); err != nil {
 		return err
 	}
 	if err := b.flush(); err != nil {
@@ -192,6 +199,8 @@ type part struct {
 	known  bool      // b.chunk is the number before the slice's first, or a later one
 	held   []packing.Chunk
 	weight int // of held
+
+	allowed func() // ends that more memory is allowed for it
 }
 
 // hold says whether it keeps a chunk for later.
@@ -202,11 +211,17 @@ func (p *part) hold(c packing.Chunk) (bool, error) {
 		}
 	}
 	if !p.known {
+		if len(p.held) == 0 {
+			p.allowed = service.AllowMemory(heldMemory)
+		}
 		p.held = append(p.held, c)
 		if p.weight += c.Weight(); p.weight < mostHeld {
 			return true, nil
 		}
-		return true, p.release()
+		if err := p.await(); err != nil {
+			return true, err
+		}
+		return true, p.let()
 	}
 	return false, p.let()
 }
@@ -226,8 +241,8 @@ func (p *part) look() error {
 	return nil
 }
 
-// release waits until the number is known, and publishes what is held.
-func (p *part) release() error {
+// await waits until the number is known.
+func (p *part) await() error {
 	most := time.Since(p.begun) + patience
 	for waited := time.Now(); !p.known; {
 		err := p.look()
@@ -248,7 +263,7 @@ func (p *part) release() error {
 			}
 		}
 	}
-	return p.let()
+	return nil
 }
 
 // abandoned returns an error if the slice was handed out anew, as part of another
@@ -267,12 +282,17 @@ func (p *part) abandoned() error {
 
 // let publishes what is held.
 func (p *part) let() error {
+	if len(p.held) == 0 {
+		return nil
+	}
 	held := p.held
 	p.held, p.weight = nil, 0
-	for _, c := range held {
+	for i, c := range held {
+		held[i] = packing.Chunk{}
 		if err := p.b.publish(c); err != nil {
 			return err
 		}
 	}
+	p.allowed()
 	return nil
 }

@@ -52,6 +52,9 @@ func (d *Database) Journeys(ctx context.Context, o journey.Options, yield func(j
 		}
 		return d.inTransaction(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(beside pgx.Tx) error {
 			if err := see(ctx, beside, snapshot); err != nil {
+				if o.Slice.Snapshot == "" { // which was there a moment ago
+					err = errkind.Passing(errkind.Environmentf("database %s was started again: %w", d.name, err))
+				}
 				return err
 			}
 			if err := inBulk(ctx, beside); err != nil {

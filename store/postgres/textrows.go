@@ -152,6 +152,10 @@ func reason(err error) error {
 	if errors.As(err, &of) {
 		return errors.New(of.Message)
 	}
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		return &worded{connect, err}
+	}
 	for next := err; next != nil; next = errors.Unwrap(next) {
 		err = next
 	}

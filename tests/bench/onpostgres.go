@@ -275,60 +275,73 @@ func (o *onPostgres) extraction() error {
 }
 
 // extract has so many extractors read the shop, and returns the seconds from the
-// run's acceptance to the end of its extraction, and how many cores all that takes
-// part in it kept busy.
+// run's acceptance to the end of its extraction, how many cores all that takes part
+// in it kept busy meanwhile, and of how many slices the run is.
 func (o *onPostgres) extract(extractors int) (seconds, busy float64, slices int, err error) {
-	b := o.b
 	dsn, err := o.fresh()
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	s, err := b.stack(stackOptions{db: dsn, settings: stream.DefaultSettings(), each: extractors, services: []string{stream.StageExtractor}})
+	s, err := o.b.stack(stackOptions{db: dsn, settings: stream.DefaultSettings(), each: extractors, services: []string{stream.StageExtractor}})
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	seconds, slices, taken, err := o.extractBy(s)
-	used, stopped := s.stop()
-	for _, u := range used {
-		taken += u.cpu
-	}
-	return seconds, taken / seconds, slices, errors.Join(err, stopped)
+	seconds, busy, slices, err = o.extractBy(s)
+	_, stopped := s.stop()
+	return seconds, busy, slices, errors.Join(err, stopped)
 }
 
-func (o *onPostgres) extractBy(s *stack) (seconds float64, slices int, cpu float64, err error) {
-	b := o.b
+func (o *onPostgres) extractBy(s *stack) (seconds, busy float64, slices int, err error) {
+	ctx := o.b.ctx
 	nc, err := connect(s.url)
 	if err != nil {
 		return 0, 0, 0, err
 	}
 	defer nc.Close()
-	c, err := stream.New(b.ctx, nc, stream.Options{Stage: "bench"})
+	c, err := stream.New(ctx, nc, stream.Options{Stage: "bench"})
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	began := cpuOf(o.server)
 	const id = "bench"
-	if err := c.PublishRequest(b.ctx, &ihcv1.RunRequest{RunId: id, MaxSessions: 3000}); err != nil {
+	if err := c.PublishRequest(ctx, &ihcv1.RunRequest{RunId: id, MaxSessions: 3000}); err != nil {
 		return 0, 0, 0, err
 	}
 	var begun, ended time.Time
-	failed := errors.New("the run failed")
-	err = c.Follow(b.ctx, id, func(e stream.StoredEvent) bool {
+	cpu, failed := 0.0, errors.New("the run was not extracted")
+	err = c.Follow(ctx, id, func(e stream.StoredEvent) bool {
 		switch {
 		case e.Event.GetAccepted() != nil:
-			begun = e.Time
-		case e.Event.GetExtracted() != nil:
-			ended, failed = e.Time, nil
-		case e.Event.GetFailed() != nil:
-			failed = errors.New(e.Event.GetFailed().GetReason())
-		default:
+			begun, cpu = e.Time, -o.taken(s)
 			return true
+		case e.Event.GetExtracted() != nil:
+			ended, cpu, failed = e.Time, cpu+o.taken(s), nil
+		default:
+			failed = errors.New(e.Event.String())
 		}
-		return e.Event.GetAccepted() != nil
+		return false
 	})
-	cpu = cpuOf(o.server) - began
-	for last := new(ihcv1.Slice); err == nil && last != nil; slices++ {
-		last, _, err = c.LastSlice(b.ctx, id, uint32(slices+1))
+	if err := errors.Join(err, failed); err != nil {
+		return 0, 0, 0, err
 	}
-	return ended.Sub(begun).Seconds(), slices - 1, cpu, errors.Join(err, failed)
+	for {
+		last, _, err := c.LastSlice(ctx, id, uint32(slices+1))
+		if err != nil || last == nil {
+			seconds = ended.Sub(begun).Seconds()
+			return seconds, cpu / seconds, slices, err
+		}
+		slices++
+	}
+}
+
+// taken returns the seconds of CPU that the server and the processes of a stack
+// have taken.
+func (o *onPostgres) taken(s *stack) float64 {
+	all := cpuOf(o.server)
+	for _, m := range s.running {
+		own, _, err := ticks(m.cmd.Process.Pid)
+		if err == nil {
+			all += own
+		}
+	}
+	return all
 }
