@@ -377,7 +377,7 @@ func TestProgressGoesOnFromWhatWasTold(t *testing.T) {
 		require.NoError(t, err)
 		return p[StageWriter]
 	}
-	require.EqualValues(t, []any{uint64(8), uint64(3), ""}, []any{told().GetConversions(), told().GetRequests(), told().GetWaiting()})
+	require.Equal(t, []any{uint64(8), uint64(3), ""}, []any{told().GetConversions(), told().GetRequests(), told().GetWaiting()})
 	add(second.Meter("run"), 1)
 	require.EqualValues(t, 1, told().GetConversions())
 }
