@@ -160,11 +160,17 @@ func (p *Pipeline) prepare(ctx context.Context) (*stream.Client, error) {
 // URL returns the address of the NATS server, "" where it does not listen.
 func (p *Pipeline) URL() string { return p.server.URL() }
 
+// Rest ends the services and lets them finish what is under way. The client can be
+// used until Stop.
+func (p *Pipeline) Rest() {
+	p.cancel()
+	<-p.stopped // what went wrong is the running context's cause
+}
+
 // Stop ends the services, lets them finish what is under way, and then ends
 // the server.
 func (p *Pipeline) Stop() {
-	p.cancel()
-	<-p.stopped // what went wrong is the running context's cause
+	p.Rest()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	_ = p.Client.Close(ctx) // the caller is done with it

@@ -88,7 +88,22 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	if cause := embedded.Cause(running); err != nil && cause != nil {
 		return id, nil, cause // a service gave up
 	}
-	return id, report, l.explain(ctx, id, state, err)
+	return id, report, atRest(p, l.explain(ctx, id, state, err))
+}
+
+// atRest lets the services finish, where a run stopped before its end, and has the
+// error say what it came to with that: requests that were under way are paid, too.
+func atRest(p *embedded.Pipeline, err error) error {
+	var stop *ops.StateError
+	if errors.As(err, &stop) {
+		p.Rest()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if s, err := ops.New(p.Client).Get(ctx, stop.Run); err == nil {
+			stop.State = s
+		}
+	}
+	return err
 }
 
 // start brings the pipeline up. Where another process has the same run under way

@@ -32,7 +32,8 @@ const (
 	mostSamples = 512
 	// leastWatch is how long something must have been done to tell a rate, and
 	// leastDone how much, where it was seen twice alone: requests sent at once are
-	// answered at about the same time, and the first of them tells little.
+	// answered at about the same time, and the first of them tells little. The
+	// beginning of the watch is none of those times.
 	leastWatch = 500 * time.Millisecond
 	leastDone  = 4
 )
@@ -72,16 +73,17 @@ func (l *TimeLeft) See(now time.Time, s *State) Pace {
 		total, one.done = uint64(s.Planned.GetChunks()), writer.GetChunks()
 	}
 	l.add(one)
-	first, last := l.since(now), l.seen[len(l.seen)-1]
+	seen := l.since(now)
+	first, last := seen[0], seen[len(seen)-1]
 	took := last.at.Sub(first.at)
-	if took < leastWatch || len(l.seen) < 3 && last.done < first.done+leastDone {
+	if l.begun || took < leastWatch || len(l.seen) < 3 && last.done < first.done+leastDone {
 		return Pace{}
 	}
 	p := Pace{PerSecond: float64(last.conversions-first.conversions) / took.Seconds()}
 	if total <= last.done {
 		return p // what is left has no count
 	}
-	each := took.Seconds() / float64(last.done-first.done)
+	each := perDone(seen)
 	left := time.Duration(each * float64(total-last.done) * float64(time.Second))
 	p.Left, p.Known = max(left-now.Sub(last.at), 0)+l.tail(s, time.Duration(each*float64(total)*float64(time.Second))), true
 	return p
@@ -111,15 +113,33 @@ func (l *TimeLeft) add(s sample) {
 	l.seen = kept
 }
 
-// since returns the sample from which on the rate is taken.
-func (l *TimeLeft) since(now time.Time) sample {
+// since returns the samples by which the rate is taken.
+func (l *TimeLeft) since(now time.Time) []sample {
 	from := now.Add(-max(window, now.Sub(l.seen[0].at)/2))
 	for i, s := range l.seen {
 		if !s.at.Before(from) || i == len(l.seen)-2 {
-			return s
+			return l.seen[i:]
 		}
 	}
-	return l.seen[0]
+	return l.seen
+}
+
+// perDone returns how many seconds one takes, by the line that is nearest to all
+// samples: requests sent at once are answered in bursts, and two samples say less
+// of the rate the nearer their ends are to the middle of one.
+func perDone(seen []sample) float64 {
+	var meanAt, meanDone, square, product float64
+	n := float64(len(seen))
+	for _, s := range seen {
+		meanAt += s.at.Sub(seen[0].at).Seconds() / n
+		meanDone += float64(s.done-seen[0].done) / n
+	}
+	for _, s := range seen {
+		at := s.at.Sub(seen[0].at).Seconds() - meanAt
+		square += at * at
+		product += at * (float64(s.done-seen[0].done) - meanDone)
+	}
+	return square / product
 }
 
 // tail returns how long what comes after the last result takes, where all results

@@ -2,6 +2,7 @@ package run
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,6 +85,66 @@ func TestTimeLeftIsRightAfterATenth(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// pool is a run whose workers each send a request after the other, as the services
+// tell of it: twice a second. A process that was killed has done some of it before.
+func pool(chunks, workers int, latency, jitter time.Duration, seed uint64) *course {
+	c := &course{}
+	r := rand.New(rand.NewPCG(seed, 2))
+	free := make([]time.Duration, workers)
+	const told = 500 * time.Millisecond
+	for i := range chunks {
+		next := slices.Index(free, slices.Min(free))
+		free[next] += latency + time.Duration(r.Float64()*float64(jitter))
+		c.ends = append(c.ends, free[next].Truncate(told)+told)
+		c.conversions = append(c.conversions, uint64(1+i))
+		c.total += uint64(1 + i)
+	}
+	slices.Sort(c.ends)
+	return c
+}
+
+// Answers come in bursts, as many as are asked at once. Whenever the watch begins,
+// what is told is right, but for a few looks.
+func TestTimeLeftIsRightWhereAnswersComeInBursts(t *testing.T) {
+	t.Parallel()
+	begin := time.Date(2023, 9, 1, 0, 0, 0, 0, time.UTC)
+	for name, begun := range map[string]func(seed uint64) *course{
+		"a few of seconds":     func(seed uint64) *course { return pool(59, 4, 2*time.Second, 300*time.Millisecond, seed) },
+		"some that vary":       func(seed uint64) *course { return pool(120, 4, time.Second, time.Second, seed) },
+		"many":                 func(seed uint64) *course { return pool(400, 4, 200*time.Millisecond, 40*time.Millisecond, seed) },
+		"one after another":    func(seed uint64) *course { return pool(60, 1, 2*time.Second, time.Second/2, seed) },
+		"many at once":         func(seed uint64) *course { return pool(200, 16, time.Second, 200*time.Millisecond, seed) },
+		"exactly at the clock": func(seed uint64) *course { return pool(40, 4, 3*time.Second, 0, seed) },
+	} {
+		looks, wrong, unknown := 0, 0, 0
+		for seed := range uint64(8) {
+			c := begun(seed)
+			for _, watched := range []time.Duration{0, c.end() / 3, c.end() / 2} {
+				if c.end()-watched < 10*time.Second {
+					continue
+				}
+				var left TimeLeft
+				for at := watched; at < c.end()-2*time.Second; at += 500 * time.Millisecond {
+					pace := left.See(begin.Add(at), c.at(at))
+					if at-watched < (c.end()-watched)/10 {
+						continue
+					}
+					looks++
+					truth := (c.end() - at).Seconds()
+					switch told := pace.Left.Seconds(); {
+					case !pace.Known:
+						unknown++
+					case told > 1.5*truth || told < truth/1.5:
+						wrong++
+					}
+				}
+			}
+		}
+		require.LessOrEqual(t, wrong*50, looks, "%s: of %d looks", name, looks)
+		require.LessOrEqual(t, unknown*6, looks, "%s: of %d looks", name, looks)
 	}
 }
 

@@ -354,6 +354,34 @@ func TestProgressIsToldBeforeAClientIsClosed(t *testing.T) {
 	require.EqualValues(t, 100, p[StageAttributor].GetRequests())
 }
 
+// A process goes on counting where the one before it ended, and one that hears of
+// results after the run's end where it was itself; who begins anew counts anew.
+func TestProgressGoesOnFromWhatWasTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, never)
+	add := func(m *Meter, conversions uint64) {
+		m.Add(r.ctx, func(p *ihcv1.Progress) { p.Conversions += conversions })
+	}
+	first := r.client(StageWriter)
+	add(first.MeterOf("run"), 5)
+	first.MeterOf("run").Add(r.ctx, func(p *ihcv1.Progress) { p.Requests, p.Waiting = 3, "the disk" })
+	require.NoError(t, first.Close(r.ctx))
+	second := r.client(StageWriter)
+	add(second.MeterOf("run"), 1)
+	add(second.MeterOf("run"), 1)
+	second.forget(r.ctx, "run")
+	add(second.MeterOf("run"), 1)
+	add(second.MeterOf("other"), 4)
+	told := func() *ihcv1.Progress {
+		p, err := second.Progress(r.ctx, "run")
+		require.NoError(t, err)
+		return p[StageWriter]
+	}
+	require.Equal(t, []any{uint64(8), uint64(3), ""}, []any{told().GetConversions(), told().GetRequests(), told().GetWaiting()})
+	add(second.Meter("run"), 1)
+	require.EqualValues(t, 1, told().GetConversions())
+}
+
 // People can end or resume a run with no more than a publish.
 func TestEventsInBothEncodings(t *testing.T) {
 	t.Parallel()

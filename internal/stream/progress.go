@@ -20,11 +20,16 @@ import (
 func (c *Client) PutProgress(ctx context.Context, run string, p *ihcv1.Progress) {
 	data, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(p)
 	if err == nil {
-		_, err = c.kv.Put(ctx, "progress."+run+"."+c.stage+"."+c.instance, data)
+		_, err = c.kv.Put(ctx, c.progressKey(run), data)
 	}
 	if err != nil {
 		c.log.Debug("could not tell the progress", "run", run, "error", err)
 	}
+}
+
+// progressKey is where this process tells how far it is with a run.
+func (c *Client) progressKey(run string) string {
+	return "progress." + run + "." + c.stage + "." + c.instance
 }
 
 // tellEvery is how often watchers can be told of a run by one process.
@@ -39,6 +44,8 @@ type Meter struct {
 	told time.Time
 	due  bool // to be told, and a timer set for that
 	now  ihcv1.Progress
+
+	before sync.Once // looks what was told before there was this meter
 }
 
 // meters are those in use, by run.
@@ -52,10 +59,14 @@ type meters struct {
 func (c *Client) Meter(run string) *Meter {
 	c.meters.mu.Lock()
 	defer c.meters.mu.Unlock()
-	return c.newMeter(run)
+	m := c.newMeter(run)
+	m.before.Do(func() {}) // who begins anew counts anew
+	return m
 }
 
-// MeterOf returns the meter of a run: the last one made, until the run's end.
+// MeterOf returns the meter of a run: the last one made, until the run's end. One
+// that is new goes on from what was told before: by the process whose place this
+// one takes, or by this one before the run's end.
 func (c *Client) MeterOf(run string) *Meter {
 	c.meters.mu.Lock()
 	defer c.meters.mu.Unlock()
@@ -79,8 +90,14 @@ func (c *Client) newMeter(run string) *Meter {
 func (c *Client) forget(ctx context.Context, run string) {
 	c.Waiting(ctx, run, "")
 	c.meters.mu.Lock()
-	defer c.meters.mu.Unlock()
+	m := c.meters.all[run]
 	delete(c.meters.all, run)
+	c.meters.mu.Unlock()
+	if m != nil && m.isDue() { // before another one goes on from it
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		m.Tell(ctx)
+	}
 }
 
 // Waiting tells watchers for what this process waits with a run, "" when it
@@ -120,6 +137,7 @@ func (m *Meter) waiting(why string, next int64) bool {
 // Add changes the progress and tells it: at once, or half a second after the
 // last time.
 func (m *Meter) Add(ctx context.Context, change func(*ihcv1.Progress)) {
+	m.before.Do(func() { m.goOn(ctx) })
 	m.mu.Lock()
 	change(&m.now)
 	wait := tellEvery - time.Since(m.told)
@@ -133,9 +151,33 @@ func (m *Meter) Add(ctx context.Context, change func(*ihcv1.Progress)) {
 		time.AfterFunc(wait, func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			m.Tell(ctx)
+			if m.isDue() {
+				m.Tell(ctx)
+			}
 		})
 	}
+}
+
+// goOn takes up what was told before. It is a courtesy, as telling is.
+func (m *Meter) goOn(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var was ihcv1.Progress
+	e, err := valueOf(ctx, m.c.kv, m.c.progressKey(m.run))
+	if err != nil || protojson.Unmarshal(e.Value(), &was) != nil {
+		return
+	}
+	was.Waiting, was.NextTry = "", 0
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	proto.Merge(&m.now, &was)
+}
+
+// isDue says whether there is something to tell that was not.
+func (m *Meter) isDue() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.due
 }
 
 // Total returns how many conversions there are to come to, 0 while that is not
@@ -161,10 +203,7 @@ func (c *Client) tellDue(ctx context.Context) {
 	all := slices.Collect(maps.Values(c.meters.all))
 	c.meters.mu.Unlock()
 	for _, m := range all {
-		m.mu.Lock()
-		due := m.due
-		m.mu.Unlock()
-		if due && c.nc.IsConnected() {
+		if m.isDue() && c.nc.IsConnected() {
 			m.Tell(ctx)
 		}
 	}
