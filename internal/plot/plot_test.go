@@ -24,7 +24,7 @@ var none = math.NaN()
 var pictures = map[string]template.HTML{
 	"bar":             Bar(0.4321, 0.1, "c1", `43 % of "all" <b>`),
 	"bar-too-long":    Bar(7, -1, "c1", ""),
-	"dots":            Dots([]float64{0.25, 3}, 0.5, "c2", "index 0.5"),
+	"dots":            Dots([]float64{0.25, 3}, "c2", "index 0.5"),
 	"dumbbell":        Dumbbell(0.08, 0.23, "c3", "8 % of cost, 23 % of revenue"),
 	"interval":        Interval(0.5, 0.4, 1.3, []Named{{"linear <b>", 0.2}, {"last", 0.7}}, "c3", "0.5, from 0.4 to 1.3"),
 	"interval-unsure": Interval(0.5, none, none, nil, "c3", ""),
@@ -87,7 +87,7 @@ func TestWhateverIsDrawnIsWellFormed(t *testing.T) {
 		hatched := rapid.IntRange(0, len(values)).Draw(t, "hatched")
 		for _, p := range []template.HTML{
 			Bar(number.Draw(t, "length"), number.Draw(t, "mark"), "c0", text.Draw(t, "alt")),
-			Dots(values, number.Draw(t, "mark"), "c0", text.Draw(t, "alt")),
+			Dots(values, "c0", text.Draw(t, "alt")),
 			Dumbbell(number.Draw(t, "from"), number.Draw(t, "to"), "c0", text.Draw(t, "alt")),
 			HeatRow(values, hatched, 1, "c0", text.Draw(t, "alt")),
 			Line{Values: finite, Class: "c0", Hatched: hatched, Steps: rapid.Bool().Draw(t, "steps"), Alt: text.Draw(t, "alt"),

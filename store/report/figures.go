@@ -42,7 +42,7 @@ func (r *Report) phaseSection() (page.Section, bool) {
 			if row[i+3].Is {
 				at = []float64{row[i+3].Number.InexactFloat64() / indexEnd}
 			}
-			dots.Cells = append(dots.Cells, page.Picture{Picture: plot.Dots(at, 0.5, class, ""), Text: sheet.Amount.People(row[i+3])})
+			dots.Cells = append(dots.Cells, page.Picture{Picture: plot.Dots(at, class, ""), Text: sheet.Amount.People(row[i+3])})
 		}
 		bars.Rows, index.Rows = append(bars.Rows, bar), append(index.Rows, dots)
 	}

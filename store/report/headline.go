@@ -234,7 +234,7 @@ func (r *Report) shareFigure(channels *sheet.Sheet) page.Figure {
 			if row[3].Number.IsPositive() {
 				at = 0.5 + math.Log10(row[3].Number.InexactFloat64())/float64(2*tens)
 			}
-			roas = page.Picture{Picture: plot.Dots([]float64{at}, 0.5, class, ""), Text: sheet.Amount.People(row[3])}
+			roas = page.Picture{Picture: plot.Dots([]float64{at}, class, ""), Text: sheet.Amount.People(row[3])}
 		}
 		change := page.Picture{Text: "– " + row[4].Why}
 		if row[4].Is {
