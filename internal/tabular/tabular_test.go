@@ -80,7 +80,7 @@ func TestTheSameTableIsReadHoweverItIsWritten(t *testing.T) {
 	}
 	require.NoError(t, z.Close())
 	for name, data := range map[string][]byte{
-		"plain.csv": []byte(text), "crlf.csv": []byte(strings.ReplaceAll(text, "\n", "\r\n")), "mark.csv": []byte("\xef\xbb\xbf" + text),
+		"plain.csv": []byte(text), "crlf.csv": []byte(strings.ReplaceAll(text, "\n", "\r\n")), "mark.csv": []byte("\xef\xbb\xbf" + text), "macintosh.csv": []byte(strings.ReplaceAll(text, "\n", "\r")),
 		"tabs.tsv":     []byte(strings.ReplaceAll(strings.ReplaceAll(text, ";", "\t"), "a\tb", "a;b")),
 		"windows.csv":  encoded(charmap.Windows1252.NewEncoder().String),
 		"utf16le.csv":  encoded(unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String),
@@ -170,12 +170,27 @@ func (zeros) Read(p []byte) (int, error) {
 
 func TestWhatIsNoTableIsRefused(t *testing.T) {
 	t.Parallel()
-	for data, says := range map[string]string{"": "it is empty", "SQLite format 3\x00": "by --from", "PAR1xxxx": "no sound Parquet file", "\x1f\x8bxx": "gzip"} {
+	for data, says := range map[string]string{"": "it is empty", "SQLite format 3\x00": "by --from", "PAR1xxxx": "no sound Parquet file", "\x1f\x8bxx": "gzip",
+		string(packed(t, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })[:40]): "is it whole?"} {
 		_, err := unpack("f", "f.csv", strings.NewReader(data), Options{}, func() error { return nil })
 		require.ErrorContains(t, err, says)
 		require.ErrorContains(t, err, "f: ")
 		require.Equal(t, errkind.Input, errkind.KindOf(err), says)
 	}
+}
+
+func TestWhatIsNoTableIsRefusedWithTheWayToOne(t *testing.T) {
+	t.Parallel()
+	var book bytes.Buffer
+	z := zip.NewWriter(&book)
+	_, err := z.Create("xl/workbook.xml")
+	require.NoError(t, errors.Join(err, z.Close()))
+	for name, data := range map[string]string{"orders.xlsx": book.String(), "empty.zip": "PK\x05\x06" + strings.Repeat("\x00", 18)} {
+		_, err := Find(save(t, name, []byte(data)), nil, nil)
+		require.ErrorContains(t, err, map[string]string{"orders.xlsx": "save its sheet as CSV", "empty.zip": "is in the zip"}[name])
+	}
+	_, err = unpack("f", "f.json", strings.NewReader(`[{"a":1}]`), Options{}, func() error { return nil })
+	require.ErrorContains(t, err, "jq -c '.[]'")
 }
 
 // FuzzRead reads whatever there is in every format: rows have as many values as
