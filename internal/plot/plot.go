@@ -285,7 +285,10 @@ func (l Line) path(values []float64, y func(float64) string) string {
 		switch {
 		case !pen:
 			fmt.Fprintf(&b, "M%d %s", 10*i, y(v))
-			if alone := i+1 == len(values) || math.IsNaN(values[i+1]); alone {
+			switch alone := i+1 == len(values) || math.IsNaN(values[i+1]); {
+			case len(values) == 1:
+				b.WriteString("h10") // all there is
+			case alone:
 				b.WriteString("h1") // or it would not be seen
 			}
 		case l.Steps:

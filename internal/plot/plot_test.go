@@ -30,6 +30,7 @@ var pictures = map[string]template.HTML{
 	"interval-unsure": Interval(0.5, none, none, nil, "c3", ""),
 	"line":            Line{Values: []float64{0, 3, none, 2, 4, 1}, Class: "c0", Hatched: 4, Column: 3, Alt: "by day"}.SVG(),
 	"line-negative":   Line{Values: []float64{1, -1}, Class: "c0", Hatched: 2}.SVG(),
+	"line-of-one":     Line{Values: []float64{3}, Class: "c0", Hatched: 1}.SVG(),
 	"line-of-nothing": Line{Class: "c0"}.SVG(),
 	"steps":           Line{Values: []float64{0.2, 0.5, 1}, Top: 1, Steps: true, Class: "c0", Hatched: 3, Marks: []Named{{"half: 1 day", 1}, {"<90 %>", 2}}}.SVG(),
 	"line-with-words": Line{Values: []float64{0, 150, 380, 200}, Class: "m", Hatched: 4, Grid: []Named{{"200", 200}}, Below: []Named{{"2023-07-01", 0}, {"<b>", 1}, {"2023-07-03", 2}, {"2023-07-04", 3}}}.SVG(),

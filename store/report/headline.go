@@ -121,7 +121,12 @@ func (r *Report) headlineSection() (page.Section, bool) {
 		return sumOf(r.between(p.Start, p.End)).cells()
 	}
 	all, now, before := of(h.mature), of(h.now), of(h.before)
-	s := page.Section{ID: "headline", Title: "Headline numbers", Lead: "Sessions from " + h.mature.Start + " to " + h.mature.End + ", all of which have about all their credit."}
+	s := page.Section{ID: "headline", Title: "Headline numbers", Lead: "Sessions from " + h.mature.Start + " to " + h.mature.End}
+	if r.Maturity.Until == "" {
+		s.Lead += "; how much of their final credit they have is not known."
+	} else {
+		s.Lead += ", all of which have about all their credit."
+	}
 	if h.mature.End < r.Last {
 		s.Lead += " Later dates are left out: " + r.whyImmature()
 	}
