@@ -355,12 +355,12 @@ func (r *intakeRun) print(w io.Writer, done store.Imported, kept string) error {
 		name string
 		store.Taken
 	}{{"sessions", done.Sessions}, {"conversions", done.Conversions}, {"costs", done.Costs}} {
-		if t.Read == 0 {
+		if t.Read == 0 && len(*r.flags.files[t.name]) == 0 {
 			continue
 		}
 		rows = append(rows, []string{t.name, human.Thousands(t.Read), human.Thousands(t.New), human.Thousands(t.Changed), human.Thousands(t.Equal)})
 		if t.Repeated > 0 {
-			notes = append(notes, fmt.Sprintf("%s %s have the id of a later row, which counts", human.Thousands(t.Repeated), t.name))
+			notes = append(notes, human.Say(t.Repeated, strings.TrimSuffix(t.name, "s")+" has the id of a later row, which counts", t.name+" have the id of a later row, which counts"))
 		}
 		if t.Removed > 0 {
 			notes = append(notes, human.Say(t.Removed, strings.TrimSuffix(t.name, "s")+" of these days was taken away, as it is not in the files", t.name+" of these days were taken away, as they are not in the files"))
@@ -374,6 +374,9 @@ func (r *intakeRun) print(w io.Writer, done store.Imported, kept string) error {
 	}
 	if r.counts.Skipped > 0 {
 		notes = append(notes, human.Count(r.counts.Skipped, "row")+" passed over, as the mapping says (skip_blank)")
+	}
+	if r.counts.Currency != "" {
+		notes = append(notes, "currency: "+r.counts.Currency+", that of the first amount, as none was given")
 	}
 	if r.counts.Converted > 0 {
 		notes = append(notes, human.Count(r.counts.Converted, "amount")+" in other currencies, by the rates of the mapping")

@@ -239,6 +239,43 @@ func TestOneCurrencyIsInADatabase(t *testing.T) {
 	require.ErrorContains(t, errs[0], `column "currency", value "GBP": another currency`)
 }
 
+// What no file says of its currency the first amount does, for all files.
+func TestCurrencyOfTheFirstAmountIsThatOfAllFiles(t *testing.T) {
+	t.Parallel()
+	m, counts, got := &Mapping{}, &Counts{}, &kept{}
+	for i, currency := range []string{"eur", "USD"} {
+		read, _, err := m.Reader("conversions", []string{"conv_id", "user_id", "time", "revenue", "currency"}, counts)
+		require.NoError(t, err)
+		err = read([]string{"c1", "u1", "2024-01-01T10:00:00Z", "1", currency}, got)
+		if i == 0 {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, `value "USD": another currency than EUR`)
+	}
+	require.Equal(t, "EUR", counts.Currency)
+}
+
+func TestWhatARowHasWrongIsShown(t *testing.T) {
+	t.Parallel()
+	_, _, errs := rows(t, "", "conversions", "conv_id,user_id,conv_date,conv_time,revenue", "c1,u1,2024-02-29,24:00:00,1", "c\x001,u1,2024-02-29,23:00:00,1")
+	require.Len(t, errs, 2)
+	require.ErrorContains(t, errs[0], `column "conv_date + conv_time", value "2024-02-29 24:00:00"`)
+	require.ErrorContains(t, errs[1], "NUL")
+}
+
+func TestColumnThatIsThereTwiceIsNotGuessed(t *testing.T) {
+	t.Parallel()
+	columns := []string{"session_id", "cost", "note", "cost", "note"}
+	_, _, err := (&Mapping{}).Reader("costs", columns, &Counts{})
+	require.ErrorContains(t, err, `costs.cost: the file has two columns "cost": say in the mapping which is meant, "#2" or "#4"`)
+	read, _, err := (&Mapping{Costs: Table{Fields: map[string]Field{"cost": {Column: "#4"}}}}).Reader("costs", columns, &Counts{})
+	require.NoError(t, err)
+	got := &kept{}
+	require.NoError(t, read([]string{"s1", "1", "", "2", ""}, got))
+	require.Equal(t, &kept{"s1 2"}, got)
+}
+
 func TestDailyCostsAreOfDaysOfTheZone(t *testing.T) {
 	t.Parallel()
 	for _, columns := range []string{"date,channel,amount", "Date,Channel,Cost", "date,campaign,amount"} {

@@ -2,32 +2,41 @@ package intake
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
 
+	"github.com/ihc-pipeline/ihc/internal/tabular"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 )
 
-var errNoID = errors.New("the id is empty: give every row one, or pass such rows over by skip_blank in the mapping")
+var (
+	errNoID = errors.New("the id is empty: give every row one, or pass such rows over by skip_blank in the mapping")
+	errNUL  = errors.New("it holds a NUL character, at which other programs end a text: is the file damaged, or its encoding another?")
+)
 
 // id returns an id that is not blank.
 func (r *reader) id(row []string, field string) (string, error) {
 	v := r.value(row, field)
-	if strings.TrimSpace(v) == "" {
+	switch {
+	case strings.TrimSpace(v) == "":
 		return "", r.wrong(row, field, errNoID)
+	case strings.IndexByte(v, 0) >= 0:
+		return "", r.wrong(row, field, errNUL)
 	}
 	return v, nil
 }
 
 // when returns date and time of day in UTC: of the column time, or of two.
 func (r *reader) when(row []string, date, clock string) (string, string, error) {
-	field, text := "time", r.value(row, "time")
+	column, text := r.shown["time"], r.value(row, "time")
 	if r.at["time"] == nil {
-		field, text = date, r.value(row, date)
+		column, text = r.shown[date], r.value(row, date)
 		if r.at[clock] != nil {
+			column += " + " + r.shown[clock]
 			hour := strings.TrimSpace(r.value(row, clock))
 			if len(hour) > 1 && hour[1] == ':' {
 				hour = "0" + hour
@@ -39,7 +48,7 @@ func (r *reader) when(row []string, date, clock string) (string, string, error) 
 	}
 	day, at, err := r.clock.read(text)
 	if err != nil {
-		return "", "", r.wrong(row, field, err)
+		return "", "", &tabular.RowError{Column: column, Value: text, Why: err.Error()}
 	}
 	return day, at, nil
 }
@@ -47,7 +56,11 @@ func (r *reader) when(row []string, date, clock string) (string, string, error) 
 // channel returns the channel of a visit: as it is, or by the rules.
 func (r *reader) channel(row []string) (string, error) {
 	if r.at["channel_name"] != nil {
-		return r.value(row, "channel_name"), nil
+		name := r.value(row, "channel_name")
+		if strings.IndexByte(name, 0) >= 0 {
+			return "", r.wrong(row, "channel_name", errNUL)
+		}
+		return name, nil
 	}
 	o := origin{r.value(row, "source"), r.value(row, "medium"), r.value(row, "campaign"), r.value(row, "referrer")}
 	name, ok := r.channels.of(o)
@@ -116,9 +129,8 @@ func (r *reader) daily(row []string, into Into) error {
 }
 
 var (
-	errHuge  = errors.New("90,000,000,000 or more, too large to be summed exactly: use a larger unit of currency")
-	hugest   = decimal.New(9, 10)
-	errMixed = errors.New("another currency than the database's: leave the row out, or give a rate in the mapping, such as rates: {USD: \"0.92\"}")
+	errHuge = errors.New("90,000,000,000 or more, too large to be summed exactly: use a larger unit of currency")
+	hugest  = decimal.New(9, 10)
 )
 
 // money returns an amount in the database's currency, with at most so many
@@ -136,17 +148,21 @@ func (r *reader) money(row []string, field string, decimals int32) (decimal.Deci
 	}
 	if r.at["currency"] != nil {
 		currency := strings.ToUpper(strings.TrimSpace(r.value(row, "currency")))
-		if r.currency == "" {
-			r.currency = currency // that of the first row, and so of all
+		own := r.currency
+		if own == "" {
+			if r.counts.Currency == "" {
+				r.counts.Currency = currency // and so that of all rows of all files
+			}
+			own = r.counts.Currency
 		}
 		rate, known := r.rates[currency]
 		switch {
-		case currency == r.currency:
+		case currency == own:
 		case known:
 			d = d.Mul(rate)
 			r.counts.Converted++
 		default:
-			return d, r.wrong(row, "currency", errMixed)
+			return d, r.wrong(row, "currency", fmt.Errorf("another currency than %s, the database's: leave the row out, or give a rate in the mapping, such as rates: {USD: \"0.92\"}", own))
 		}
 	}
 	if d = d.Round(decimals); d.Abs().GreaterThanOrEqual(hugest) {

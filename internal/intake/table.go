@@ -31,6 +31,9 @@ type Counts struct {
 	Skipped int64 // rows without what the mapping asks for by skip_blank
 	// Converted amounts were in another currency.
 	Converted int64
+	// Currency is that of the first amount, and so of all, where the mapping names
+	// none.
+	Currency string
 }
 
 // ErrSkipped is the error of a row that the mapping passes over.
@@ -65,9 +68,9 @@ func (m *Mapping) Reader(table string, columns []string, counts *Counts) (read f
 		}
 	}
 	for _, name := range t.SkipBlank {
-		i := r.index(name)
-		if i < 0 {
-			return nil, nil, r.noColumn("skip_blank", name)
+		i, err := r.find("skip_blank", name)
+		if err != nil {
+			return nil, nil, err
 		}
 		r.skipBlank = append(r.skipBlank, func(row []string) string { return row[i] })
 	}
@@ -109,9 +112,9 @@ func (r *reader) bind(name string, mapped map[string]Field) error {
 	case len(f.Columns) > 0:
 		return r.join(name, f)
 	default:
-		i := r.index(f.Column)
-		if i < 0 {
-			return r.noColumn(name, f.Column)
+		i, err := r.find(name, f.Column)
+		if err != nil {
+			return err
 		}
 		r.at[name], r.shown[name] = func(row []string) string { return row[i] }, r.columns[i]
 	}
@@ -139,9 +142,9 @@ func (r *reader) called(name string) string {
 func (r *reader) join(name string, f Field) error {
 	var at []int
 	for _, c := range f.Columns {
-		i := r.index(c)
-		if i < 0 {
-			return r.noColumn(name, c)
+		i, err := r.find(name, c)
+		if err != nil {
+			return err
 		}
 		at = append(at, i)
 	}
@@ -178,15 +181,29 @@ func (r *reader) index(name string) int {
 	})
 }
 
-func (r *reader) noColumn(field, column string) error {
-	return errkind.Inputf("%s.%s: there is no column %q: the file has %s", r.name, field, column, strings.Join(quoted(r.columns), ", "))
+// find returns where the one column is that a field names.
+func (r *reader) find(field, column string) (int, error) {
+	i := r.index(column)
+	if i < 0 {
+		return 0, errkind.Inputf("%s.%s: there is no column %q: the file has %s", r.name, field, column, strings.Join(quoted(r.columns), ", "))
+	}
+	if another := slices.Index(r.columns[i+1:], r.columns[i]); another >= 0 && !strings.HasPrefix(column, "#") {
+		return 0, errkind.Inputf("%s.%s: the file has two columns %q: say in the mapping which is meant, \"#%d\" or \"#%d\"", r.name, field, column, i+1, i+2+another)
+	}
+	return i, nil
 }
+
+// longestQuote is how much of a column's name a message shows.
+const longestQuote = 60
 
 func quoted(names []string) []string {
 	out := make([]string, 0, len(names))
 	for i, n := range names {
 		if i == 40 {
 			return append(out, "…")
+		}
+		if len(n) > longestQuote {
+			n = strings.ToValidUTF8(n[:longestQuote], "") + "…"
 		}
 		out = append(out, strconv.Quote(n))
 	}

@@ -178,10 +178,10 @@ var parts = template.Must(template.New("page").Funcs(template.FuncMap{
 	"isText": func(c sheet.Column) bool { return c.Kind.IsText() },
 	"why":    func(cell sheet.Cell) string { return cell.Why },
 	"at":     func(cells []sheet.Cell, i int) sheet.Cell { return cells[i] },
-	"csv": func(s *sheet.Sheet) (string, error) {
+	"csv": func(s *sheet.Sheet) (template.HTML, error) {
 		var b strings.Builder
 		err := s.CSV(&b)
-		return b.String(), err
+		return template.HTML(markup.Replace(b.String())), err //nolint:gosec // it is escaped
 	},
 	"class":    func(f Figure, row []sheet.Cell) string { return f.Colours[row[0].Text] },
 	"immature": func(f Figure, row []sheet.Cell) string { return f.Immature[row[0].Text] },
@@ -191,6 +191,10 @@ var parts = template.Must(template.New("page").Funcs(template.FuncMap{
 	"name":     Name,
 	"wide":     func(s *sheet.Sheet) bool { return len(s.Columns) > paperColumns },
 }).Parse(pageHTML))
+
+// markup is what means something between tags, and what a browser would not
+// leave as it is. Quotes are not among it, of which a CSV is full.
+var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#13;", "\x00", "\uFFFD")
 
 // text returns a cell for people, with its link.
 func (f Figure) text(c sheet.Column, cell sheet.Cell) template.HTML {

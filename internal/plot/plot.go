@@ -88,11 +88,10 @@ func Bar(length, mark float64, class, alt string) template.HTML {
 	return d.end()
 }
 
-// Dots draws a dot on a rail for each position, and a thin upright line where
-// mark is: where things stand around what they are compared with.
-func Dots(at []float64, mark float64, class, alt string) template.HTML {
+// Dots draws a dot on a rail for each position, around the middle, which is what
+// they are compared with. The style sheet draws the rail and its middle.
+func Dots(at []float64, class, alt string) template.HTML {
 	d := begin("dots", alt, barHeight, "")
-	d.draw(`<line class="mark" x1="%[1]s" x2="%[1]s" y2="%[2]d"/>`, percent(mark), barHeight)
 	for _, x := range at {
 		d.draw(`<circle class="%s" cx="%s" cy="7" r="5"/>`, class, percent(0.02+0.96*within(x)))
 	}
@@ -286,7 +285,10 @@ func (l Line) path(values []float64, y func(float64) string) string {
 		switch {
 		case !pen:
 			fmt.Fprintf(&b, "M%d %s", 10*i, y(v))
-			if alone := i+1 == len(values) || math.IsNaN(values[i+1]); alone {
+			switch alone := i+1 == len(values) || math.IsNaN(values[i+1]); {
+			case len(values) == 1:
+				b.WriteString("h10") // all there is
+			case alone:
 				b.WriteString("h1") // or it would not be seen
 			}
 		case l.Steps:
@@ -314,8 +316,8 @@ func HeatRow(values []float64, hatched, column int, class, alt string) template.
 	d := begin("heat", alt, barHeight, more)
 	d.draw(`<svg viewBox="0 -.5 %d 1" preserveAspectRatio="none" width="100%%" height="%d">`, max(len(values), 1), barHeight)
 	d.draw(`<path class="ground" d="M0 0H%d"/>`, len(values))
-	var levels [HeatLevels + 1]strings.Builder
-	var under strings.Builder
+	var levels [HeatLevels + 1]strokes
+	var under strokes
 	for i := 0; i < len(values); {
 		level, below := HeatLevel(values[i]), values[i] < 0
 		from := i
@@ -324,24 +326,43 @@ func HeatRow(values []float64, hatched, column int, class, alt string) template.
 		}
 		switch {
 		case below:
-			fmt.Fprintf(&under, "M%d 0h%d", from, i-from)
+			under.add(from, i)
 		case level > 0:
-			fmt.Fprintf(&levels[level], "M%d 0h%d", from, i-from) // a stroke as high as the row
+			levels[level].add(from, i) // as high as the row
 		}
 	}
-	if under.Len() > 0 {
-		d.draw(`<path class="under" d="%s"/>`, under.String())
-	}
+	under.draw(d, "under")
 	for level := 1; level <= HeatLevels; level++ {
-		if levels[level].Len() > 0 {
-			d.draw(`<path class="%s l%d" d="%s"/>`, class, level, levels[level].String())
-		}
+		levels[level].draw(d, fmt.Sprintf("%s l%d", class, level))
 	}
 	d.WriteString("</svg>")
 	if hatched < len(values) {
 		veil(d, float64(hatched)/float64(len(values)), barHeight)
 	}
 	return d.end()
+}
+
+// strokes are level lines from left to right.
+type strokes struct {
+	path strings.Builder
+	at   int
+}
+
+// add goes on from where the one before ended: distances have fewer digits than
+// places.
+func (s *strokes) add(from, to int) {
+	move := "m"
+	if s.at == 0 {
+		move = "M"
+	}
+	fmt.Fprintf(&s.path, "%s%d 0h%d", move, from-s.at, to-from)
+	s.at = to
+}
+
+func (s *strokes) draw(d *drawing, class string) {
+	if s.at > 0 {
+		d.draw(`<path class="%s" d="%s"/>`, class, s.path.String())
+	}
 }
 
 // veil hatches what is right of a part of the width, where a page has a pattern

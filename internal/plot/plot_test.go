@@ -24,12 +24,13 @@ var none = math.NaN()
 var pictures = map[string]template.HTML{
 	"bar":             Bar(0.4321, 0.1, "c1", `43 % of "all" <b>`),
 	"bar-too-long":    Bar(7, -1, "c1", ""),
-	"dots":            Dots([]float64{0.25, 3}, 0.5, "c2", "index 0.5"),
+	"dots":            Dots([]float64{0.25, 3}, "c2", "index 0.5"),
 	"dumbbell":        Dumbbell(0.08, 0.23, "c3", "8 % of cost, 23 % of revenue"),
 	"interval":        Interval(0.5, 0.4, 1.3, []Named{{"linear <b>", 0.2}, {"last", 0.7}}, "c3", "0.5, from 0.4 to 1.3"),
 	"interval-unsure": Interval(0.5, none, none, nil, "c3", ""),
 	"line":            Line{Values: []float64{0, 3, none, 2, 4, 1}, Class: "c0", Hatched: 4, Column: 3, Alt: "by day"}.SVG(),
 	"line-negative":   Line{Values: []float64{1, -1}, Class: "c0", Hatched: 2}.SVG(),
+	"line-of-one":     Line{Values: []float64{3}, Class: "c0", Hatched: 1}.SVG(),
 	"line-of-nothing": Line{Class: "c0"}.SVG(),
 	"steps":           Line{Values: []float64{0.2, 0.5, 1}, Top: 1, Steps: true, Class: "c0", Hatched: 3, Marks: []Named{{"half: 1 day", 1}, {"<90 %>", 2}}}.SVG(),
 	"line-with-words": Line{Values: []float64{0, 150, 380, 200}, Class: "m", Hatched: 4, Grid: []Named{{"200", 200}}, Below: []Named{{"2023-07-01", 0}, {"<b>", 1}, {"2023-07-03", 2}, {"2023-07-04", 3}}}.SVG(),
@@ -87,7 +88,7 @@ func TestWhateverIsDrawnIsWellFormed(t *testing.T) {
 		hatched := rapid.IntRange(0, len(values)).Draw(t, "hatched")
 		for _, p := range []template.HTML{
 			Bar(number.Draw(t, "length"), number.Draw(t, "mark"), "c0", text.Draw(t, "alt")),
-			Dots(values, number.Draw(t, "mark"), "c0", text.Draw(t, "alt")),
+			Dots(values, "c0", text.Draw(t, "alt")),
 			Dumbbell(number.Draw(t, "from"), number.Draw(t, "to"), "c0", text.Draw(t, "alt")),
 			HeatRow(values, hatched, 1, "c0", text.Draw(t, "alt")),
 			Line{Values: finite, Class: "c0", Hatched: hatched, Steps: rapid.Bool().Draw(t, "steps"), Alt: text.Draw(t, "alt"),

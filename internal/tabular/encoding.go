@@ -10,6 +10,8 @@ import (
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/runes"
+	"golang.org/x/text/transform"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
@@ -51,13 +53,28 @@ func decoded(r io.Reader, given string) (text *bufio.Reader, name string, err er
 		}
 	}
 	if name == "utf-8" {
-		return raw, name, nil
+		return withLines(raw), name, nil
 	}
 	decoder, known := decoders[name]
 	if !known {
 		return nil, "", errkind.Inputf("--encoding %q is not known: choose %s", given, strings.Join(Encodings, ", "))
 	}
-	return bufio.NewReaderSize(decoder.NewDecoder().Reader(raw), seen), name, nil
+	return withLines(bufio.NewReaderSize(decoder.NewDecoder().Reader(raw), seen)), name, nil
+}
+
+// withLines returns a text with lines that end in \n, where all end in \r, as
+// spreadsheets write for "Macintosh": it would be one line otherwise.
+func withLines(text *bufio.Reader) *bufio.Reader {
+	head, _ := text.Peek(seen)
+	if bytes.IndexByte(head, '\n') >= 0 || bytes.IndexByte(head, '\r') < 0 {
+		return text
+	}
+	return bufio.NewReaderSize(transform.NewReader(text, runes.Map(func(r rune) rune {
+		if r == '\r' {
+			return '\n'
+		}
+		return r
+	})), seen)
 }
 
 // encodingOf looks at the beginning of a text: its byte order mark, then the

@@ -58,7 +58,11 @@ func openJSON(r io.Reader, o Options, closing func() error) (Rows, error) {
 		})
 	}
 	if len(j.columns) == 0 {
-		return nil, errkind.Inputf("no JSON object is in its first lines: write one object a line")
+		how := ""
+		if len(j.ahead) > 0 && j.ahead[0].text[0] == '[' {
+			how = ", as jq -c '.[]' does of a list"
+		}
+		return nil, errkind.Inputf("no JSON object is in its first lines: write one object a line%s", how)
 	}
 	j.values = make([]string, len(j.columns))
 	return j, nil
@@ -126,7 +130,10 @@ func flatten(line []byte, yield func(name, value string)) error {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.UseNumber()
 	var object map[string]any
-	if err := d.Decode(&object); err != nil {
+	var other *json.UnmarshalTypeError
+	if err := d.Decode(&object); errors.As(err, &other) {
+		return errors.New("it is " + other.Value)
+	} else if err != nil {
 		return err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {

@@ -48,7 +48,7 @@ func Find(file string, stdin io.Reader, read func(n int)) ([]Source, error) {
 	defer f.Close() //nolint:errcheck // only read
 	var magic [4]byte
 	_, _ = io.ReadFull(f, magic[:])
-	if string(magic[:]) == "PK\x03\x04" {
+	if string(magic[:]) == "PK\x03\x04" || string(magic[:]) == "PK\x05\x06" { // the latter is empty
 		return members(file, "", read)
 	}
 	open := func(o Options) (Rows, error) {
@@ -108,6 +108,9 @@ func members(file, like string, read func(int)) ([]Source, error) {
 	if len(found) == 0 && like != "" {
 		return nil, errkind.Inputf("%s: no table %s is in the zip", file, like)
 	}
+	if slices.ContainsFunc(z.File, func(m *zip.File) bool { return m.Name == "xl/workbook.xml" }) {
+		return nil, errkind.Inputf("%s: it is a workbook of a spreadsheet: save its sheet as CSV in UTF-8, and name that", file)
+	}
 	if len(found) == 0 {
 		return nil, errkind.Inputf("%s: no CSV, TSV, JSON lines or Parquet is in the zip", file)
 	}
@@ -130,6 +133,9 @@ func unpack(shown, name string, r io.Reader, o Options, closing func() error) (r
 		if err != nil {
 			_ = closing()
 			kind := errkind.KindOf(err)
+			if kind == errkind.Run && errors.Is(err, io.ErrUnexpectedEOF) {
+				err = errors.New("it ends before what is packed in it does: is it whole?")
+			}
 			if kind == errkind.Run {
 				kind = errkind.Input
 			}

@@ -4,11 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
+	"github.com/shopspring/decimal"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 )
@@ -51,9 +55,16 @@ func openParquet(r io.ReaderAt, size int64, closing func() error) (rows Rows, er
 	return p, nil
 }
 
-// textOf returns how values of a column are spelled: points in time in UTC, all
-// others as the library has them.
+// mostDigits is how many a decimal number has, at most: what would be longer is
+// made by no program.
+const mostDigits = 76
+
+// textOf returns how values of a column are spelled: points in time in UTC,
+// numbers in decimal digits, all others as the library has them.
 func textOf(node parquet.Node) func(parquet.Value) string {
+	if node.Type().Kind() == parquet.Int96 {
+		return oldTime
+	}
 	logical := node.Type().LogicalType()
 	if logical == nil {
 		return parquet.Value.String
@@ -72,28 +83,58 @@ func textOf(node parquet.Node) func(parquet.Value) string {
 		return func(v parquet.Value) string {
 			return time.Unix(int64(v.Int32())*86400, 0).UTC().Format(time.DateOnly)
 		}
+	case *format.TimeType:
+		unit := int64(kind.Unit.Value.Duration())
+		return func(v parquet.Value) string { return time.Unix(0, whole(v)*unit).UTC().Format("15:04:05.999999") }
 	case *format.DecimalType:
-		switch node.Type().Kind() {
-		case parquet.Int32:
-			return func(v parquet.Value) string { return scaled(int64(v.Int32()), int(kind.Scale)) }
-		case parquet.Int64:
-			return func(v parquet.Value) string { return scaled(v.Int64(), int(kind.Scale)) }
+		if kind.Scale < 0 || kind.Scale > mostDigits {
+			break
+		}
+		return func(v parquet.Value) string {
+			switch k := v.Kind(); {
+			case (k == parquet.ByteArray || k == parquet.FixedLenByteArray) && len(v.ByteArray()) > mostDigits/2:
+				return v.String()
+			case k == parquet.ByteArray || k == parquet.FixedLenByteArray:
+				return decimal.NewFromBigInt(signed(v.ByteArray()), -kind.Scale).StringFixed(kind.Scale)
+			}
+			return decimal.New(whole(v), -kind.Scale).StringFixed(kind.Scale)
+		}
+	case *format.IntType:
+		if !kind.IsSigned && node.Type().Kind() == parquet.Int64 {
+			return func(v parquet.Value) string { return strconv.FormatUint(v.Uint64(), 10) }
+		}
+	case *format.UUIDType:
+		return func(v parquet.Value) string {
+			b := v.ByteArray()
+			return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 		}
 	}
 	return parquet.Value.String
 }
 
-// scaled spells n ÷ 10^scale.
-func scaled(n int64, scale int) string {
-	sign, magnitude := "", uint64(n)
-	if n < 0 {
-		sign, magnitude = "-", -magnitude
+func whole(v parquet.Value) int64 {
+	if v.Kind() == parquet.Int32 {
+		return int64(v.Int32())
 	}
-	digits := fmt.Sprintf("%0*d", scale+1, magnitude)
-	if scale <= 0 {
-		return sign + digits
+	return v.Int64()
+}
+
+// signed returns the number that bytes are, the highest first, in two's
+// complement.
+func signed(raw []byte) *big.Int {
+	n := new(big.Int).SetBytes(raw)
+	if len(raw) > 0 && raw[0]&0x80 != 0 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(raw))))
 	}
-	return sign + digits[:len(digits)-scale] + "." + digits[len(digits)-scale:]
+	return n
+}
+
+// oldTime spells a point in time as Spark, Hive and Impala wrote it of old: the
+// nanoseconds of the day, and the Julian day.
+func oldTime(v parquet.Value) string {
+	const epoch = 2_440_588 // the Julian day of 1970-01-01
+	n := v.Int96()
+	return time.Unix((int64(n[2])-epoch)*86400, int64(n[1])<<32|int64(n[0])).UTC().Format("2006-01-02 15:04:05.999999Z07:00")
 }
 
 func (p *parquetRows) Columns() []string { return p.columns }
@@ -127,6 +168,11 @@ func (p *parquetRows) Next() (values []string, err error) {
 	}
 	p.ready = p.ready[1:]
 	p.line++
+	for i, value := range p.values {
+		if !utf8.ValidString(value) {
+			return nil, &RowError{Line: p.line, Column: p.columns[i], Value: value, Why: "bytes that are no text in UTF-8: export it as text, such as in hexadecimal digits"}
+		}
+	}
 	return p.values, nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
@@ -80,7 +81,7 @@ func TestTheSameTableIsReadHoweverItIsWritten(t *testing.T) {
 	}
 	require.NoError(t, z.Close())
 	for name, data := range map[string][]byte{
-		"plain.csv": []byte(text), "crlf.csv": []byte(strings.ReplaceAll(text, "\n", "\r\n")), "mark.csv": []byte("\xef\xbb\xbf" + text),
+		"plain.csv": []byte(text), "crlf.csv": []byte(strings.ReplaceAll(text, "\n", "\r\n")), "mark.csv": []byte("\xef\xbb\xbf" + text), "macintosh.csv": []byte(strings.ReplaceAll(text, "\n", "\r")),
 		"tabs.tsv":     []byte(strings.ReplaceAll(strings.ReplaceAll(text, ";", "\t"), "a\tb", "a;b")),
 		"windows.csv":  encoded(charmap.Windows1252.NewEncoder().String),
 		"utf16le.csv":  encoded(unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String),
@@ -122,6 +123,41 @@ func TestParquetValuesAreSpelledAsPeopleDo(t *testing.T) {
 		{"1", "Österreich", "2024-03-25 00:00:00.5Z", "-12.34", "AT"}, {"2", "", "1970-01-01 00:00:00Z", "0.05", ""}}, got)
 	_, err := openParquet(bytes.NewReader(b.Bytes()[:b.Len()/2]), int64(b.Len()/2), func() error { return nil })
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
+}
+
+// What Spark, pandas and warehouses write, each in its own way.
+func TestParquetTypesOfOtherProgramsAreRead(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		Nano   int64            `parquet:"nano,timestamp(nanosecond)"`
+		Spark  deprecated.Int96 `parquet:"spark"`
+		Clock  int32            `parquet:"clock,time(millisecond)"`
+		Small  int32            `parquet:"small,decimal(2:9)"`
+		Wide   [16]byte         `parquet:"wide,decimal(2:38)"`
+		Unsign uint64           `parquet:"unsign"`
+		UUID   [16]byte         `parquet:"uuid,uuid"`
+		Raw    []byte           `parquet:"raw"`
+	}
+	least, minus := [16]byte{15: 5}, [16]byte{}
+	for i := range minus {
+		minus[i] = 0xff
+	}
+	minus[14], minus[15] = 0xcf, 0xc7 // -12345
+	var b bytes.Buffer
+	require.NoError(t, parquet.Write(&b, []row{
+		{1_711_324_800_123_456_789, deprecated.Int96{1_000_000_000, 0, 2_440_589}, 30_541_250, -5, minus, 1 << 63, [16]byte{0: 1, 15: 0xff}, []byte("text")},
+		{-500_000_000, deprecated.Int96{0, 1, 2_440_587}, 0, 0, least, 7, [16]byte{}, []byte{0xff, 0}}}))
+	sources, err := Find(save(t, "t.parquet", b.Bytes()), nil, nil)
+	require.NoError(t, err)
+	rows, err := sources[0].Open(Options{})
+	require.NoError(t, err)
+	got, err := rows.Next()
+	require.NoError(t, err)
+	require.Equal(t, []string{"2024-03-25 00:00:00.123456Z", "1970-01-02 00:00:01Z", "08:29:01.25", "-0.05", "-123.45", "9223372036854775808",
+		"01000000-0000-0000-0000-0000000000ff", "text"}, got)
+	_, err = rows.Next()
+	require.ErrorContains(t, err, `line 2, column "raw", value "\xff\x00": bytes that are no text`)
+	require.NoError(t, rows.Close())
 }
 
 func TestARowThatIsWrongSaysWhereAndTheNextIsRead(t *testing.T) {
@@ -170,12 +206,27 @@ func (zeros) Read(p []byte) (int, error) {
 
 func TestWhatIsNoTableIsRefused(t *testing.T) {
 	t.Parallel()
-	for data, says := range map[string]string{"": "it is empty", "SQLite format 3\x00": "by --from", "PAR1xxxx": "no sound Parquet file", "\x1f\x8bxx": "gzip"} {
+	for data, says := range map[string]string{"": "it is empty", "SQLite format 3\x00": "by --from", "PAR1xxxx": "no sound Parquet file", "\x1f\x8bxx": "gzip",
+		string(packed(t, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })[:40]): "is it whole?"} {
 		_, err := unpack("f", "f.csv", strings.NewReader(data), Options{}, func() error { return nil })
 		require.ErrorContains(t, err, says)
 		require.ErrorContains(t, err, "f: ")
 		require.Equal(t, errkind.Input, errkind.KindOf(err), says)
 	}
+}
+
+func TestWhatIsNoTableIsRefusedWithTheWayToOne(t *testing.T) {
+	t.Parallel()
+	var book bytes.Buffer
+	z := zip.NewWriter(&book)
+	_, err := z.Create("xl/workbook.xml")
+	require.NoError(t, errors.Join(err, z.Close()))
+	for name, data := range map[string]string{"orders.xlsx": book.String(), "empty.zip": "PK\x05\x06" + strings.Repeat("\x00", 18)} {
+		_, err := Find(save(t, name, []byte(data)), nil, nil)
+		require.ErrorContains(t, err, map[string]string{"orders.xlsx": "save its sheet as CSV", "empty.zip": "is in the zip"}[name])
+	}
+	_, err = unpack("f", "f.json", strings.NewReader(`[{"a":1}]`), Options{}, func() error { return nil })
+	require.ErrorContains(t, err, "jq -c '.[]'")
 }
 
 // FuzzRead reads whatever there is in every format: rows have as many values as

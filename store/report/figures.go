@@ -42,7 +42,7 @@ func (r *Report) phaseSection() (page.Section, bool) {
 			if row[i+3].Is {
 				at = []float64{row[i+3].Number.InexactFloat64() / indexEnd}
 			}
-			dots.Cells = append(dots.Cells, page.Picture{Picture: plot.Dots(at, 0.5, class, ""), Text: sheet.Amount.People(row[i+3])})
+			dots.Cells = append(dots.Cells, page.Picture{Picture: plot.Dots(at, class, ""), Text: sheet.Amount.People(row[i+3])})
 		}
 		bars.Rows, index.Rows = append(bars.Rows, bar), append(index.Rows, dots)
 	}
@@ -266,7 +266,10 @@ func (r *Report) gridFigures(by string, over *sheet.Sheet, immature map[string]s
 		}
 		s.Rows = append(s.Rows, line)
 	}
-	rows := &page.Rows{Head: []string{""}, Ends: [2]string{s.Rows[0][0].Text, s.Rows[len(s.Rows)-1][0].Text}}
+	rows := &page.Rows{Head: []string{""}, Ends: [2]string{s.Rows[0][0].Text}}
+	if last := len(s.Rows) - 1; last > 0 {
+		rows.Ends[1] = s.Rows[last][0].Text
+	}
 	for k, c := range channels {
 		values := make([]float64, len(s.Rows))
 		for i, line := range s.Rows {

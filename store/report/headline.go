@@ -121,7 +121,12 @@ func (r *Report) headlineSection() (page.Section, bool) {
 		return sumOf(r.between(p.Start, p.End)).cells()
 	}
 	all, now, before := of(h.mature), of(h.now), of(h.before)
-	s := page.Section{ID: "headline", Title: "Headline numbers", Lead: "Sessions from " + h.mature.Start + " to " + h.mature.End + ", all of which have about all their credit."}
+	s := page.Section{ID: "headline", Title: "Headline numbers", Lead: "Sessions from " + h.mature.Start + " to " + h.mature.End}
+	if r.Maturity.Until == "" {
+		s.Lead += "; how much of their final credit they have is not known."
+	} else {
+		s.Lead += ", all of which have about all their credit."
+	}
 	if h.mature.End < r.Last {
 		s.Lead += " Later dates are left out: " + r.whyImmature()
 	}
@@ -234,7 +239,7 @@ func (r *Report) shareFigure(channels *sheet.Sheet) page.Figure {
 			if row[3].Number.IsPositive() {
 				at = 0.5 + math.Log10(row[3].Number.InexactFloat64())/float64(2*tens)
 			}
-			roas = page.Picture{Picture: plot.Dots([]float64{at}, 0.5, class, ""), Text: sheet.Amount.People(row[3])}
+			roas = page.Picture{Picture: plot.Dots([]float64{at}, class, ""), Text: sheet.Amount.People(row[3])}
 		}
 		change := page.Picture{Text: "– " + row[4].Why}
 		if row[4].Is {

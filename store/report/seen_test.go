@@ -54,6 +54,15 @@ func TestImmatureDaysSayHowFarTheyAre(t *testing.T) {
 	require.Contains(t, b.String(), `<tr class="unsure" title="50.0 % of its final credit"><th scope="row">2023-08-14`)
 }
 
+// What is not known is not said to be complete, and one day is one date.
+func TestPageOfOneDayWithoutAJournalClaimsNothing(t *testing.T) {
+	t.Parallel()
+	r := New(&store.Totals{Rows: rowsOf("2023-08-01", 1, "SEO", "Ads")}, Options{})
+	section, _ := r.headlineSection()
+	require.Equal(t, "Sessions from 2023-08-01 to 2023-08-01; how much of their final credit they have is not known.", section.Lead)
+	require.Equal(t, [2]string{"2023-08-01", ""}, figureOf(t, r, "grid").Rows.Ends)
+}
+
 func TestChangeIsGoodOrBadNewsByWhatItIsOf(t *testing.T) {
 	t.Parallel()
 	section, _ := New(maturing(rowsOf("2023-08-01", 14, "SEO", "Ads"), "2023-08-14"), Options{}).headlineSection()
