@@ -209,7 +209,7 @@ func (o *onPostgres) store(r results, writers int) (stored, swept float64, err e
 		db := first
 		if n > 0 {
 			db = open.Database(dsn)
-			defer db.Close() //nolint:errcheck // every transaction is committed
+			defer db.Close() //nolint:errcheck,gocritic // every transaction is committed; there are two of them
 		}
 		group.Go(func() error {
 			for batch := range batches {
