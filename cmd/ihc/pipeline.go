@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
 )
@@ -20,6 +21,10 @@ func makeWritable(dir string, names ...string) error {
 		path := filepath.Join(dir, name)
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 			return errkind.Environmentf("cannot write %s: something that is no file has this name; remove it", path)
+		}
+		part := atomicfile.Part(path)
+		if info, err := os.Lstat(part); err == nil && !info.Mode().IsRegular() {
+			return errkind.Environmentf("cannot write %s: %s, to which it is written first, is no file; remove it", path, part)
 		}
 	}
 	return hasRoom(dir, "the output directory")

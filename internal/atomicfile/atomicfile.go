@@ -46,12 +46,17 @@ func WriteBytes(path string, perm fs.FileMode, content []byte) error {
 	})
 }
 
+// Part returns the path of the file that what is to be at path is written to first.
+func Part(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".part")
+}
+
 func replace(path string, perm fs.FileMode, gid int, write func(io.Writer) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	part := filepath.Join(dir, "."+filepath.Base(path)+".part")
+	part := Part(path)
 	f, err := openAlone(part, perm)
 	if err != nil {
 		return err

@@ -53,10 +53,20 @@ func (d Deps) Check(name string, check func(context.Context) error) {
 // second, until over is called. It is for waiting that happens elsewhere, in the
 // database for example.
 func (d Deps) Slow(ctx context.Context, why string, runs ...string) (over func()) {
+	return d.afterASecond(ctx, why, runs, d.SetReady)
+}
+
+// Long does so for work that takes long where there is much of it, and keeps
+// nothing from being done.
+func (d Deps) Long(ctx context.Context, what string, runs ...string) (over func()) {
+	return d.afterASecond(ctx, what, runs, func(error) {})
+}
+
+func (d Deps) afterASecond(ctx context.Context, why string, runs []string, set func(error)) (over func()) {
 	told := make(chan struct{})
 	timer := time.AfterFunc(time.Second, func() {
 		defer close(told)
-		d.SetReady(errors.New(why))
+		set(errors.New(why))
 		for _, id := range runs {
 			d.Bus.Waiting(ctx, id, why)
 		}
@@ -66,7 +76,7 @@ func (d Deps) Slow(ctx context.Context, why string, runs ...string) (over func()
 			return
 		}
 		<-told
-		d.SetReady(nil)
+		set(nil)
 		for _, id := range runs {
 			d.Bus.Waiting(ctx, id, "")
 		}

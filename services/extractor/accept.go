@@ -98,10 +98,26 @@ func (e *extractor) isAnother(ctx context.Context, id string, r request) (bool, 
 	return true, nil
 }
 
-// underWay are the runs that this process has found to belong to the database.
+// underWay are the runs that this process has found to belong to the database, and
+// those that it extracts.
 type underWay struct {
-	mu   sync.Mutex
-	runs map[string]*ihcv1.RunAccepted
+	mu      sync.Mutex
+	runs    map[string]*ihcv1.RunAccepted
+	working map[string]context.CancelCauseFunc
+}
+
+// work notes how the extraction of a run is stopped, nil when it is over.
+func (u *underWay) work(id string, stop context.CancelCauseFunc) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if stop == nil {
+		delete(u.working, id)
+		return
+	}
+	if u.working == nil {
+		u.working = map[string]context.CancelCauseFunc{}
+	}
+	u.working[id] = stop
 }
 
 func (u *underWay) add(a *ihcv1.RunAccepted) {
@@ -121,6 +137,9 @@ func (u *underWay) hear(e stream.Event, id string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.runs, id)
+	if stop := u.working[id]; stop != nil {
+		stop(errEnded)
+	}
 }
 
 func (u *underWay) all() (all []*ihcv1.RunAccepted) {

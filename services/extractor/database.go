@@ -119,7 +119,9 @@ func (e *extractor) builder(ctx context.Context, accepted *ihcv1.RunAccepted, fr
 // accept checks the source data and, if they can give a true result, announces
 // the run, which the database knows from then on.
 func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked string) (*ihcv1.RunAccepted, error) {
+	over := e.Long(ctx, "the source tables are being checked", req.GetRunId())
 	found, err := e.db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
+	over()
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +129,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 		return nil, &unsoundError{lines: found.Lines(), err: err}
 	}
 	// Now, and not when everything is scored and paid for.
-	over := e.Slow(ctx, "waiting to write to the database: is another program changing it?", req.GetRunId())
+	over = e.Slow(ctx, "waiting to write to the database: is another program changing it?", req.GetRunId())
 	err = e.db.Rehearse(ctx)
 	over()
 	if err != nil {

@@ -136,7 +136,7 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	}
 	log.Info("run requested", "tries", m.Tries)
 	start := time.Now()
-	counts, err := e.extract(ctx, id, m)
+	counts, err := e.untilEnded(ctx, id, func(ctx context.Context) (*ihcv1.Counts, error) { return e.extract(ctx, id, m) })
 	switch {
 	case errors.Is(err, errEnded), errors.Is(err, stream.ErrOver):
 		err = nil // cancelled, or failed elsewhere
@@ -183,6 +183,23 @@ func (e *extractor) resume(ctx context.Context, id string, r *ihcv1.RunResumed, 
 	e.Log.Info("run resumed", "run", id, "chunks", chunks)
 	// Some may have aged out of the stream while it was paused.
 	return e.Outcome(ctx, e.putBackLost(ctx, id, true), id)
+}
+
+// untilEnded extracts a run for as long as nobody ends it: a single statement of
+// the database may take for ever.
+func (e *extractor) untilEnded(ctx context.Context, id string, extract func(context.Context) (*ihcv1.Counts, error)) (*ihcv1.Counts, error) {
+	working, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e.under.work(id, cancel)
+	defer e.under.work(id, nil)
+	if e.ended.Over(id) { // while it was told
+		return nil, errEnded
+	}
+	counts, err := extract(working)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(working), errEnded) {
+		err = errEnded
+	}
+	return counts, err
 }
 
 // errEnded says that the run was cancelled or failed while it was extracted.

@@ -323,6 +323,12 @@ func TestPlacesOfFilesAreLookedAtFirst(t *testing.T) {
 		require.NoError(t, os.MkdirAll(h.path(in, name), 0o700))
 		r := h.run("run", db, "--out", h.path(in))
 		requireRefused(t, r, 3, name+": something that is no file has this name", before, stateOf(t, db, h.path("out")))
+
+		in = "link-beside-" + name
+		require.NoError(t, os.MkdirAll(h.path(in), 0o700))
+		require.NoError(t, os.Symlink(db, h.path(in, "."+name+".part")))
+		r = h.run("run", db, "--out", h.path(in))
+		requireRefused(t, r, 3, "."+name+".part, to which it is written first, is no file; remove it", before, stateOf(t, db, h.path("out")))
 	}
 	require.NoError(t, os.Mkdir(h.path("result.json"), 0o700))
 	r := h.run("run", db, "--out", h.path("other"), "--result", h.path("result.json"))
