@@ -146,14 +146,14 @@ func (p *progress) show(s *run.State) {
 		return
 	}
 	total := max(s.Planned.GetCounts().GetInRange(), extracted.GetConversionsTotal())
-	of := func(n uint64) string {
+	of := func(n, total uint64) string {
 		if total == 0 {
 			return human.Thousands(n)
 		}
 		return fmt.Sprintf("%s of %s", human.Thousands(min(n, total)), human.Thousands(total))
 	}
 	text := fmt.Sprintf("conversions extracted %s, attributed %s, written %s",
-		human.Thousands(extracted.GetConversions()), of(attributed.GetConversions()), of(written.GetConversions()))
+		human.Thousands(extracted.GetConversions()), of(attributed.GetConversions(), run.WithAttribution(s.Planned.GetCounts())), of(written.GetConversions(), total))
 	pace := p.left.See(time.Now(), s)
 	if pace.PerSecond >= 1 {
 		text += fmt.Sprintf(", %s/s", human.Thousands(uint64(pace.PerSecond)))

@@ -39,7 +39,7 @@ func execute(args []string) int {
 		err = errkind.As(errkind.Input, err)
 	}
 	out.tell(cmd, err)
-	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(open.Hide(err.Error())))
+	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(open.Hide(advice(cmd, err.Error()))))
 	if i := service.Interrupted(ctx); i != nil {
 		return i.ExitCode()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/attribution"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/store/open"
 	"github.com/ihc-pipeline/ihc/store/report"
 )
 
@@ -29,6 +30,28 @@ func TestModelsSideBySide(t *testing.T) {
 	again, _, err := called(t, newModelsCmd(), "", "--db", db)
 	require.NoError(t, err)
 	require.Equal(t, out, again)
+}
+
+func TestModelsFitTheWindow(t *testing.T) {
+	t.Parallel()
+	f := modelsFlags{db: journeysDB(t, 40, 4), by: "channel", single: "joined", position: "u", nulls: true}
+	f.o.Order, f.o.HalfLife = 1, attribution.DefaultHalfLife
+	names, by, err := f.complete(nil)
+	require.NoError(t, err)
+	db := open.Database(f.db)
+	t.Cleanup(func() { _ = db.Close() })
+	compared, err := f.compare(t.Context(), db, names, by)
+	require.NoError(t, err)
+	blocks := map[int]int{}
+	for _, width := range []int{59, 79, 200} {
+		var b strings.Builder
+		printer{&b, compared, width}.all()
+		for line := range strings.Lines(b.String()) {
+			require.LessOrEqual(t, human.Width(strings.TrimRight(line, "\n")), width, line)
+		}
+		blocks[width] = strings.Count(b.String(), "\n\n")
+	}
+	require.Greater(t, blocks[59], blocks[200], "models that have no room stand below the others")
 }
 
 func TestModelsAsJSON(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	pageWidth = 80
+	pageWidth = 80 // where no terminal says how wide it is
 	nameWidth = 22
 	gap       = "  "
 	tooFew    = "*"
@@ -26,6 +26,8 @@ const (
 type printer struct {
 	*strings.Builder
 	t *modelsTable
+	// width is how many cells a line may take.
+	width int
 }
 
 // out writes into the builder, which takes it all.
@@ -112,16 +114,19 @@ func conversionsMeasure(title string, places int) measure {
 // table writes a measure of all models: as many side by side as there is room.
 func (p printer) table(s *attribution.Section, m measure) {
 	channels, _ := p.channels()
-	names := 0
-	for _, c := range channels {
-		names = max(names, human.Width(shown(c)))
+	titles := append([]string{"", ""}, human.Names(channels, nameWidth)...)
+	if m.sum != nil {
+		titles = append(titles, "total")
 	}
-	names = max(names, human.Width("total"))
+	names := 0
+	for _, t := range titles {
+		names = max(names, human.Width(t))
+	}
 	p.out("\n%s\n", m.title)
 	width, first := 0, 0
 	var columns [][]string
 	flush := func(end int) {
-		p.rows(channels, columns, names, m.sum != nil)
+		p.rows(titles, columns, names)
 		columns, width, first = nil, 0, end
 	}
 	for i, result := range s.Models {
@@ -130,7 +135,7 @@ func (p printer) table(s *attribution.Section, m measure) {
 		for _, cell := range column {
 			w = max(w, human.Width(cell))
 		}
-		if i > first && names+width+len(gap)+w > pageWidth {
+		if i > first && names+width+len(gap)+w > p.width {
 			flush(i)
 			p.WriteByte('\n')
 		}
@@ -183,14 +188,7 @@ func (p printer) column(r attribution.Result, channels []string, m measure) []st
 	return column
 }
 
-func (p printer) rows(channels []string, columns [][]string, names int, total bool) {
-	titles := []string{"", ""}
-	for _, c := range channels {
-		titles = append(titles, shown(c))
-	}
-	if total {
-		titles = append(titles, "total")
-	}
+func (p printer) rows(titles []string, columns [][]string, names int) {
 	for i, title := range titles {
 		line := human.Pad(title, names)
 		for _, column := range columns {
@@ -247,7 +245,7 @@ func (p printer) disagree() {
 	}
 	p.WriteString("\nWhere they disagree most\n")
 	for _, d := range all[:min(len(all), mostApart)] {
-		p.out("  %s: from %s (%s) to %s (%s)\n", shown(d.Channel), amount(d.Least), d.LeastModel, amount(d.Most), d.MostModel)
+		p.wrapped("  %s: from %s (%s) to %s (%s)", shown(d.Channel), amount(d.Least), d.LeastModel, amount(d.Most), d.MostModel)
 	}
 	var first, second string
 	most := 0.0
@@ -259,7 +257,7 @@ func (p printer) disagree() {
 		}
 	}
 	if most > 0 {
-		p.out("  %s and %s give %.1f %% of all conversions to different channels\n", first, second, 100*most)
+		p.wrapped("  %s and %s give %.1f %% of all conversions to different channels", first, second, 100*most)
 	}
 }
 
@@ -272,41 +270,29 @@ func (p printer) notes() {
 		}
 	}
 	if len(settings) > 0 {
-		p.wrapped("Settings: " + strings.Join(settings, ", ") + ".")
+		p.wrapped("Settings: %s.", strings.Join(settings, ", "))
 	}
 	if slices.ContainsFunc(p.t.Section.Models, func(m attribution.Result) bool {
 		return slices.ContainsFunc(m.Credits, func(c attribution.Credit) bool { return c.TooFew })
 	}) {
-		p.wrapped(fmt.Sprintf("%s too few to rank: fewer than %d conversions.", tooFew, attribution.TooFew))
+		p.wrapped("%s too few to rank: fewer than %d conversions.", tooFew, attribution.TooFew)
 	}
-	p.wrapped(report.NotCause + ".")
+	p.wrapped("%s.", report.NotCause)
 	for _, m := range p.t.Section.Models {
 		for _, n := range m.Notes {
-			p.wrapped("note: " + m.Model + ": " + human.Printable(n))
+			p.wrapped("note: %s: %s", m.Model, human.Printable(n))
 		}
 	}
 	for _, n := range p.t.notes {
-		p.wrapped("note: " + human.Printable(n))
+		p.wrapped("note: %s", human.Printable(n))
 	}
 }
 
-// wrapped writes a text in lines that fit.
-func (p printer) wrapped(text string) {
-	width := 0
-	for i, word := range strings.Fields(text) {
-		switch w := human.Width(word); {
-		case i == 0:
-			width = w
-		case width+1+w > pageWidth:
-			p.WriteString("\n  ")
-			width = 2 + w
-		default:
-			p.WriteByte(' ')
-			width += 1 + w
-		}
-		p.WriteString(word)
-	}
-	p.WriteByte('\n')
+// wrapped writes a text in lines that fit, the second and later ones indented.
+func (p printer) wrapped(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	indent := len(text) - len(strings.TrimLeft(text, " ")) + len(gap)
+	p.out("%s\n", human.Wrap(text, p.width, indent))
 }
 
 // amount writes a number, with a decimal where that tells something.

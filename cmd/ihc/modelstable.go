@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -123,10 +124,11 @@ func number(c sheet.Cell) *float64 {
 	return &v
 }
 
-// print writes the comparison for people, within 80 columns.
+// print writes the comparison for people, as wide as their terminal, and
+// elsewhere within 80 columns.
 func (t *modelsTable) print(w io.Writer) error {
 	var b strings.Builder
-	p := printer{&b, t}
+	p := printer{&b, t, cmp.Or(window(w), pageWidth)}
 	p.all()
 	_, err := fmt.Fprint(w, b.String())
 	return err

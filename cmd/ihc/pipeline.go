@@ -27,12 +27,12 @@ func makeWritable(dir string, names ...string) error {
 			return errkind.Environmentf("cannot write %s: %s, to which it is written first, is no file; remove it", path, part)
 		}
 	}
-	return hasRoom(dir, "the output directory")
+	return hasRoom(dir, "the output directory "+dir)
 }
 
 // hasRoom writes a file into a directory and removes it: one that cannot be
 // written, or is full, is found before a run is paid. It returns an environment
-// fault that calls the directory by the name given.
+// fault that calls it by the name given.
 func hasRoom(dir, name string) error {
 	probe, err := os.CreateTemp(dir, ".ihc-*")
 	if err == nil {
@@ -43,13 +43,16 @@ func hasRoom(dir, name string) error {
 		err = inPath.Err
 	}
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return errkind.Environmentf("cannot write to %s %s: %w; %s must be free there", name, dir, err, human.Bytes(uint64(leastRoom)))
+	case isFull(err):
+		return errkind.Environmentf("cannot write to %s: %w; %s must be free there", name, err, human.Bytes(uint64(leastRoom)))
 	case err != nil:
-		return errkind.Environmentf("cannot write to %s %s: %w", name, dir, err)
+		return errkind.Environmentf("cannot write to %s: %w", name, err)
 	}
 	return nil
 }
+
+// isFull says whether an error is of a disk, or a quota, that is used up.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // leastRoom is how much room the report's files, or the streams of a small run,
 // take about, in bytes.
@@ -80,24 +83,25 @@ func dataDir(named string) (dir string, done func(), err error) {
 		return "", nil, errkind.Environmentf("cannot create a temporary directory: %w", err)
 	}
 	done = func() { _ = os.RemoveAll(dir) }
-	if err := hasRoom(dir, "the temporary directory"); err != nil {
+	if err := hasRoom(dir, "the temporary directory "+dir); err != nil {
 		done()
 		return "", nil, err
 	}
 	return dir, done, nil
 }
 
-// keepsStreams finds out whether a directory has room, or what it is to be made in,
-// and makes nothing. On a full disk the server would wait for room without a word.
+// keepsStreams finds out whether there is room where a directory is, or will be
+// made. On a full disk the server would wait for room without a word; whatever else
+// keeps it from writing it says itself.
 func keepsStreams(dir string) error {
-	for at := dir; ; at = filepath.Dir(at) {
-		switch info, err := os.Stat(at); {
-		case err == nil && info.IsDir():
-			return hasRoom(at, "the data directory")
-		case err == nil:
-			return errkind.Environmentf("cannot create the data directory %s: %s is a file", dir, at)
-		case !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR), at == filepath.Dir(at):
-			return errkind.Environmentf("cannot create the data directory %s: %w", dir, err)
+	at := filepath.Clean(dir)
+	for {
+		if _, err := os.Stat(at); err == nil || filepath.Dir(at) == at {
+			if err := hasRoom(at, "the data directory "+dir); isFull(err) {
+				return err
+			}
+			return nil
 		}
+		at = filepath.Dir(at)
 	}
 }

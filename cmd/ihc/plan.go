@@ -123,8 +123,11 @@ func (f *runFlags) planAt(ctx context.Context, out io.Writer, pace ops.Pace) err
 // printPlan prints a plan for people.
 func printPlan(w io.Writer, p *ops.Plan, pace ops.Pace) {
 	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+	wrapped := func(format string, args ...any) {
+		_, _ = fmt.Fprintln(w, human.Wrap(fmt.Sprintf(format, args...), window(w), 2))
+	}
 	c := p.Counts
-	out("plan for %s, model %s; nothing was sent or written\n\n", run.Describe(p.Request), p.Request.GetModel())
+	wrapped("plan for %s, model %s; nothing was sent or written\n", run.Describe(p.Request), p.Request.GetModel())
 	line := func(what string, n uint64) { out("  %-34s %12s\n", what, human.Thousands(n)) }
 	line("conversions in range", c.GetInRange())
 	line("journeys to be scored", p.Journeys)
@@ -135,14 +138,14 @@ func printPlan(w io.Writer, p *ops.Plan, pace ops.Pace) {
 	line("requests to the API", p.Requests)
 	out("\n")
 	for _, a := range p.Approximations {
-		out("approximated: %s with journeys of more than %d sessions, by %s", human.Count(a.GetConversions(), "conversion"), p.Request.GetMaxSessions(), a.GetStrategy())
+		left := ""
 		if a.GetSessionsLeftOut() > 0 {
-			out(", %s left out", human.Count(a.GetSessionsLeftOut(), "session"))
+			left = fmt.Sprintf(", %s left out", human.Count(a.GetSessionsLeftOut(), "session"))
 		}
-		out("\n")
+		wrapped("approximated: %s with journeys of more than %d sessions, by %s%s", human.Count(a.GetConversions(), "conversion"), p.Request.GetMaxSessions(), a.GetStrategy(), left)
 	}
 	for _, r := range p.Reasons {
-		out("%s: %s; %s (one is %q)\n", run.OutcomeOf(r.GetKind()).Words, human.Count(r.GetConversions(), "conversion"), r.GetReason(), r.GetExampleConvId())
+		wrapped("%s: %s; %s (one is %q)", run.OutcomeOf(r.GetKind()).Words, human.Count(r.GetConversions(), "conversion"), r.GetReason(), r.GetExampleConvId())
 	}
 	printTime(w, p, pace)
 }

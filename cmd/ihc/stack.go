@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,4 +69,20 @@ func (f *stackFlags) runs(client *stream.Client) *ops.Runs {
 		return ops.Idle(client)
 	}
 	return ops.New(client)
+}
+
+// advice has the commands that a message names ask where the command did that it
+// is about, so that they can be typed as they stand.
+func advice(cmd *cobra.Command, text string) string {
+	for _, name := range []string{"data-dir", "nats"} {
+		f := cmd.Flags().Lookup(name)
+		if f == nil || f.Value.String() == "" || strings.Contains(f.Value.String(), "@") { // a password may stand before it
+			continue
+		}
+		for _, lists := range []string{"ihc runs", "ihc dead ls"} {
+			text = strings.ReplaceAll(text, "`"+lists+"`", fmt.Sprintf("`%s --%s %s`", lists, name, f.Value))
+		}
+		break
+	}
+	return text
 }

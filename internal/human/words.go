@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Say chooses between two forms of a sentence by how many things it is about,
@@ -57,7 +59,8 @@ func Grouped(number string) string {
 
 // Names returns names as a table shows them: printable, within so many cells,
 // and no two different ones alike. One that begins or ends with a space is in
-// quotes, and those that would look the same once they are cut get a number.
+// quotes, and those that would look the same once they are cut, or for their
+// spelling in Unicode, get a number.
 func Names(names []string, cells int) []string {
 	shown := make([]string, len(names))
 	seen := map[string]bool{}
@@ -67,11 +70,11 @@ func Names(names []string, cells int) []string {
 			text = `"` + text + `"`
 		}
 		shown[i] = Cut(text, cells)
-		for n := 2; seen[shown[i]]; n++ {
+		for n := 2; seen[norm.NFC.String(shown[i])]; n++ {
 			mark := fmt.Sprintf("~%d", n)
 			shown[i] = Cut(text, cells-len(mark)) + mark
 		}
-		seen[shown[i]] = true
+		seen[norm.NFC.String(shown[i])] = true
 	}
 	return shown
 }

@@ -27,6 +27,7 @@ func TestDifferentNamesAreNeverShownAlike(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, []string{"Paid Social", `"Paid Social "`, `""`}, Names([]string{"Paid Social", "Paid Social ", ""}, 40))
 	require.Equal(t, []string{"Конте…к/РСЯ", "Конт…/РСЯ~2"}, Names([]string{"Контекстная реклама А Поиск/РСЯ", "Контекстная реклама Б Поиск/РСЯ"}, 11)[:2])
+	require.Equal(t, []string{"Café", "Cafe\u0301~2"}, Names([]string{"Café", "Cafe\u0301"}, 11))
 	rapid.Check(t, func(t *rapid.T) {
 		names := rapid.SliceOfNDistinct(rapid.StringMatching(`[ab世é ~2]{0,30}`), 0, 20, rapid.ID).Draw(t, "names")
 		cells := rapid.IntRange(8, 40).Draw(t, "cells")

@@ -105,6 +105,17 @@ func WithAttribution(c *ihcv1.Counts) uint64 {
 	return sum(c, func(o Outcome) bool { return o.Attributed })
 }
 
+// Attributed returns how many of some outcomes are of conversions with rows in
+// attribution_customer_journey: those that a run uses again.
+func Attributed(outcomes []*ihcv1.Outcome) (n uint64) {
+	for _, o := range outcomes {
+		if OutcomeOf(o.GetKind()).Attributed {
+			n++
+		}
+	}
+	return n
+}
+
 func sum(c *ihcv1.Counts, counts func(Outcome) bool) (total uint64) {
 	for o, n := range Each(c) {
 		if counts(o) {

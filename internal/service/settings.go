@@ -90,7 +90,7 @@ func FromEnv[C any]() (C, error) {
 	if err := envconfig.Process("", &c); err != nil {
 		var p *envconfig.ParseError
 		if errors.As(err, &p) {
-			return c, errkind.Inputf("environment variable %s %q: %s", p.KeyName, shown(p.KeyName, p.Value), cmp.Or(human.Takes(p.TypeName), "it cannot be used"))
+			return c, errkind.Inputf("environment variable %s: %q is no value that it takes: %s", p.KeyName, shown(p.KeyName, p.Value), cmp.Or(human.Takes(p.TypeName), "correct it"))
 		}
 		return c, errkind.Inputf("environment: %w", err)
 	}

@@ -23,7 +23,12 @@ func (s *Sheet) Text(w io.Writer) error { return s.TextIn(w, 0) }
 // names are cut. Where that is not enough the last columns are left out, and a
 // line below says which.
 func (s *Sheet) TextIn(w io.Writer, cells int) error {
-	lines := s.lines(func(text string) string { return human.Cut(human.Printable(text), maxName) })
+	lines := s.lines(human.Printable)
+	for column, c := range s.Columns {
+		if c.Kind == Text {
+			name(lines[1:], column, maxName)
+		}
+	}
 	gap, out := widestGap, []string(nil)
 	if cells > 0 && wide(lines, gap) > cells {
 		lines, gap, out = s.narrowed(lines, cells)
@@ -59,7 +64,7 @@ func (s *Sheet) narrowed(lines [][]string, cells int) (narrow [][]string, gap in
 	}
 	for column := range narrow[0] {
 		if over := wide(narrow, gap) - cells; s.Columns[column].Kind == Text && over > 0 {
-			cut(narrow[titles:], column, max(widths(narrow)[column]-over, leastName))
+			name(narrow[titles:], column, max(widths(narrow)[column]-over, leastName))
 		}
 	}
 	if titles == 2 && strings.Join(narrow[0], "") == "" {
@@ -97,20 +102,20 @@ func (s *Sheet) least(lines [][]string, gap int) (cells int) {
 	return cells
 }
 
-// cut shortens the names of a column that are too long. Different ones stay
-// different.
-func cut(lines [][]string, column, cells int) {
-	var long []string
+// name writes the names of a column as [human.Names] does, in so many cells.
+// Different ones stay different.
+func name(lines [][]string, column, cells int) {
+	var all []string
 	for _, line := range lines {
-		if human.Width(line[column]) > cells {
-			long = append(long, line[column])
+		if line[column] != "" {
+			all = append(all, line[column])
 		}
 	}
-	slices.Sort(long)
-	long = slices.Compact(long)
-	shown := human.Names(long, cells)
+	slices.Sort(all)
+	all = slices.Compact(all)
+	shown := human.Names(all, cells)
 	for _, line := range lines {
-		if at, found := slices.BinarySearch(long, line[column]); found {
+		if at, found := slices.BinarySearch(all, line[column]); found {
 			line[column] = shown[at]
 		}
 	}

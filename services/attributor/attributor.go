@@ -205,7 +205,7 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 	}
 	a.metrics.chunk(chunk)
 	meter.Add(ctx, func(p *ihcv1.Progress) {
-		p.Conversions += uint64(len(chunk.GetJourneys()) + len(chunk.GetOutcomes()))
+		p.Conversions += uint64(len(done.Attributions)) + run.Attributed(chunk.GetOutcomes())
 		p.Chunks++
 		p.Requests += uint64(done.Requests)
 		p.Waiting = ""

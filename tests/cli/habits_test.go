@@ -76,7 +76,7 @@ func TestFilesOfSettingsThatAreWrong(t *testing.T) {
 	} {
 		r = h.with(variable+"=soon").run("up", db, "--config", h.path("empty.yaml"))
 		require.Equal(t, 2, r.code, variable)
-		require.Regexp(t, `^ihc: environment variable `+variable+`(: \S+)? "soon": `+says+`$`, r.complaint(t))
+		require.Regexp(t, `^ihc: environment variable `+variable+`: (\S+ )?"soon"( is no value that it takes)?: `+says+`$`, r.complaint(t))
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,5 +37,22 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 		require.Equal(t, 3, cmd.ProcessState.ExitCode(), args)
 		r := result{stderr: read(t, h.path("said"))}
 		require.Equal(t, "ihc: the result cannot be written to standard output: write /dev/stdout: no space left on device", r.complaint(t), args)
+	}
+}
+
+// What a message advises can be typed as it stands: it asks where the command did.
+func TestAdviceNamesTheDataDirectory(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	db := smallShop(h)
+	h.must("run", "--db", db, "--out", h.path("out"), "--data-dir", "streams")
+	for advised, args := range map[string][]string{
+		"runs":    {"status", "nobody", "--data-dir", "streams"},
+		"dead ls": {"dead", "show", "7", "--data-dir", "streams"},
+	} {
+		r := h.run(args...)
+		require.Equal(t, 2, r.code, args)
+		require.Contains(t, r.complaint(t), "`ihc "+advised+" --data-dir streams` lists ")
+		h.must(append(strings.Fields(advised), "--data-dir", "streams")...)
 	}
 }
