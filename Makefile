@@ -113,7 +113,7 @@ e2e: needs ## Drive the stack in containers from end to end (needs Docker with C
 ##@ Measure
 
 .PHONY: bench
-bench: needs ## Measure requests, speed, growth, memory and size; prints a table (some seven minutes)
+bench: needs ## Measure requests, speed, growth, memory and size; prints a table (some fifteen minutes)
 	go run -tags sqlite_dbstat ./tests/bench -dir $(OUT)/bench $(BENCHARGS)
 
 .PHONY: bench-day
