@@ -190,7 +190,11 @@ func (f *databaseFlag) show(ctx context.Context, out io.Writer, name string, asJ
 	line("run", "%s", k.RunID)
 	line("state", "%s", k.Status)
 	line("about", "%s", k.about)
-	for _, fact := range [][2]string{{"model", k.Model}, {"started", k.started()}, {"program", k.Program}, {"source", k.SourceDigest}} {
+	started := k.started()
+	if started != "" {
+		started += " UTC"
+	}
+	for _, fact := range [][2]string{{"model", k.Model}, {"started", started}, {"program", k.Program}} {
 		if fact[1] != "" {
 			line(fact[0], "%s", fact[1])
 		}

@@ -141,6 +141,15 @@ func (r *Runs) progress(ctx context.Context, s *run.State) (run.Progress, error)
 	}
 	p := run.Progress{Extractor: stages[stream.StageExtractor], Attributor: stages[stream.StageAttributor],
 		Writer: stages[stream.StageWriter], Reporter: stages[stream.StageReporter]}
+	if s.Idle && !s.Status().Ended() {
+		told, err := r.client.ToldAt(ctx, s.ID)
+		if err != nil {
+			return p, errkind.Environmentf("progress of run %s: %w", s.ID, err)
+		}
+		if told.After(s.Last) {
+			s.Last = told
+		}
+	}
 	if !s.Status().Ended() {
 		if err := r.client.Room(ctx); err != nil && ctx.Err() == nil {
 			p.Full = err.Error()

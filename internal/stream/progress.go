@@ -211,42 +211,61 @@ func (c *Client) tellDue(ctx context.Context) {
 
 // Progress adds up, for each stage, what its replicas last told about a run.
 func (c *Client) Progress(ctx context.Context, run string) (map[string]*ihcv1.Progress, error) {
+	sums := map[string]*ihcv1.Progress{}
+	err := c.eachTold(ctx, run, func(e jetstream.KeyValueEntry) {
+		var p ihcv1.Progress
+		if protojson.Unmarshal(e.Value(), &p) != nil {
+			return // of a newer version
+		}
+		stage := strings.Split(e.Key(), ".")[2]
+		s := sums[stage]
+		if s == nil {
+			s = &ihcv1.Progress{}
+			sums[stage] = s
+		}
+		s.Conversions += p.Conversions
+		s.Touchpoints += p.Touchpoints
+		s.Chunks += p.Chunks
+		s.ConversionsTotal = max(s.ConversionsTotal, p.ConversionsTotal)
+		s.Requests += p.Requests
+		s.Retries += p.Retries
+		if p.Waiting != "" {
+			s.Waiting = p.Waiting
+			if s.NextTry == 0 || p.NextTry != 0 && p.NextTry < s.NextTry {
+				s.NextTry = p.NextTry
+			}
+		}
+	})
+	return sums, err
+}
+
+// ToldAt returns when something was last told of the progress of a run, UTC; the
+// zero time if nothing was.
+func (c *Client) ToldAt(ctx context.Context, run string) (last time.Time, err error) {
+	err = c.eachTold(ctx, run, func(e jetstream.KeyValueEntry) {
+		if t := e.Created().UTC(); t.After(last) {
+			last = t
+		}
+	})
+	return last, err
+}
+
+// eachTold reads what every process last told of the progress of a run.
+func (c *Client) eachTold(ctx context.Context, run string, do func(jetstream.KeyValueEntry)) error {
 	w, err := c.kv.Watch(ctx, "progress."+run+".>", jetstream.IgnoreDeletes())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = w.Stop() }()
-	sums := map[string]*ihcv1.Progress{}
 	for {
 		select {
 		case <-ctx.Done():
-			return sums, ctx.Err()
+			return ctx.Err()
 		case e := <-w.Updates():
 			if e == nil { // all there was
-				return sums, nil
+				return nil
 			}
-			var p ihcv1.Progress
-			if protojson.Unmarshal(e.Value(), &p) != nil {
-				continue // of a newer version
-			}
-			stage := strings.Split(e.Key(), ".")[2]
-			s := sums[stage]
-			if s == nil {
-				s = &ihcv1.Progress{}
-				sums[stage] = s
-			}
-			s.Conversions += p.Conversions
-			s.Touchpoints += p.Touchpoints
-			s.Chunks += p.Chunks
-			s.ConversionsTotal = max(s.ConversionsTotal, p.ConversionsTotal)
-			s.Requests += p.Requests
-			s.Retries += p.Retries
-			if p.Waiting != "" {
-				s.Waiting = p.Waiting
-				if s.NextTry == 0 || p.NextTry != 0 && p.NextTry < s.NextTry {
-					s.NextTry = p.NextTry
-				}
-			}
+			do(e)
 		}
 	}
 }

@@ -155,6 +155,8 @@ func TestRunsAreChosen(t *testing.T) {
 	offered := h.must("__complete", "status", "--data-dir", h.path("streams"), "").stdout
 	require.Contains(t, offered, "last\tthe last run\nthree\tcompleted, all conversions\n")
 	require.Contains(t, h.must("__complete", "run", "--model", "").stdout, "builtin\n")
+	require.Contains(t, h.must("__complete", "run", "--model", "").stdout, "linear\n")
+	require.Contains(t, h.must("__complete", "run", "--long-journeys", "").stdout, "latest\n")
 }
 
 // A run without streams is known to the database, also once its records have gone.
@@ -179,6 +181,9 @@ func TestRunsThatADatabaseKnows(t *testing.T) {
 	require.Contains(t, h.must("runs", db).stdout, "dropped")
 	require.Contains(t, h.must("status", ids[0], "--db", db).stdout, "dropped (--keep-runs)")
 	require.Contains(t, h.must("status", "last", "--db", db).stdout, "kept")
+	for _, command := range []string{"status", "diff"} {
+		require.Contains(t, h.must("__complete", command, "--db", db, "").stdout, ids[3]+"\treported, all conversions\n")
+	}
 	require.Equal(t, 2, h.run("status", "none", "--db", db).code)
 	require.Contains(t, h.run("runs", db, "--state", "repoted").complaint(t), `(did you mean "reported"?)`)
 	require.Contains(t, h.run("runs", db, "--data-dir", h.path("streams")).complaint(t), "give one of them")
