@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/sheet"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/open"
@@ -106,21 +107,22 @@ func payloadOf(dir string, e *report.Explanation) string {
 
 func printExplanation(w io.Writer, e *report.Explanation) {
 	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
-	out("conversion %s, %s, revenue %s, user %s\n", human.Printable(e.ConvID), human.Printable(e.Time), human.Decimal(e.Revenue.Decimal, 2), human.Printable(e.UserID))
-	out("%s", strings.ReplaceAll(e.Outcome, "_", " "))
+	wrapped := func(text string) { out("%s\n", human.Wrap(text, window(w), 2)) }
+	wrapped(fmt.Sprintf("conversion %s, %s, revenue %s, user %s", human.Printable(e.ConvID), human.Printable(e.Time), human.Decimal(e.Revenue.Decimal, 2), human.Printable(e.UserID)))
+	what := strings.ReplaceAll(e.Outcome, "_", " ")
 	if e.Reason != "" {
-		out(": %s", human.Printable(e.Reason))
+		what += ": " + human.Printable(e.Reason)
 	}
 	if e.RunID != "" {
-		out(", by run %s", e.RunID)
+		what += ", by run " + e.RunID
 		if e.Model != "" {
-			out(", model %s", human.Printable(e.Model))
+			what += ", model " + human.Printable(e.Model)
 		}
 		if e.Chunk > 0 {
-			out(", chunk %d", e.Chunk)
+			what += fmt.Sprintf(", chunk %d", e.Chunk)
 		}
 	}
-	out("\n")
+	wrapped(what)
 	if e.Payload != "" {
 		out("request: %s\n", human.Printable(e.Payload))
 	}
@@ -165,5 +167,23 @@ func explainCell(cmd *cobra.Command, db store.Database, channel, date string, as
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), s)
 	}
-	return s.TextIn(cmd.OutOrStdout(), window(cmd.OutOrStdout()))
+	cells := window(cmd.OutOrStdout())
+	if cells > 0 && cells < wideCell && len(s.Rows) > 0 {
+		withoutSessions(s)
+	}
+	return s.TextIn(cmd.OutOrStdout(), cells)
+}
+
+// wideCell is how wide a window has to be for sessions beside their conversions.
+const wideCell = 140
+
+// withoutSessions leaves the last two columns out, so that ids of conversions are
+// whole: they are what is explained next.
+func withoutSessions(s *sheet.Sheet) {
+	kept := len(s.Columns) - 2
+	s.Columns, s.Total = s.Columns[:kept], s.Total[:kept]
+	for i, row := range s.Rows {
+		s.Rows[i] = row[:kept]
+	}
+	s.Notes = append(s.Notes, "the sessions themselves have no room in this window: --json has them")
 }
