@@ -25,7 +25,7 @@ type Database struct {
 	writes, reads *Handle
 	checkpoints   *checkpoints
 	opening       sync.Mutex
-	file, log     FileID   // of the file under writes, and its write-ahead log
+	log           openLog
 	marks         sync.Map // run → [mark], of those that were found to be this database's
 }
 
@@ -43,8 +43,13 @@ func New(path string) *Database {
 func (d *Database) Close() error {
 	d.use.Lock()
 	defer d.use.Unlock()
-	d.log = FileID{}
-	return errors.Join(d.checkpoints.close(), d.reads.Close(), d.writes.Close())
+	return errors.Join(d.checkpoints.close(), d.reads.Close(), d.closeWrites())
+}
+
+// closeWrites closes the writing connection.
+func (d *Database) closeWrites() error {
+	d.log.close(d.path)
+	return d.writes.Close()
 }
 
 // Check implements [store.Database].

@@ -43,7 +43,7 @@ func (d *Database) transactIf(ctx context.Context, is func() error, do func(tran
 		}
 	}()
 	d.opening.Lock()
-	if d.uprooted() {
+	if d.log.uprooted(d.path) {
 		d.opening.Unlock()
 		return d.wasReplaced()
 	}
@@ -53,8 +53,7 @@ func (d *Database) transactIf(ctx context.Context, is func() error, do func(tran
 	}
 	db, fresh, err := d.writes.DB(ctx)
 	if err == nil && fresh {
-		d.file, _ = Identity(d.path)
-		d.log, _ = Identity(followed(d.path) + "-wal")
+		d.log.open(d.path)
 	}
 	d.opening.Unlock()
 	if err != nil {
@@ -82,7 +81,7 @@ func (d *Database) transactIf(ctx context.Context, is func() error, do func(tran
 	}
 	defer tx.Rollback()
 	d.opening.Lock()
-	gone := d.uprooted() // while it waited for others
+	gone := d.log.uprooted(d.path) // while it waited for others
 	d.opening.Unlock()
 	if gone {
 		return d.wasReplaced()
@@ -191,8 +190,7 @@ func (d *Database) Finish(ctx context.Context, id string) (store.State, error) {
 	s, err = d.finish(ctx, id, true)
 	d.use.Lock()
 	defer d.use.Unlock()
-	d.log = FileID{}
-	return s, errors.Join(err, d.writes.Close()) // the next to open it goes back to the log
+	return s, errors.Join(err, d.closeWrites()) // the next to open it goes back to the log
 }
 
 // errDue says that a run is complete and waits to be shown.

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -66,6 +67,25 @@ func TestLogOfATransactionUnderWayIsNotTakenAway(t *testing.T) {
 	}))
 	require.ErrorIs(t, u.extractor.Confirm(t.Context(), u.run), store.ErrRefused)
 	require.ErrorIs(t, u.store(3), store.ErrRefused)
+	u.isWhatWasPutThere()
+}
+
+// SQLite takes a log away that it finds beside an empty file, as a file is for a
+// moment that is written over. Whoever has that log open does not put it into what
+// comes after.
+func TestLogThatWasTakenAwayStaysOutOfTheFile(t *testing.T) {
+	t.Parallel()
+	u := inUse(t)
+	require.NoError(t, u.store(1))
+	require.NoError(t, os.Truncate(u.path, 0))
+	db, err := sql.Open("sqlite3", u.path)
+	require.NoError(t, err)
+	require.NoError(t, db.QueryRow(`SELECT 1 FROM (SELECT count(*) FROM sqlite_schema)`).Scan(new(int)))
+	require.NoError(t, db.Close())
+	require.NoFileExists(t, u.path+"-wal")
+	require.NoError(t, os.WriteFile(u.path, u.other, 0o600))
+	require.ErrorIs(t, u.extractor.Confirm(t.Context(), u.run), store.ErrRefused)
+	require.ErrorIs(t, u.store(2), store.ErrRefused)
 	u.isWhatWasPutThere()
 }
 

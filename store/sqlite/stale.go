@@ -80,7 +80,7 @@ func disown(ctx context.Context, path string, since time.Time) {
 	if !known || err != nil || file != was.file || modified(path).Equal(since) {
 		return
 	}
-	if log, err := Identity(path + "-wal"); err == nil && log == was.log {
+	if log, err := Identity(path + "-wal"); err != nil || log == was.log {
 		_ = os.Truncate(path+"-wal", 0)
 		_ = os.Remove(path + "-wal")
 		_ = os.Remove(path + "-shm")
@@ -122,16 +122,49 @@ func modified(path string) time.Time {
 	return info.ModTime()
 }
 
-// uprooted says whether the log under the open writing connection was taken
-// away, as [disown] does in whatever process sees it first.
-func (d *Database) uprooted() bool {
-	if d.log == (FileID{}) {
+// openLog is the write-ahead log of a writing connection.
+type openLog struct {
+	file, log FileID   // the database and its log, the zero value if it has none
+	held      *os.File // the log, which may have lost its name
+}
+
+// open notes the log of the connection that was opened on the database at path, or
+// has changed its journal mode.
+func (l *openLog) open(path string) {
+	l.forget()
+	l.file, _ = Identity(path)
+	l.log, _ = Identity(followed(path) + "-wal")
+	l.held, _ = os.OpenFile(followed(path)+"-wal", os.O_RDWR, 0)
+}
+
+// uprooted says whether the log under the connection was taken away, as [disown]
+// does in whatever process sees it first, and SQLite where it finds it beside a
+// file that is empty.
+func (l *openLog) uprooted(path string) bool {
+	if l.log == (FileID{}) {
 		return false
 	}
-	file, err := Identity(d.path)
-	if err != nil || file != d.file {
+	file, err := Identity(path)
+	if err != nil || file != l.file {
 		return false
 	}
-	log, err := Identity(followed(d.path) + "-wal")
-	return err != nil || log != d.log
+	log, err := Identity(followed(path) + "-wal")
+	return err != nil || log != l.log
+}
+
+// close is for right before the connection is closed. A log that was taken away is
+// emptied: SQLite, which has it open still, would put what it holds into a file
+// that was written over.
+func (l *openLog) close(path string) {
+	if l.held != nil && l.uprooted(path) {
+		_ = l.held.Truncate(0)
+	}
+	l.forget()
+}
+
+func (l *openLog) forget() {
+	if l.held != nil {
+		_ = l.held.Close()
+	}
+	*l = openLog{}
 }

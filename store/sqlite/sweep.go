@@ -77,12 +77,12 @@ func (d *Database) leaveLog(ctx context.Context) {
 	if errors.Join(d.checkpoints.close(), d.reads.Close()) != nil {
 		return
 	}
-	if d.uprooted() {
+	if d.log.uprooted(d.path) {
 		return // a matter for whoever writes next
 	}
 	if db, fresh, err := d.writes.DB(ctx); err == nil && !fresh {
 		_, _ = db.ExecContext(ctx, `PRAGMA journal_mode = DELETE`)
-		d.log, _ = Identity(followed(d.path) + "-wal")
+		d.log.open(d.path)
 	}
 }
 
