@@ -3,6 +3,7 @@ package store
 import (
 	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 )
 
@@ -15,6 +16,18 @@ type Intake interface {
 	// DailyCost takes what a channel cost on a day, which is from begins until before
 	// ends, both as YYYY-MM-DD HH:MM:SS in UTC. Several of one day and channel are added up.
 	DailyCost(date, begins, ends, channel string, cost unit.Cost) error
+	// Currency returns what the amounts in the database are in, as an earlier import
+	// said; "" where none did.
+	Currency() (string, error)
+	// Denominate says what all amounts are in, those that are there and those given.
+	// Where an earlier import said otherwise, this one is refused, an input fault.
+	Denominate(currency string)
+}
+
+// OtherCurrency is the fault of an import of amounts in another currency than those
+// that a database has.
+func OtherCurrency(has, given string) error {
+	return errkind.Inputf("amounts are in %s, those in the database in %s: nothing was imported; name %[2]s as the currency and give a rate in the mapping, such as rates: {%[1]s: \"0.92\"}, or make a database of its own", given, has)
 }
 
 // IntakeOptions say how rows are taken.

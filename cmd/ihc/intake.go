@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -215,6 +216,13 @@ func (r *intakeRun) guess(ctx context.Context, w io.Writer) error {
 // fill reads all tables into the database.
 func (r *intakeRun) fill(ctx context.Context, into store.Intake) error {
 	defer r.progress.end()
+	if r.mapping.Currency == "" {
+		own, err := into.Currency()
+		if err != nil {
+			return err
+		}
+		r.mapping.Currency = own
+	}
 	r.size, r.read = 0, 0
 	sources := map[string][]tabular.Source{}
 	for _, table := range intake.Tables {
@@ -234,6 +242,7 @@ func (r *intakeRun) fill(ctx context.Context, into store.Intake) error {
 	if n := int64(len(r.rejects)); n > r.flags.maxRejects {
 		return errTooMany
 	}
+	into.Denominate(strings.ToUpper(cmp.Or(r.mapping.Currency, r.counts.Currency)))
 	return nil
 }
 

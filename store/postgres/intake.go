@@ -80,6 +80,8 @@ type intake struct {
 	o    store.IntakeOptions
 	rows map[string]rowsOf // that wait to be copied
 	read map[string]int64
+
+	currency string // of what was read, "" where nobody said
 }
 
 // atOnce is how many rows are copied at a time.
@@ -150,6 +152,40 @@ func (i *intake) DailyCost(date, begins, ends, channel string, cost unit.Cost) e
 	return i.add(incomingDaily, date, channel, begins, ends, int64(cost))
 }
 
+// Currency implements [store.Intake].
+func (i *intake) Currency() (code string, err error) {
+	if there, err := hasTables(i.ctx, i.tx, "pipeline_currency"); err != nil || !there {
+		return "", err
+	}
+	err = i.tx.QueryRow(i.ctx, `SELECT code FROM pipeline_currency`).Scan(&code)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	return code, err
+}
+
+// Denominate implements [store.Intake].
+func (i *intake) Denominate(currency string) { i.currency = currency }
+
+// denominate notes what amounts are in.
+func (i *intake) denominate() error {
+	if i.currency == "" {
+		return nil
+	}
+	if err := i.d.migrate(i.ctx, i.tx); err != nil {
+		return err
+	}
+	has, err := i.Currency()
+	switch {
+	case err != nil, i.currency == has:
+		return err
+	case has != "":
+		return store.OtherCurrency(has, i.currency)
+	}
+	_, err = i.exec(`INSERT INTO pipeline_currency VALUES ($1)`, i.currency)
+	return err
+}
+
 const incomingDaily = "incoming_daily"
 
 // exec runs a statement and returns how many rows it changed.
@@ -161,6 +197,9 @@ func (i *intake) exec(statement string, args ...any) (int64, error) {
 // merge brings what was read to the tables.
 func (i *intake) merge() (done store.Imported, err error) {
 	if err := i.create(); err != nil {
+		return done, err
+	}
+	if err := i.denominate(); err != nil {
 		return done, err
 	}
 	for _, t := range []struct {

@@ -90,6 +90,7 @@ type intake struct {
 	sessions, convs, costs, day *rows
 	read                        struct{ sessions, convs, costs, days int64 }
 	o                           store.IntakeOptions
+	currency                    string // of what was read, "" where nobody said
 }
 
 func importInto(ctx context.Context, db *sql.DB, path string, o store.IntakeOptions, fill func(store.Intake) error) (done store.Imported, err error) {
@@ -164,6 +165,31 @@ func (i *intake) DailyCost(date, begins, ends, channel string, cost unit.Cost) e
 	return i.day.add(date, channel, begins, ends, int64(cost))
 }
 
+// Currency implements [store.Intake].
+func (i *intake) Currency() (code string, err error) {
+	ctx := context.Background() // it is one row
+	if there, err := i.number(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_currency'"); err != nil || there == 0 {
+		return "", err
+	}
+	return i.text(ctx, "SELECT code FROM pipeline_currency")
+}
+
+// Denominate implements [store.Intake].
+func (i *intake) Denominate(currency string) { i.currency = currency }
+
+// denominate notes what amounts are in.
+func (i *intake) denominate(ctx context.Context) error {
+	has, err := i.Currency()
+	switch {
+	case err != nil, i.currency == "", i.currency == has:
+		return err
+	case has != "":
+		return store.OtherCurrency(has, i.currency)
+	}
+	_, err = i.exec(ctx, "INSERT INTO pipeline_currency VALUES ("+literal(i.currency)+")")
+	return err
+}
+
 func (i *intake) flush() (err error) {
 	for _, r := range []*rows{i.sessions, i.convs, i.costs, i.day} {
 		err = errors.Join(err, r.flush(), r.close())
@@ -174,6 +200,9 @@ func (i *intake) flush() (err error) {
 // merge brings what was read to the tables.
 func (i *intake) merge(ctx context.Context) (done store.Imported, err error) {
 	if _, err := i.exec(ctx, InputSchema); err != nil {
+		return done, err
+	}
+	if err := i.denominate(ctx); err != nil {
 		return done, err
 	}
 	for _, t := range []struct {

@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is what this release reads and writes.
-const schemaVersion = 6
+const schemaVersion = 7
 
 // columns are those of a table.
 type columns struct{ table, names string }
@@ -51,6 +51,7 @@ var ownTables = []columns{
 	{"pipeline_channels", "channel, name"},
 	{"pipeline_daily_costs", "date, channel, begins, ends, cost, sessions"},
 	{"pipeline_spread_costs", "session_id"},
+	{"pipeline_currency", "code"},
 }
 
 // migrate makes sure, in the transaction, that all tables a stage writes to

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
@@ -23,6 +24,7 @@ var intakeTests = map[string]func(*testing.T, Backend){
 	"DailyCostsWithoutSessionsAreReported":   dailyCostsWithoutSessionsAreReported,
 	"ACostThatIsNotKnownIsTakenAsNotKnown":   aCostThatIsNotKnown,
 	"ReplacedDaysOfCostsAreThoseOfTheImport": replacedDaysOfCosts,
+	"ADatabaseHasOneCurrency":                aDatabaseHasOneCurrency,
 }
 
 // importing is a database that nothing has come to but imports.
@@ -180,4 +182,29 @@ func aCostThatIsNotKnown(t *testing.T, b Backend) {
 		require.NoError(t, i.Cost("s2", math.NaN()))
 	})
 	require.Equal(t, []string{"s1|1", "s2|<nil>"}, f.costs())
+}
+
+func aDatabaseHasOneCurrency(t *testing.T, b Backend) {
+	f := b.importing(t)
+	sell := func(id, currency, has string) error {
+		_, err := f.b.Import(t.Context(), f.dsn, store.IntakeOptions{}, func(i store.Intake) error {
+			now, err := i.Currency()
+			require.NoError(t, err)
+			require.Equal(t, has, now)
+			require.NoError(t, i.Conversion(id, "u", "2024-01-01", "10:00:00", 1))
+			i.Denominate(currency)
+			return nil
+		})
+		return err
+	}
+	require.NoError(t, sell("a", "", ""))
+	require.NoError(t, sell("b", "EUR", ""))
+	require.NoError(t, sell("c", "", "EUR"))
+	require.NoError(t, sell("d", "EUR", "EUR"))
+	err := sell("e", "USD", "EUR")
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
+	require.ErrorContains(t, err, "amounts are in USD, those in the database in EUR: nothing was imported")
+	sold, err := f.Sold(t.Context(), []string{"a", "b", "c", "d", "e"})
+	require.NoError(t, err)
+	require.Equal(t, 4, sold)
 }

@@ -242,6 +242,28 @@ func TestWhatIsWrongWithAnImportIsSaid(t *testing.T) {
 
 // Whatever ids are stored as, and whether a table is one or a view, a run gives what
 // it would give of the texts, and an import makes them of it.
+// The currency of a database is that of its first import that names one.
+func TestADatabaseKeepsItsCurrency(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	orders := func(name, currency, revenue string) string {
+		text(t, h.path(name), "conv_id,user_id,conv_date,conv_time,revenue,currency\n"+name+",u,2024-01-01,10:00:00,"+revenue+","+currency+"\n")
+		return h.path(name)
+	}
+	h.must("import", "--db", "shop.db", "--conversions", orders("a.csv", "EUR", "1"))
+	r := h.run("import", "--db", "shop.db", "--conversions", orders("b.csv", "USD", "1"))
+	require.Equal(t, 2, r.code)
+	r = h.run("import", "--db", "shop.db", "--currency", "usd", "--conversions", orders("c.csv", "USD", "1"))
+	require.Equal(t, 2, r.code)
+	require.Contains(t, r.complaint(t), "amounts are in USD, those in the database in EUR: nothing was imported")
+	text(t, h.path("rates.yaml"), "rates: {USD: \"0.5\"}\n")
+	h.must("import", "--db", "shop.db", "--map", "rates.yaml", "--conversions", orders("d.csv", "USD", "3"))
+	h.must("export", "--db", "shop.db", "--out", h.path("tables"), "--format", "csv")
+	data, err := os.ReadFile(h.path("tables", "conversions.csv"))
+	require.NoError(t, err)
+	require.Equal(t, "conv_id,user_id,conv_date,conv_time,revenue\na.csv,u,2024-01-01,10:00:00,1\nd.csv,u,2024-01-01,10:00:00,1.5\n", string(data))
+}
+
 func TestTablesOfNumbersBlobsAndViewsAreReadAndImported(t *testing.T) {
 	t.Parallel()
 	const fill = `
