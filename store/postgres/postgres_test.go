@@ -106,7 +106,7 @@ func TestTablesAreMadeOnceWhoeverBegins(t *testing.T) {
 	begin()
 	_, err := db.Exec(`DROP TABLE pipeline_schema, pipeline_database, pipeline_runs, pipeline_chunks, pipeline_counts, pipeline_outcomes, pipeline_journeys, pipeline_latest,
 		pipeline_adopted, pipeline_reusable, pipeline_reused, pipeline_replaced, pipeline_totals, pipeline_changes, pipeline_told, pipeline_channels,
-		pipeline_daily_costs, pipeline_spread_costs`)
+		pipeline_daily_costs, pipeline_spread_costs, pipeline_currency`)
 	require.NoError(t, err)
 	begin()
 	_, err = db.Exec(`UPDATE pipeline_schema SET version = 99`)
