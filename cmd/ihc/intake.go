@@ -136,6 +136,22 @@ type intakeRun struct {
 	read     int64 // bytes, of size
 	size     int64 // 0 where it is not known
 	warned   map[string]bool
+	stdin    io.Reader // nil until it is read
+}
+
+// standardInput returns it such that reading ends with ctx, also while nothing
+// comes.
+func (r *intakeRun) standardInput(ctx context.Context) io.Reader {
+	if r.stdin == nil {
+		out, in := io.Pipe()
+		context.AfterFunc(ctx, func() { _ = in.CloseWithError(ctx.Err()) })
+		go func() {
+			_, err := io.Copy(in, os.Stdin)
+			_ = in.CloseWithError(err)
+		}()
+		r.stdin = out
+	}
+	return r.stdin
 }
 
 // sources returns what a table is read from.
@@ -157,7 +173,11 @@ func (r *intakeRun) sources(ctx context.Context, table string) (all []tabular.So
 			}
 		}
 		for _, file := range files {
-			found, err := tabular.Find(file, os.Stdin, func(n int) { r.read += int64(n) })
+			var stdin io.Reader
+			if file == tabular.Stdin {
+				stdin = r.standardInput(ctx)
+			}
+			found, err := tabular.Find(file, stdin, func(n int) { r.read += int64(n) })
 			if err != nil {
 				return nil, err
 			}
@@ -347,6 +367,9 @@ func (f *intakeFlags) run(cmd *cobra.Command) (err error) {
 	}
 	done, err := open.Import(cmd.Context(), f.db, store.IntakeOptions{ReplaceRange: f.replaceRange, Zone: zone},
 		func(into store.Intake) error { return r.fill(cmd.Context(), into) })
+	if ended := cmd.Context().Err(); err != nil && ended != nil {
+		return ended // whatever it led to
+	}
 	kept, keepErr := r.keepRejects(err == nil)
 	if errors.Is(err, errTooMany) {
 		err = errkind.Inputf("%s cannot be used, and nothing was imported: see %s; mend them, or allow for them by --max-rejects", human.Count(len(r.rejects), "row"), kept)

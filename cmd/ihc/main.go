@@ -12,6 +12,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/version"
 	"github.com/ihc-pipeline/ihc/store/open"
@@ -38,10 +39,14 @@ func execute(args []string) int {
 	case !*begun: // cobra's own errors come before a command begins
 		err = errkind.As(errkind.Input, err)
 	}
+	interrupt, stop := service.Interrupted(ctx), (*ops.StateError)(nil)
+	if interrupt != nil && errors.Is(err, context.Canceled) && !errors.As(err, &stop) { // a run's says more
+		err = errors.New("interrupted before it was done")
+	}
 	out.tell(cmd, err)
 	_, _ = fmt.Fprintln(os.Stderr, "ihc: "+human.PrintableLines(open.Hide(advice(cmd, err.Error()))))
-	if i := service.Interrupted(ctx); i != nil {
-		return i.ExitCode()
+	if interrupt != nil {
+		return interrupt.ExitCode()
 	}
 	return errkind.ExitCode(err)
 }

@@ -242,6 +242,28 @@ func TestWhatIsWrongWithAnImportIsSaid(t *testing.T) {
 
 // Whatever ids are stored as, and whether a table is one or a view, a run gives what
 // it would give of the texts, and an import makes them of it.
+// A command that is stopped says so in a person's words, whatever it was at.
+func TestAnImportThatIsInterruptedSaysSo(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	cmd := h.command(t.Context(), "import", "--db", "shop.db", "--sessions", "-")
+	rows, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	errs, err := os.Create(h.path("said"))
+	require.NoError(t, err)
+	defer errs.Close()
+	cmd.Stderr = errs
+	require.NoError(t, cmd.Start())
+	_, err = rows.Write([]byte(csvHead + strings.Repeat("a,u,2024-01-01 10:00:00,SEO\n", 1<<14)))
+	require.NoError(t, err)
+	require.True(t, assertEventually(func() bool { return strings.Contains(read(t, h.path("said")), "standard input: sessions as") }))
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	_ = cmd.Wait() // while more rows may come
+	require.Equal(t, 130, cmd.ProcessState.ExitCode())
+	require.Contains(t, read(t, h.path("said")), "ihc: interrupted before it was done\n")
+	require.NoFileExists(t, h.path("shop.db"))
+}
+
 // The currency of a database is that of its first import that names one.
 func TestADatabaseKeepsItsCurrency(t *testing.T) {
 	t.Parallel()
