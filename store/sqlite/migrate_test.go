@@ -70,7 +70,7 @@ func TestRunOfTheFirstReleaseGoesOn(t *testing.T) {
 	s, err = d.Finish(t.Context(), "lost")
 	require.NoError(t, err)
 	require.False(t, s.Complete)
-	require.Equal(t, []string{"6"}, tableRows(t, path, `SELECT version FROM pipeline_schema`))
+	require.Equal(t, []string{"7"}, tableRows(t, path, `SELECT version FROM pipeline_schema`))
 	require.Empty(t, tableRows(t, path, `SELECT name FROM sqlite_schema WHERE name LIKE 'pipeline%_1'`))
 }
 
@@ -108,7 +108,7 @@ func TestTablesThatAreNotThePipelinesAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	const remedy = "rename or drop all tables named pipeline_*, and they are created anew"
 	for name, c := range map[string]struct{ script, says, remedy string }{
-		"a later version":        {`CREATE TABLE pipeline_schema (version integer NOT NULL); INSERT INTO pipeline_schema VALUES (99)`, "was last written by a later release (its tables have version 99, this one knows 6)", "use that release"},
+		"a later version":        {`CREATE TABLE pipeline_schema (version integer NOT NULL); INSERT INTO pipeline_schema VALUES (99)`, "was last written by a later release (its tables have version 99, this one knows 7)", "use that release"},
 		"another number":         {`CREATE TABLE pipeline_schema (n); INSERT INTO pipeline_schema VALUES (1)`, "table pipeline_schema of database", remedy},
 		"no number":              {`CREATE TABLE pipeline_schema (version); INSERT INTO pipeline_schema VALUES ('new')`, "table pipeline_schema of database", remedy},
 		"another journal":        {`CREATE TABLE pipeline_journeys (x)`, "table pipeline_journeys already exists", remedy},
