@@ -146,9 +146,8 @@ func Seize(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, errkind.As(errkind.Environment, err)
 	}
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		_ = f.Close()
-		return nil, errkind.As(errkind.Environment, &InUseError{Dir: dir})
+	if err := lockBy(f, dir); err != nil {
+		return nil, err
 	}
 	return func() { _ = f.Close() }, nil
 }
@@ -163,10 +162,8 @@ func lockDir(dir, holder string) (*os.File, error) {
 	if err != nil {
 		return nil, errkind.Environmentf("cannot write to the data directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		said, _ := io.ReadAll(io.LimitReader(f, mostHolder))
-		_ = f.Close()
-		return nil, errkind.As(errkind.Environment, &InUseError{dir, string(said)})
+	if err := lockBy(f, dir); err != nil {
+		return nil, err
 	}
 	err = f.Truncate(0)
 	if err == nil {
@@ -177,6 +174,16 @@ func lockDir(dir, holder string) (*os.File, error) {
 		return nil, errkind.Environmentf("cannot write to the data directory: %w", err)
 	}
 	return f, nil
+}
+
+// lockBy takes dir by its lock file, or closes that and says who has it.
+func lockBy(f *os.File, dir string) error {
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		return nil
+	}
+	said, _ := io.ReadAll(io.LimitReader(f, mostHolder))
+	_ = f.Close()
+	return errkind.As(errkind.Environment, &InUseError{dir, string(said)})
 }
 
 // Connect returns a connection to the server that needs no network.
