@@ -24,10 +24,17 @@ type Intake interface {
 	Denominate(currency string)
 }
 
-// OtherCurrency is the fault of an import of amounts in another currency than those
-// that a database has.
-func OtherCurrency(has, given string) error {
-	return errkind.Inputf("amounts are in %s, those in the database in %s: nothing was imported; name %[2]s as the currency and give a rate in the mapping, such as rates: {%[1]s: \"0.92\"}, or make a database of its own", given, has)
+// Denominates says whether an import is the first to name the currency of a database
+// that has none yet; "" is none. One in another currency than the database's is an
+// input fault.
+func Denominates(has, given string) (first bool, err error) {
+	if given == "" || given == has {
+		return false, nil
+	}
+	if has == "" {
+		return true, nil
+	}
+	return false, errkind.Inputf("amounts are in %s, those in the database in %s: nothing was imported; name %[2]s as the currency and give a rate in the mapping, such as rates: {%[1]s: \"0.92\"}, or make a database of its own", given, has)
 }
 
 // IntakeOptions say how rows are taken.

@@ -176,11 +176,11 @@ func (i *intake) denominate() error {
 		return err
 	}
 	has, err := i.Currency()
-	switch {
-	case err != nil, i.currency == has:
+	if err != nil {
 		return err
-	case has != "":
-		return store.OtherCurrency(has, i.currency)
+	}
+	if first, err := store.Denominates(has, i.currency); err != nil || !first {
+		return err
 	}
 	_, err = i.exec(`INSERT INTO pipeline_currency VALUES ($1)`, i.currency)
 	return err

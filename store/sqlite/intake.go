@@ -180,11 +180,11 @@ func (i *intake) Denominate(currency string) { i.currency = currency }
 // denominate notes what amounts are in.
 func (i *intake) denominate(ctx context.Context) error {
 	has, err := i.Currency()
-	switch {
-	case err != nil, i.currency == "", i.currency == has:
+	if err != nil {
 		return err
-	case has != "":
-		return store.OtherCurrency(has, i.currency)
+	}
+	if first, err := store.Denominates(has, i.currency); err != nil || !first {
+		return err
 	}
 	_, err = i.exec(ctx, "INSERT INTO pipeline_currency VALUES ("+literal(i.currency)+")")
 	return err
