@@ -19,8 +19,15 @@ import (
 // which file, and the log of one that is gone is taken away before the next is
 // opened (invariant 12).
 
-// footprint is what a database was when it was opened last.
+// footprint is what a database, and the log beside it, was when it was opened last;
+// the log is the zero value, which is nobody's, where there is none.
 type footprint struct{ file, log FileID }
+
+// logBeside returns the log that is beside the database at path.
+func logBeside(path string) FileID {
+	log, _ := Identity(path + "-wal")
+	return log
+}
 
 // footprints are those of all databases of this process, by path.
 var footprints = struct {
@@ -55,7 +62,7 @@ func arrive(path string) {
 // note remembers which log is beside a database that is open, and was that file
 // when it was opened.
 func note(path string, file FileID) {
-	log, _ := Identity(path + "-wal") // none is the zero value, which is nobody's
+	log := logBeside(path)
 	footprints.Lock()
 	defer footprints.Unlock()
 	footprints.by[path] = footprint{file, log}
@@ -124,8 +131,8 @@ func modified(path string) time.Time {
 
 // openLog is the write-ahead log of a writing connection.
 type openLog struct {
-	file, log FileID   // the database and its log, the zero value if it has none
-	held      *os.File // the log, which may have lost its name
+	footprint
+	held *os.File // the log, which may have lost its name
 }
 
 // open notes the log of the connection that was opened on the database at path, or
@@ -133,7 +140,7 @@ type openLog struct {
 func (l *openLog) open(path string) {
 	l.forget()
 	l.file, _ = Identity(path)
-	l.log, _ = Identity(followed(path) + "-wal")
+	l.log = logBeside(followed(path))
 	l.held, _ = os.OpenFile(followed(path)+"-wal", os.O_RDWR, 0)
 }
 
@@ -148,8 +155,7 @@ func (l *openLog) uprooted(path string) bool {
 	if err != nil || file != l.file {
 		return false
 	}
-	log, err := Identity(followed(path) + "-wal")
-	return err != nil || log != l.log
+	return logBeside(followed(path)) != l.log
 }
 
 // close is for right before the connection is closed. A log that was taken away is
