@@ -39,6 +39,11 @@ const (
 // less.
 func SubtractsRefunds(r *ihcv1.RunRequest) bool { return r.GetRefunds() == RefundsSubtract }
 
+// KnowsRefunds says whether refunds can be counted so; "" is the default.
+func KnowsRefunds(how string) bool {
+	return how == "" || how == RefundsCount || how == RefundsSubtract
+}
+
 // The limits a request gets that names none: those of the API's free plan,
 // which every plan allows.
 const (
@@ -115,7 +120,7 @@ func Complete(r *ihcv1.RunRequest) (*ihcv1.RunRequest, error) {
 	if err := checkModel(r); err != nil {
 		return nil, err
 	}
-	if how := r.GetRefunds(); how != "" && how != RefundsCount && how != RefundsSubtract {
+	if how := r.GetRefunds(); !KnowsRefunds(how) {
 		return nil, errkind.Inputf("refunds %q: use %q or %q", how, RefundsCount, RefundsSubtract)
 	}
 	if err := CheckLongJourneys(r.GetLongJourneys()); err != nil {

@@ -56,7 +56,7 @@ func (q *Query) Read(ctx context.Context, db Source, called func(name string) st
 	if _, err := civil.Zone(q.Zone); err != nil {
 		return nil, fmt.Errorf("%s %w", called("timezone"), err)
 	}
-	if q.Refunds != "" && q.Refunds != run.RefundsCount && q.Refunds != run.RefundsSubtract {
+	if !run.KnowsRefunds(q.Refunds) {
 		return nil, errkind.Inputf("%s %.40q: use %s or %s", called("refunds"), q.Refunds, run.RefundsCount, run.RefundsSubtract)
 	}
 	if q.By == ByChannelDay && q.Compare != "" {
