@@ -107,8 +107,7 @@ func payloadOf(dir string, e *report.Explanation) string {
 
 func printExplanation(w io.Writer, e *report.Explanation) {
 	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
-	wrapped := func(text string) { out("%s\n", human.Wrap(text, window(w), 2)) }
-	wrapped(fmt.Sprintf("conversion %s, %s, revenue %s, user %s", human.Printable(e.ConvID), human.Printable(e.Time), human.Decimal(e.Revenue.Decimal, 2), human.Printable(e.UserID)))
+	wrapped(w, "conversion %s, %s, revenue %s, user %s", human.Printable(e.ConvID), human.Printable(e.Time), human.Decimal(e.Revenue.Decimal, 2), human.Printable(e.UserID))
 	what := strings.ReplaceAll(e.Outcome, "_", " ")
 	if e.Reason != "" {
 		what += ": " + human.Printable(e.Reason)
@@ -122,7 +121,7 @@ func printExplanation(w io.Writer, e *report.Explanation) {
 			what += fmt.Sprintf(", chunk %d", e.Chunk)
 		}
 	}
-	wrapped(what)
+	wrapped(w, "%s", what)
 	if e.Payload != "" {
 		out("request: %s\n", human.Printable(e.Payload))
 	}

@@ -431,7 +431,7 @@ func (r *intakeRun) print(w io.Writer, done store.Imported, kept string) error {
 		return err
 	}
 	for _, n := range notes {
-		_, _ = fmt.Fprintln(w, human.Wrap(human.Printable(n), window(w), 2))
+		wrapped(w, "%s", human.Printable(n))
 	}
 	return nil
 }

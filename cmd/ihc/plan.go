@@ -123,11 +123,8 @@ func (f *runFlags) planAt(ctx context.Context, out io.Writer, pace ops.Pace) err
 // printPlan prints a plan for people.
 func printPlan(w io.Writer, p *ops.Plan, pace ops.Pace) {
 	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
-	wrapped := func(format string, args ...any) {
-		_, _ = fmt.Fprintln(w, human.Wrap(fmt.Sprintf(format, args...), window(w), 2))
-	}
 	c := p.Counts
-	wrapped("plan for %s, model %s; nothing was sent or written\n", run.Describe(p.Request), p.Request.GetModel())
+	wrapped(w, "plan for %s, model %s; nothing was sent or written\n", run.Describe(p.Request), p.Request.GetModel())
 	line := func(what string, n uint64) { out("  %-34s %12s\n", what, human.Thousands(n)) }
 	line("conversions in range", c.GetInRange())
 	line("journeys to be scored", p.Journeys)
@@ -142,10 +139,10 @@ func printPlan(w io.Writer, p *ops.Plan, pace ops.Pace) {
 		if a.GetSessionsLeftOut() > 0 {
 			left = fmt.Sprintf(", %s left out", human.Count(a.GetSessionsLeftOut(), "session"))
 		}
-		wrapped("approximated: %s with journeys of more than %d sessions, by %s%s", human.Count(a.GetConversions(), "conversion"), p.Request.GetMaxSessions(), a.GetStrategy(), left)
+		wrapped(w, "approximated: %s with journeys of more than %d sessions, by %s%s", human.Count(a.GetConversions(), "conversion"), p.Request.GetMaxSessions(), a.GetStrategy(), left)
 	}
 	for _, r := range p.Reasons {
-		wrapped("%s: %s; %s (one is %q)", run.OutcomeOf(r.GetKind()).Words, human.Count(r.GetConversions(), "conversion"), r.GetReason(), r.GetExampleConvId())
+		wrapped(w, "%s: %s; %s (one is %q)", run.OutcomeOf(r.GetKind()).Words, human.Count(r.GetConversions(), "conversion"), r.GetReason(), r.GetExampleConvId())
 	}
 	printTime(w, p, pace)
 }

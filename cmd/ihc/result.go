@@ -176,14 +176,11 @@ func printProof(w io.Writer, equations []*ihcv1.Equation) {
 // printBridge says what leads from the table, which is of session dates, to the
 // conversions of the same dates.
 func printBridge(w io.Writer, b *ihcv1.Bridge) {
-	out := func(format string, args ...any) {
-		_, _ = fmt.Fprintln(w, human.Wrap(fmt.Sprintf(format, args...), window(w), 2))
-	}
 	to, from := b.GetElsewhere(), b.GetFromOthers()
-	out("not in the table: conversions of these dates gave %s conversions (ihc), %s revenue (ihc) to earlier sessions", cents(to.GetIhc()), cents(to.GetIhcRevenue()))
-	out("in the table: conversions of other dates gave %s conversions (ihc), %s revenue (ihc) to these sessions", cents(from.GetIhc()), cents(from.GetIhcRevenue()))
+	wrapped(w, "not in the table: conversions of these dates gave %s conversions (ihc), %s revenue (ihc) to earlier sessions", cents(to.GetIhc()), cents(to.GetIhcRevenue()))
+	wrapped(w, "in the table: conversions of other dates gave %s conversions (ihc), %s revenue (ihc) to these sessions", cents(from.GetIhc()), cents(from.GetIhcRevenue()))
 	if n := b.GetNeverAttributed(); n > 0 {
-		out("in no number: later conversions that have sessions of these dates and were never attributed: %s", human.Thousands(n))
+		wrapped(w, "in no number: later conversions that have sessions of these dates and were never attributed: %s", human.Thousands(n))
 	}
 	_, _ = fmt.Fprintln(w)
 }

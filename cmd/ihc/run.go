@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
-	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/retry"
@@ -243,7 +242,7 @@ func chooseModel(ctx context.Context, say io.Writer, c *attributor.Config, req *
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintln(say, human.Wrap(fmt.Sprintf("scoring with the built-in model, parameters %q%s", params.Name, why), window(say), 2))
+		wrapped(say, "scoring with the built-in model, parameters %q%s", params.Name, why)
 		return nil
 	}
 	switch {
@@ -261,7 +260,7 @@ func chooseModel(ctx context.Context, say io.Writer, c *attributor.Config, req *
 	if err := retry.Loopback(ctx, retry.Real, c.APIURL, client.Ping, nil, tell); err != nil {
 		return errkind.Environmentf("cannot reach the IHC API at %s: %w", c.APIURL, err)
 	}
-	_, _ = fmt.Fprintln(say, human.Wrap(fmt.Sprintf("scoring with the IHC API at %s%s", c.APIURL, why), window(say), 2))
+	wrapped(say, "scoring with the IHC API at %s%s", c.APIURL, why)
 	return nil
 }
 

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/ihc-pipeline/ihc/internal/human"
 )
 
 // isTerminal tells whether w is one: somebody reads it, and no program.
@@ -25,6 +28,11 @@ func window(w io.Writer) int {
 		return 0
 	}
 	return max(columns-1, 20)
+}
+
+// wrapped prints a text in lines that fit w, the second and later ones indented.
+func wrapped(w io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintln(w, human.Wrap(fmt.Sprintf(format, args...), window(w), 2))
 }
 
 // The colours of what is told; each goes with a word, for those who see none.

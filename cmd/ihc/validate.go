@@ -125,7 +125,7 @@ func printValidation(w io.Writer, title string, r *findings.Findings, opts findi
 	_ = t.Flush()
 	_, _ = fmt.Fprintln(w)
 	for _, line := range r.Lines() {
-		_, _ = fmt.Fprintln(w, human.Wrap(human.Printable(line), window(w), 2))
+		wrapped(w, "%s", human.Printable(line))
 	}
 	verdict := "sound"
 	if judge(r, strict) != nil {
