@@ -16,9 +16,10 @@ import (
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
-// replay starts a run from the stored messages of another, without a look at
-// the source tables, but for whether its conversions are still there: from its journeys by publishing them again under the new run's
-// name, from its results by telling the writer where they are.
+// replay starts a run from the stored messages of another, without a look at the
+// source tables, but for whether its conversions are still there: from its journeys
+// by publishing them again under the new run's name, from its results by telling the
+// writer where they are.
 func (e *extractor) replay(ctx context.Context, replay *ihcv1.RunRequest, asked string) (*ihcv1.Counts, error) {
 	origin := &run.State{ID: replay.GetReplayOf()}
 	accepted, err := e.Bus.Accepted(ctx, origin.ID)
