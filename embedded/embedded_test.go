@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -43,10 +44,7 @@ type up struct {
 
 func start(t *testing.T, change func(*Config)) *up {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	u := &up{t: t, db: filepath.Join(t.TempDir(), "shop.db"), http: l.Addr().String()}
-	require.NoError(t, l.Close())
+	u := &up{t: t, db: filepath.Join(t.TempDir(), "shop.db"), http: freeport.Address(t)}
 	c, err := FromEnv(attributor.Config{Workers: 2, Timeout: 10 * time.Second})
 	require.NoError(t, err)
 	require.NoError(t, c.At(u.db, filepath.Dir(u.db)))

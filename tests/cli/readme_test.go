@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -12,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 )
 
 // pasted is a block of commands of a document, and the output that the next
@@ -73,27 +73,13 @@ func paste(t *testing.T, h *house, commands string) string {
 	return string(out)
 }
 
-// freePort returns a port on which nobody listens now. It is below those that the
-// system hands out, of which another program may have got it by the time it is used.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for {
-		port := strconv.Itoa(15_000 + rand.N(15_000))
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
-		if err == nil {
-			require.NoError(t, l.Close())
-			return port
-		}
-	}
-}
-
 // The README can be pasted from top to bottom, and shows what comes. Blocks for
 // containers are run by the tests in tests/e2e.
 func TestReadmeShowsWhatComes(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	bin(t, h)
-	port := freePort(t)
+	port := strconv.Itoa(freeport.New(t))
 	ran := 0
 	for _, block := range pastedOf(t, "../../README.md") {
 		if strings.Contains(block.commands, "docker ") {
