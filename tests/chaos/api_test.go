@@ -20,6 +20,10 @@ import (
 
 const apiKey = "chaos-key-4711"
 
+// apiTimeout is how long an attributor waits for the API: an answer that comes and
+// is not waited for is paid all the same, and paid again.
+const apiTimeout = 3 * time.Second
+
 // api is the sandbox, and a record of what was paid for: every call that got
 // a whole answer with values in it.
 type api struct {
@@ -33,6 +37,9 @@ type api struct {
 	// deadly is a conversion whose calls do something else than be answered.
 	deadly string
 	does   func()
+	// held are the calls from that number on, 0 for none.
+	held    int
+	release chan struct{}
 }
 
 // callWait is a wait for the call of a number.
@@ -72,10 +79,21 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	deadly, does := a.deadly, a.does
+	var release chan struct{}
+	if a.held > 0 && a.calls >= a.held {
+		release = a.release
+	}
 	a.mu.Unlock()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client is gone
+	}
+	if release != nil {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+			return
+		}
 	}
 	if deadly != "" && bytes.Contains(body, []byte(`"`+deadly+`"`)) {
 		does()
@@ -109,6 +127,20 @@ func (a *api) onConversion(id string, does func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.deadly, a.does = id, does
+}
+
+// hold leaves calls unanswered from the n-th from now on, until release is called,
+// so that a run stays where it is.
+func (a *api) hold(n int) (release func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.held, a.release = a.calls+n, make(chan struct{})
+	return sync.OnceFunc(func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.held = 0
+		close(a.release)
+	})
 }
 
 // asked returns how many calls there were, of any outcome.

@@ -81,9 +81,9 @@ func (p *process) signal(s syscall.Signal) (code int, ran bool) {
 	p.mu.Unlock()
 	select {
 	case <-ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		p.mu.Lock()
-		p.deaths = append(p.deaths, p.name+" did not end within 30 s of "+s.String())
+		p.deaths = append(p.deaths, p.name+" did not end within "+patience.String()+" of "+s.String())
 		p.mu.Unlock()
 		_ = cmd.Process.Kill()
 		<-ended

@@ -76,7 +76,7 @@ func TestCommandKilledAndRunAgain(t *testing.T) {
 		return []string{"run", "--db", filepath.Join(dir, "shop.db"), "--out", filepath.Join(dir, "out"), "--data-dir", filepath.Join(dir, "streams"),
 			"--model", "api", "--conv-type-id", "any", "--api-url", a.url, "--max-sessions", "60", "--max-journeys", "12", "--concurrency", fmt.Sprint(workers)}
 	}
-	env := []string{"IHC_API_KEY=" + apiKey, "IHC_API_TIMEOUT=700ms"}
+	env := []string{"IHC_API_KEY=" + apiKey, "IHC_API_TIMEOUT=" + apiTimeout.String()}
 	whole := t.TempDir()
 	copyFile(t, calm.db, filepath.Join(whole, "shop.db"))
 	out, code := runIHC(t.Context(), t, env, args(whole, startAPI(t, 1, misfits()))...)
@@ -108,7 +108,7 @@ func TestCommandKilledAndRunAgain(t *testing.T) {
 				}
 				select {
 				case <-at:
-					require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
+					_ = cmd.Process.Kill() // it may be done by now
 					require.Error(t, <-done, "it was killed")
 					kills++
 				case err := <-done:
@@ -144,14 +144,12 @@ func TestUpKilledAndStartedAgain(t *testing.T) {
 	s, a, ctx := calmStack(t, stackOptions{})
 	up := &process{name: "up", program: "ihc", log: filepath.Join(s.dir, "up.log"),
 		args: []string{"up", "--db", s.db, "--out", s.out, "--data-dir", filepath.Join(s.dir, "streams"), "--listen", s.nats},
-		env:  []string{"IHC_API_KEY=" + apiKey, "IHC_API_URL=" + a.url, "IHC_CONV_TYPE_ID=any", fmt.Sprintf("IHC_CONCURRENCY=%d", workers), "IHC_ACK_WAIT=1s"}}
+		env:  []string{"IHC_API_KEY=" + apiKey, "IHC_API_URL=" + a.url, "IHC_CONV_TYPE_ID=any", fmt.Sprintf("IHC_CONCURRENCY=%d", workers), "IHC_ACK_WAIT=" + ackWait.String()}}
 	s.procs = map[string]*process{"up": up}
 	s.start()
-	for _, n := range []int{3, 14} {
-		at := a.onCall(n)
-		if n == 3 {
-			s.request(ctx, calm.request())
-		}
+	moments := []<-chan struct{}{a.onCall(3), a.onCall(17)}
+	s.request(ctx, calm.request())
+	for _, at := range moments {
 		select {
 		case <-at:
 		case <-ctx.Done():
@@ -178,7 +176,7 @@ func TestUpKilledAndStartedAgain(t *testing.T) {
 func TestSourceChangedBetweenTwoCommands(t *testing.T) {
 	t.Parallel()
 	calm.refer(t)
-	env := []string{"IHC_API_KEY=" + apiKey, "IHC_API_TIMEOUT=700ms"}
+	env := []string{"IHC_API_KEY=" + apiKey, "IHC_API_TIMEOUT=" + apiTimeout.String()}
 	args := func(dir string, a *api) []string {
 		return []string{"run", "--db", filepath.Join(dir, "shop.db"), "--out", filepath.Join(dir, "out"), "--data-dir", filepath.Join(dir, "streams"),
 			"--model", "api", "--conv-type-id", "any", "--api-url", a.url, "--max-sessions", "60", "--max-journeys", "1", "--concurrency", "1"}
@@ -203,10 +201,12 @@ func TestSourceChangedBetweenTwoCommands(t *testing.T) {
 			}
 			a := startAPI(t, 1, sandbox.Faults{Latency: sandbox.Duration(20 * time.Millisecond)})
 			cmd := command(t.Context(), env, args(dir, a)...)
+			middle, release := a.onCall(30), a.hold(30)
 			require.NoError(t, cmd.Start())
-			<-a.onCall(30)
+			<-middle
 			require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
 			require.Error(t, cmd.Wait())
+			release()
 
 			alter := func(dir string) {
 				db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, "shop.db"))

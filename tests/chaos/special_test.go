@@ -6,10 +6,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -39,80 +38,17 @@ func calmStack(t *testing.T, o stackOptions) (*stack, *api, context.Context) {
 	return s, o.api, ctx
 }
 
-// ends waits for the run and holds what it left against the undisturbed run.
-func (s *stack) ends(ctx context.Context) {
-	s.t.Helper()
-	_, err := s.outcome(ctx, "chaos")
-	require.NoError(s.t, err, s.logs(25))
-	require.NoError(s.t, s.drained(ctx))
-	s.stop()
-	require.Empty(s.t, calm.want.diff(s.left(ctx)), "not what the undisturbed run left")
-}
-
-// says waits until a process has written a text to its log so many times.
-func (s *stack) says(ctx context.Context, name, text string, times int) {
-	s.t.Helper()
-	for {
-		data, err := os.ReadFile(s.procs[name].log)
-		require.NoError(s.t, err)
-		if strings.Count(string(data), text) >= times {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			require.Fail(s.t, "the "+name+" never says "+text, s.logs(25))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// startWithout starts all processes but those whose names begin so.
-func (s *stack) startWithout(names ...string) {
-	s.t.Helper()
-	for _, name := range s.names() {
-		skip := false
-		for _, n := range names {
-			skip = skip || strings.HasPrefix(name, n)
-		}
-		if !skip {
-			require.NoError(s.t, s.procs[name].start())
-		}
-	}
-	s.connect()
-}
-
-// startNow starts the processes whose names begin so, if they do not run.
-func (s *stack) startNow(prefix string) {
-	s.t.Helper()
-	for _, name := range s.names() {
-		if strings.HasPrefix(name, prefix) {
-			require.NoError(s.t, s.procs[name].start())
-		}
-	}
-}
-
-// published waits for the n-th message of a kind.
-func (s *stack) published(ctx context.Context, kind string, n int) {
-	s.t.Helper()
-	select {
-	case <-s.tap.on(kind, n):
-	case <-ctx.Done():
-		require.Fail(s.t, "no "+kind, s.logs(25))
-	}
-}
-
 func TestDatabaseLockedFor20Seconds(t *testing.T) {
 	t.Parallel()
-	s, _, ctx := calmStack(t, stackOptions{})
+	s, a, ctx := calmStack(t, stackOptions{})
 	s.start()
-	locked := s.tap.on("run.extracted", 1)
-	s.request(ctx, calm.request())
-	<-locked
-	db, err := sql.Open("sqlite3", "file:"+s.db+"?_busy_timeout=10000&_txlock=immediate")
+	release := s.midway(ctx, a)
+	db, err := sql.Open("sqlite3", "file:"+s.db+"?_busy_timeout=60000&_txlock=immediate")
 	require.NoError(t, err)
 	defer db.Close()
 	tx, err := db.BeginTx(ctx, nil) // the one writer there can be
 	require.NoError(t, err)
+	release()
 	_, err = tx.ExecContext(ctx, `CREATE TABLE somebody_elses (x)`)
 	require.NoError(t, err)
 	since := time.Now()
@@ -127,16 +63,15 @@ func TestDatabaseLockedFor20Seconds(t *testing.T) {
 // A lock that outlasts SQLite's patience of half a minute holds a run up, too.
 func TestDatabaseLockedForLong(t *testing.T) {
 	t.Parallel()
-	s, _, ctx := calmStack(t, stackOptions{})
+	s, a, ctx := calmStack(t, stackOptions{})
 	s.start()
-	locked := s.tap.on("run.extracted", 1)
-	s.request(ctx, calm.request())
-	<-locked
-	db, err := sql.Open("sqlite3", "file:"+s.db+"?_busy_timeout=10000&_txlock=immediate")
+	release := s.midway(ctx, a)
+	db, err := sql.Open("sqlite3", "file:"+s.db+"?_busy_timeout=60000&_txlock=immediate")
 	require.NoError(t, err)
 	defer db.Close()
 	tx, err := db.BeginTx(ctx, nil)
 	require.NoError(t, err)
+	release()
 	s.says(ctx, "writer-1", "is locked by another program", 1)
 	require.NoError(t, tx.Rollback())
 	s.ends(ctx)
@@ -150,11 +85,7 @@ func TestStreamsAtTheirLimit(t *testing.T) {
 	s.start()
 	s.request(ctx, calm.request())
 	s.says(ctx, "extractor", "JetStream did not take a message", 1)
-	s.procs["init"].kill()
-	for _, p := range s.procs {
-		p.env = append(p.env, "IHC_STREAM_MAX_BYTES=0")
-	}
-	s.startNow("init")
+	s.unbounded()
 	s.ends(ctx)
 }
 
@@ -186,9 +117,10 @@ func TestTwoWritersAndReportersByMistake(t *testing.T) {
 	t.Parallel()
 	s, _, ctx := calmStack(t, stackOptions{writers: 2, reporters: 2, extractors: 2})
 	s.start()
+	var kills sync.WaitGroup
 	for kind, n := range map[string]int{"journeys.extracted": 3, "journeys.attributed": 5, "run.extracted": 1, "run.written": 1} {
 		at, victims := s.tap.on(kind, n), []string{"writer-1", "reporter-1", "extractor-1"}
-		go func() {
+		kills.Go(func() {
 			select {
 			case <-at:
 			case <-ctx.Done():
@@ -198,9 +130,10 @@ func TestTwoWritersAndReportersByMistake(t *testing.T) {
 				s.procs[name].kill()
 				_ = s.procs[name].start()
 			}
-		}()
+		})
 	}
 	s.request(ctx, calm.request())
+	kills.Wait() // none may come when all is stopped
 	s.ends(ctx)
 }
 
@@ -280,15 +213,22 @@ func TestOverlappingRuns(t *testing.T) {
 			t.Parallel()
 			s, _, ctx := calmStack(t, stackOptions{extractors: 2, writers: 2})
 			s.start()
+			running, over := context.WithCancel(ctx)
+			defer over()
+			var kills sync.WaitGroup
 			if i > 0 {
 				at := s.tap.on("journeys.attributed", 7*i)
-				go func() {
-					<-at
+				kills.Go(func() {
+					select {
+					case <-at:
+					case <-running.Done():
+						return
+					}
 					for _, name := range []string{"writer-1", "attributor-2"} {
 						s.procs[name].kill()
 						_ = s.procs[name].start()
 					}
-				}()
+				})
 			}
 			s.request(ctx, near)
 			s.request(ctx, far)
@@ -296,6 +236,8 @@ func TestOverlappingRuns(t *testing.T) {
 				_, err := s.outcome(ctx, run)
 				require.NoError(t, err, s.logs(20))
 			}
+			over()
+			kills.Wait() // none may come when all is stopped
 			require.NoError(t, s.drained(ctx))
 			s.stop()
 			left := s.left(ctx)
@@ -500,6 +442,11 @@ func TestWriterKilledInTheSweep(t *testing.T) {
 		return number(`SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_chunks'`) > 0 && number(`SELECT count(*) FROM pipeline_chunks`) == chunks
 	}
 	middle := 0
+	reading, err := db.Conn(ctx) // the first gets no further, since what shows a run waits for readers
+	require.NoError(t, err)
+	defer reading.Close()
+	_, err = reading.ExecContext(ctx, `BEGIN; SELECT count(*) FROM sqlite_schema`)
+	require.NoError(t, err)
 	for wait := time.Duration(0); ; wait += 20 * time.Millisecond {
 		require.NoError(t, s.procs["writer-1"].start())
 		for !stored() {
@@ -507,6 +454,10 @@ func TestWriterKilledInTheSweep(t *testing.T) {
 		}
 		<-time.After(wait)
 		s.procs["writer-1"].kill()
+		if wait == 0 {
+			_, err = reading.ExecContext(ctx, `ROLLBACK`)
+			require.NoError(t, err)
+		}
 		if number(`SELECT count(*) FROM pipeline_runs WHERE shown`) > 0 {
 			break // it was done before
 		}
@@ -532,13 +483,13 @@ func TestDataChangedWhileInterrupted(t *testing.T) {
 	large.refer(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	s := newStack(t, stackOptions{})
+	s := newStack(t, stackOptions{env: []string{"IHC_STREAM_MAX_BYTES=100000"}}) // so that it gets no further
 	copyFile(t, large.db, s.db)
 	s.startWithout("attributor", "writer", "reporter")
-	middle := s.tap.on("journeys.extracted", 50)
 	s.request(ctx, large.request())
-	<-middle
+	s.says(ctx, "extractor", "JetStream did not take a message", 1)
 	s.procs["extractor"].kill()
+	s.unbounded()
 	db, err := sql.Open("sqlite3", "file:"+s.db+"?_busy_timeout=10000")
 	require.NoError(t, err)
 	_, err = db.ExecContext(ctx, `DELETE FROM session_sources WHERE user_id = (SELECT min(user_id) FROM conversions WHERE user_id IN (SELECT user_id FROM session_sources))`)
@@ -556,29 +507,4 @@ func TestDataChangedWhileInterrupted(t *testing.T) {
 	require.NoError(t, err, s.logs(20))
 	require.NoError(t, s.drained(ctx))
 	s.stop()
-}
-
-// stored returns how many messages a stream holds.
-func (s *stack) stored(ctx context.Context, name string) int {
-	s.t.Helper()
-	st, err := s.js.Stream(ctx, name)
-	require.NoError(s.t, err)
-	info, err := st.Info(ctx)
-	require.NoError(s.t, err)
-	return int(info.State.Msgs)
-}
-
-// ballast fills a small disk to the last byte.
-func ballast(t *testing.T, dir string) (remove func()) {
-	t.Helper()
-	path := filepath.Join(dir, "ballast")
-	f, err := os.Create(path)
-	require.NoError(t, err)
-	for block := 1 << 16; block > 0; {
-		if _, err := f.Write(make([]byte, block)); err != nil {
-			block /= 2 // to the last byte
-		}
-	}
-	require.NoError(t, f.Close())
-	return func() { require.NoError(t, os.Remove(path)) }
 }

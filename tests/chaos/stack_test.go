@@ -30,6 +30,10 @@ import (
 	"github.com/ihc-pipeline/ihc/tests/snapshot"
 )
 
+// ackWait is how long a message waits for a process that is gone. Whoever works on
+// one says so three times as often, which a busy machine must let it do.
+const ackWait = 2 * time.Second
+
 // workers is how many chunks one attributor scores at once.
 const workers = 3
 
@@ -82,7 +86,7 @@ func newStack(t *testing.T, o stackOptions) *stack {
 	}
 	s.nats, s.url = nodes[0].address, urlOf(nodes)
 	env := slices.Concat([]string{"NATS_URL=" + s.url, fmt.Sprintf("IHC_REPLICAS=%d", len(nodes)), "IHC_DB=" + o.db, "IHC_OUT=" + o.out,
-		"IHC_HTTP=127.0.0.1:0", "IHC_ACK_WAIT=1s", "IHC_GRACE=5s", "IHC_LOG_LEVEL=debug"}, o.env)
+		"IHC_HTTP=127.0.0.1:0", "IHC_ACK_WAIT=" + ackWait.String(), "IHC_GRACE=5s", "IHC_LOG_LEVEL=debug"}, o.env)
 	several := func(name string, n int, env []string) {
 		for i := range n {
 			add(fmt.Sprintf("%s-%d", name, i+1), name, nil, env...)
@@ -98,7 +102,7 @@ func newStack(t *testing.T, o stackOptions) *stack {
 	scoring := env
 	if o.api != nil {
 		scoring = slices.Concat(env, []string{"IHC_API_KEY=" + apiKey, "IHC_API_URL=" + o.api.url, "IHC_CONV_TYPE_ID=any",
-			fmt.Sprintf("IHC_CONCURRENCY=%d", workers), "IHC_API_TIMEOUT=700ms"})
+			fmt.Sprintf("IHC_CONCURRENCY=%d", workers), "IHC_API_TIMEOUT=" + apiTimeout.String()})
 	}
 	add("init", "init", nil, env...)
 	one("extractor", o.extractors)
