@@ -142,6 +142,10 @@ func ballast(t *testing.T, dir string) (remove func()) {
 	return func() { require.NoError(t, os.Remove(path)) }
 }
 
+// onlySome is a bound of the streams that a large run's chunks do not fit into, so
+// that its extraction gets no further.
+const onlySome = "IHC_STREAM_MAX_BYTES=100000"
+
 // unbounded takes the bound of the streams away.
 func (s *stack) unbounded() {
 	s.t.Helper()
