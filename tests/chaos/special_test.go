@@ -439,7 +439,7 @@ func TestWriterKilledInTheSweep(t *testing.T) {
 	s.request(ctx, large.request())
 	chunks := len(large.want.tables["pipeline_chunks"])
 	<-s.tap.on("journeys.attributed", chunks)
-	// The first dies as soon as everything is stored, the next a little further
+	// The first dies as soon as everything is stored, the next twice as far
 	// on each time, until one is done.
 	stored := func() bool {
 		return number(`SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_chunks'`) > 0 && number(`SELECT count(*) FROM pipeline_chunks`) == chunks
@@ -450,7 +450,7 @@ func TestWriterKilledInTheSweep(t *testing.T) {
 	defer reading.Close()
 	_, err = reading.ExecContext(ctx, `BEGIN; SELECT count(*) FROM sqlite_schema`)
 	require.NoError(t, err)
-	for wait := time.Duration(0); ; wait += 20 * time.Millisecond {
+	for wait := time.Duration(0); ; wait = max(2*wait, 20*time.Millisecond) {
 		require.NoError(t, s.procs["writer-1"].start())
 		for !stored() {
 			require.NoError(t, ctx.Err(), "the results are not stored")
