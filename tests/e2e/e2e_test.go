@@ -52,6 +52,7 @@ func TestStack(t *testing.T) {
 		{"kill", s.kill},
 		{"down and up", s.downAndUp},
 		{"the key goes to the attributor alone", s.key},
+		{"several of each on PostgreSQL", s.several},
 		{"what the README says was run", s.readme},
 	} {
 		if !t.Run(step.name, step.do) {
@@ -95,7 +96,10 @@ func (s *stack) firstUse(t *testing.T) {
 // settingsAreExplained compares .env.example with what compose.yaml and what goes
 // on top of it read.
 func (s *stack) settingsAreExplained(t *testing.T) {
-	compose := read(t, filepath.Join(s.dir, "deploy", "compose.yaml")) + "\n" + read(t, filepath.Join(s.dir, "deploy", "compose.postgres.yaml"))
+	compose := ""
+	for _, file := range []string{"compose.yaml", "compose.postgres.yaml", "compose.several.yaml"} {
+		compose += read(t, filepath.Join(s.dir, "deploy", file)) + "\n"
+	}
 	example := read(t, filepath.Join(s.dir, "deploy", ".env.example"))
 	var explained []string
 	for line := range strings.Lines(example) {
