@@ -72,7 +72,7 @@ func (b *tab) until(expression string) {
 	require.Eventually(b.t, func() bool {
 		is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`(() => { try { return !!(`+expression+`) } catch { return false } })()`))
 		return err == nil && is
-	}, 45*time.Second, 50*time.Millisecond, expression)
+	}, patience/2, 50*time.Millisecond, expression)
 }
 
 // click clicks what a selector finds, by its text where there are several.

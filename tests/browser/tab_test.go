@@ -37,12 +37,15 @@ type view struct {
 
 var wide = view{width: 1200, height: 900}
 
+// patience bounds what is done with a page, and each wait for it half as long.
+const patience = 4 * time.Minute
+
 // open opens a page with the network cut, unless the view is online.
 func open(t *testing.T, url string, v view) *tab {
 	t.Helper()
 	ctx, end := chromedp.NewContext(browser)
 	t.Cleanup(end)
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	t.Cleanup(cancel)
 	b := &tab{t: t, ctx: ctx}
 	require.NoError(t, chromedp.Listen(ctx, b.hear))

@@ -5,10 +5,7 @@ package chaos
 import (
 	"bytes"
 	"crypto/sha256"
-	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -153,18 +150,4 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (a *answer) Write(p []byte) (int, error) {
 	a.body.Write(p)
 	return a.ResponseWriter.Write(p)
-}
-
-// freePort returns an address nobody listens on now, below the ports that
-// outgoing connections take, since a killed server comes back to it.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 15_000+rand.N(15_000))
-		l, err := net.Listen("tcp", address)
-		if err == nil {
-			require.NoError(t, l.Close())
-			return address
-		}
-	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/pgtest"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/tables"
@@ -36,16 +37,16 @@ type node struct {
 func natsServers(t *testing.T, n int, store string) []node {
 	t.Helper()
 	if n == 1 {
-		address := freePort(t)
+		address := freeport.Address(t)
 		return []node{{"nats", address, []string{"-dir", store, "-listen", address}}}
 	}
 	var nodes []node
 	var routes []string
 	for range n {
-		routes = append(routes, freePort(t))
+		routes = append(routes, freeport.Address(t))
 	}
 	for i, route := range routes {
-		name, address := fmt.Sprintf("nats-%d", i+1), freePort(t)
+		name, address := fmt.Sprintf("nats-%d", i+1), freeport.Address(t)
 		nodes = append(nodes, node{name, address, []string{"-dir", store + "-" + name, "-listen", address,
 			"-name", name, "-cluster", route, "-routes", strings.Join(routes, ",")}})
 	}

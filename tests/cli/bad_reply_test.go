@@ -28,6 +28,7 @@ type badReply struct {
 	failed      []string // conversions that are to fail, the others being attributed
 	says        string   // why, in the report or in the line that ends the run
 	calls       int      // how many it takes, where that matters
+	patience    string   // how long an answer is waited for, "" for as long as usual
 }
 
 // plain answers with a status and a body.
@@ -130,7 +131,7 @@ var badReplies = []badReply{
 	{name: "bytes", once: plain(200, string(noise(300)))},
 	{name: "a length that is not kept", once: plain(200, `{"statusCode":200,`, "Content-Length", "5000")},
 	{name: "a connection that breaks", once: func(http.ResponseWriter, *http.Request, *ihcapi.Request) { panic(http.ErrAbortHandler) }},
-	{name: "an answer that does not come", once: func(_ http.ResponseWriter, r *http.Request, _ *ihcapi.Request) { <-r.Context().Done() }},
+	{name: "an answer that does not come", once: func(_ http.ResponseWriter, r *http.Request, _ *ihcapi.Request) { <-r.Context().Done() }, patience: "500ms"},
 
 	// Oddities that do no harm.
 	{name: "values in another order", every: edited(func(r *ihcapi.Response) { slices.Reverse(r.Values) }), calls: 1},
@@ -203,7 +204,7 @@ func TestBadReplies(t *testing.T) {
 			db := smallShop(h)
 			source := tables(t, db)
 			server, calls := serveReplies(t, c)
-			r := h.with("IHC_API_KEY="+secret, "IHC_API_TIMEOUT=500ms").run("run", "--db", db, "--out", h.path("out"), "--model", "api",
+			r := h.with("IHC_API_KEY="+secret, "IHC_API_TIMEOUT="+c.patience).run("run", "--db", db, "--out", h.path("out"), "--model", "api",
 				"--conv-type-id", "any", "--api-url", server)
 			require.Equal(t, c.exit, r.code, "%s%s", r.stdout, r.stderr)
 			require.NotContains(t, r.stdout+r.stderr, secret)

@@ -147,7 +147,9 @@ func TestRequestPublishedTwice(t *testing.T) {
 	}
 	_, err = js.Publish(t.Context(), "ihc.v1.run.requested", []byte(`{"run_id":"after"}`))
 	require.NoError(t, err)
-	require.Contains(t, h.must("status", "after", "--watch", "--nats", natsURL(t, up)).stdout, "after")
+	for _, id := range []string{"once", "after"} {
+		require.Contains(t, h.must("status", id, "--watch", "--nats", natsURL(t, up)).stdout, id)
+	}
 	runs, err := js.Stream(t.Context(), "IHC_RUNS")
 	require.NoError(t, err)
 	info, err := runs.Info(t.Context(), jetstream.WithSubjectFilter("ihc.v1.run.*.once"))

@@ -110,26 +110,20 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	whole, _ := startSandbox(h)
 	h.must("run", "--db", h.path("undisturbed", "shop.db"), "--out", h.path("undisturbed"), "--model", "api", "--api-url", whole, "--conv-type-id", "any")
 	reference := read(t, h.path("undisturbed", "channel_reporting.csv"))
-	api, root := startSandbox(h, "--latency", "100ms")
-	args := []string{"run", "--db", h.path("demo", "shop.db"), "--out", h.path("out"), "--model", "api", "--api-url", api,
+	const atOnce = 8
+	api := newGate(t, atOnce)
+	args := []string{"run", "--db", h.path("demo", "shop.db"), "--out", h.path("out"), "--model", "api", "--api-url", api.url,
 		"--conv-type-id", "any", "--data-dir", h.path("streams")}
 
-	run := h.command(t.Context(), args...)
-	var errs strings.Builder
-	run.Stderr = &errs
-	require.NoError(t, run.Start())
-	var stats struct {
-		Requests               int
-		ConversionsScored      int `json:"conversions_scored"`
-		ConversionsScoredTwice int `json:"conversions_scored_twice"`
-	}
-	require.Eventually(t, func() bool { getJSON(t, root+"/stats", &stats); return stats.Requests >= 8 }, patience, poll)
+	run, said := h.with("IHC_GRACE=1h").begin(args...)
+	require.True(t, assertEventually(func() bool { return api.came.Load() > atOnce }), said())
 	require.NoError(t, run.Process.Signal(syscall.SIGINT))
+	require.True(t, assertEventually(func() bool { return strings.Contains(said(), "stopping: waiting for what is under way") }), said())
+	api.open()
 	require.Error(t, run.Wait())
-	require.Equal(t, 130, run.ProcessState.ExitCode(), errs.String())
-	require.Regexp(t, `(?m)^ihc: interrupted; the same command goes on with run \S+$`, errs.String())
-	getJSON(t, root+"/stats", &stats)
-	require.Less(t, stats.ConversionsScored, 600, "it was interrupted in the middle")
+	require.Equal(t, 130, run.ProcessState.ExitCode(), said())
+	require.Regexp(t, `(?m)^ihc: interrupted; the same command goes on with run \S+$`, said())
+	require.Less(t, api.Stats().ConversionsScored, 600, "it was interrupted in the middle")
 
 	other := h.run(append(args, "--lookback-days", "3")...) // but not with other settings
 	require.Equal(t, 2, other.code)
@@ -139,7 +133,7 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	require.Contains(t, r.stderr, "going on with run ")
 	o := parse(t, r.stdout)
 	require.Equal(t, "completed", o.Status)
-	getJSON(t, root+"/stats", &stats)
+	stats := api.Stats()
 	require.Equal(t, o.Conversions.Attributed, stats.ConversionsScored)
 	require.Zero(t, stats.ConversionsScoredTwice)
 	require.Equal(t, o.Requests, stats.Requests)

@@ -185,6 +185,9 @@ func TestAnImportKilledAtAnyMomentLeavesOneOfTwoStates(t *testing.T) {
 		require.NoError(t, os.WriteFile(h.path("shop.db"), []byte(original), 0o600))
 		cmd := h.command(t.Context(), args...)
 		require.NoError(t, cmd.Start())
+		if i == 0 {
+			require.NoError(t, cmd.Process.Kill())
+		}
 		kill := time.AfterFunc(took*time.Duration(i)/(moments-2), func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
 		kill.Stop()

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 
 	pages "github.com/ihc-pipeline/ihc/console"
 	"github.com/ihc-pipeline/ihc/embedded"
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/services/attributor"
 	"github.com/ihc-pipeline/ihc/store/sqlite"
@@ -39,13 +39,11 @@ func newAPI(t *testing.T) *api {
 	db := filepath.Join(dir, "shop.db")
 	_, err := sqlite.GenerateShop(t.Context(), db, shop.Config{Sessions: 400}, false)
 	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
+	address := freeport.Address(t)
 	c, err := embedded.FromEnv(attributor.Config{Workers: 2, Timeout: 10 * time.Second})
 	require.NoError(t, err)
 	require.NoError(t, c.At(db, dir))
-	c.Dir, c.Console = t.TempDir(), &pages.Config{Listen: l.Addr().String(), Database: db}
+	c.Dir, c.Console = t.TempDir(), &pages.Config{Listen: address, Database: db}
 	p, _, err := embedded.Start(t.Context(), c)
 	require.NoError(t, err)
 	t.Cleanup(p.Stop)
@@ -55,7 +53,7 @@ func newAPI(t *testing.T) *api {
 	require.NoError(t, err)
 	v, errs := validator.NewValidator(doc)
 	require.Empty(t, errs)
-	a := &api{t, "http://" + l.Addr().String(), v}
+	a := &api{t, "http://" + address, v}
 	require.Eventually(t, func() bool {
 		resp, err := http.Get(a.url + "/healthz")
 		return err == nil && resp.Body.Close() == nil

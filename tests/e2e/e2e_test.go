@@ -348,7 +348,7 @@ func (s *stack) cancel(t *testing.T) {
 	s.fresh(t)
 	url := s.sandboxURL(t)
 	c := s.client(t)
-	faults(t, url, `{"latency": "500ms"}`)
+	faults(t, url, `{"latency": "5s"}`) // for as long as a container takes to start
 	resetStats(t, url)
 	s.start(t, c, &ihcv1.RunRequest{RunId: "cancelled"})
 	eventually(t, "the run is under way", func() bool { return stats(t, url).Requests >= 4 })

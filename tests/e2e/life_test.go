@@ -65,6 +65,7 @@ func (s *stack) scale(t *testing.T) {
 
 	s.fresh(t)
 	resetStats(t, url)
+	faults(t, url, `{"latency": "1s"}`) // for as long as it takes to stop containers
 	s.start(t, c, &ihcv1.RunRequest{RunId: "fewer"})
 	eventually(t, "the run is under way", func() bool { return stats(t, url).Requests >= chunks/5 })
 	s.must(t, dc+"up -d --no-recreate --scale attributor=1")
@@ -154,10 +155,10 @@ func (s *stack) kill(t *testing.T) {
 	// of the processor.
 	s.fresh(t)
 	limited := s.must(t, dc+"ps -q extractor")
+	js, err := jetstream.New(s.connect(t, "ihc")) // before, which takes a while
+	require.NoError(t, err)
 	s.must(t, "docker update --cpus 0.02 "+limited)
 	s.start(t, c, &ihcv1.RunRequest{RunId: "killed-extractor"})
-	js, err := jetstream.New(s.connect(t, "ihc"))
-	require.NoError(t, err)
 	extracted := func() int { return s.stored(t, js, stream.Journeys, "ihc.v1.journeys.extracted.killed-extractor.*") }
 	eventually(t, "some chunks are extracted", func() bool { return extracted() > 0 })
 	s.must(t, "docker kill "+limited)

@@ -8,11 +8,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/tests/snapshot"
 )
@@ -52,7 +53,7 @@ func newStack(t *testing.T) *stack {
 		"tests/go.mod", "tests/go.sum", "go.work", "go.work.sum", ".dockerignore", "README.md", "docs")
 	s := &stack{
 		project: "ihc-e2e-" + strings.ToLower(rand.Text()[:6]), dir: dir, data: filepath.Join(dir, "deploy", "data"),
-		ran: map[string]bool{}, natsPort: freePort(t),
+		ran: map[string]bool{}, natsPort: strconv.Itoa(freeport.New(t)),
 	}
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
@@ -62,8 +63,8 @@ func newStack(t *testing.T) *stack {
 	}
 	s.set("COMPOSE_PROJECT_NAME", s.project)
 	s.set("NATS_PORT", s.natsPort)
-	s.set("NATS_MONITOR_PORT", freePort(t))
-	s.set("SANDBOX_PORT", freePort(t))
+	s.set("NATS_MONITOR_PORT", strconv.Itoa(freeport.New(t)))
+	s.set("SANDBOX_PORT", strconv.Itoa(freeport.New(t)))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(s.sh(t, dc+"--profile sandbox ps -a").out)
@@ -105,16 +106,6 @@ func copyTree(t *testing.T, from, to string, what ...string) {
 			return os.WriteFile(filepath.Join(to, rel), data, 0o644)
 		}))
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	return port
 }
 
 // set sets a variable of the environment that compose sees; an empty value
