@@ -4,10 +4,9 @@ package postgres
 
 import (
 	"flag"
-	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/ihc-pipeline/ihc/internal/leak"
 )
 
 // TestMain has properties tried less often than usual, unless it is told how
@@ -21,10 +20,5 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		_, _ = os.Stderr.WriteString(err.Error() + "\n")
-		code = 1
-	}
-	os.Exit(code)
+	leak.Main(m)
 }
