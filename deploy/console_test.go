@@ -3,7 +3,6 @@ package deploy_test
 import (
 	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/console"
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/services/attributor"
@@ -64,14 +64,12 @@ func TestConsoleDoesItsWorkAsItsUser(t *testing.T) {
 	start(t, s, stream.StageWriter, writer.Config{Database: db, Batch: 8}, writer.Run)
 	start(t, s, stream.StageAttributor, attributor.Config{Workers: 2, Timeout: 10 * time.Second}, attributor.Run)
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
+	listen := freeport.Hold(t).String()
 	file := filepath.Join(s.credentials, stream.UserConsole, "token")
 	token, err := os.ReadFile(file)
 	require.NoError(t, err)
-	start(t, s, stream.UserConsole, console.Config{Listen: l.Addr().String(), TokenFile: file, Database: db}, console.Run)
-	c := site{t, "http://" + l.Addr().String(), string(bytes.TrimSpace(token))}
+	start(t, s, stream.UserConsole, console.Config{Listen: listen, TokenFile: file, Database: db}, console.Run)
+	c := site{t, "http://" + listen, string(bytes.TrimSpace(token))}
 
 	c.ask("GET", "/api/v1/findings", "", http.StatusOK)
 	require.Contains(t, c.ask("GET", "/api/v1/plan", "", http.StatusOK), `"model": "builtin"`)

@@ -2,18 +2,17 @@ package pgtest
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/certs"
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 )
 
 // Secure is a server that is reached over TLS alone, by clients that show a
@@ -55,7 +54,7 @@ func StartSecure(t testing.TB, o Options) *Secure {
 		}
 		return path
 	}
-	s := &Secure{CA: file("ca.pem", authority.Cert), Cert: file("cert.pem", client.Cert), Key: file("key.pem", client.Key), port: freePort(t)}
+	s := &Secure{CA: file("ca.pem", authority.Cert), Cert: file("cert.pem", client.Cert), Key: file("key.pem", client.Key), port: int(freeport.Hold(t).Port())}
 	settings := map[string]string{
 		"listen_addresses": Host, "port": strconv.Itoa(s.port), "ssl": "on",
 		"ssl_cert_file": mine(file("server.pem", server.Cert)), "ssl_key_file": mine(file("server.key", server.Key)), "ssl_ca_file": mine(file("clients.pem", authority.Cert)),
@@ -67,26 +66,6 @@ func StartSecure(t testing.TB, o Options) *Secure {
 	o.Settings = settings
 	s.Server = Start(t, o)
 	return s
-}
-
-// Ports below those that the system gives to connections by itself.
-const firstPort, lastPort = 20000, 32000
-
-var ports atomic.Int64 // that were tried
-
-// freePort returns a port that nobody listens at, and that the system gives to no
-// connection by itself.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for range 1000 {
-		port := firstPort + (os.Getpid()*7+int(ports.Add(1)))%(lastPort-firstPort)
-		if listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint(Host, ":", port)); err == nil {
-			require.NoError(t, listener.Close())
-			return port
-		}
-	}
-	require.Fail(t, "no port is free")
-	return 0
 }
 
 // DSN returns the address of the server's database of that name by its socket.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -18,20 +17,13 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/version"
 )
 
 const patience = time.Minute
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // text is a log for many goroutines.
 type text struct {
@@ -68,7 +60,7 @@ func says(t *testing.T, address, want string) {
 // From a start before there is a server, over its absence, to an orderly end.
 func TestProcessTellsHowItIs(t *testing.T) {
 	t.Parallel()
-	at, web, dir := freeAddress(t), freeAddress(t), t.TempDir()
+	at, web, dir := freeport.Hold(t).String(), freeport.Hold(t).String(), t.TempDir()
 	log := &text{}
 	p := &service.Process{Log: slog.New(slog.NewTextHandler(log, nil)), HTTP: web,
 		Connect: func(stage string, log *slog.Logger) (*nats.Conn, error) {

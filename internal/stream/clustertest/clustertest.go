@@ -3,7 +3,6 @@ package clustertest
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 )
 
 // Cluster is a few NATS servers that keep streams together, for one test.
@@ -29,7 +30,7 @@ func New(t testing.TB, n int) *Cluster {
 	dir := t.TempDir()
 	var routes []*url.URL
 	for i := range n {
-		client, route := freePort(t), freePort(t)
+		client, route := int(freeport.Hold(t).Port()), int(freeport.Hold(t).Port())
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprint("127.0.0.1:", route)})
 		c.options = append(c.options, &server.Options{
 			ServerName: fmt.Sprint("nats-", i+1), Host: "127.0.0.1", Port: client, NoSigs: true, NoLog: true,
@@ -62,16 +63,6 @@ func New(t testing.TB, n int) *Cluster {
 		return false
 	}, time.Minute, 20*time.Millisecond)
 	return c
-}
-
-// freePort returns a port that nobody listens on.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
-	return port
 }
 
 // URL is where clients find all of the servers.
