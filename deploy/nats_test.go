@@ -76,7 +76,7 @@ func newStackOf(t *testing.T, main string, look ...func(*server.Options)) *stack
 	require.NoError(t, err)
 	ns.Start()
 	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	require.True(t, ns.ReadyForConnections(10*time.Second))
+	require.True(t, ns.ReadyForConnections(time.Minute))
 	s.url, s.opts, s.tls = "nats://"+ns.Addr().String(), opts, opts.TLSConfig != nil
 	return s
 }

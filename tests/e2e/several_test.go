@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"crypto/rand"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -35,7 +37,7 @@ func (s *stack) several(t *testing.T) {
 	}
 	s.set("POSTGRES_IMAGE", s.postgresImage(t))
 	s.set("POSTGRES_PASSWORD", rand.Text())
-	s.set("POSTGRES_PORT", freePort(t))
+	s.set("POSTGRES_PORT", fmt.Sprint(freeport.Hold(t).Port()))
 	s.set("CONSOLE_PORT", "0") // a free one for each
 	// Enough conversions for two slices.
 	config := shop.Config{Sessions: 80_000, Conversions: 40_000, Start: "2023-08-01"}
