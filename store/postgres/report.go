@@ -51,7 +51,7 @@ func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (t *store
 		for i, r := range t.Rows {
 			t.Rows[i].Refunded = refunded[key{r.Channel, r.Date}]
 		}
-		t.Subtract = run.SubtractsRefunds(req)
+		t.Subtract, t.Replay = run.SubtractsRefunds(req), req.GetReplayOf() != ""
 		t.Covered = covered(t.Rows, req)
 		return nil
 	})
