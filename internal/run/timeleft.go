@@ -86,7 +86,7 @@ func (l *TimeLeft) See(now time.Time, s *State) Pace {
 // of it, so that storing is what takes time, and not the requests. Of some that
 // are stored nobody tells: see [TimeLeft.late].
 func (l *TimeLeft) behind(s *State) bool {
-	const enough = 8                                                           // steps that were seen
+	const enough = 8 // steps that were seen
 	waits := int(s.Progress.ScoredChunks) - int(s.Progress.Writer.GetChunks())
 	if l.waited == nil || waits < *l.waited {
 		l.waited = new(waits)
