@@ -30,6 +30,7 @@ type Database struct {
 	pool     *pgxpool.Pool
 	lock     string      // how long a lock is waited for before that is told
 	prepared atomic.Bool // its tables are there
+	lz4      atomic.Bool // the server can; known where its tables are there
 	marks    sync.Map    // run → when it was asked for, of those that were found to be this database's
 }
 

@@ -239,7 +239,8 @@ func (o *onPostgres) copyAgain(table, columns, order string) (seconds float64, r
 	if _, err := db.CopyTo(b.ctx, &held, `COPY (SELECT `+columns+` FROM `+from+` ORDER BY `+order+`) TO STDOUT (FORMAT binary)`); err != nil {
 		return 0, 0, err
 	}
-	for _, statement := range []string{`DROP TABLE IF EXISTS ` + to, `CREATE TABLE ` + to + ` (LIKE ` + from + ` INCLUDING ALL)`, `CHECKPOINT`} {
+	for _, statement := range []string{`DROP TABLE IF EXISTS ` + to, `CREATE TABLE ` + to + ` (LIKE ` + from + ` INCLUDING ALL)`, `CHECKPOINT`,
+		`SELECT set_config('default_toast_compression', 'lz4', false) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)`} {
 		if _, err := o.conn.Exec(b.ctx, statement); err != nil {
 			return 0, 0, err
 		}
