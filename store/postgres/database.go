@@ -40,7 +40,9 @@ var _ store.Database = (*Database)(nil)
 
 // New returns the database at an address as libpq takes it: postgres://… Nothing
 // is opened yet.
-func New(dsn string) *Database { return &Database{dsn: dsn, name: strconv.Quote(Shown(dsn)), sessions: mostSessions} }
+func New(dsn string) *Database {
+	return &Database{dsn: dsn, name: strconv.Quote(Shown(dsn)), sessions: mostSessions}
+}
 
 // open returns the connections, which are made as they are needed.
 func (d *Database) open(ctx context.Context) (*pgxpool.Pool, error) {
@@ -74,8 +76,8 @@ const lockTimeout = "30s"
 
 // leastConnections is how many are needed at a time: an extractor reads by two of
 // them and asks by a third, for a run as for a slice of another's, and holds a
-// snapshot by one.
-const leastConnections = 8
+// snapshot by one. A sweep takes two.
+const leastConnections = 10
 
 // Close implements [store.Database].
 func (d *Database) Close() error {
