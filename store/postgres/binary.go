@@ -17,9 +17,9 @@ var inBinary = []any{pgx.QueryExecModeDescribeExec, pgx.QueryResultFormats{pgx.B
 func integer(column []byte) int64 {
 	switch len(column) {
 	case 4:
-		return int64(int32(binary.BigEndian.Uint32(column))) //nolint:gosec // its bits
+		return int64(int32(binary.BigEndian.Uint32(column)))
 	case 8:
-		return int64(binary.BigEndian.Uint64(column)) //nolint:gosec // its bits
+		return int64(binary.BigEndian.Uint64(column))
 	default:
 		return 0
 	}

@@ -39,11 +39,11 @@ func (d *Database) fill(ctx context.Context, tx pgx.Tx, run int64, query string)
 			defer rows.Close()
 			return writeRows(to, rows)
 		})
-		to.CloseWithError(err) //nolint:errcheck // it returns none
+		to.CloseWithError(err)
 		read <- err
 	}()
 	_, err := tx.Conn().PgConn().CopyFrom(ctx, from, `COPY attribution_customer_journey (conv_id, session_id, ihc) FROM STDIN (FORMAT binary)`)
-	from.CloseWithError(err) //nolint:errcheck // it returns none
+	from.CloseWithError(err)
 	if failed := <-read; failed != nil {
 		return failed // which the other is about
 	}
@@ -84,7 +84,7 @@ func writeRows(to io.Writer, rows pgx.Rows) error {
 		for _, t := range all {
 			row = append(row[:0], 0, 3) // columns
 			for _, text := range [][]byte{journey.conv, t.session} {
-				row = append(binary.BigEndian.AppendUint32(row, uint32(len(text))), text...) //nolint:gosec // it came so
+				row = append(binary.BigEndian.AppendUint32(row, uint32(len(text))), text...)
 			}
 			row = binary.BigEndian.AppendUint64(append(row, 0, 0, 0, 8), math.Float64bits(float64(t.share)/10_000))
 			if _, err := out.Write(row); err != nil {

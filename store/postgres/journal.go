@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"fmt"
 )
 
@@ -26,13 +27,13 @@ func (s *scored) read(columns [][]byte) error {
 			continue
 		}
 		all := append(s.held[i][:0], 0)[:0]                                                               // none is empty, and not NULL
-		whole = elements(array, func(share []byte) { all = append(all, int32(integer(share))) }) && whole //nolint:gosec // the column's type
+		whole = elements(array, func(share []byte) { all = append(all, int32(integer(share))) }) && whole
 		s.shares[i], s.held[i] = all, all
 	}
 	for _, of := range s.shares {
 		whole = whole && (of == nil || len(of) == len(s.sessions))
 	}
-	if !whole || s.shares[0] == nil || string(seal(s.conv, s.sessions, s.shares)) != string(columns[6]) {
+	if !whole || s.shares[0] == nil || !bytes.Equal(seal(s.conv, s.sessions, s.shares), columns[6]) {
 		return fmt.Errorf("conversion %q: %w", s.conv, errJournal)
 	}
 	return nil

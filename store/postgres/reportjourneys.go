@@ -144,7 +144,7 @@ func (a *journeySums) told(row [][]byte) (was, now *history.Told) {
 	}
 	if was == nil || was.Journey != now.Journey {
 		hash := sha256.Sum256(appendJoined(nil, a.row.sessions))
-		now.Sessions = int64(binary.BigEndian.Uint64(hash[:])) //nolint:gosec // its bits
+		now.Sessions = int64(binary.BigEndian.Uint64(hash[:]))
 	}
 	return was, now
 }
