@@ -26,7 +26,7 @@ func (s *scored) read(columns [][]byte) error {
 		if array == nil {
 			continue
 		}
-		all := append(s.held[i][:0], 0)[:0]                                                               // none is empty, and not NULL
+		all := append(s.held[i][:0], 0)[:0] // none is empty, and not NULL
 		whole = elements(array, func(share []byte) { all = append(all, int32(integer(share))) }) && whole
 		s.shares[i], s.held[i] = all, all
 	}
