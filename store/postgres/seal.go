@@ -28,7 +28,11 @@ const separator = "\x1f"
 
 // seal returns the seal of a row. Shares are its four columns, nil where NULL.
 func seal[T string | []byte](conv T, sessions []T, shares [4][]int32) []byte {
-	text := append(append([]byte{}, conv...), separator...)
+	room := len(conv) + 32 + len(sessions)*4*6 // a share takes up to five digits
+	for _, id := range sessions {
+		room += len(id) + len(separator)
+	}
+	text := append(append(make([]byte, 0, room), conv...), separator...)
 	text = append(strconv.AppendInt(text, int64(len(sessions)), 10), separator...)
 	text = appendJoined(text, sessions)
 	for _, of := range shares {

@@ -193,10 +193,10 @@ func (o *onPostgres) writing(r results) error {
 }
 
 // addsUp is what a report adds up, and nothing else.
-const addsUp = `WITH cost AS (SELECT channel_name, event_date, sum(cost) FROM session_sources LEFT JOIN session_costs USING (session_id) GROUP BY 1, 2),
-	credit AS (SELECT channel_name, event_date, sum(ihc), sum(ihc * revenue) FROM ` + inSchema + `.attribution_customer_journey
+const addsUp = `WITH costs AS (SELECT channel_name, event_date, sum(cost) AS cost FROM session_sources LEFT JOIN session_costs USING (session_id) GROUP BY 1, 2),
+	credits AS (SELECT channel_name, event_date, sum(ihc) AS ihc, sum(ihc * revenue) AS revenue FROM ` + inSchema + `.attribution_customer_journey
 		JOIN session_sources USING (session_id) JOIN conversions USING (conv_id) GROUP BY 1, 2)
-	SELECT count(*) FROM cost LEFT JOIN credit USING (channel_name, event_date)`
+	SELECT sum(cost), sum(ihc), sum(revenue) FROM costs LEFT JOIN credits USING (channel_name, event_date)`
 
 // floor compares the run with the least that any could take by these tables: the
 // sessions are copied out in the order of journeys while the journal is copied in,
