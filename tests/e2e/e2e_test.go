@@ -37,7 +37,6 @@ func TestStack(t *testing.T) {
 		do   func(*testing.T)
 	}{
 		{"first use", s.firstUse},
-		{"the settings are explained", s.settingsAreExplained},
 		{"containers have what they need and no more", s.hardened},
 		{"services say how they are", s.observable},
 		{"the directory's owner stays its owner", s.ownership},
@@ -91,23 +90,6 @@ func (s *stack) firstUse(t *testing.T) {
 	alone := *s
 	alone.data = s.dir
 	same(t, alone.tables(t), got)
-}
-
-// settingsAreExplained compares .env.example with what compose.yaml and what goes
-// on top of it read.
-func (s *stack) settingsAreExplained(t *testing.T) {
-	compose := ""
-	for _, file := range []string{"compose.yaml", "compose.postgres.yaml", "compose.several.yaml"} {
-		compose += read(t, filepath.Join(s.dir, "deploy", file)) + "\n"
-	}
-	example := read(t, filepath.Join(s.dir, "deploy", ".env.example"))
-	var explained []string
-	for line := range strings.Lines(example) {
-		if name, _, ok := strings.Cut(strings.TrimPrefix(line, "#"), "="); ok && name == strings.ToUpper(name) && !strings.ContainsAny(name, " ") {
-			explained = append(explained, name)
-		}
-	}
-	require.ElementsMatch(t, variables(compose), explained)
 }
 
 // hardened looks at every container as Docker sees it.
