@@ -31,11 +31,14 @@ type told struct {
 	// long the run takes yet; null where that is not known.
 	PerSecond   *float64 `json:"per_second"`
 	SecondsLeft *float64 `json:"seconds_left"`
+	// Awaits is for what that waits.
+	Awaits string `json:"-"`
 }
 
 func (c *console) tell(s *run.State) told {
 	t := told{View: ops.ViewWhole(s)}
 	p := c.paces.see(time.Now(), s)
+	t.Awaits = p.Awaits
 	if p.PerSecond > 0 {
 		t.PerSecond = &p.PerSecond
 	}

@@ -64,12 +64,12 @@ func TestConsoleDoesItsWorkAsItsUser(t *testing.T) {
 	start(t, s, stream.StageWriter, writer.Config{Database: db, Batch: 8}, writer.Run)
 	start(t, s, stream.StageAttributor, attributor.Config{Workers: 2, Timeout: 10 * time.Second}, attributor.Run)
 
-	address := freeport.Address(t)
+	listen := freeport.Hold(t).String()
 	file := filepath.Join(s.credentials, stream.UserConsole, "token")
 	token, err := os.ReadFile(file)
 	require.NoError(t, err)
-	start(t, s, stream.UserConsole, console.Config{Listen: address, TokenFile: file, Database: db}, console.Run)
-	c := site{t, "http://" + address, string(bytes.TrimSpace(token))}
+	start(t, s, stream.UserConsole, console.Config{Listen: listen, TokenFile: file, Database: db}, console.Run)
+	c := site{t, "http://" + listen, string(bytes.TrimSpace(token))}
 
 	c.ask("GET", "/api/v1/findings", "", http.StatusOK)
 	require.Contains(t, c.ask("GET", "/api/v1/plan", "", http.StatusOK), `"model": "builtin"`)

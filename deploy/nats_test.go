@@ -76,7 +76,7 @@ func newStackOf(t *testing.T, main string, look ...func(*server.Options)) *stack
 	require.NoError(t, err)
 	ns.Start()
 	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	require.True(t, ns.ReadyForConnections(10*time.Second))
+	require.True(t, ns.ReadyForConnections(time.Minute))
 	s.url, s.opts, s.tls = "nats://"+ns.Addr().String(), opts, opts.TLSConfig != nil
 	return s
 }
@@ -372,6 +372,28 @@ func TestUsersMayDoThisMuch(t *testing.T) {
 			require.NoError(t, nc.Flush())
 			require.ErrorIs(t, nc.LastError(), nats.ErrPermissionViolation, "%s may listen to %s", user, subject)
 			nc.Close()
+		}
+	}
+}
+
+// A message that carries the header of a roll-up takes the place of all before
+// it, of one subject or of the whole stream: whoever may publish one may then
+// empty the stream.
+func TestNobodyEmptiesAStreamByRollingItUp(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	s.client(t.Context(), t, stream.UserInit) // makes the streams
+	nc := s.connect(t, stream.UserAdmin)
+	for name, subject := range map[string]string{
+		"IHC_RUNS": "ihc.v1.run.failed.x", "IHC_JOURNEYS": "ihc.v1.journeys.extracted.x.1", "IHC_RESULTS": "ihc.v1.journeys.attributed.x.1",
+		"IHC_DEAD": "ihc.v1.dead.extractor.x", "KV_IHC_STATE": "$KV.IHC_STATE.budget.x",
+	} {
+		for _, what := range []string{"all", "sub"} {
+			m := nats.NewMsg(subject)
+			m.Header.Set("Nats-Rollup", what)
+			answer, err := nc.RequestMsg(m, time.Minute)
+			require.NoError(t, err)
+			require.Contains(t, string(answer.Data), "rollup not permitted", "%s by %s", name, what)
 		}
 	}
 }

@@ -116,7 +116,8 @@ func TestReadmeListsTheSettings(t *testing.T) {
 // with its default.
 func TestExampleExplainsWhatComposeReads(t *testing.T) {
 	t.Parallel()
-	compose := regexp.MustCompile(`(?m)(^|\s)#.*$`).ReplaceAllString(text(t, "compose.yaml")+"\n"+text(t, "compose.postgres.yaml"), "")
+	compose := regexp.MustCompile(`(?m)(^|\s)#.*$`).ReplaceAllString(
+		strings.Join([]string{text(t, "compose.yaml"), text(t, "compose.postgres.yaml"), text(t, "compose.several.yaml")}, "\n"), "")
 	reads := map[string]bool{}
 	for _, m := range regexp.MustCompile(`\$\{([A-Z_]+)|(?m)\b([A-Z_]+):(?:\s*$| \})`).FindAllStringSubmatch(compose, -1) {
 		reads[m[1]+m[2]] = true

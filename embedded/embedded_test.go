@@ -46,7 +46,7 @@ type up struct {
 
 func start(t *testing.T, change func(*Config)) *up {
 	t.Helper()
-	u := &up{t: t, db: filepath.Join(t.TempDir(), "shop.db"), http: freeport.Address(t)}
+	u := &up{t: t, db: filepath.Join(t.TempDir(), "shop.db"), http: freeport.Hold(t).String()}
 	c, err := FromEnv(attributor.Config{Workers: 2, Timeout: 10 * time.Second})
 	require.NoError(t, err)
 	require.NoError(t, c.At(u.db, filepath.Dir(u.db)))

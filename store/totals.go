@@ -50,8 +50,10 @@ type Totals struct {
 	Range  Range
 	Ranged bool
 	Dates  Dates
-	// Changes are the conversions that came or went since the run read them.
+	// Changes are the conversions that came or went since the run read them or, of
+	// a Replay, since the run did that it replays.
 	Changes Changes
+	Replay  bool
 	// Reasons counts why conversions of the run have no attribution, by
 	// outcome and reason, the most frequent first, at most 100.
 	Reasons []*ihcv1.ReasonCount

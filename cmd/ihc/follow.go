@@ -158,6 +158,9 @@ func (p *progress) show(s *run.State) {
 	if pace.PerSecond >= 1 {
 		text += fmt.Sprintf(", %s/s", human.Thousands(uint64(pace.PerSecond)))
 	}
+	if pace.Awaits != "" {
+		text += ", waiting for " + pace.Awaits
+	}
 	if pace.Known {
 		text += fmt.Sprintf(", about %s left", pace.Left.Round(time.Second))
 	}

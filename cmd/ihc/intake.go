@@ -358,7 +358,7 @@ func (f *intakeFlags) run(cmd *cobra.Command) (err error) {
 			return err
 		}
 	}
-	if f.db == "" {
+	if f.db = cmp.Or(f.db, os.Getenv("IHC_DB")); f.db == "" {
 		return errkind.Inputf("name the database to make or update: --db shop.db")
 	}
 	zone, err := time.LoadLocation(r.mapping.Timezone)

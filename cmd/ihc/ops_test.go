@@ -128,6 +128,18 @@ func (s *stack) state(id string, more ...string) ops.View {
 	return decoded[ops.View](s.t, s.ok(newStatusCmd(), append(more, id, "--json")...))
 }
 
+// spent waits until so many chunks of a run are scored, and returns its state: it is
+// told to be paused while the last requests of its budget are under way.
+func (s *stack) spent(id string, budget uint64) (state ops.View) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		state = s.state(id)
+		return state.Chunks.Scored >= budget
+	}, time.Minute, 10*time.Millisecond)
+	require.Equal(s.t, budget, state.Chunks.Scored)
+	return state
+}
+
 func (s *stack) csv() string {
 	s.t.Helper()
 	data, err := os.ReadFile(filepath.Join(s.out, reporter.CSVFile))
@@ -249,18 +261,19 @@ func TestRequestedRunIsKnown(t *testing.T) {
 	require.NoError(t, err)
 	s := &stack{t: t, url: server.URL()}
 	require.NoError(t, client.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "mine", StartDate: "2023-09-01"}))
-	require.NoError(t, nc.Publish(stream.SubjectRunRequested, []byte(`{"end_date":"2023-09-01"}`)))
-	require.NoError(t, nc.Publish(stream.SubjectRunRequested, []byte(`{"what":1}`)))
-	require.NoError(t, nc.Flush())
+	stored := func(subject, text string) { // as with the stock command line, but that the stream's word is waited for
+		_, err := nc.RequestWithContext(t.Context(), subject, []byte(text))
+		require.NoError(t, err)
+	}
+	stored(stream.SubjectRunRequested, `{"end_date":"2023-09-01"}`)
+	stored(stream.SubjectRunRequested, `{"what":1}`)
 	runs := decoded[[]ops.View](t, s.ok(newRunsCmd(), "--json"))
 	require.Len(t, runs, 3)
 	require.Equal(t, []any{"mine", run.StatusRequested, "2023-09-01"}, []any{runs[0].RunID, runs[0].Status, runs[0].StartDate})
 	require.Contains(t, s.ok(newRunsCmd()), "a request that cannot be read")
 	s.ok(newCancelCmd(), runs[1].RunID)
 	require.Equal(t, run.StatusCancelled, s.state(runs[1].RunID).Status)
-	// As with the stock command line.
-	require.NoError(t, nc.Publish("ihc.v1.run.cancelled."+runs[2].RunID, []byte(`{"cancelled":{"reason":"a typo"}}`)))
-	require.NoError(t, nc.Flush())
+	stored("ihc.v1.run.cancelled."+runs[2].RunID, `{"cancelled":{"reason":"a typo"}}`)
 	require.Equal(t, []any{run.StatusCancelled, "a typo"}, []any{s.state(runs[2].RunID).Status, s.state(runs[2].RunID).Reason})
 	s.refused(2, "not extracted to its end (it is requested)", newReplayCmd(), "mine", "--from", "journeys")
 
@@ -301,17 +314,16 @@ func TestBudgetOfAStack(t *testing.T) {
 	requireOneLine(t, err, 4, "paused: the run's budget of requests (--max-requests) is used up; `ihc resume ")
 	r := decoded[run.Result](t, out)
 	require.Equal(t, run.StatusPaused, r.Status)
+	got := s.spent(r.RunID, budget)
 	require.Equal(t, budget, s.scoredByAPI.Stats().Requests)
-	got := s.state(r.RunID)
 	require.Equal(t, []any{run.StatusPaused, uint64(budget)}, []any{got.Status, got.MaxRequests})
-	require.EqualValues(t, budget, got.Chunks.Scored)
 	require.EqualValues(t, whole.Requests, got.Chunks.Total)
 	require.Contains(t, s.ok(newStatusCmd(), r.RunID), "ihc resume "+r.RunID)
 
 	_, _, err = s.run(newResumeCmd(), r.RunID, "--max-requests", "2")
 	requireOneLine(t, err, 4, "paused: ")
+	require.Equal(t, run.StatusPaused, s.spent(r.RunID, 2*budget).Status)
 	require.Equal(t, 2*budget, s.scoredByAPI.Stats().Requests)
-	require.Equal(t, run.StatusPaused, s.state(r.RunID).Status)
 
 	done := decoded[run.Result](t, s.ok(newResumeCmd(), r.RunID, "--json"))
 	require.Equal(t, []any{run.StatusCompleted, r.RunID, whole.Conversions}, []any{done.Status, done.RunID, done.Conversions})

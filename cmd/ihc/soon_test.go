@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/services/attributor"
@@ -21,10 +22,7 @@ func (s sayer) Write(p []byte) (int, error) { s(string(p)); return len(p), nil }
 
 func TestAnAPIOnThisMachineThatIsJustStartingIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	reserved, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := reserved.Addr().String()
-	require.NoError(t, reserved.Close())
+	address := freeport.Hold(t).String()
 	var said []string
 	say := sayer(func(line string) {
 		said = append(said, line)

@@ -1,45 +1,21 @@
-// Package freeport finds ports for tests that have to name one before somebody
-// listens there. Whoever can listen on port 0 does that, and asks which it became.
+// Package freeport gives tests addresses to listen at later, or never: one that was
+// only looked for would be another's by then, now and then.
 package freeport
 
 import (
-	"fmt"
-	"net"
-	"os"
-	"sync/atomic"
+	"net/netip"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
-// Ports below those that the system hands out by itself, as it would to some
-// connection by the time that the port is used, or while a server that was killed
-// is away.
-const first, last = 15_000, 32_000
-
-var tried atomic.Int64
-
-// New returns a port of 127.0.0.1 that nobody listens at, and that this process
-// gets only once.
-func New(t testing.TB) int {
+// Hold returns an address of this machine, 127.0.0.1 and a port, at which nobody
+// listens and that the system gives to nobody else until the test ends. Who names it
+// can listen at it, and again when that is over.
+func Hold(t testing.TB) netip.AddrPort {
 	t.Helper()
-	for range last - first {
-		port := first + (os.Getpid()*7+int(tried.Add(1)))%(last-first)
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", at(port))
-		if err != nil {
-			continue
-		}
-		if err := listener.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
-	}
-	t.Fatal("no port is free")
-	return 0
+	address, release, err := hold()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, release()) })
+	return address
 }
-
-// Address returns one as 127.0.0.1:port.
-func Address(t testing.TB) string {
-	t.Helper()
-	return at(New(t))
-}
-
-func at(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -1,23 +1,27 @@
-package freeport_test
+package freeport
 
 import (
 	"net"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/ihc-pipeline/ihc/internal/freeport"
 )
 
-func TestPortsCanBeListenedAtAndComeOnce(t *testing.T) {
+func TestAHeldPortIsListenedAtByWhoNamesItAlone(t *testing.T) {
 	t.Parallel()
-	seen := map[string]bool{}
-	for range 20 {
-		address := freeport.Address(t)
-		require.False(t, seen[address])
-		seen[address] = true
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	at := Hold(t).String()
+	for range 2 {
+		_, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at)
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", at)
 		require.NoError(t, err)
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at)
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
 		require.NoError(t, l.Close())
+	}
+	for range 2000 {
+		require.NotEqual(t, at, Hold(t).String())
 	}
 }

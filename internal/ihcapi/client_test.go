@@ -16,25 +16,26 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 )
 
 const testKey = "s3cret/key+with=signs"
 
 // setup serves handler and returns a client of it.
-func setup(t *testing.T, handler http.HandlerFunc) (*Client, *httptest.Server) {
+func setup(t *testing.T, handler http.HandlerFunc) *Client {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	client, err := NewClient(ClientConfig{BaseURL: server.URL + "/v1/", Key: testKey, Timeout: 20 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
-	return client, server
+	return client
 }
 
 func write(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
 
 func TestCallAsDocumented(t *testing.T) {
 	t.Parallel()
-	client, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+	client := setup(t, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil || r.Method != http.MethodPost || r.URL.Path != "/v1/compute_ihc" || r.URL.RawQuery != "conv_type_id=my+type%26x" ||
 			r.Header.Get("Content-Type") != "application/json" || r.Header.Get("x-api-key") != testKey ||
@@ -88,7 +89,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tc.http, tc.body), func(t *testing.T) {
 			t.Parallel()
-			client, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) {
+			client := setup(t, func(w http.ResponseWriter, _ *http.Request) {
 				w.WriteHeader(tc.http)
 				write(w, tc.body)
 			})
@@ -111,7 +112,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 
 func TestRefusalNamesItsRows(t *testing.T) {
 	t.Parallel()
-	client, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) {
+	client := setup(t, func(w http.ResponseWriter, _ *http.Request) {
 		write(w, `{"statusCode":406,"partialFailureErrors":[{"trigger":{"conversion_id":"c7","session_id":"s7"},"reason":"odd","statusCode":406}]}`)
 	})
 	_, err := client.Compute(t.Context(), "x", nil, 0)
@@ -137,7 +138,7 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		require.Equal(t, want, retryAfter(http.Header{"Retry-After": {text}}, now), text)
 	}
-	client, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) {
+	client := setup(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "7")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
@@ -159,16 +160,17 @@ func TestConnectionLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client, _ := setup(t, handler)
+			client := setup(t, handler)
 			_, err := client.Compute(t.Context(), "x", nil, 0)
 			var e *Error
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, Transient, e.Kind)
 		})
 	}
-	client, server := setup(t, nil)
-	server.Close()
-	_, err := client.Compute(t.Context(), "x", nil, 0)
+	client, err := NewClient(ClientConfig{BaseURL: "http://" + freeport.Hold(t).String(), Key: testKey})
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	_, err = client.Compute(t.Context(), "x", nil, 0)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, Transient, e.Kind)
@@ -188,7 +190,7 @@ func TestTimeoutIsTransientAndCancelIsNot(t *testing.T) {
 		}
 		<-release
 	}
-	client, _ := setup(t, hold)
+	client := setup(t, hold)
 	t.Cleanup(func() { close(release) }) // before the server's own, which waits for its handlers
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -227,7 +229,7 @@ func TestWrongCertificateIsNotRetried(t *testing.T) {
 
 func TestTooLargeAReply(t *testing.T) {
 	t.Parallel()
-	client, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) { write(w, strings.Repeat(" ", 100)) })
+	client := setup(t, func(w http.ResponseWriter, _ *http.Request) { write(w, strings.Repeat(" ", 100)) })
 	client.maxReply = 50
 	_, err := client.Compute(t.Context(), "x", nil, 0)
 	var e *Error
@@ -239,7 +241,7 @@ func TestTooLargeAReply(t *testing.T) {
 // TestTooManyRowsAreNotAskedForAgain: the next reply would have as many.
 func TestTooManyRowsAreNotAskedForAgain(t *testing.T) {
 	t.Parallel()
-	client, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) {
+	client := setup(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		zipped := gzip.NewWriter(w)
 		write(zipped, `{"statusCode":200,"value":[`+strings.Repeat("0,", 1<<20)+`0]}`)
@@ -261,7 +263,7 @@ func TestKeyGoesNowhereElse(t *testing.T) {
 	}))
 	t.Cleanup(elsewhere.Close)
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		client, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		client := setup(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL+"/?k="+r.Header.Get(KeyHeader), status)
 		})
 		_, err := client.Compute(t.Context(), "x", nil, 0)
@@ -272,7 +274,7 @@ func TestKeyGoesNowhereElse(t *testing.T) {
 		requireNoKey(t, err)
 	}
 
-	client, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+	client := setup(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			if r.Header.Get(KeyHeader) != "" {
 				t.Error("a ping carries the key")

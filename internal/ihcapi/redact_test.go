@@ -47,7 +47,7 @@ func TestAKeyIsTakenOutBeforeATextIsCut(t *testing.T) {
 	t.Parallel()
 	for _, before := range []int{150, 185, 195, 199, 780, 790} {
 		pad := strings.Repeat(" ", max(before-190, 0)) + strings.Repeat("x", min(before, 190))
-		client, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		client := setup(t, func(w http.ResponseWriter, r *http.Request) {
 			key := r.Header.Get(KeyHeader)
 			if r.URL.Query().Get(ConvTypeParam) == "fail" {
 				w.WriteHeader(http.StatusBadRequest)

@@ -92,8 +92,11 @@ type follower struct {
 
 // event takes an event and says whether the run stops with it.
 func (f *follower) event(ctx context.Context, e stream.StoredEvent) (stopped bool, err error) {
+	f.state.Apply(eventEntry(e))
+	if known, err := f.known(ctx); !known {
+		return false, err
+	}
 	s := f.state
-	s.Apply(eventEntry(e))
 	f.tell(Update{s, e.Event, e.Sequence})
 	switch status := s.Status(); status {
 	case run.StatusFailed, run.StatusSuperseded:
@@ -112,6 +115,28 @@ func (f *follower) event(ctx context.Context, e stream.StoredEvent) (stopped boo
 	default:
 		return status.Ended(), nil
 	}
+}
+
+// known says whether what was heard is of the run. Before it is accepted only its
+// end is: of one that was refused, or ended while it waited. What was said under
+// its name before it was asked for is not.
+func (f *follower) known(ctx context.Context) (bool, error) {
+	if f.state.Known() {
+		return true, nil
+	}
+	now, err := f.Get(ctx, f.state.ID)
+	switch {
+	case errors.Is(err, ErrUnknown):
+		return false, nil
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case err != nil:
+		return false, lost(err)
+	case now.Accepted() || !now.Status().Ended():
+		return false, nil // what ends it is to come
+	}
+	f.state = now
+	return true, nil
 }
 
 // ErrSpent is in the chain of the error of a run that is paused.

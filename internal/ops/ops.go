@@ -109,6 +109,15 @@ func (r *Runs) entries(ctx context.Context, id string) ([]run.Entry, error) {
 			all = append(all, e)
 		}
 	}
+	replaced, err := r.client.Replaced(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range replaced { // who takes a run's place is asked for by its end
+		if next := e.Event.GetFailed().GetSupersededBy(); id == "*" || next == id {
+			all = append(all, run.Entry{Time: e.Time, Sequence: e.Sequence, Requested: &run.Requested{ID: next}})
+		}
+	}
 	events, err := r.client.Events(ctx, id)
 	if err != nil {
 		return nil, err

@@ -182,6 +182,43 @@ func TestWhatIsNotThereIsUnknown(t *testing.T) {
 	require.Empty(t, all)
 }
 
+func TestWhatEndsARunComesAfterItWasAskedFor(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	cancel := &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{Reason: "wrong dates"}}}
+	fail := &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Failed{Failed: &ihcv1.RunFailed{Reason: "no such column", Cause: ihcv1.Cause_CAUSE_INPUT}}}
+
+	s.Event("run", cancel)
+	s.Event("run", fail)
+	s.extracted("run")
+	require.Equal(t, run.StatusRunning, s.status("run"))
+	s.reported("run", 0)
+	state, err := s.follow("run")
+	require.NoError(t, err)
+	require.Equal(t, []run.Status{run.StatusCompleted, run.StatusCompleted}, []run.Status{state.Status(), s.status("run")})
+
+	// A run that waits can be cancelled, and whoever follows it hears of it.
+	_, err = s.Start(s.Ctx, &ihcv1.RunRequest{RunId: "waits"})
+	require.NoError(t, err)
+	did, err := s.Cancel(s.Ctx, "waits", "wrong dates")
+	require.NoError(t, err)
+	require.True(t, did)
+	_, err = s.follow("waits")
+	require.ErrorContains(t, err, "run waits was cancelled: wrong dates")
+
+	// One that takes another's place is asked for by the end of that one.
+	s.extracted("late")
+	s.Event("late", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Failed{Failed: &ihcv1.RunFailed{Reason: "the source has changed", Cause: ihcv1.Cause_CAUSE_RUN, SupersededBy: "late-v2"}}})
+	require.Equal(t, run.StatusRequested, s.status("late-v2"))
+	s.Event("late-v2", fail)
+	require.Equal(t, run.StatusFailed, s.status("late-v2"))
+	_, err = s.follow("late")
+	require.ErrorContains(t, err, "no such column")
+	all, err := s.List(s.Ctx)
+	require.NoError(t, err)
+	require.Len(t, all, 4)
+}
+
 func TestEndsThatAreNoSuccess(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)

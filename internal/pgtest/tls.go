@@ -54,7 +54,7 @@ func StartSecure(t testing.TB, o Options) *Secure {
 		}
 		return path
 	}
-	s := &Secure{CA: file("ca.pem", authority.Cert), Cert: file("cert.pem", client.Cert), Key: file("key.pem", client.Key), port: freeport.New(t)}
+	s := &Secure{CA: file("ca.pem", authority.Cert), Cert: file("cert.pem", client.Cert), Key: file("key.pem", client.Key), port: int(freeport.Hold(t).Port())}
 	settings := map[string]string{
 		"listen_addresses": Host, "port": strconv.Itoa(s.port), "ssl": "on",
 		"ssl_cert_file": mine(file("server.pem", server.Cert)), "ssl_key_file": mine(file("server.key", server.Key)), "ssl_ca_file": mine(file("clients.pem", authority.Cert)),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,6 +79,17 @@ func NewID(t time.Time, sequence uint64) string {
 // from another run of the same id in streams that were emptied meanwhile.
 func Asked(t time.Time, sequence uint64) string {
 	return fmt.Sprintf("%s #%d", t.UTC().Format(time.RFC3339Nano), sequence)
+}
+
+// PlaceAsked returns the place in its stream that [Asked] tells of, 0 where it
+// tells of none.
+func PlaceAsked(asked string) uint64 {
+	_, place, _ := strings.Cut(asked, "#")
+	sequence, err := strconv.ParseUint(place, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return sequence
 }
 
 // IDOf returns the id of the run that a stored request asks for: its own, or

@@ -181,8 +181,14 @@ func RequestEntry(data []byte, t time.Time, sequence uint64) Entry {
 
 // Apply takes the next entry of this run into the state. The first event that
 // ends the run counts: whatever comes later changes nothing, but for a report
-// that was made anew after a dead letter was put back.
+// that was made anew after a dead letter was put back. Nor does what is said of a
+// run before it is asked for, or accepted: anybody can publish an event under a
+// name that never was.
 func (s *State) Apply(e Entry) {
+	switch {
+	case e.Event != nil && !s.Known() && e.Event.GetAccepted() == nil, e.Dead != nil && e.Time.Before(s.Started):
+		return
+	}
 	s.Last = e.Time
 	switch {
 	case e.Requested != nil:

@@ -108,7 +108,13 @@ func TestStates(t *testing.T) {
 		"superseded":                   {life(asked("a"), accepted(), failed("b")), run.StatusSuperseded, ""},
 		"cancelled":                    {life(asked("a"), accepted(), cancelled("why")), run.StatusCancelled, ""},
 		"cancelled while paused":       {life(asked("a"), accepted(), paused(0), cancelled("why")), run.StatusCancelled, ""},
-		"cancelled before it is asked": {life(cancelled("why"), asked("a")), run.StatusCancelled, ""},
+		// What is said of a run before it is asked for is nothing to it.
+		"cancelled before it is asked": {life(cancelled("why"), asked("a")), run.StatusRequested, ""},
+		"failed before it is asked":    {life(failed(""), asked("a"), accepted()), run.StatusRunning, run.PhaseExtracting},
+		"reported before it is asked":  {life(reported(0, true, 0), asked("a"), accepted()), run.StatusRunning, run.PhaseExtracting},
+		"paused before it is asked":    {life(paused(0), asked("a"), accepted()), run.StatusRunning, run.PhaseExtracting},
+		"a dead letter before it":      {[]run.Entry{{Requested: asked("a").Requested, Time: noon, Sequence: 9}, {Dead: dead("a").Dead, Time: noon.Add(-time.Hour), Sequence: 2}}, run.StatusRequested, ""},
+		"cancelled while it waits":     {life(cancelled("early"), asked("a"), cancelled("why"), accepted()), run.StatusCancelled, ""},
 		// The first end counts.
 		"cancelled after its end":     {life(asked("a"), accepted(), reported(0, true, 0), cancelled("late")), run.StatusCompleted, ""},
 		"failed after its end":        {life(asked("a"), accepted(), reported(1, true, 0), failed("")), run.StatusPartly, ""},

@@ -16,6 +16,8 @@ type TimeLeft struct {
 	chunks bool     // that the samples count, and not conversions
 	seen   []sample // each when something was done but for the first
 	begun  bool     // whether the first is of the beginning of the watch
+	lost   *int     // chunks that are scored and of which no attributor tells
+	waited *int     // the fewest that were scored and not stored
 }
 
 // sample is how much was done at a time.
@@ -54,6 +56,9 @@ type Pace struct {
 	// Left is how long the run takes yet, where Known.
 	Left  time.Duration
 	Known bool
+	// Awaits is for what an estimate waits, for people; "" where it is known, or
+	// where the run waits for something itself.
+	Awaits string
 }
 
 // See takes what is known of a run at a time and returns its pace. Nothing is
@@ -63,6 +68,34 @@ func (l *TimeLeft) See(now time.Time, s *State) Pace {
 		l.seen = nil
 		return Pace{}
 	}
+	p := l.line(now, s)
+	behind := l.behind(s)
+	left, known, asked := l.requestsLeft(now, s)
+	switch {
+	case known && behind && p.Known:
+		p.Left = max(p.Left, left+l.tail(s, 0))
+	case known:
+		p.Left, p.Known = left+l.tail(s, 0), true
+	case asked:
+		p.Known, p.Left, p.Awaits = false, 0, "the API's first answers"
+	}
+	return p
+}
+
+// behind says whether results wait to be stored for longer than it takes to hear
+// of it, so that storing is what takes time, and not the requests. Of some that
+// are stored nobody tells: see [TimeLeft.late].
+func (l *TimeLeft) behind(s *State) bool {
+	const enough = 8 // steps that were seen
+	waits := int(s.Progress.ScoredChunks) - int(s.Progress.Writer.GetChunks())
+	if l.waited == nil || waits < *l.waited {
+		l.waited = new(waits)
+	}
+	return l.chunks && len(l.seen) >= enough && float64(waits-*l.waited)*perDone(l.seen) > 2
+}
+
+// line returns the pace by what was stored while one watched.
+func (l *TimeLeft) line(now time.Time, s *State) Pace {
 	writer := s.Progress.Writer
 	total, chunks := s.Progress.Extractor.GetConversionsTotal(), s.Planned != nil
 	if chunks != l.chunks {

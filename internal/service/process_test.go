@@ -60,7 +60,7 @@ func says(t *testing.T, address, want string) {
 // From a start before there is a server, over its absence, to an orderly end.
 func TestProcessTellsHowItIs(t *testing.T) {
 	t.Parallel()
-	at, web, dir := freeport.Address(t), freeport.Address(t), t.TempDir()
+	at, web, dir := freeport.Hold(t).String(), freeport.Hold(t).String(), t.TempDir()
 	log := &text{}
 	p := &service.Process{Log: slog.New(slog.NewTextHandler(log, nil)), HTTP: web,
 		Connect: func(stage string, log *slog.Logger) (*nats.Conn, error) {

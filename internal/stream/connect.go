@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -277,16 +279,23 @@ func Drain(ctx context.Context, nc *nats.Conn) error {
 	return nil
 }
 
+// passing are faults that the server calls the client's, and that pass: what is
+// full has room again when messages age or limits are raised. Codes of
+// nats-server, which the client has no names for.
+var passing = []jetstream.ErrorCode{
+	10002, // the account's storage is used up
+	10028, // the server's memory
+	10047, // the server's disk, or the storage it was given
+	10077, // the stream is full
+	10158, // servers of a cluster are still storing the same message, whose first try nobody heard the end of
+}
+
 // Transient tells whether an error of this package is one of NATS itself that
 // may pass: the server is away, starting, or full.
 func Transient(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		// 503: starting, no leader, out of resources. 10077: the stream is
-		// full, and has room again when messages age or limits are raised.
-		// 10047/10028: storage exhausted. 10158: servers of a cluster are still
-		// storing the same message, whose first try nobody heard the end of.
-		return api.Code >= 500 || api.ErrorCode == 10077 || api.ErrorCode == 10047 || api.ErrorCode == 10028 || api.ErrorCode == 10158
+		return api.Code >= 500 || api.Code == http.StatusTooManyRequests || slices.Contains(passing, api.ErrorCode)
 	}
 	// A connection that broke under a write.
 	if network := net.Error(nil); errors.As(err, &network) {

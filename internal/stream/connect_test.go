@@ -27,6 +27,8 @@ func TestWhatPassesByItselfIsToldFromWhatDoesNot(t *testing.T) {
 	for _, passes := range []*jetstream.APIError{
 		{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"},
 		{Code: 400, ErrorCode: 10077, Description: "maximum bytes exceeded"},
+		{Code: 400, ErrorCode: 10002, Description: "resource limits exceeded for account"},
+		{Code: 429, ErrorCode: 10167, Description: "too many requests"},
 		{Code: 409, ErrorCode: 10158, Description: "duplicate message id is in process"},
 	} {
 		require.True(t, Transient(fmt.Errorf("publish: %w", passes)), passes.Description)

@@ -103,7 +103,7 @@ func (p *puller) leave(ctx context.Context, d Delivery, err error) {
 	defer cancel()
 	if d.Tries >= suspectAfter {
 		p.waiting.remove(p.crashKey(d))
-		_ = p.kv.Purge(ctx, p.crashKey(d))
+		_ = p.kv.Delete(ctx, p.crashKey(d))
 	}
 	if err != nil {
 		return

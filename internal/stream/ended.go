@@ -13,13 +13,15 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/retry"
 )
 
-// Ended knows which runs have ended, and how. The first end of a run counts. One
-// that is accepted after its end is another of the same name, which was asked for
-// after the streams were emptied (invariant 12).
+// Ended knows which runs have ended, and how. The first end of a run counts that
+// comes after its beginning (see [Client.Begun]). One that is accepted after its
+// end is another of the same name, which was asked for after the streams were
+// emptied (invariant 12); unless it was asked for before its end, and ended at the
+// moment it was accepted.
 type Ended struct {
 	mu   sync.RWMutex
 	runs map[string]end
-	open map[string]bool // accepted, and not ended
+	open map[string]time.Time // accepted then, and not ended
 }
 
 type end struct {
@@ -35,10 +37,11 @@ type end struct {
 // among them: so that what a process keeps of a run goes when the run does. The
 // client's meter of the run goes as well.
 func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run string)) *Ended {
-	e := &Ended{runs: map[string]end{}, open: map[string]bool{}}
+	e := &Ended{runs: map[string]end{}, open: map[string]time.Time{}}
 	known := make(chan struct{})
 	go func() {
-		once := sync.OnceFunc(func() { close(known) })
+		begun := &begunAmong{Client: c, past: true}
+		once := sync.OnceFunc(func() { begun.past = false; close(known) })
 		defer once()
 		for ctx.Err() == nil {
 			var subjects []string
@@ -53,7 +56,16 @@ func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run stri
 					c.log.Warn("skipped an event", "error", err)
 					return true
 				}
-				e.hear(event, run, meta.Timestamp)
+				var asked time.Time
+				if e.wonders(event, run, meta.Timestamp) {
+					err := retry.Do(ctx, c.clock, retry.Watch, func(ctx context.Context) (err error) { asked, err = begun.of(ctx, run); return err }, nil)
+					if err != nil {
+						return false // ctx has ended
+					}
+				}
+				if !e.hear(event, run, meta.Timestamp, asked) {
+					return true
+				}
 				if event != EventAccepted {
 					c.forget(ctx, run)
 				}
@@ -72,18 +84,39 @@ func (c *Client) WatchEnded(ctx context.Context, heard ...func(e Event, run stri
 	return e
 }
 
-func (e *Ended) hear(event Event, run string, at time.Time) {
+// wonders says whether it depends on when a run was asked for what an event means.
+func (e *Ended) wonders(event Event, run string, at time.Time) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	was, over := e.runs[run]
+	accepted, open := e.open[run]
+	if event == EventAccepted {
+		return over && at.After(was.at)
+	}
+	return !over && (!open || !at.After(accepted))
+}
+
+// hear says whether an event changes anything. asked is when the run was asked for,
+// the zero time for never, where it wonders.
+func (e *Ended) hear(event Event, run string, at, asked time.Time) bool {
+	wonders := e.wonders(event, run, at)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	switch was, over := e.runs[run]; {
-	case over && (event != EventAccepted || !at.After(was.at)):
-	case event == EventAccepted:
+	was, over := e.runs[run]
+	if event == EventAccepted {
+		if over && (!wonders || !asked.IsZero() && asked.Before(was.at)) {
+			return false
+		}
 		delete(e.runs, run)
-		e.open[run] = true
-	default:
-		e.runs[run] = end{event, at}
-		delete(e.open, run)
+		e.open[run] = at
+		return true
 	}
+	if over || wonders && (asked.IsZero() || !asked.Before(at)) {
+		return false
+	}
+	e.runs[run] = end{event, at}
+	delete(e.open, run)
+	return true
 }
 
 // Forget lets go of the end of a run, since it is not in the streams any more.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -48,20 +50,35 @@ func tooLate(err error) bool {
 	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// Over returns the event that a run ended with, nil for one that has not.
+// Over returns the event that a run ended with, nil for one that has not: the
+// first end after its beginning (see [Client.Begun]).
 func (c *Client) Over(ctx context.Context, run string) (*ihcv1.RunEvent, error) {
-	var first *ihcv1.RunEvent
-	var at uint64
+	found := map[uint64]*ihcv1.RunEvent{}
 	for name := range ends {
 		e, sequence, err := c.stands(ctx, name, run)
 		if err != nil {
 			return nil, err
 		}
-		if e != nil && (first == nil || sequence < at) {
-			first, at = e, sequence
+		if e != nil {
+			found[sequence] = e
 		}
 	}
-	return first, nil
+	if len(found) == 0 {
+		return nil, nil //nolint:nilnil // nothing is a usual answer
+	}
+	begun, err := c.Begun(ctx, run)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil //nolint:nilnil // a run that never was has not ended
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, at := range slices.Sorted(maps.Keys(found)) {
+		if at > begun {
+			return found[at], nil
+		}
+	}
+	return nil, nil //nolint:nilnil // what there is was said before it began
 }
 
 // stands returns the last event of that name of a run, and its place; nil and 0
@@ -162,7 +179,11 @@ func (c *Client) publishEvent(ctx context.Context, e *ihcv1.RunEvent, name Event
 	id := ""
 	switch name {
 	case EventFailed, EventCancelled:
-		id = string(name) + "." + e.GetRunId()
+		begun, err := c.Begun(ctx, e.GetRunId()) // one that was published before is none of this run
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("when was run %s asked for? %w", e.GetRunId(), err)
+		}
+		id = string(name) + "." + e.GetRunId() + "." + strconv.FormatUint(begun, 10)
 	case EventPaused:
 		id = string(name) + "." + e.GetRunId() + "." + strconv.FormatUint(e.GetPaused().GetSince(), 10)
 	}

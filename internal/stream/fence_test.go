@@ -106,6 +106,7 @@ func TestAnEndedRunTakesNoEvent(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, events, 7)
 
+	require.NoError(t, c.PublishRequest(r.ctx, &ihcv1.RunRequest{RunId: "third"}))
 	_, err = r.js.Publish(r.ctx, "ihc.v1.run.cancelled.third", []byte("{ whatever"))
 	require.NoError(t, err)
 	require.ErrorIs(t, c.PublishEvent(r.ctx, accepted("third")), ErrOver, "an end counts by its subject")

@@ -3,8 +3,6 @@ package stream
 import (
 	"context"
 	"log/slog"
-	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ihc-pipeline/ihc/internal/broker"
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/leak"
 	"github.com/ihc-pipeline/ihc/internal/retry"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -48,9 +47,8 @@ func newRig(t *testing.T, ackWait time.Duration) *rig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
-	r := &rig{t: t, ctx: ctx, dir: t.TempDir(), listen: "127.0.0.1:0"}
+	r := &rig{t: t, ctx: ctx, dir: t.TempDir(), listen: freeport.Hold(t).String()}
 	r.start()
-	r.listen = strings.TrimPrefix(r.server.URL(), "nats://")
 	t.Cleanup(r.stop)
 	nc := r.dial()
 	s := DefaultSettings()
@@ -64,14 +62,6 @@ func newRig(t *testing.T, ackWait time.Duration) *rig {
 
 func (r *rig) start() {
 	r.t.Helper()
-	// The port may be one that a connection just left.
-	require.Eventually(r.t, func() bool {
-		l, err := net.Listen("tcp", r.listen)
-		if err == nil {
-			_ = l.Close()
-		}
-		return err == nil
-	}, deadline, tick)
 	var err error
 	r.server, err = broker.Start(broker.Config{Dir: r.dir, Listen: r.listen})
 	require.NoError(r.t, err)

@@ -117,8 +117,12 @@ func TestEndedKnowsThePastFromTheStart(t *testing.T) {
 	r := newRig(t, never)
 	c := r.client("test")
 	for i := range 300 {
-		require.NoError(t, c.PublishEvent(r.ctx, failed(fmt.Sprintf("run-%d", i))))
+		id := fmt.Sprintf("run-%d", i)
+		require.NoError(t, c.PublishRequest(r.ctx, &ihcv1.RunRequest{RunId: id}))
+		require.NoError(t, c.PublishEvent(r.ctx, failed(id)))
 	}
+	require.NoError(t, c.PublishEvent(r.ctx, failed("early")))
+	require.NoError(t, c.PublishRequest(r.ctx, &ihcv1.RunRequest{RunId: "early"}))
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	e := c.WatchEnded(ctx)
@@ -126,6 +130,8 @@ func TestEndedKnowsThePastFromTheStart(t *testing.T) {
 		require.True(t, e.Has(fmt.Sprintf("run-%d", i)))
 	}
 	require.False(t, e.Has("run"))
+	require.False(t, e.Has("early"), "it was asked for after that")
+	require.NoError(t, c.PublishRequest(r.ctx, &ihcv1.RunRequest{RunId: "run"}))
 	require.NoError(t, c.PublishEvent(r.ctx, &ihcv1.RunEvent{RunId: "run", Event: &ihcv1.RunEvent_Cancelled{}}))
 	require.Eventually(t, func() bool { return e.Has("run") }, deadline, tick)
 

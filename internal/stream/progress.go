@@ -164,13 +164,30 @@ func (m *Meter) goOn(ctx context.Context) {
 	defer cancel()
 	var was ihcv1.Progress
 	e, err := valueOf(ctx, m.c.kv, m.c.progressKey(m.run))
-	if err != nil || protojson.Unmarshal(e.Value(), &was) != nil {
+	if err != nil || reading.Unmarshal(e.Value(), &was) != nil {
 		return
 	}
-	was.Waiting, was.NextTry = "", 0
+	TakeOver(&was)
+	if m.c.stage == StageAttributor {
+		was.Chunks += m.c.untold(ctx, m.run)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	proto.Merge(&m.now, &was)
+}
+
+// untold returns how many results of a run are stored of which no attributor told:
+// of those right before one was killed.
+func (c *Client) untold(ctx context.Context, run string) uint64 {
+	stored, err := c.ScoredChunks(ctx, run)
+	if err != nil {
+		return 0
+	}
+	all, err := c.Progress(ctx, run)
+	if err != nil {
+		return 0
+	}
+	return stored - min(stored, all[StageAttributor].GetChunks())
 }
 
 // isDue says whether there is something to tell that was not.
@@ -211,33 +228,24 @@ func (c *Client) tellDue(ctx context.Context) {
 
 // Progress adds up, for each stage, what its replicas last told about a run.
 func (c *Client) Progress(ctx context.Context, run string) (map[string]*ihcv1.Progress, error) {
-	sums := map[string]*ihcv1.Progress{}
+	all := map[string][]told{}
 	err := c.eachTold(ctx, run, func(e jetstream.KeyValueEntry) {
-		var p ihcv1.Progress
-		if protojson.Unmarshal(e.Value(), &p) != nil {
-			return // of a newer version
+		p := &ihcv1.Progress{}
+		if reading.Unmarshal(e.Value(), p) != nil {
+			return // of another version
 		}
 		stage := strings.Split(e.Key(), ".")[2]
-		s := sums[stage]
-		if s == nil {
-			s = &ihcv1.Progress{}
-			sums[stage] = s
-		}
-		s.Conversions += p.Conversions
-		s.Touchpoints += p.Touchpoints
-		s.Chunks += p.Chunks
-		s.ConversionsTotal = max(s.ConversionsTotal, p.ConversionsTotal)
-		s.Requests += p.Requests
-		s.Retries += p.Retries
-		if p.Waiting != "" {
-			s.Waiting = p.Waiting
-			if s.NextTry == 0 || p.NextTry != 0 && p.NextTry < s.NextTry {
-				s.NextTry = p.NextTry
-			}
-		}
+		all[stage] = append(all[stage], told{p, e.Created()})
 	})
+	sums := map[string]*ihcv1.Progress{}
+	for stage, replicas := range all {
+		sums[stage] = join(replicas)
+	}
 	return sums, err
 }
+
+// reading leaves out what a newer version tells besides.
+var reading = protojson.UnmarshalOptions{DiscardUnknown: true}
 
 // ToldAt returns when something was last told of the progress of a run, UTC; the
 // zero time if nothing was.

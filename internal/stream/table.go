@@ -189,6 +189,18 @@ func (s Settings) streams() []jetstream.StreamConfig {
 	}
 }
 
+// bucket is the stream of [State], as the client would make it but for one
+// thing: without roll-ups, by whose header whoever may write one key empties
+// the whole bucket.
+func (s Settings) bucket() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: bucketStream, Description: "live progress of runs", Subjects: []string{"$KV." + State + ".>"},
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DenyDelete: true, AllowDirect: true,
+		MaxAge: s.KeepMessages, MaxBytes: -1, MaxMsgs: -1, MaxMsgSize: -1, MaxConsumers: -1,
+		Storage: jetstream.FileStorage, Replicas: max(s.Replicas, 1), Duplicates: min(2*time.Minute, s.KeepMessages),
+	}
+}
+
 func (c Consumer) config(s Settings) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: c.Durable, FilterSubjects: c.filters,
@@ -212,10 +224,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) error {
 			return fmt.Errorf("create consumer %s of %s: %w", c.Durable, c.Stream, err)
 		}
 	}
-	_, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: State, Description: "live progress of runs", TTL: s.KeepMessages, Storage: jetstream.FileStorage, Replicas: max(s.Replicas, 1),
-	})
-	if err != nil {
+	if _, err := js.CreateOrUpdateStream(ctx, s.bucket()); err != nil {
 		return fmt.Errorf("create bucket %s: %w", State, err)
 	}
 	return nil

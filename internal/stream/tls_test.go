@@ -18,6 +18,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/certs"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 )
 
@@ -58,21 +59,21 @@ func serve(t *testing.T, a *certs.Authority, port int, host string, life time.Du
 	require.NoError(t, err)
 	roots := x509.NewCertPool()
 	require.True(t, roots.AppendCertsFromPEM(a.Cert))
-	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, TLSTimeout: 10,
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, TLSTimeout: 60,
 		TLS: true, TLSVerify: true, TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
 		}})
 	require.NoError(t, err)
 	ns.Start()
 	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	require.True(t, ns.ReadyForConnections(10*time.Second))
+	require.True(t, ns.ReadyForConnections(time.Minute))
 	return ns
 }
 
 func newSecured(t *testing.T) (*secured, *server.Server) {
 	t.Helper()
 	s := &secured{authority: authority(t), dir: t.TempDir()}
-	ns := serve(t, s.authority, server.RANDOM_PORT, "127.0.0.1", time.Hour)
+	ns := serve(t, s.authority, int(freeport.Hold(t).Port()), "127.0.0.1", time.Hour)
 	s.url = "nats://" + ns.Addr().String()
 	return s, ns
 }
@@ -123,7 +124,7 @@ func TestWhatIsWrongWithCertificatesIsToldInALine(t *testing.T) {
 	require.NoError(t, err)
 	plain.Start()
 	t.Cleanup(func() { plain.Shutdown(); plain.WaitForShutdown() })
-	require.True(t, plain.ReadyForConnections(10*time.Second))
+	require.True(t, plain.ReadyForConnections(time.Minute))
 	at := func(ns *server.Server) string { return "nats://" + ns.Addr().String() }
 
 	for name, c := range map[string]struct {

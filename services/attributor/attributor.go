@@ -186,7 +186,17 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 			return a.trouble(ctx, s, m, meter, err)
 		}
 	}
-	done := &scoring.Scored{}
+	done, layDown := &scoring.Scored{}, func(*ihcv1.Progress, bool) {}
+	if s.scorer.Name() == run.ModelAPI {
+		begun, laid := time.Now(), false
+		meter.Add(ctx, func(p *ihcv1.Progress) { stream.TakeInHand(p, begun) })
+		layDown = func(p *ihcv1.Progress, done bool) { stream.LayDown(p, begun, time.Now(), done); laid = true }
+		defer func() {
+			if !laid {
+				meter.Add(ctx, func(p *ihcv1.Progress) { layDown(p, false) })
+			}
+		}()
+	}
 	if len(chunk.GetJourneys()) > 0 {
 		if done, err = s.scorer.Score(context.WithValue(ctx, deliveryKey{}, m.Delivery), chunk); err != nil {
 			return a.trouble(ctx, s, m, meter, err)
@@ -209,6 +219,7 @@ func (a *attributor) handle(ctx context.Context, m stream.Message[*ihcv1.Journey
 		p.Chunks++
 		p.Requests += uint64(done.Requests)
 		p.Waiting = ""
+		layDown(p, true)
 	})
 	return a.Outcome(ctx, nil, id)
 }

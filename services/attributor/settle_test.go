@@ -74,16 +74,12 @@ func TestRunOfTheAPIWaitsForTheKey(t *testing.T) {
 	accept(t, b, settled, chunks("run", 12, 3)...)
 	lacking := cfg
 	lacking.APIKey, lacking.Workers = "", 1
-	lacks := make(chan error, 100)
+	lacks := make(chan error, 1000)
 	b.Service(stream.StageAttributor, func(ctx context.Context, d service.Deps) error {
-		d.Ready = func(err error) {
-			if err != nil {
-				lacks <- err
-			}
-		}
+		d.Ready = func(err error) { lacks <- err }
 		return Run(ctx, lacking, d)
 	})
-	require.ErrorContains(t, <-lacks, "has no key: set IHC_API_KEY")
+	b.Told(lacks, "has no key: set IHC_API_KEY")
 	b.Results("run", 0)
 	attribute(b, cfg)
 	require.Equal(t, run.ModelAPI, whole(t, b.Results("run", 12)))

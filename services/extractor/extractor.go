@@ -163,11 +163,24 @@ func (e *extractor) takenOver(ctx context.Context, id string) bool {
 	return err == nil
 }
 
+// resumeDelay is when it is looked again whether a run was accepted that is to go on.
+const resumeDelay = 2 * time.Second
+
 // resume gives a paused run its new budget and puts its chunks back. Both may
 // be done twice.
 func (e *extractor) resume(ctx context.Context, id string, r *ihcv1.RunResumed, at uint64) error {
 	if e.ended.Has(id) {
 		return nil
+	}
+	switch begun, err := e.Bus.Begun(ctx, id); {
+	case errors.Is(err, stream.ErrNotFound), err == nil && at < begun:
+		e.Log.Warn("a run was to go on that was not there; that changes nothing", "run", id)
+		return nil
+	case err != nil:
+		return e.Outcome(ctx, err, id)
+	}
+	if _, err := e.Bus.Accepted(ctx, id); errors.Is(err, stream.ErrNotFound) {
+		return stream.Retry(err, resumeDelay) // it waits, or is being checked
 	}
 	if goesOn, err := e.goOnWith(ctx, id); !goesOn {
 		return err

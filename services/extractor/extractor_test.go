@@ -277,6 +277,42 @@ func TestCancelledRequestIsNotBegun(t *testing.T) {
 	require.Len(t, events, 1)
 }
 
+// Anybody can publish an end, or the wish that a run go on, under a name that
+// never was. The run of that name that is asked for later knows nothing of it.
+func TestWhatWasSaidBeforeARunIsAskedForChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	db := newShop(t, 600)
+	stop := extract(b, db)
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}})
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Failed{Failed: &ihcv1.RunFailed{Reason: "no"}}})
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Resumed{Resumed: &ihcv1.RunResumed{MaxRequests: 1}}})
+	b.Idle(stream.Requests)
+	require.NoError(t, b.PublishRequest(b.Ctx, &ihcv1.RunRequest{RunId: "run", MaxRequests: 70}))
+	b.Await("run", isExtracted)
+	b.Idle(stream.Requests)
+	require.Empty(t, b.Dead(0))
+	left, err := b.Remaining(b.Ctx, "run", 70)
+	require.NoError(t, err)
+	require.EqualValues(t, 70, left)
+	over, err := b.Over(b.Ctx, "run")
+	require.NoError(t, err)
+	require.Nil(t, over)
+
+	// One that begins afterwards sees it so, too.
+	stop()
+	extract(b, db)
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Resumed{Resumed: &ihcv1.RunResumed{MaxRequests: 5}}})
+	require.Eventually(t, func() bool {
+		left, err := b.Remaining(b.Ctx, "run", 70)
+		return err == nil && left == 5
+	}, deadline, tick)
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{Reason: "enough"}}})
+	over, err = b.Over(b.Ctx, "run")
+	require.NoError(t, err)
+	require.Equal(t, "enough", over.GetCancelled().GetReason())
+}
+
 func TestWarningsReachTheAcceptedRun(t *testing.T) {
 	t.Parallel()
 	b := streamtest.New(t)

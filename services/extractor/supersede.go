@@ -189,8 +189,12 @@ func (e *extractor) lift(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	begun, err := e.Bus.Begun(ctx, id)
+	if err != nil {
+		return err
+	}
 	for _, x := range slices.Backward(events) {
-		if r := x.Event.GetResumed(); r != nil {
+		if r := x.Event.GetResumed(); r != nil && x.Sequence > begun {
 			_, err := e.Bus.Lift(ctx, id, r.GetMaxRequests(), x.Sequence)
 			return err
 		}

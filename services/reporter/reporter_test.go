@@ -190,12 +190,7 @@ func TestReportWaitsForItsDatabase(t *testing.T) {
 	trouble := make(chan error, 1000)
 	serve(b, cfg, func(err error) { trouble <- err })
 	written(b, 0)
-	select {
-	case err := <-trouble:
-		require.ErrorContains(t, err, "no database at")
-	case <-b.Ctx.Done():
-		t.Fatal("tells nobody")
-	}
+	b.Told(trouble, "no database at")
 	newDB(t, cfg.Database)
 	b.Await("run", isReported)
 	require.Empty(t, b.Dead(0))

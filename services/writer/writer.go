@@ -136,7 +136,9 @@ func (w *writer) milestone(ctx context.Context, m stream.Message[*ihcv1.RunEvent
 	var err error
 	switch e := m.Body.GetEvent().(type) {
 	case *ihcv1.RunEvent_Accepted:
-		err = w.ledger.Accept(ctx, e.Accepted)
+		if err = w.ledger.Accept(ctx, e.Accepted); err == nil {
+			err = w.overAlready(ctx, id)
+		}
 	case *ihcv1.RunEvent_Extracted:
 		if err = w.extracted(ctx, id, e.Extracted); err == nil {
 			return w.finish(ctx, id)
@@ -153,6 +155,10 @@ func (w *writer) ending(ctx context.Context, id string, e *ihcv1.RunEvent) error
 	if err != nil {
 		return w.Outcome(ctx, err, id)
 	}
+	if first == nil {
+		w.Log.Warn("a run was ended that was not there; that changes nothing", "run", id, "reason", e.GetFailed().GetReason()+e.GetCancelled().GetReason())
+		return w.Outcome(ctx, nil, id)
+	}
 	if first.GetReported() != nil || first.GetFailed() == nil && e.GetFailed() != nil || first.GetCancelled() == nil && e.GetCancelled() != nil {
 		w.Log.Warn("the run had ended; what comes after that changes nothing", "run", id, "reason", e.GetFailed().GetReason()+e.GetCancelled().GetReason())
 		return w.Outcome(ctx, nil, id)
@@ -164,7 +170,7 @@ func (w *writer) ending(ctx context.Context, id string, e *ihcv1.RunEvent) error
 		}
 	case *ihcv1.RunEvent_Cancelled:
 		if _, notFound := w.Bus.Accepted(ctx, id); errors.Is(notFound, stream.ErrNotFound) {
-			w.Log.Info("a run was cancelled that was not accepted", "run", id)
+			w.Log.Info("run cancelled before it was accepted", "run", id, "reason", e.Cancelled.GetReason())
 			break
 		}
 		w.Log.Info("run cancelled", "run", id, "reason", e.Cancelled.GetReason())
@@ -173,6 +179,19 @@ func (w *writer) ending(ctx context.Context, id string, e *ihcv1.RunEvent) error
 		}
 	}
 	return w.trouble(ctx, err, id)
+}
+
+// overAlready records the end of a run that was ended at the moment it was accepted.
+func (w *writer) overAlready(ctx context.Context, id string) error {
+	switch end, err := w.Bus.Over(ctx, id); {
+	case err != nil:
+		return err
+	case end.GetCancelled() != nil:
+		return w.end(ctx, id, store.Cancelled)
+	case end.GetFailed() != nil:
+		return w.end(ctx, id, endOf(end.GetFailed()))
+	}
+	return nil
 }
 
 // endOf returns what the ledger calls a run that failed.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/stream/streamtest"
@@ -191,6 +192,33 @@ func TestRunThatEndsWhileItIsStoredDoesNotShow(t *testing.T) {
 	require.Len(t, events, 3)
 }
 
+// What ends a run counts if it comes after the run was asked for, be it that both
+// are heard together.
+func TestEndCountsThatComesAfterTheRunWasAskedFor(t *testing.T) {
+	t.Parallel()
+	b, db := setup(t)
+	cancel := &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Cancelled{Cancelled: &ihcv1.RunCancelled{}}}
+	b.Event("early", cancel)
+	b.Idle(stream.Milestones)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "early"}})
+	publishResults(t, b, "early", 1)
+	extracted(b, "early", 1, 2)
+	b.Await("early", isWritten)
+
+	require.NoError(t, b.PublishRequest(b.Ctx, &ihcv1.RunRequest{RunId: "waits"}))
+	b.Event("waits", cancel)
+	begun, err := b.Begun(b.Ctx, "waits")
+	require.NoError(t, err)
+	late, err := proto.Marshal(&ihcv1.RunEvent{RunId: "waits", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{
+		Request: &ihcv1.RunRequest{RunId: "waits"}, Asked: run.Asked(time.Now(), begun)}}})
+	require.NoError(t, err)
+	_, err = b.JS.Publish(b.Ctx, "ihc.v1.run.accepted.waits", late)
+	require.NoError(t, err)
+	b.Idle(stream.Milestones)
+	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM pipeline_runs WHERE run_id = 'waits' AND status = 'cancelled'`))
+	require.Equal(t, 2, count(t, db, `SELECT count(*) FROM attribution_customer_journey`))
+}
+
 func TestNothingMoreIsWrittenOfACancelledRun(t *testing.T) {
 	t.Parallel()
 	b := streamtest.New(t)
@@ -237,12 +265,7 @@ func TestResultsWaitForTheDatabase(t *testing.T) {
 	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}})
 	publishResults(t, b, "run", 3)
 	extracted(b, "run", 3, 6)
-	select {
-	case err := <-trouble:
-		require.ErrorContains(t, err, "no database at")
-	case <-b.Ctx.Done():
-		t.Fatal("tells nobody")
-	}
+	b.Told(trouble, "no database at")
 	newDB(t, db)
 	require.EqualValues(t, 3, b.Await("run", isWritten).GetWritten().GetCounts().GetAttributed())
 	require.Empty(t, b.Dead(0))

@@ -99,9 +99,15 @@ func grant(ctx context.Context, server *pgtest.Server, n string, block int) erro
 }
 
 // restricted is a role with the rights that docs/postgres.md grants and no others,
-// with a schema of its own, beside that of the source tables.
+// with a schema of its own, beside that of the source tables. Its reports have room
+// for few sessions at a time.
 func restricted(server *pgtest.Server) storetest.Backend {
 	b := backend("Role", server)
+	b.Open = func(dsn string) store.Database {
+		d := New(dsn)
+		d.sessions = 7
+		return d
+	}
 	b.New = func(t storetest.T) (string, *sql.DB) {
 		n := fmt.Sprint(schemas.Add(1))
 		root, err := pgx.ParseConfig(server.DSN("postgres") + "&search_path=ihc" + n + ",source" + n)

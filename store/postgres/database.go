@@ -6,6 +6,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,8 @@ type Database struct {
 	pool     *pgxpool.Pool
 	lock     string      // how long a lock is waited for before that is told
 	prepared atomic.Bool // its tables are there
+	lz4      atomic.Bool // the server can; known where its tables are there
+	sessions int         // a report holds at a time: [mostSessions], fewer in tests
 	marks    sync.Map    // run → when it was asked for, of those that were found to be this database's
 }
 
@@ -37,7 +40,9 @@ var _ store.Database = (*Database)(nil)
 
 // New returns the database at an address as libpq takes it: postgres://… Nothing
 // is opened yet.
-func New(dsn string) *Database { return &Database{dsn: dsn, name: strconv.Quote(Shown(dsn))} }
+func New(dsn string) *Database {
+	return &Database{dsn: dsn, name: strconv.Quote(Shown(dsn)), sessions: mostSessions}
+}
 
 // open returns the connections, which are made as they are needed.
 func (d *Database) open(ctx context.Context) (*pgxpool.Pool, error) {
@@ -52,7 +57,7 @@ func (d *Database) open(ctx context.Context) (*pgxpool.Pool, error) {
 	}
 	cfg.MaxConns = max(cfg.MaxConns, leastConnections)
 	params := cfg.ConnConfig.RuntimeParams
-	params["timezone"], params["datestyle"] = "UTC", "ISO"
+	params["timezone"], params["datestyle"], params["client_encoding"] = "UTC", "ISO", "UTF8"
 	if params["application_name"] == "" {
 		params["application_name"] = "ihc"
 	}
@@ -71,8 +76,8 @@ const lockTimeout = "30s"
 
 // leastConnections is how many are needed at a time: an extractor reads by two of
 // them and asks by a third, for a run as for a slice of another's, and holds a
-// snapshot by one.
-const leastConnections = 8
+// snapshot by one. A sweep takes two.
+const leastConnections = 10
 
 // Close implements [store.Database].
 func (d *Database) Close() error {
@@ -208,20 +213,29 @@ func begin(o pgx.TxOptions, lock, version string) string {
 
 // fetched reads the rows of a query some thousands at a time, so that do, which is
 // called for each, can be followed by after, which writes by the same transaction.
-func fetched(ctx context.Context, tx pgx.Tx, query string, into []any, do, after func() error) error {
+// Where do returns [io.EOF] no more are read.
+func fetched(ctx context.Context, tx pgx.Tx, query string, do func(pgx.CollectableRow) error, after func() error) error {
 	if err := exec(ctx, tx, []string{`SET LOCAL cursor_tuple_fraction = 1`, `DECLARE fetched NO SCROLL CURSOR FOR ` + query}); err != nil {
 		return err
 	}
 	for {
-		rows, err := tx.Query(ctx, `FETCH 10000 FROM fetched`, pgx.QueryExecModeDescribeExec) // since what it returns depends on the cursor
+		rows, err := tx.Query(ctx, `FETCH 10000 FROM fetched`, inBinary...) // what it returns depends on the cursor
 		if err != nil {
 			return err
 		}
-		found, err := pgx.ForEachRow(rows, into, do)
+		n := 0
+		for ; err == nil && rows.Next(); n++ {
+			err = do(rows)
+		}
+		rows.Close()
+		enough := errors.Is(err, io.EOF)
+		if err == nil || enough {
+			err = rows.Err()
+		}
 		if err == nil {
 			err = after()
 		}
-		if err == nil && found.RowsAffected() == 0 {
+		if err == nil && (n == 0 || enough) {
 			_, err = tx.Exec(ctx, `CLOSE fetched`)
 			return err
 		}

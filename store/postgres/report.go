@@ -27,7 +27,7 @@ func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (t *store
 		if _, err := tx.Exec(ctx, `LOCK TABLE channel_reporting IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err
 		}
-		s := &summing{tx: tx, req: req, Totals: &store.Totals{}}
+		s := &summing{tx: tx, req: req, held: d.sessions, Totals: &store.Totals{}}
 		if s.history, err = openHistory(ctx, tx, req.GetRunId()); err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (t *store
 		for i, r := range t.Rows {
 			t.Rows[i].Refunded = refunded[key{r.Channel, r.Date}]
 		}
-		t.Subtract = run.SubtractsRefunds(req)
+		t.Subtract, t.Replay = run.SubtractsRefunds(req), req.GetReplayOf() != ""
 		t.Covered = covered(t.Rows, req)
 		return nil
 	})
@@ -106,7 +106,7 @@ func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, v store.Vi
 				return errkind.Inputf("there is no table %s: `ihc run --db %s` makes the results that a report is of", table, strings.Trim(d.name, `"`))
 			}
 		}
-		s := &summing{tx: tx, req: req, column: column, channel: channel, zone: v.Zone, Totals: &store.Totals{}}
+		s := &summing{tx: tx, req: req, held: d.sessions, column: column, channel: channel, zone: v.Zone, Totals: &store.Totals{}}
 		if column != "" {
 			others, err := dimensions(ctx, tx)
 			if err != nil {
@@ -165,6 +165,7 @@ type summing struct {
 	start, end      string // of the range
 	groups          map[key]*group
 	history         *comparing // nil where none is kept
+	held            int        // sessions at a time: see [mostSessions]
 }
 
 // elsewhere stands for the sessions of other channels than the one asked for.

@@ -2,8 +2,12 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
-	"strings"
+	"fmt"
+	"math"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/unit"
@@ -12,93 +16,33 @@ import (
 	"github.com/ihc-pipeline/ihc/store/journeysum"
 )
 
-// journeysQuery is the journal as it is shown, a row a session. The sessions are
-// listed first and then joined as a whole, not journey by journey. {told} and what
-// belongs to it are for the history: see [withHistory].
-const journeysQuery = `WITH said AS MATERIALIZED (
-		SELECT j.journey, j.run, v.conv_date, v.units, u.*, j.initializer IS NOT NULL AS phased{told}
-		FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id JOIN {conversions} v ON v.conv_id = j.conv_id{told by}
-			LEFT JOIN LATERAL unnest(j.sessions, j.ihc, j.initializer, j.holder, j.closer) WITH ORDINALITY AS u(session_id, ihc, initial, hold, close, place) ON true)
-	SELECT u.journey, u.run, u.conv_date, u.units, u.place, s.session_id IS NOT NULL, {dimension}, coalesce(s.event_date, ''),
-		coalesce(u.ihc, 0), coalesce(u.initial, 0), coalesce(u.hold, 0), coalesce(u.close, 0), u.phased{told of}
-	FROM said u LEFT JOIN {sessions} s ON s.session_id = u.session_id ORDER BY u.journey, u.place`
-
-// withHistory and withoutHistory replace in [journeysQuery] what is told of a
-// conversion, now and by the last report, which is on the first of its rows. The
-// hash of the sessions is reckoned where the last report told another row of the
-// journal.
-var withHistory, withoutHistory = strings.NewReplacer(
-	`{told}`, first(`j.conv_id AS id`, `j.fingerprint AS fingerprint`, `CASE WHEN t.journey IS DISTINCT FROM j.journey THEN substr(sha256(convert_to(array_to_string(j.sessions, E'\x1f'), 'UTF8')), 1, 8) END AS hash`,
-		`t.journey AS told`, `t.run AS told_run`, `t.fingerprint AS told_fingerprint`, `t.sessions AS told_sessions`, `t.revenue AS told_revenue`, `t.credit AS told_credit`),
-	`{told by}`, ` LEFT JOIN pipeline_told t ON t.conv_id = j.conv_id`,
-	`{told of}`, `, u.id, u.fingerprint, u.hash, u.told, u.told_run, u.told_fingerprint, u.told_sessions, u.told_revenue, u.told_credit`,
-), strings.NewReplacer(`{told}`, ``, `{told by}`, ``, `{told of}`, ``)
-
-// first has columns be NULL but on the first row of a conversion.
-func first(columns ...string) (terms string) {
-	for _, c := range columns {
-		at := strings.LastIndex(c, " AS ")
-		terms += `, CASE WHEN coalesce(u.place, 1) = 1 THEN ` + c[:at] + ` END` + c[at:]
-	}
-	return terms
-}
-
-// journeyRow is a row of [journeysQuery].
-type journeyRow struct {
-	journey, run, units int64
-	sold                string // date
-	place               *int64 // nil where the journal has no session
-	known               bool   // the session is there
-	channel             *string
-	date                string
-	share               journeysum.Shares
-	phased              bool
-	now, was            toldRow
-}
-
-// toldRow is what is told of a conversion.
-type toldRow struct {
-	id                   *string
-	fingerprint, hash    []byte
-	journey              *int64
-	run, sessions, units *int64
-	credit               []byte
-}
-
-// into returns where the columns go.
-func (r *journeyRow) into(history bool) []any {
-	all := []any{&r.journey, &r.run, &r.sold, &r.units, &r.place, &r.known, &r.channel, &r.date,
-		&r.share.IHC, &r.share.Initializer, &r.share.Holder, &r.share.Closer, &r.phased}
-	if history {
-		all = append(all, &r.now.id, &r.now.fingerprint, &r.now.hash, &r.was.journey, &r.was.run, &r.was.fingerprint, &r.was.sessions, &r.was.units, &r.was.credit)
-	}
-	return all
-}
-
-// told returns what was told of the conversion before, nil for nothing, and what
-// is told now, but for its credit.
-func (r *journeyRow) told() (was, now *history.Told) {
-	now = &history.Told{Journey: r.journey, Conv: *r.now.id, Run: r.run, Fingerprint: r.now.fingerprint, Revenue: unit.Money(r.units)}
-	if len(r.now.hash) > 0 {
-		now.Sessions = int64(binary.BigEndian.Uint64(r.now.hash))
-	}
-	if r.was.journey == nil {
-		return nil, now
-	}
-	return &history.Told{Journey: *r.was.journey, Conv: now.Conv, Run: *r.was.run, Fingerprint: r.was.fingerprint, Sessions: *r.was.sessions,
-		Revenue: unit.Money(*r.was.units), Credit: r.was.credit}, now
-}
-
-// journeySums adds up the journal's journeys from its rows.
+// journeySums adds up the journal's journeys, row by row.
 type journeySums struct {
 	*journeysum.Sums
-	history  *comparing // nil where none is kept
-	groups   map[key]uint32
-	row      journeyRow
+	of       *summing
+	sessions *sessionGroups
+	row      scored
 	journey  journeysum.Journey // at hand
-	at       int64              // its row of the journal; 0 for none
-	was, now *history.Told      // of it
 }
+
+// journal returns a query of the journal as it is shown, after a row and up to
+// another, in its order. What a report tells of a conversion it compares with what
+// the last one told.
+func (a *journeySums) journal(columns string, after, last int64) string {
+	told := ""
+	if a.of.history != nil {
+		told = ` LEFT JOIN pipeline_told t ON t.conv_id = j.conv_id`
+	}
+	return fmt.Sprintf(`SELECT %s FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id
+		JOIN {conversions} v ON v.conv_id = j.conv_id%s WHERE j.journey > %d AND j.journey <= %d ORDER BY j.journey`, columns, told, after, last)
+}
+
+// The columns that a journey is read from, before [scoredColumns], and those that
+// the history needs, after them.
+const (
+	journeyColumns = `j.journey, j.run, v.conv_date, v.units, `
+	toldColumns    = `, j.fingerprint, t.journey, t.run, t.fingerprint, t.sessions, t.revenue, t.credit`
+)
 
 // readJourneys adds up the journal.
 func (s *summing) readJourneys(ctx context.Context) error {
@@ -106,22 +50,8 @@ func (s *summing) readJourneys(ctx context.Context) error {
 	if err != nil || !there {
 		return err
 	}
-	if err := checkJournal(ctx, s.tx, s.in(`pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id JOIN {conversions} v ON v.conv_id = j.conv_id WHERE true`)); err != nil {
-		return err
-	}
-	all := &journeySums{Sums: journeysum.New(s.req, 0), history: s.history, groups: map[key]uint32{}}
-	if s.history == nil {
-		err = s.each(ctx, withoutHistory.Replace(journeysQuery), nil, all.row.into(false), all.add)
-	} else {
-		err = fetched(ctx, s.tx, s.in(withHistory.Replace(journeysQuery)), all.row.into(true), all.add, func() error { return s.history.write(ctx) })
-	}
-	if err == nil {
-		err = all.finish()
-	}
-	if err == nil && s.history != nil {
-		err = s.history.write(ctx)
-	}
-	if err != nil {
+	all := &journeySums{Sums: journeysum.New(s.req, 0), of: s, sessions: &sessionGroups{of: map[uint64]uint32{}, numbers: map[string]uint32{}, most: s.held}}
+	if err := all.read(ctx); err != nil {
 		return err
 	}
 	if s.Journeys = all.Result(); s.Journeys == nil {
@@ -137,58 +67,84 @@ func (s *summing) readJourneys(ctx context.Context) error {
 	})
 }
 
-// add adds a row.
-func (a *journeySums) add() error {
-	r := &a.row
-	if r.journey != a.at {
-		if err := a.finish(); err != nil {
+// read reads the journal at once where there is room for all sessions, and
+// otherwise in parts.
+func (a *journeySums) read(ctx context.Context) error {
+	all, err := a.enterSessions(ctx)
+	if err != nil {
+		return err
+	}
+	if all {
+		return a.readRows(ctx, 0, math.MaxInt64)
+	}
+	for after := int64(0); ; {
+		last, err := a.noteSessions(ctx, after)
+		if err != nil || last == after {
 			return err
 		}
-		day, ok := civil.ParseDate(r.sold)
-		if !ok {
-			return nil // a date that validation would have refused
+		if err := a.readRows(ctx, after, last); err != nil {
+			return err
 		}
-		a.at = r.journey
-		a.journey = journeysum.Journey{Run: r.run, Date: r.sold, Day: day, Revenue: unit.Money(r.units), Groups: a.journey.Groups[:0], Shares: a.journey.Shares[:0], Phased: r.phased}
-		if a.history != nil {
-			a.was, a.now = r.told()
-		}
+		after = last
 	}
-	if r.place == nil {
-		return nil
-	}
-	a.journey.Groups, a.journey.Shares = append(a.journey.Groups, a.group()), append(a.journey.Shares, r.share)
-	return nil
 }
 
-// group returns the number of the group that the row's session is in.
-func (a *journeySums) group() uint32 {
-	r := &a.row
-	if !r.known {
-		return journeysum.NoGroup
+// readRows adds the journeys after a row of the journal and up to another.
+func (a *journeySums) readRows(ctx context.Context, after, last int64) error {
+	h := a.of.history
+	if h == nil {
+		return a.each(ctx, a.journal(journeyColumns+scoredColumns, after, last), func(row [][]byte) error {
+			_, err := a.add(row)
+			return err
+		})
 	}
-	k := key{elsewhere, r.date}
-	if r.channel != nil {
-		k.channel = *r.channel
-	}
-	n, met := a.groups[k]
-	if !met {
-		n = a.Group(k.channel, k.date)
-		a.groups[k] = n
-	}
-	return n
+	return fetched(ctx, a.of.tx, a.of.in(a.journal(journeyColumns+scoredColumns+toldColumns, after, last)), func(row pgx.CollectableRow) error {
+		columns := row.RawValues()
+		added, err := a.add(columns)
+		if err != nil || !added {
+			return err
+		}
+		was, now := a.told(columns)
+		return h.tell(was, now)
+	}, func() error { return h.write(ctx) })
 }
 
-// finish adds the journey at hand.
-func (a *journeySums) finish() error {
-	if a.at == 0 {
-		return nil
+// add adds a row. One with a date that validation would have refused is none.
+func (a *journeySums) add(row [][]byte) (added bool, err error) {
+	if err := a.row.read(row[4:]); err != nil {
+		return false, err
 	}
-	a.at = 0
+	date := string(row[2])
+	day, ok := civil.ParseDate(date)
+	if !ok {
+		return false, nil
+	}
+	shares := a.row.shares
+	a.journey = journeysum.Journey{Run: integer(row[1]), Date: date, Day: day, Revenue: unit.Money(integer(row[3])), Groups: a.journey.Groups[:0], Shares: a.journey.Shares[:0], Phased: shares[1] != nil && shares[2] != nil && shares[3] != nil}
+	for i, id := range a.row.sessions {
+		share := journeysum.Shares{IHC: int64(shares[0][i])}
+		if a.journey.Phased {
+			share.Initializer, share.Holder, share.Closer = int64(shares[1][i]), int64(shares[2][i]), int64(shares[3][i])
+		}
+		a.journey.Groups, a.journey.Shares = append(a.journey.Groups, a.sessions.find(id)), append(a.journey.Shares, share)
+	}
 	a.Add(&a.journey)
-	if a.history == nil {
-		return nil
+	return true, nil
+}
+
+// told returns what was told of the row's conversion before, nil for nothing, and
+// what is told now. The hash of its sessions is reckoned where the last report told
+// another row of the journal.
+func (a *journeySums) told(row [][]byte) (was, now *history.Told) {
+	t := row[11:]
+	now = &history.Told{Journey: integer(row[0]), Conv: string(a.row.conv), Run: a.journey.Run, Fingerprint: append([]byte(nil), t[0]...), Revenue: a.journey.Revenue,
+		Credit: a.of.history.channels.Credit(a.Sums, &a.journey)}
+	if t[1] != nil {
+		was = &history.Told{Journey: integer(t[1]), Conv: now.Conv, Run: integer(t[2]), Fingerprint: t[3], Sessions: integer(t[4]), Revenue: unit.Money(integer(t[5])), Credit: t[6]}
 	}
-	a.now.Credit = a.history.channels.Credit(a.Sums, &a.journey)
-	return a.history.tell(a.was, a.now)
+	if was == nil || was.Journey != now.Journey {
+		hash := sha256.Sum256(appendJoined(nil, a.row.sessions))
+		now.Sessions = int64(binary.BigEndian.Uint64(hash[:]))
+	}
+	return was, now
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 
@@ -162,34 +163,58 @@ func (t *taking) outcomes(ctx context.Context, results []*ihcv1.AttributionResul
 	return rows.into(ctx, t.tx, "pipeline_outcomes", "run", "chunk", "conv_id", "outcome", "reason", "sessions")
 }
 
+// journalColumns are those that a run's rows of the journal have.
+const journalColumns = `run, chunk, conv_id, fingerprint, sessions, ihc, initializer, holder, closer, strategy, left_out, model, scored, seal`
+
 // journeys puts what was scored into the journal.
 func (t *taking) journeys(ctx context.Context, results []*ihcv1.AttributionResult) error {
-	var rows rowsOf
-	for _, r := range results {
-		for _, a := range r.GetAttributions() {
-			err := books.CheckShares(a)
-			var shares [4][]int32
-			for i, of := range [][]uint32{a.GetIhc(), a.GetInitializer(), a.GetHolder(), a.GetCloser()} {
-				shares[i] = asIntegers(of)
-				if len(shares[i]) != len(of) {
-					err = errors.Join(err, errors.New("a share is out of range"))
+	if !slices.ContainsFunc(results, func(r *ihcv1.AttributionResult) bool { return len(r.GetAttributions()) > 0 }) {
+		return nil
+	}
+	return copied(ctx, t.tx, "pipeline_journeys", journalColumns, func(to io.Writer) error {
+		var row []byte
+		for _, r := range results {
+			for _, a := range r.GetAttributions() {
+				shares, err := sharesOf(a)
+				if err != nil {
+					return fmt.Errorf("chunk %d, conversion %q: %w", r.GetChunk(), a.GetConvId(), err)
+				}
+				row = addInteger(beginRow(row, 14), int32(t.run))
+				row = addSome(addText(addBigint(row, int64(r.GetChunk())), a.GetConvId()), a.GetFingerprint())
+				row = addArray(row, textType, a.GetSessionIds(), addText[string])
+				for _, of := range shares {
+					if of == nil {
+						row = addNull(row)
+						continue
+					}
+					row = addArray(row, integerType, of, addInteger)
+				}
+				of := a.GetApproximation()
+				row = addSome(addBigint(addSome(row, of.GetStrategy()), int64(of.GetLeftOut())), of.GetModel())
+				row = addText(addBigint(row, r.GetScored()), seal(a.GetConvId(), a.GetSessionIds(), shares))
+				if _, err := to.Write(row); err != nil {
+					return err
 				}
 			}
-			if err != nil {
-				return fmt.Errorf("chunk %d, conversion %q: %w", r.GetChunk(), a.GetConvId(), err)
-			}
-			if n := len(shares[0]); len(shares[1]) != n || len(shares[2]) != n || len(shares[3]) != n {
-				shares[1], shares[2], shares[3] = nil, nil, nil // not known
-			}
-			sessions := a.GetSessionIds()
-			if sessions == nil {
-				sessions = []string{} // which is none, and not NULL
-			}
-			rows.add(t.run, int64(r.GetChunk()), a.GetConvId(), bytesOrNull(a.GetFingerprint()), sessions, shares[0], shares[1], shares[2], shares[3],
-				textOrNull(a.GetApproximation().GetStrategy()), int64(a.GetApproximation().GetLeftOut()), textOrNull(a.GetApproximation().GetModel()), r.GetScored(), seal(a.GetConvId(), sessions, shares))
+		}
+		return nil
+	})
+}
+
+// sharesOf returns the shares of an attribution, as a whole and, where they are
+// known, in each phase.
+func sharesOf(a *ihcv1.Attribution) (shares [4][]int32, err error) {
+	err = books.CheckShares(a)
+	for i, of := range [][]uint32{a.GetIhc(), a.GetInitializer(), a.GetHolder(), a.GetCloser()} {
+		shares[i] = asIntegers(of)
+		if len(shares[i]) != len(of) {
+			err = errors.Join(err, errors.New("a share is out of range"))
 		}
 	}
-	return rows.into(ctx, t.tx, "pipeline_journeys", "run", "chunk", "conv_id", "fingerprint", "sessions", "ihc", "initializer", "holder", "closer", "strategy", "left_out", "model", "scored", "seal")
+	if n := len(shares[0]); len(shares[1]) != n || len(shares[2]) != n || len(shares[3]) != n {
+		shares[1], shares[2], shares[3] = nil, nil, nil // not known
+	}
+	return shares, err
 }
 
 // asIntegers returns shares as PostgreSQL's integers, fewer where one has no place
@@ -203,13 +228,6 @@ func asIntegers(shares []uint32) []int32 {
 		all = append(all, int32(s))
 	}
 	return all
-}
-
-func textOrNull(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
 }
 
 func bytesOrNull(b []byte) []byte {

@@ -47,7 +47,7 @@ func (d *Database) Adopt(ctx context.Context, superseded, successor string) (sto
 }
 
 // found says by a query of a conversion and a fingerprint, and one argument more,
-// what is stored.
+// what is stored. Without a query, nothing is.
 type found struct {
 	d     *Database
 	query string
@@ -57,6 +57,9 @@ type found struct {
 // Has implements [store.Stored]. It is asked while journeys are read, and so does
 // not wait for whoever is to close the database.
 func (f *found) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
+	if f.query == "" {
+		return false, nil
+	}
 	pool, err := f.d.open(ctx)
 	if err == nil {
 		err = pool.QueryRow(ctx, f.query, conv, fingerprint, f.arg).Scan(&there)
@@ -67,36 +70,52 @@ func (f *found) Has(ctx context.Context, conv string, fingerprint []byte) (there
 	return there, f.d.explain(err)
 }
 
-// Reuse implements [store.Ledger].
+// Reuse implements [store.Ledger]. What may be used is settled by the first call,
+// and no more comes to it: where that is nothing, nobody need be asked for each
+// conversion.
 func (d *Database) Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.Time) (store.Stored, error) {
-	var settles int64
+	all := &found{d: d}
 	err := d.alone(ctx, pgx.TxOptions{}, func(tx pgx.Tx) (err error) {
-		if settles, err = number(ctx, tx, req.GetRunId()); err != nil {
+		if all.arg, err = number(ctx, tx, req.GetRunId()); err != nil {
 			return err
 		}
-		first, err := tx.Exec(ctx, `UPDATE pipeline_runs SET reuses = true WHERE run = $1 AND status = 'running' AND NOT reuses`, settles)
-		if err != nil || first.RowsAffected() == 0 {
+		if err := settleReuse(ctx, tx, all.arg, req, since); err != nil {
 			return err
 		}
-		within, args := "", []any{settles, oldest(since)}
-		if ranged(req) {
-			from, err := findSources(ctx, tx)
-			if err != nil {
-				return err
-			}
-			start, end := run.Range(req)
-			within, args = from.in(` AND l.conv_id IN (SELECT conv_id FROM {conversions} v WHERE conv_date COLLATE "C" BETWEEN $3 AND $4)`), append(args, start, end)
+		some := false
+		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = $1)`, all.arg).Scan(&some)
+		all.query = ""
+		if some {
+			all.query = `SELECT EXISTS (SELECT 1 FROM pipeline_reusable r JOIN pipeline_journeys j ON j.journey = r.journey AND j.conv_id = r.conv_id
+				WHERE r.run = $3 AND r.conv_id = $1 AND r.fingerprint = $2 AND ` + intact + `)`
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO pipeline_reusable (run, conv_id, fingerprint, journey)
-			SELECT $1, l.conv_id, j.fingerprint, j.journey FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey
-			WHERE j.fingerprint IS NOT NULL AND j.scored >= $2`+within+` ORDER BY l.conv_id`, args...)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &found{d: d, query: `SELECT EXISTS (SELECT 1 FROM pipeline_reusable r JOIN pipeline_journeys j ON j.journey = r.journey AND j.conv_id = r.conv_id
-		WHERE r.run = $3 AND r.conv_id = $1 AND r.fingerprint = $2 AND ` + intact + `)`, arg: settles}, nil
+	return all, nil
+}
+
+// settleReuse enters what a run may use, unless that was done.
+func settleReuse(ctx context.Context, tx pgx.Tx, settles int64, req *ihcv1.RunRequest, since time.Time) error {
+	first, err := tx.Exec(ctx, `UPDATE pipeline_runs SET reuses = true WHERE run = $1 AND status = 'running' AND NOT reuses`, settles)
+	if err != nil || first.RowsAffected() == 0 {
+		return err
+	}
+	within, args := "", []any{settles, oldest(since)}
+	if ranged(req) {
+		from, err := findSources(ctx, tx)
+		if err != nil {
+			return err
+		}
+		start, end := run.Range(req)
+		within, args = from.in(` AND l.conv_id IN (SELECT conv_id FROM {conversions} v WHERE conv_date COLLATE "C" BETWEEN $3 AND $4)`), append(args, start, end)
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO pipeline_reusable (run, conv_id, fingerprint, journey)
+		SELECT $1, l.conv_id, j.fingerprint, j.journey FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey
+		WHERE j.fingerprint IS NOT NULL AND j.scored >= $2`+within+` ORDER BY l.conv_id`, args...)
+	return err
 }
 
 // oldest returns the least time of scoring that is not before since, in seconds.

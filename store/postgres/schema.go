@@ -44,7 +44,15 @@ func (d *Database) prepare(ctx context.Context) error {
 	if d.prepared.Load() {
 		return nil
 	}
-	err := d.inTransaction(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error { return d.migrate(ctx, tx) })
+	err := d.inTransaction(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		lz4 := false
+		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals))`).Scan(&lz4)
+		d.lz4.Store(lz4)
+		if err != nil {
+			return err
+		}
+		return d.migrate(ctx, tx)
+	})
 	if err == nil {
 		d.prepared.Store(true)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -28,28 +27,46 @@ var errJournal = errkind.As(errkind.Input, errors.New("a row of pipeline_journey
 const separator = "\x1f"
 
 // seal returns the seal of a row. Shares are its four columns, nil where NULL.
-func seal(conv string, sessions []string, shares [4][]int32) []byte {
-	parts := []string{conv, strconv.Itoa(len(sessions)), strings.Join(sessions, separator)}
-	for _, of := range shares {
-		parts = append(parts, spelt(of))
+func seal[T string | []byte](conv T, sessions []T, shares [4][]int32) []byte {
+	room := len(conv) + 32 + len(sessions)*4*6 // a share takes up to five digits
+	for _, id := range sessions {
+		room += len(id) + len(separator)
 	}
-	sum := sha256.Sum256([]byte(strings.Join(parts, separator)))
+	text := append(append(make([]byte, 0, room), conv...), separator...)
+	text = append(strconv.AppendInt(text, int64(len(sessions)), 10), separator...)
+	text = appendJoined(text, sessions)
+	for _, of := range shares {
+		text = appendSpelt(append(text, separator...), of)
+	}
+	sum := sha256.Sum256(text)
 	return sum[:sealBytes]
 }
 
-// spelt writes integers as PostgreSQL writes an array of them; nothing for NULL.
-func spelt(all []int32) string {
-	if all == nil {
-		return ""
+// appendJoined adds texts with separators between them.
+func appendJoined[T string | []byte](text []byte, all []T) []byte {
+	for i, t := range all {
+		if i > 0 {
+			text = append(text, separator...)
+		}
+		text = append(text, t...)
 	}
-	text := []byte{'{'}
+	return text
+}
+
+// appendSpelt adds integers as PostgreSQL writes an array of them; nothing for
+// NULL.
+func appendSpelt(text []byte, all []int32) []byte {
+	if all == nil {
+		return text
+	}
+	text = append(text, '{')
 	for i, n := range all {
 		if i > 0 {
 			text = append(text, ',')
 		}
 		text = strconv.AppendInt(text, int64(n), 10)
 	}
-	return string(append(text, '}'))
+	return append(text, '}')
 }
 
 // intact is the condition that a row j of the journal is what was stored: [seal]

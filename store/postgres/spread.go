@@ -70,7 +70,10 @@ func (i *intake) spreadOver(all []*daily.Cost) error {
 	var id, at, channel string
 	sessions := from.in(`SELECT session_id, event_date||' '||event_time, channel_name FROM {sessions} s ORDER BY session_id COLLATE "C"`)
 	each := func(do func(*daily.Cost) error, after func() error) error {
-		return fetched(i.ctx, i.tx, sessions, []any{&id, &at, &channel}, func() error {
+		return fetched(i.ctx, i.tx, sessions, func(row pgx.CollectableRow) error {
+			if err := row.Scan(&id, &at, &channel); err != nil {
+				return err
+			}
 			if day := by.At(channel, at); day != nil {
 				return do(day)
 			}

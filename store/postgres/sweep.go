@@ -21,7 +21,7 @@ const unshown = `(
 // conversion. gone are conversions that are in conversions no more.
 const due = `due AS MATERIALIZED (
 	SELECT d.*, v.conv_id IS NULL AS gone FROM (
-		SELECT DISTINCT ON (j.conv_id) j.conv_id, j.journey, j.shown_by AS chunk, j.sessions, j.ihc
+		SELECT DISTINCT ON (j.conv_id) j.conv_id, j.journey, j.shown_by AS chunk
 		FROM ` + unshown + ` ORDER BY j.conv_id, j.journey DESC) d LEFT JOIN {conversions} v ON v.conv_id = d.conv_id)`
 
 // The conversions that a run leaves without attribution: those that ended without
@@ -39,7 +39,7 @@ func inBulk(ctx context.Context, tx pgx.Tx) error {
 // sweep brings attribution_customer_journey to the state of the journal for a
 // complete run, in the order of the table's key and within one transaction:
 // whoever reads sees the state before or the state after (invariant 9).
-func sweep(ctx context.Context, tx pgx.Tx, run int64) error {
+func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64) error {
 	if err := inBulk(ctx, tx); err != nil {
 		return err
 	}
@@ -50,42 +50,56 @@ func sweep(ctx context.Context, tx pgx.Tx, run int64) error {
 	with := func(of, statement string) string {
 		return from.in(statement, "{without}", without, "{due}", due, "{of}", of)
 	}
-	if err := checkJournal(ctx, tx, unshown, run); err != nil {
-		return err
-	}
-	var replaces bool
-	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey)`).Scan(&replaces); err != nil {
-		return err
-	}
-	statements := []string{
+	err = exec(ctx, tx, []string{
 		with("", `WITH {due} INSERT INTO pipeline_replaced SELECT l.journey FROM due JOIN pipeline_latest l USING (conv_id) WHERE l.journey <> due.journey ON CONFLICT DO NOTHING`),
 		with("pipeline_latest", `INSERT INTO pipeline_replaced SELECT journey FROM pipeline_latest WHERE conv_id IN {without} ON CONFLICT DO NOTHING`),
 		with("pipeline_latest", `DELETE FROM pipeline_latest WHERE conv_id IN {without}`),
 		// On record, so that the report can tell (see [books.Gone]).
 		with("", `WITH {due} INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions)
-			SELECT $1, chunk, conv_id, '`+books.Gone+`', 'not in conversions any more', cardinality(sessions) FROM due WHERE gone
+			SELECT $1, due.chunk, due.conv_id, '`+books.Gone+`', 'not in conversions any more', cardinality(j.sessions) FROM due JOIN pipeline_journeys j USING (journey) WHERE gone
 			ON CONFLICT (run, chunk, conv_id) DO UPDATE SET outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, sessions = EXCLUDED.sessions`),
 		with("", `WITH {due} INSERT INTO pipeline_replaced SELECT journey FROM due WHERE gone ON CONFLICT DO NOTHING`),
+	}, run)
+	if err != nil {
+		return err
 	}
-	show := `INSERT INTO attribution_customer_journey AS a (conv_id, session_id, ihc)
-		SELECT due.conv_id, s.session_id, s.ihc::double precision / 10000 FROM due, LATERAL unnest(due.sessions, due.ihc) AS s(session_id, ihc) WHERE NOT gone
-		ORDER BY due.conv_id, s.session_id COLLATE "C"`
-	if replaces {
-		statements = append(statements,
-			with("attribution_customer_journey", `DELETE FROM attribution_customer_journey WHERE conv_id IN {without}`),
-			with("", `WITH {due} DELETE FROM attribution_customer_journey a USING due WHERE a.conv_id = due.conv_id AND NOT due.gone AND a.session_id <> ALL (due.sessions)`))
-		show += ` ON CONFLICT (conv_id, session_id) DO UPDATE SET ihc = EXCLUDED.ihc WHERE a.ihc <> EXCLUDED.ihc`
+	var some bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey)`).Scan(&some); err != nil {
+		return err
 	}
-	statements = append(statements,
-		with("", `WITH {due} `+show),
-		with("", `WITH {due} INSERT INTO pipeline_latest AS l (conv_id, journey) SELECT conv_id, journey FROM due WHERE NOT gone ORDER BY conv_id
-			ON CONFLICT (conv_id) DO UPDATE SET journey = EXCLUDED.journey WHERE l.journey <> EXCLUDED.journey`))
-	for _, statement := range statements {
-		if err := exec(ctx, tx, []string{statement}, run); err != nil {
-			return err
-		}
+	if some {
+		err = replace(ctx, tx, run, with)
+	} else {
+		err = d.fill(ctx, tx, run, with("", `WITH {due} SELECT `+scoredColumns+` FROM due JOIN pipeline_journeys j USING (journey) WHERE NOT gone ORDER BY j.conv_id`))
+	}
+	if err != nil {
+		return err
+	}
+	latest := with("", `WITH {due} INSERT INTO pipeline_latest AS l (conv_id, journey) SELECT conv_id, journey FROM due WHERE NOT gone ORDER BY conv_id
+		ON CONFLICT (conv_id) DO UPDATE SET journey = EXCLUDED.journey WHERE l.journey <> EXCLUDED.journey`)
+	if _, err := tx.Exec(ctx, latest, run); err != nil {
+		return err
 	}
 	return clean(ctx, tx, run)
+}
+
+// replace takes out of attribution_customer_journey what a run does not show, and
+// puts in what it shows. Rows that are there already are left alone.
+func replace(ctx context.Context, tx pgx.Tx, run int64, with func(of, statement string) string) error {
+	if err := checkJournal(ctx, tx, unshown, run); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, with("attribution_customer_journey", `DELETE FROM attribution_customer_journey WHERE conv_id IN {without}`), run); err != nil {
+		return err
+	}
+	return exec(ctx, tx, []string{
+		with("", `WITH {due} DELETE FROM attribution_customer_journey a USING due JOIN pipeline_journeys j USING (journey)
+			WHERE a.conv_id = due.conv_id AND NOT due.gone AND a.session_id <> ALL (j.sessions)`),
+		with("", `WITH {due} INSERT INTO attribution_customer_journey AS a (conv_id, session_id, ihc)
+			SELECT due.conv_id, s.session_id, s.ihc::double precision / 10000 FROM due JOIN pipeline_journeys j USING (journey), LATERAL unnest(j.sessions, j.ihc) AS s(session_id, ihc) WHERE NOT gone
+			ORDER BY due.conv_id, s.session_id COLLATE "C"
+			ON CONFLICT (conv_id, session_id) DO UPDATE SET ihc = EXCLUDED.ihc WHERE a.ihc <> EXCLUDED.ihc`),
+	}, run)
 }
 
 // clean drops from the journal what is shown no more.

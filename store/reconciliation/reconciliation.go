@@ -198,7 +198,7 @@ func Notes(t *store.Totals) []string {
 	for _, a := range t.Approximations {
 		notes = append(notes, approximated(a))
 	}
-	if changed := changes(t.Changes); changed != "" {
+	if changed := changes(t.Changes, t.Replay); changed != "" {
 		notes = append(notes, changed)
 	}
 	return notes
@@ -247,8 +247,9 @@ func approximated(a *ihcv1.ApproximationCount) string {
 	return fmt.Sprintf("%s longer than a request may hold: %s (--long-journeys %s)", many, by, a.GetStrategy())
 }
 
-// changes tells what came and went, "" where nothing did.
-func changes(c store.Changes) string {
+// changes tells what came and went, "" where nothing did: of a replay, since the
+// data were read that it replays.
+func changes(c store.Changes, replay bool) string {
 	var parts []string
 	for _, p := range []struct {
 		n    int64
@@ -268,7 +269,11 @@ func changes(c store.Changes) string {
 	if parts == nil {
 		return ""
 	}
-	return strings.Join(parts, " and ") + " while the run was under way; the next run takes that in"
+	since := "while the run was under way; the next run takes that in"
+	if replay {
+		since = "since the run that is replayed read the data; a run that is no replay takes that in"
+	}
+	return strings.Join(parts, " and ") + " " + since
 }
 
 // Fill puts the sums into a report: ihc, ihc_revenue and cost of the session

@@ -111,7 +111,7 @@ func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.R
 	for i, r := range t.Rows {
 		t.Rows[i].Refunded = store.Shares(groups[x.number[key{r.Channel, r.Date}]].refunded).InexactFloat64()
 	}
-	t.Subtract = run.SubtractsRefunds(req)
+	t.Subtract, t.Replay = run.SubtractsRefunds(req), req.GetReplayOf() != ""
 	t.Ranged, t.Covered = ranged(req), covered(t.Rows, req)
 	if err := dropStandIns(ctx, conn); err != nil {
 		return nil, err

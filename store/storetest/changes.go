@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -108,6 +109,11 @@ func whatCameAndWentIsANote(t *testing.T, b Backend) {
 		requireAllHold(t, reconciliation.Equations(totals, counts))
 		require.Contains(t, reconciliation.Notes(totals), c.note)
 		require.Empty(t, totals.Reasons, "they have an outcome of their own")
+
+		// A replay has not read them: they may have come or gone long before it.
+		req.ReplayOf = "origin"
+		said := strings.Replace(c.note, "while the run was under way; the next run takes that in", "since the run that is replayed read the data; a run that is no replay takes that in", 1)
+		require.Contains(t, reconciliation.Notes(f.rebuilt(req)), said)
 	}
 }
 

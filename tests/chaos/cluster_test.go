@@ -37,16 +37,16 @@ type node struct {
 func natsServers(t *testing.T, n int, store string) []node {
 	t.Helper()
 	if n == 1 {
-		address := freeport.Address(t)
+		address := freeport.Hold(t).String()
 		return []node{{"nats", address, []string{"-dir", store, "-listen", address}}}
 	}
 	var nodes []node
 	var routes []string
 	for range n {
-		routes = append(routes, freeport.Address(t))
+		routes = append(routes, freeport.Hold(t).String())
 	}
 	for i, route := range routes {
-		name, address := fmt.Sprintf("nats-%d", i+1), freeport.Address(t)
+		name, address := fmt.Sprintf("nats-%d", i+1), freeport.Hold(t).String()
 		nodes = append(nodes, node{name, address, []string{"-dir", store + "-" + name, "-listen", address,
 			"-name", name, "-cluster", route, "-routes", strings.Join(routes, ",")}})
 	}

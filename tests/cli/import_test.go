@@ -69,7 +69,7 @@ func TestWhatIsExportedIsImportedToEqualTables(t *testing.T) {
 		h.must(args...)
 		h.must("export", "--db", h.path("shop.db"), "--out", h.path("tables"), "--format", format)
 		in := func(table string) string { return h.path("tables", table+"."+format) }
-		h.must("import", "--db", h.path("again.db"), "--sessions", in("session_sources"), "--conversions", in("conversions"), "--costs", in("session_costs"))
+		h.with("IHC_DB="+h.path("again.db")).must("import", "--sessions", in("session_sources"), "--conversions", in("conversions"), "--costs", in("session_costs"))
 		input := func(name string) bool {
 			return name == "session_sources" || name == "conversions" || name == "session_costs"
 		}

@@ -2,10 +2,10 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -79,7 +79,7 @@ func TestReadmeShowsWhatComes(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	bin(t, h)
-	port := strconv.Itoa(freeport.New(t))
+	port := fmt.Sprint(freeport.Hold(t).Port())
 	ran := 0
 	for _, block := range pastedOf(t, "../../README.md") {
 		if strings.Contains(block.commands, "docker ") {

@@ -39,7 +39,7 @@ func newAPI(t *testing.T) *api {
 	db := filepath.Join(dir, "shop.db")
 	_, err := sqlite.GenerateShop(t.Context(), db, shop.Config{Sessions: 400}, false)
 	require.NoError(t, err)
-	address := freeport.Address(t)
+	address := freeport.Hold(t).String()
 	c, err := embedded.FromEnv(attributor.Config{Workers: 2, Timeout: 10 * time.Second})
 	require.NoError(t, err)
 	require.NoError(t, c.At(db, dir))

@@ -37,7 +37,6 @@ func TestStack(t *testing.T) {
 		do   func(*testing.T)
 	}{
 		{"first use", s.firstUse},
-		{"the settings are explained", s.settingsAreExplained},
 		{"containers have what they need and no more", s.hardened},
 		{"services say how they are", s.observable},
 		{"the directory's owner stays its owner", s.ownership},
@@ -52,6 +51,7 @@ func TestStack(t *testing.T) {
 		{"kill", s.kill},
 		{"down and up", s.downAndUp},
 		{"the key goes to the attributor alone", s.key},
+		{"several of each on PostgreSQL", s.several},
 		{"what the README says was run", s.readme},
 	} {
 		if !t.Run(step.name, step.do) {
@@ -90,20 +90,6 @@ func (s *stack) firstUse(t *testing.T) {
 	alone := *s
 	alone.data = s.dir
 	same(t, alone.tables(t), got)
-}
-
-// settingsAreExplained compares .env.example with what compose.yaml and what goes
-// on top of it read.
-func (s *stack) settingsAreExplained(t *testing.T) {
-	compose := read(t, filepath.Join(s.dir, "deploy", "compose.yaml")) + "\n" + read(t, filepath.Join(s.dir, "deploy", "compose.postgres.yaml"))
-	example := read(t, filepath.Join(s.dir, "deploy", ".env.example"))
-	var explained []string
-	for line := range strings.Lines(example) {
-		if name, _, ok := strings.Cut(strings.TrimPrefix(line, "#"), "="); ok && name == strings.ToUpper(name) && !strings.ContainsAny(name, " ") {
-			explained = append(explained, name)
-		}
-	}
-	require.ElementsMatch(t, variables(compose), explained)
 }
 
 // hardened looks at every container as Docker sees it.

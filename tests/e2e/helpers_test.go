@@ -9,8 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -78,22 +76,4 @@ func value(t *testing.T, metrics, name string) (sum float64) {
 	}
 	require.True(t, found, "no metric %s", name)
 	return sum
-}
-
-var (
-	interpolated = regexp.MustCompile(`\$\{([A-Z_]+)`)
-	passedOn     = regexp.MustCompile(`(?m)\b([A-Z_]+):(?:$| \})`)
-)
-
-// variables returns the names of the variables a compose file reads.
-func variables(compose string) []string {
-	var all []string
-	for _, re := range []*regexp.Regexp{interpolated, passedOn} {
-		for _, m := range re.FindAllStringSubmatch(compose, -1) {
-			all = append(all, m[1])
-		}
-	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	return slices.DeleteFunc(all, func(name string) bool { return name == "COMPOSE_PROJECT_NAME" }) // which compose sets
 }

@@ -7,12 +7,12 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +53,7 @@ func newStack(t *testing.T) *stack {
 		"tests/go.mod", "tests/go.sum", "go.work", "go.work.sum", ".dockerignore", "README.md", "docs")
 	s := &stack{
 		project: "ihc-e2e-" + strings.ToLower(rand.Text()[:6]), dir: dir, data: filepath.Join(dir, "deploy", "data"),
-		ran: map[string]bool{}, natsPort: strconv.Itoa(freeport.New(t)),
+		ran: map[string]bool{}, natsPort: fmt.Sprint(freeport.Hold(t).Port()),
 	}
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
@@ -63,8 +63,8 @@ func newStack(t *testing.T) *stack {
 	}
 	s.set("COMPOSE_PROJECT_NAME", s.project)
 	s.set("NATS_PORT", s.natsPort)
-	s.set("NATS_MONITOR_PORT", strconv.Itoa(freeport.New(t)))
-	s.set("SANDBOX_PORT", strconv.Itoa(freeport.New(t)))
+	s.set("NATS_MONITOR_PORT", fmt.Sprint(freeport.Hold(t).Port()))
+	s.set("SANDBOX_PORT", fmt.Sprint(freeport.Hold(t).Port()))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(s.sh(t, dc+"--profile sandbox ps -a").out)

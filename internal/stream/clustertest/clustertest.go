@@ -30,7 +30,7 @@ func New(t testing.TB, n int) *Cluster {
 	dir := t.TempDir()
 	var routes []*url.URL
 	for i := range n {
-		client, route := freeport.New(t), freeport.New(t)
+		client, route := int(freeport.Hold(t).Port()), int(freeport.Hold(t).Port())
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprint("127.0.0.1:", route)})
 		c.options = append(c.options, &server.Options{
 			ServerName: fmt.Sprint("nats-", i+1), Host: "127.0.0.1", Port: client, NoSigs: true, NoLog: true,

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,4 +158,20 @@ func (b *Bus) Idle(from stream.Consumer) {
 		c, err := b.JS.Consumer(b.Ctx, from.Stream, from.Durable)
 		return err == nil && c.CachedInfo().NumPending == 0 && c.CachedInfo().NumAckPending == 0
 	}, 50*time.Second, 10*time.Millisecond)
+}
+
+// Told waits until a service says of itself what contains a text: it may have said
+// something else before, as where a machine is slow.
+func (b *Bus) Told(ready <-chan error, text string) {
+	b.t.Helper()
+	for {
+		select {
+		case err := <-ready:
+			if err != nil && strings.Contains(err.Error(), text) {
+				return
+			}
+		case <-b.Ctx.Done():
+			require.Failf(b.t, "the service did not tell", "%q", text)
+		}
+	}
 }

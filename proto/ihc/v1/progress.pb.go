@@ -39,9 +39,18 @@ type Progress struct {
 	Waiting string `protobuf:"bytes,7,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	// When it tries again, in milliseconds since 1970-01-01 00:00:00 UTC; 0 where
 	// that is not known, and of no meaning while it does not wait.
-	NextTry       int64 `protobuf:"varint,8,opt,name=next_try,json=nextTry,proto3" json:"next_try,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NextTry int64 `protobuf:"varint,8,opt,name=next_try,json=nextTry,proto3" json:"next_try,omitempty"`
+	// Of an attributor that asks the API: when work began on each chunk it has in
+	// hand, in milliseconds as above; the most it had in hand at once; how many
+	// seconds a chunk takes, the mean of so many of the last ones; and how far from
+	// it they are in the mean. Package run reckons by these how long it takes yet.
+	Begun           []int64 `protobuf:"varint,9,rep,packed,name=begun,proto3" json:"begun,omitempty"`
+	AtOnce          uint32  `protobuf:"varint,10,opt,name=at_once,json=atOnce,proto3" json:"at_once,omitempty"`
+	ChunkSeconds    float64 `protobuf:"fixed64,11,opt,name=chunk_seconds,json=chunkSeconds,proto3" json:"chunk_seconds,omitempty"`
+	Timed           uint32  `protobuf:"varint,12,opt,name=timed,proto3" json:"timed,omitempty"`
+	ChunkSecondsOff float64 `protobuf:"fixed64,13,opt,name=chunk_seconds_off,json=chunkSecondsOff,proto3" json:"chunk_seconds_off,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
@@ -130,6 +139,41 @@ func (x *Progress) GetNextTry() int64 {
 	return 0
 }
 
+func (x *Progress) GetBegun() []int64 {
+	if x != nil {
+		return x.Begun
+	}
+	return nil
+}
+
+func (x *Progress) GetAtOnce() uint32 {
+	if x != nil {
+		return x.AtOnce
+	}
+	return 0
+}
+
+func (x *Progress) GetChunkSeconds() float64 {
+	if x != nil {
+		return x.ChunkSeconds
+	}
+	return 0
+}
+
+func (x *Progress) GetTimed() uint32 {
+	if x != nil {
+		return x.Timed
+	}
+	return 0
+}
+
+func (x *Progress) GetChunkSecondsOff() float64 {
+	if x != nil {
+		return x.ChunkSecondsOff
+	}
+	return 0
+}
+
 // Budget counts the requests of a run that may send only so many. It is kept as
 // JSON in the key-value bucket IHC_STATE under `budget.<run>`, and changed by
 // compare-and-set, so that all attributors together keep to it exactly.
@@ -212,7 +256,7 @@ var File_ihc_v1_progress_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_progress_proto_rawDesc = "" +
 	"\n" +
-	"\x15ihc/v1/progress.proto\x12\x06ihc.v1\"\xfe\x01\n" +
+	"\x15ihc/v1/progress.proto\x12\x06ihc.v1\"\x94\x03\n" +
 	"\bProgress\x12 \n" +
 	"\vconversions\x18\x01 \x01(\x04R\vconversions\x12 \n" +
 	"\vtouchpoints\x18\x02 \x01(\x04R\vtouchpoints\x12\x16\n" +
@@ -221,7 +265,13 @@ const file_ihc_v1_progress_proto_rawDesc = "" +
 	"\brequests\x18\x05 \x01(\x04R\brequests\x12\x18\n" +
 	"\aretries\x18\x06 \x01(\x04R\aretries\x12\x18\n" +
 	"\awaiting\x18\a \x01(\tR\awaiting\x12\x19\n" +
-	"\bnext_try\x18\b \x01(\x03R\anextTry\"h\n" +
+	"\bnext_try\x18\b \x01(\x03R\anextTry\x12\x14\n" +
+	"\x05begun\x18\t \x03(\x03R\x05begun\x12\x17\n" +
+	"\aat_once\x18\n" +
+	" \x01(\rR\x06atOnce\x12#\n" +
+	"\rchunk_seconds\x18\v \x01(\x01R\fchunkSeconds\x12\x14\n" +
+	"\x05timed\x18\f \x01(\rR\x05timed\x12*\n" +
+	"\x11chunk_seconds_off\x18\r \x01(\x01R\x0fchunkSecondsOff\"h\n" +
 	"\x06Budget\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x04R\x05limit\x12\x14\n" +
 	"\x05spent\x18\x02 \x01(\x04R\x05spent\x12\x18\n" +

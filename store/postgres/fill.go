@@ -1,0 +1,71 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// fill copies what a run shows into attribution_customer_journey, which is empty:
+// to store row by row what the database reads from the journal takes it twice as
+// long. The rows of the query, which are [scored] and in the order of conversions,
+// are read by a connection of their own, as the transaction sees them; none of them
+// is of the transaction's making.
+func (d *Database) fill(ctx context.Context, tx pgx.Tx, run int64, query string) error {
+	var snapshot string
+	if err := tx.QueryRow(ctx, `SELECT pg_export_snapshot()`).Scan(&snapshot); err != nil {
+		return err
+	}
+	return copied(ctx, tx, "attribution_customer_journey", "conv_id, session_id, ihc", func(to io.Writer) error {
+		return d.inTransaction(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(beside pgx.Tx) error {
+			if err := see(ctx, beside, snapshot); err != nil {
+				return err
+			}
+			if err := inBulk(ctx, beside); err != nil {
+				return err
+			}
+			rows, err := beside.Query(ctx, query, append(slices.Clone(inBinary), run)...)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			return writeRows(to, rows)
+		})
+	})
+}
+
+// touchpoint is a session and its share.
+type touchpoint struct {
+	session []byte
+	share   int32
+}
+
+// writeRows writes the rows of attribution_customer_journey, in the order of its
+// key.
+func writeRows(to io.Writer, rows pgx.Rows) error {
+	var journey scored
+	var all []touchpoint
+	var row []byte
+	for rows.Next() {
+		if err := journey.read(rows.RawValues()); err != nil {
+			return err
+		}
+		all = all[:0]
+		for i, id := range journey.sessions {
+			all = append(all, touchpoint{id, journey.shares[0][i]})
+		}
+		slices.SortFunc(all, func(a, b touchpoint) int { return bytes.Compare(a.session, b.session) })
+		for _, t := range all {
+			row = addText(addText(beginRow(row, 3), journey.conv), t.session)
+			row = addBigint(row, int64(math.Float64bits(float64(t.share)/10_000)))
+			if _, err := to.Write(row); err != nil {
+				return err
+			}
+		}
+	}
+	return rows.Err()
+}
