@@ -49,7 +49,7 @@ func newAPI(t *testing.T, faults sandbox.Faults) (*sandbox.Sandbox, attributor.C
 	require.NoError(t, err)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	return s, attributor.Config{APIKey: "key", APIURL: server.URL + "/v1", ConvTypeID: "type", Workers: 4, Timeout: 10 * time.Second}
+	return s, attributor.Config{APIKey: "key", APIURL: server.URL + "/v1", ConvTypeID: "type", Workers: 4, Timeout: time.Minute}
 }
 
 func newStack(t *testing.T, dir string, faults sandbox.Faults) *stack {

@@ -30,6 +30,18 @@ func serving(b *streamtest.Bus, stage string) (d service.Deps, ready *[]error) {
 	return d, ready
 }
 
+// waitsFor waits until a stage tells that it waits for something with the run, "" for
+// nothing, and returns what it tells.
+func waitsFor(t *testing.T, b *streamtest.Bus, stage, what string) (told *ihcv1.Progress) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		p, err := b.Progress(b.Ctx, "run")
+		told = p[stage]
+		return err == nil && told.GetWaiting() == what
+	}, 30*time.Second, 10*time.Millisecond, what)
+	return told
+}
+
 // What an error means is one table, here held to the letter.
 func TestAnErrorMeansTheSameWhereverItIsMet(t *testing.T) {
 	t.Parallel()
@@ -72,10 +84,8 @@ func TestAnErrorMeansTheSameWhereverItIsMet(t *testing.T) {
 					require.True(t, settled && !poison)
 					require.Equal(t, c.after, after)
 					require.Equal(t, []error{c.err}, *ready)
-					p, err := b.Progress(b.Ctx, "run")
-					require.NoError(t, err)
-					require.Equal(t, c.err.Error(), p[stage].GetWaiting())
-					require.NotZero(t, p[stage].GetNextTry(), "when it is tried again")
+					p := waitsFor(t, b, stage, c.err.Error())
+					require.NotZero(t, p.GetNextTry(), "when it is tried again")
 				case fails:
 					require.NoError(t, err)
 					require.Equal(t, []error{nil}, *ready)
@@ -108,14 +118,9 @@ func TestWorkThatIsStoppedIsGivenBack(t *testing.T) {
 func TestWaitingIsOverWithTheFirstSuccess(t *testing.T) {
 	t.Parallel()
 	b := streamtest.New(t)
-	waiting := func() string {
-		p, err := b.Progress(b.Ctx, "run")
-		require.NoError(t, err)
-		return p[stream.StageWriter].GetWaiting()
-	}
 	d, _ := serving(b, stream.StageWriter)
 	require.Error(t, d.Outcome(b.Ctx, errkind.Environmentf("locked"), "run"))
-	require.Equal(t, "locked", waiting())
+	waitsFor(t, b, stream.StageWriter, "locked")
 	require.NoError(t, d.Outcome(b.Ctx, nil, "run"))
-	require.Eventually(t, func() bool { return waiting() == "" }, 30*time.Second, 10*time.Millisecond)
+	waitsFor(t, b, stream.StageWriter, "")
 }

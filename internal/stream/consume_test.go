@@ -222,6 +222,32 @@ func TestKillsFromOutsideBuryNothing(t *testing.T) {
 	require.Empty(t, r.deadLetters(c))
 }
 
+// What passes while a message waits says nothing of one that was not tried since.
+func TestMessageIsTriedAfterItsPause(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		paused int
+		dead   int
+	}{"has waited": {maxCrashes, 0}, "has killed once more": {maxCrashes - 1, 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, never)
+			a := r.client(StageAttributor)
+			r.publish(a, "run", 1)
+			p := &puller{Client: a, from: Chunks}
+			p.keep(r.ctx, Delivery{Sequence: 1}, suspicion{Crashes: maxCrashes, Paused: c.paused, OthersPassed: true})
+			r.consume(a, 1, func(_ context.Context, m message) error {
+				if m.Tries < suspectAfter {
+					return Retry(errors.New("busy"), time.Millisecond)
+				}
+				return nil
+			})
+			r.settled(Chunks, 1)
+			require.Len(t, r.deadLetters(a), c.dead)
+		})
+	}
+}
+
 // One that kills while others pass is guilty, though there are always others.
 func TestMessageThatKillsWhileOthersPassIsBuried(t *testing.T) {
 	t.Parallel()

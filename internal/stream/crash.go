@@ -15,7 +15,7 @@ import (
 // pauses, in which whoever kills the processes may stop.
 
 const (
-	// maxCrashes is how many processes may die on one message before it is
+	// maxCrashes is how many processes may die on one message before it can be
 	// taken for the cause.
 	maxCrashes = 5
 	// suspectAfter is the number of deliveries from which crashes are
@@ -31,7 +31,7 @@ type suspicion struct {
 	Crashes int `json:"crashes"`
 	// Paused is the count for which the message has waited.
 	Paused int `json:"paused"`
-	// OthersPassed says that other messages passed meanwhile.
+	// OthersPassed says that other messages passed meanwhile, or that there are none.
 	OthersPassed bool `json:"others_passed"`
 }
 
@@ -42,7 +42,14 @@ var errSuspect = errors.New("processes died while working on this message; it wa
 // otherwise what is to become of it.
 func (p *puller) judge(ctx context.Context, d Delivery, s *suspicion) error {
 	switch {
-	case s.Paused < s.Crashes:
+	case s.Paused == s.Crashes:
+		// It has waited. That others passed meanwhile tells something only if it
+		// kills once more: whoever killed from outside may have stopped.
+		s.OthersPassed = s.OthersPassed || p.alone(ctx)
+		return nil
+	case s.Crashes >= maxCrashes && s.OthersPassed:
+		return Poison(fmt.Errorf("%d processes died while working on this message", s.Crashes))
+	default:
 		s.Paused = s.Crashes
 		p.keep(ctx, d, *s)
 		p.waiting.add(p.crashKey(d))
@@ -50,10 +57,6 @@ func (p *puller) judge(ctx context.Context, d Delivery, s *suspicion) error {
 		p.log.Warn("processes died while working on a message; it waits before it is tried again",
 			"run", d.Run, "chunk", d.Chunk, "subject", d.Subject, "crashes", s.Crashes, "pause", pause)
 		return Retry(errSuspect, pause)
-	case s.Crashes >= maxCrashes && (s.OthersPassed || p.alone(ctx)):
-		return Poison(fmt.Errorf("%d processes died while working on this message", s.Crashes))
-	default:
-		return nil
 	}
 }
 

@@ -346,6 +346,20 @@ func TestProgressIsToldToTheEnd(t *testing.T) {
 	require.Empty(t, none)
 }
 
+// What could not be told is told a moment later, though nothing is added to it.
+func TestProgressThatCouldNotBeToldIsToldLater(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, never)
+	c := r.client(StageAttributor)
+	over, cancel := context.WithCancel(r.ctx)
+	cancel()
+	c.MeterOf("run").Add(over, func(p *ihcv1.Progress) { p.Waiting = "the disk" })
+	require.Eventually(t, func() bool {
+		p, err := c.Progress(r.ctx, "run")
+		return err == nil && p[StageAttributor].GetWaiting() == "the disk"
+	}, deadline, tick)
+}
+
 // Also by one that ends before it was to tell.
 func TestProgressIsToldBeforeAClientIsClosed(t *testing.T) {
 	t.Parallel()

@@ -18,6 +18,10 @@ import (
 // PutProgress tells watchers how far this process is with a run. It is a
 // courtesy: an error is not worth more than a debug line.
 func (c *Client) PutProgress(ctx context.Context, run string, p *ihcv1.Progress) {
+	_ = c.putProgress(ctx, run, p)
+}
+
+func (c *Client) putProgress(ctx context.Context, run string, p *ihcv1.Progress) error {
 	data, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(p)
 	if err == nil {
 		_, err = c.kv.Put(ctx, c.progressKey(run), data)
@@ -25,6 +29,7 @@ func (c *Client) PutProgress(ctx context.Context, run string, p *ihcv1.Progress)
 	if err != nil {
 		c.log.Debug("could not tell the progress", "run", run, "error", err)
 	}
+	return err
 }
 
 // progressKey is where this process tells how far it is with a run.
@@ -141,21 +146,30 @@ func (m *Meter) Add(ctx context.Context, change func(*ihcv1.Progress)) {
 	m.mu.Lock()
 	change(&m.now)
 	wait := tellEvery - time.Since(m.told)
-	late := wait > 0 && !m.due
-	m.due = m.due || late
 	m.mu.Unlock()
-	switch {
-	case wait <= 0:
+	if wait <= 0 {
 		m.Tell(ctx)
-	case late:
-		time.AfterFunc(wait, func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			if m.isDue() {
-				m.Tell(ctx)
-			}
-		})
+	} else {
+		m.later(ctx, wait)
 	}
+}
+
+// later tells the progress after a while, if nobody has by then. Nothing becomes of
+// ctx but its values.
+func (m *Meter) later(ctx context.Context, wait time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.due {
+		return
+	}
+	m.due = true
+	time.AfterFunc(wait, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if m.isDue() {
+			m.Tell(ctx)
+		}
+	})
 }
 
 // goOn takes up what was told before. It is a courtesy, as telling is.
@@ -205,13 +219,23 @@ func (m *Meter) Total() uint64 {
 	return m.now.GetConversionsTotal()
 }
 
-// Tell tells the progress as it is.
+// Tell tells the progress as it is, and once more a moment later where that fails:
+// nothing else may come that would be told.
 func (m *Meter) Tell(ctx context.Context) {
 	m.mu.Lock()
 	now := proto.CloneOf(&m.now)
 	m.told, m.due = time.Now(), false
 	m.mu.Unlock()
-	m.c.PutProgress(ctx, m.run, now)
+	if m.c.putProgress(ctx, m.run, now) != nil && m.c.uses(m) && !m.c.nc.IsClosed() {
+		m.later(ctx, tellEvery)
+	}
+}
+
+// uses says whether the meter is the one of its run, and no other in its place.
+func (c *Client) uses(m *Meter) bool {
+	c.meters.mu.Lock()
+	defer c.meters.mu.Unlock()
+	return c.meters.all[m.run] == m
 }
 
 // tellDue tells what was to be told a moment later, since this process ends.

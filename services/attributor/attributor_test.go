@@ -34,7 +34,7 @@ func api(t *testing.T, faults sandbox.Faults, front func(w http.ResponseWriter, 
 		}
 	}))
 	t.Cleanup(server.Close)
-	return s, Config{APIKey: "key", APIURL: server.URL + "/v1", ConvTypeID: "type", Workers: 4, Timeout: 10 * time.Second}
+	return s, Config{APIKey: "key", APIURL: server.URL + "/v1", ConvTypeID: "type", Workers: 4, Timeout: time.Minute}
 }
 
 func attribute(b *streamtest.Bus, cfg Config) (stop func()) {

@@ -162,11 +162,24 @@ func writable(ctx context.Context, c connection, statements []string) (err error
 		}()
 	}
 	for _, statement := range statements {
-		if _, err := c.ExecContext(ctx, statement); err != nil {
+		if err := interruptible(ctx, c, statement); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// interruptible runs a statement that may take for ever, as one that reads a view without end
+// does. It is asked as a query: the driver has a goroutine do what is executed, and
+// does not interrupt it where ctx ends before that has come to begin.
+func interruptible(ctx context.Context, c connection, statement string) error {
+	rows, err := c.QueryContext(ctx, statement)
+	if err != nil {
+		return err
+	}
+	for rows.Next() { //nolint:revive // there are none
+	}
+	return errors.Join(rows.Err(), rows.Close())
 }
 
 // unreadable tells that a source cannot be read, which is the user's to put

@@ -51,20 +51,20 @@ func TestShareGivesTheGroupItsRights(t *testing.T) {
 	put(t, elsewhere, 0o640)
 
 	shared(t, dir)
-	require.Eventually(t, func() bool { return mode(t, before) == 0o660 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return mode(t, before) == 0o660 }, time.Minute, time.Millisecond)
 	require.Equal(t, os.ModeDir|os.ModeSetgid|0o770, mode(t, dir))
 	put(t, note, 0o600)
 	put(t, after, 0o604)
 	put(t, zip, 0o600)
 	require.NoError(t, os.Rename(elsewhere, moved))
 	for path, want := range map[string]fs.FileMode{after: 0o664, zip: 0o640, moved: 0o660} {
-		require.Eventually(t, func() bool { return mode(t, path) == want }, 10*time.Second, time.Millisecond, path)
+		require.Eventually(t, func() bool { return mode(t, path) == want }, time.Minute, time.Millisecond, path)
 	}
 	// Rights taken away later come back: `cp -p` sets them when it is done.
 	require.NoError(t, os.Chmod(after, 0o600))
-	require.Eventually(t, func() bool { return mode(t, after) == 0o660 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return mode(t, after) == 0o660 }, time.Minute, time.Millisecond)
 	require.NoError(t, os.Chmod(dir, 0o700))
-	require.Eventually(t, func() bool { return mode(t, dir) == os.ModeDir|os.ModeSetgid|0o770 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return mode(t, dir) == os.ModeDir|os.ModeSetgid|0o770 }, time.Minute, time.Millisecond)
 	require.Equal(t, fs.FileMode(0o600), mode(t, note), "other files are none of the services' business")
 }
 

@@ -43,7 +43,7 @@ func TestConversionThatBreaksItsRequestFailsAlone(t *testing.T) {
 				culprit := fmt.Sprintf("c%d", journeys/2)
 				s, a := newAPI(t, sandbox.Faults{Break: map[string]string{culprit: way}}, nil)
 				if way == "hang" {
-					client, err := ihcapi.NewClient(ihcapi.ClientConfig{BaseURL: a.Client.URL(), Key: "key", Timeout: 200 * time.Millisecond})
+					client, err := ihcapi.NewClient(ihcapi.ClientConfig{BaseURL: a.Client.URL(), Key: "key", Timeout: time.Second})
 					require.NoError(t, err)
 					t.Cleanup(client.Close)
 					a.Client = client
