@@ -101,12 +101,20 @@ func narrow(s *sheet.Sheet) [][]string {
 	for _, c := range s.Columns {
 		rows[0] = append(rows[0], c.Title)
 	}
-	for _, row := range s.Rows {
-		var line []string
-		for i, cell := range row {
-			line = append(line, human.Cut(human.Printable(s.Columns[i].Kind.People(cell)), mostNamed))
+	for range s.Rows {
+		rows = append(rows, make([]string, len(s.Columns)))
+	}
+	for column, c := range s.Columns {
+		var all []string
+		for _, row := range s.Rows {
+			all = append(all, c.Kind.People(row[column]))
 		}
-		rows = append(rows, line)
+		shown := human.Named(all, mostNamed)
+		for i, text := range all {
+			if rows[i+1][column] = human.Printable(text); c.Kind == sheet.Text && text != "" {
+				rows[i+1][column] = shown(text)
+			}
+		}
 	}
 	width := 0
 	for _, row := range rows {

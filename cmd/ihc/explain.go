@@ -126,9 +126,14 @@ func printExplanation(w io.Writer, e *report.Explanation) {
 		out("request: %s\n", human.Printable(e.Payload))
 	}
 	sum := unit.Sum{}
+	channels := make([]string, len(e.Sessions))
+	for i, s := range e.Sessions {
+		channels[i] = s.Channel
+	}
+	channel := human.Named(channels, maxName)
 	for i, s := range e.Sessions {
 		sum.Add(s.IHC.Shift(store.ShareDecimals).IntPart())
-		out("\n%3d  %s  %s", i+1, human.Printable(s.Time), human.Cut(human.Printable(s.Channel), maxName))
+		out("\n%3d  %s  %s", i+1, human.Printable(s.Time), channel(s.Channel))
 		if len(s.Engagement) > 0 {
 			out("  (%s)", strings.Join(s.Engagement, ", "))
 		}

@@ -179,8 +179,13 @@ func (l *lint) text() string {
 		}
 		return 0
 	})
-	for _, c := range all {
-		table = append(table, []string{human.Cut(human.Printable(c.Channel), nameWidth), amount(c.Before), amount(c.After),
+	channels := make([]string, len(all))
+	for i, c := range all {
+		channels[i] = c.Channel
+	}
+	for i, name := range human.Names(channels, nameWidth) {
+		c := all[i]
+		table = append(table, []string{name, amount(c.Before), amount(c.After),
 			signed(c.After - c.Before), signed(c.RevenueAfter - c.RevenueBefore)})
 	}
 	_ = human.Table(&b, table) // a strings.Builder takes it all

@@ -146,9 +146,10 @@ func showParams(w io.Writer, p *ihcmodel.Params) error {
 		b.WriteString("\nchannel scores (1 for every other channel)\n")
 		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(table, "  channel\tinitializer\tholder\tcloser")
-		for _, name := range p.Channels() {
-			s := p.ChannelScores[name]
-			_, _ = fmt.Fprintf(table, "  %s\t%.2f\t%.2f\t%.2f\n", human.Cut(human.Printable(name), maxName), s.Initializer, s.Holder, s.Closer)
+		channels := p.Channels()
+		for i, name := range human.Names(channels, maxName) {
+			s := p.ChannelScores[channels[i]]
+			_, _ = fmt.Fprintf(table, "  %s\t%.2f\t%.2f\t%.2f\n", name, s.Initializer, s.Holder, s.Closer)
 		}
 		_ = table.Flush()
 	}

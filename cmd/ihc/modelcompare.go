@@ -151,9 +151,14 @@ func compareCredit(ctx context.Context, b *strings.Builder, path string, options
 	}
 	fmt.Fprintf(b, "\ncredit by channel, of %s\n", human.Count(conversions, "conversion"))
 	table := [][]string{{"channel", "A", "B", "B - A", "revenue B - A"}}
+	channels := make([]string, len(results[0].Credits))
 	for k, a := range results[0].Credits {
+		channels[k] = a.Channel
+	}
+	for k, name := range human.Names(channels, nameWidth) {
+		a := results[0].Credits[k]
 		other := results[1].Credits[k] // the same channels, by name
-		table = append(table, []string{human.Cut(human.Printable(a.Channel), nameWidth), amount(a.Conversions.Value), amount(other.Conversions.Value),
+		table = append(table, []string{name, amount(a.Conversions.Value), amount(other.Conversions.Value),
 			signed(other.Conversions.Value - a.Conversions.Value), signed(other.Revenue.Value - a.Revenue.Value)})
 	}
 	_ = human.Table(b, table) // a strings.Builder takes it all

@@ -114,7 +114,10 @@ func conversionsMeasure(title string, places int) measure {
 // table writes a measure of all models: as many side by side as there is room.
 func (p printer) table(s *attribution.Section, m measure) {
 	channels, _ := p.channels()
-	titles := append([]string{"", ""}, human.Names(channels, nameWidth)...)
+	titles := []string{"", ""}
+	for _, c := range channels {
+		titles = append(titles, p.shown(c))
+	}
 	if m.sum != nil {
 		titles = append(titles, "total")
 	}
@@ -204,7 +207,16 @@ func (p printer) rows(titles []string, columns [][]string, names int) {
 	}
 }
 
-func shown(channel string) string { return human.Cut(human.Printable(channel), nameWidth) }
+// shown returns how a channel is written, in every table alike.
+func (p printer) shown(channel string) string {
+	var all []string
+	for _, m := range p.t.Section.Models {
+		for _, c := range m.Credits {
+			all = append(all, c.Channel)
+		}
+	}
+	return human.Named(all, nameWidth)(channel)
+}
 
 // channels returns the names of those that are shown, those with the most
 // conversions on the average of the models first, and how many there are more.
@@ -245,7 +257,7 @@ func (p printer) disagree() {
 	}
 	p.WriteString("\nWhere they disagree most\n")
 	for _, d := range all[:min(len(all), mostApart)] {
-		p.wrapped("  %s: from %s (%s) to %s (%s)", shown(d.Channel), amount(d.Least), d.LeastModel, amount(d.Most), d.MostModel)
+		p.wrapped("  %s: from %s (%s) to %s (%s)", p.shown(d.Channel), amount(d.Least), d.LeastModel, amount(d.Most), d.MostModel)
 	}
 	var first, second string
 	most := 0.0

@@ -3,6 +3,7 @@ package human
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
@@ -77,6 +78,17 @@ func Names(names []string, cells int) []string {
 		seen[norm.NFC.String(shown[i])] = true
 	}
 	return shown
+}
+
+// Named is [Names] of names that come more than once: it returns how each is shown,
+// in whatever order they are asked for.
+func Named(names []string, cells int) func(name string) string {
+	all := slices.Compact(slices.Sorted(slices.Values(names)))
+	shown := map[string]string{}
+	for i, text := range Names(all, cells) {
+		shown[all[i]] = text
+	}
+	return func(name string) string { return shown[name] }
 }
 
 // Wrap breaks text at spaces into lines of so many cells, 0 for any number, the

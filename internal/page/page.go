@@ -9,6 +9,8 @@ import (
 	"crypto/sha256"
 	_ "embed" // the assets
 	"encoding/base64"
+	"fmt"
+	"hash/fnv"
 	"html/template"
 	"io"
 	"net/url"
@@ -226,8 +228,10 @@ const longestName = 120
 // its own direction of writing.
 func Isolated(s string) string { return "\u2068" + Name(s) + "\u2069" }
 
-// Name returns a name in a length that can be shown. Markup or [Isolated] keeps
-// it from turning the direction of what is beside it.
+// Name returns a name in a length that can be shown, of a longer one the beginning
+// and the end, and a few letters that come of all of it: two different ones are never
+// shown alike. Markup or [Isolated] keeps it from turning the direction of what is
+// beside it.
 func Name(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if s == "" {
@@ -237,7 +241,11 @@ func Name(s string) string {
 	if len(runes) <= longestName {
 		return s
 	}
-	return string(runes[:longestName*2/3]) + "…" + string(runes[len(runes)-longestName/3:])
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, s)
+	mark := fmt.Sprintf("…(~%08x)…", h.Sum32())
+	end := longestName / 3
+	return string(runes[:longestName+1-end-len([]rune(mark))]) + mark + string(runes[len(runes)-end:])
 }
 
 // Write writes the page.

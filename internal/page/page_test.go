@@ -61,6 +61,8 @@ func TestLongNamesKeepTheirEnds(t *testing.T) {
 	require.Equal(t, "(no name)", Name(""))
 	long := Name("begin" + strings.Repeat("é", 500) + "end")
 	require.LessOrEqual(t, len([]rune(long)), longestName+1)
+	same := strings.Repeat("x", longestName)
+	require.NotEqual(t, Name(same+"a"+same), Name(same+"b"+same))
 	require.True(t, strings.HasPrefix(long, "begin") && strings.HasSuffix(long, "end"))
 }
 

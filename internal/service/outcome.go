@@ -52,6 +52,14 @@ func judge(stage string, err error) (action, time.Duration) {
 		}
 		return wait, after
 	}
+	var gone *stream.GoneError
+	switch {
+	case !errors.As(err, &gone):
+	case gone.For > stream.Patience:
+		return fail, 0 // they do not come back
+	default:
+		return wait, waitDelay
+	}
 	kind := errkind.KindOf(err)
 	if kind == errkind.Run && stream.Transient(err) {
 		return wait, natsDelay

@@ -2,7 +2,6 @@ package sheet
 
 import (
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/human"
@@ -111,12 +110,10 @@ func name(lines [][]string, column, cells int) {
 			all = append(all, line[column])
 		}
 	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	shown := human.Names(all, cells)
+	shown := human.Named(all, cells)
 	for _, line := range lines {
-		if at, found := slices.BinarySearch(all, line[column]); found {
-			line[column] = shown[at]
+		if line[column] != "" {
+			line[column] = shown(line[column])
 		}
 	}
 }

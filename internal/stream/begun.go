@@ -24,15 +24,8 @@ type beginning struct {
 // Begun returns the place in the stream of runs where a run was asked for, or
 // [ErrNotFound]. What is said of the run before that is nothing to it.
 func (c *Client) Begun(ctx context.Context, id string) (uint64, error) {
-	accepted, at, err := c.stands(ctx, EventAccepted, id)
-	switch {
-	case err != nil && at == 0:
-		return 0, err
-	case at > 0: // its request may be gone, and says so itself
-		if asked := run.PlaceAsked(accepted.GetAccepted().GetAsked()); asked > 0 && asked < at {
-			at = asked
-		}
-		return at, nil
+	if at, err := c.acceptedFrom(ctx, id); at > 0 || err != nil {
+		return at, err
 	}
 	begun, err := c.beginnings(ctx)
 	if err != nil {
@@ -42,6 +35,19 @@ func (c *Client) Begun(ctx context.Context, id string) (uint64, error) {
 		return b.sequence, nil
 	}
 	return 0, ErrNotFound
+}
+
+// acceptedFrom returns where a run was asked for that was accepted, 0 for none: its
+// request may be gone, and the event says where it was.
+func (c *Client) acceptedFrom(ctx context.Context, id string) (uint64, error) {
+	accepted, at, err := c.stands(ctx, EventAccepted, id)
+	if at == 0 {
+		return 0, err
+	}
+	if asked := run.PlaceAsked(accepted.GetAccepted().GetAsked()); asked > 0 && asked < at {
+		at = asked
+	}
+	return at, nil
 }
 
 // beginnings returns where each run was asked for whose request is stored.

@@ -42,6 +42,7 @@ type Client struct {
 	crashed    retry.Policy // the client's [retry.Crashed]
 	room       room
 	told       func(why error)
+	missing    missing
 }
 
 // Options say who a [Client] is.

@@ -179,8 +179,8 @@ func (c *Client) publishEvent(ctx context.Context, e *ihcv1.RunEvent, name Event
 	id := ""
 	switch name {
 	case EventFailed, EventCancelled:
-		begun, err := c.Begun(ctx, e.GetRunId()) // one that was published before is none of this run
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		begun, err := c.acceptedFrom(ctx, e.GetRunId()) // one that was published before is none of this run
+		if err != nil {
 			return fmt.Errorf("when was run %s asked for? %w", e.GetRunId(), err)
 		}
 		id = string(name) + "." + e.GetRunId() + "." + strconv.FormatUint(begun, 10)

@@ -18,9 +18,15 @@ import (
 var ErrNotFound = errors.New("not in the streams")
 
 // Accepted returns the settings of a run as the extractor accepted them, or
-// [ErrNotFound].
+// a [GoneError], which is [ErrNotFound].
 func (c *Client) Accepted(ctx context.Context, run string) (*ihcv1.RunAccepted, error) {
 	e, err := c.lastEvent(ctx, run, EventAccepted)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, c.missing.miss(run, time.Now())
+	case err == nil:
+		c.missing.found(run)
+	}
 	return e.GetAccepted(), err
 }
 

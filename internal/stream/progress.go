@@ -93,6 +93,7 @@ func (c *Client) newMeter(run string) *Meter {
 // forget lets go of what the client keeps of a run that has ended, for which
 // nothing waits any more.
 func (c *Client) forget(ctx context.Context, run string) {
+	c.missing.found(run)
 	c.Waiting(ctx, run, "")
 	c.meters.mu.Lock()
 	m := c.meters.all[run]

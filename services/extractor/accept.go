@@ -142,6 +142,13 @@ func (u *underWay) hear(e stream.Event, id string) {
 	}
 }
 
+// at says whether this process extracts the run.
+func (u *underWay) at(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.working[id] != nil
+}
+
 func (u *underWay) all() (all []*ihcv1.RunAccepted) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -154,17 +161,22 @@ func (u *underWay) all() (all []*ihcv1.RunAccepted) {
 // watchEvery is how often it is looked whether the database was replaced.
 const watchEvery = time.Second
 
-// watch ends runs whose database is replaced while they are under way. It is the
+// watch ends runs whose database is replaced while they are under way, or that the
+// stream of runs knows nothing of any more. It is the
 // extractor alone that does: the other stages wait with what they have, so that
 // whatever is found first, a run ends in one way.
 func (e *extractor) watch(ctx context.Context) {
 	for retry.Sleep(ctx, retry.Real, watchEvery) == nil {
 		for _, a := range e.under.all() {
+			id := a.GetRequest().GetRunId()
 			err := e.db.Confirm(ctx, a)
-			if !errors.Is(err, store.ErrRefused) || ctx.Err() != nil {
+			if err == nil && !e.under.at(id) {
+				_, err = e.Bus.Accepted(ctx, id)
+			}
+			var gone *stream.GoneError
+			if !errors.Is(err, store.ErrRefused) && !errors.As(err, &gone) || ctx.Err() != nil {
 				continue // where it is away or locked, it is waited for
 			}
-			id := a.GetRequest().GetRunId()
 			if err := e.Outcome(ctx, err, id); err == nil {
 				e.under.hear(stream.EventFailed, id)
 			}

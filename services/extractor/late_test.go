@@ -289,3 +289,30 @@ func TestRefusedReplayHasNotBegun(t *testing.T) {
 	require.ErrorIs(t, err, stream.ErrNotFound)
 	require.Empty(t, stored(t, b, "again"))
 }
+
+// Somebody empties the stream of runs while one is scored: that is said at once, and
+// the run ends with the reason.
+func TestRunWhoseStreamIsEmptiedEndsWithTheReason(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	db := newShop(t, 600)
+	said := make(chan string, 1000)
+	b.Service(stream.StageExtractor, func(ctx context.Context, d service.Deps) error {
+		d.Ready = func(err error) {
+			if err != nil {
+				said <- err.Error()
+			}
+		}
+		return Run(ctx, Config{Database: db}, d)
+	})
+	require.NoError(t, b.PublishRequest(b.Ctx, &ihcv1.RunRequest{RunId: "run"}))
+	b.Await("run", isExtracted)
+	b.Idle(stream.Requests)
+	s, err := b.JS.Stream(b.Ctx, stream.Runs)
+	require.NoError(t, err)
+	require.NoError(t, s.Purge(b.Ctx))
+	f := b.Await("run", isFailed).GetFailed()
+	require.Contains(t, f.GetReason(), "was the stream IHC_RUNS emptied")
+	require.Equal(t, f.GetReason(), <-said)
+	require.Empty(t, b.Dead(0))
+}

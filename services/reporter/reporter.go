@@ -82,6 +82,11 @@ func (r *reporter) handle(ctx context.Context, m stream.Message[*ihcv1.RunEvent]
 	if err == nil {
 		err = r.toReport(ctx, id, written)
 	}
+	if errors.Is(err, stream.ErrNotFound) {
+		if _, ended := r.Bus.Failed(ctx, id); ended == nil {
+			return r.Outcome(ctx, nil, id) // by another stage, which misses the same
+		}
+	}
 	if err != nil {
 		return r.Outcome(ctx, err, id)
 	}
