@@ -44,7 +44,7 @@ func ensureOn(ctx context.Context, nc *nats.Conn, s Settings, patience time.Dura
 			again = time.Since(begun) < patience
 		}
 		if again {
-			waits(fmt.Errorf("NATS does not take them yet: %w", err))
+			waits(fmt.Errorf("NATS does not take the streams yet: %w", err))
 		}
 		return again
 	}

@@ -236,7 +236,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) error {
 func Await(ctx context.Context, js jetstream.JetStream, missing func(error)) error {
 	return retry.Do(ctx, retry.Real, retry.Server, func(ctx context.Context) error { return present(ctx, js) }, func(err error) bool {
 		if missing != nil {
-			missing(fmt.Errorf("they are not there yet; the step init makes them: %w", err))
+			missing(fmt.Errorf("the streams are not there yet; the step init makes them: %w", err))
 		}
 		return true
 	})
