@@ -137,16 +137,18 @@ func TestProcessTellsThatTheStreamsAreMissing(t *testing.T) {
 		Connect: func(stage string, _ *slog.Logger) (*nats.Conn, error) { return server.Connect(stage) }}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	ended := make(chan error, 1)
+	ended, enabled := make(chan error, 1), make(chan struct{})
 	go func() {
 		ended <- p.Run(ctx, service.Service{Stage: "writer",
 			Before: func(_ context.Context, _ *nats.Conn, waits func(error)) error {
 				waits(errors.New("JetStream is not enabled"))
-				says(t, web, "streams: JetStream is not enabled")
+				<-enabled
 				return nil
 			},
 			Run: func(ctx context.Context, _ service.Deps) error { <-ctx.Done(); return nil }})
 	}()
+	says(t, web, "streams: JetStream is not enabled")
+	close(enabled)
 	says(t, web, "streams: the streams are not there yet; the step init makes them")
 	nc, err := server.Connect("init")
 	require.NoError(t, err)
