@@ -155,10 +155,10 @@ func TestProcessTellsThatTheStreamsAreMissing(t *testing.T) {
 	defer nc.Close()
 	require.NoError(t, stream.EnsureOn(t.Context(), nc, stream.DefaultSettings()))
 	says(t, web, "ready")
+	cancel()
+	require.NoError(t, <-ended) // what is logged is logged by then, and not when it is asked for
 	require.Contains(t, log.String(), "level=WARN msg=waiting stage=writer error=\"the streams are not there yet")
 	require.Contains(t, log.String(), `msg="goes on" stage=writer`)
-	cancel()
-	require.NoError(t, <-ended)
 }
 
 // One that gives up takes the others with it, and is the reason.
