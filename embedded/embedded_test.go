@@ -150,8 +150,12 @@ func TestLockedDatabaseIsToldAndWaitedFor(t *testing.T) {
 	_, err = db.Exec("BEGIN EXCLUSIVE")
 	require.NoError(t, err)
 	u.says("is locked by another program")
+	// A run that begins now says it too, and goes on once the lock is gone.
+	require.NoError(t, u.Client.PublishRequest(t.Context(), &ihcv1.RunRequest{RunId: "early"}))
+	u.runWaitsFor("early", stream.StageExtractor, "is locked by another program")
 	_, err = db.Exec("ROLLBACK")
 	require.NoError(t, err)
+	require.NotNil(t, u.ends("early").GetReported())
 	u.says("ready")
 
 	// One that can be read and not written is told by whoever has to write.

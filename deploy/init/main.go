@@ -16,9 +16,11 @@ import (
 func main() {
 	os.Exit(service.MainOf(stream.UserInit, func(c service.Streams) service.Service {
 		return service.Service{
-			Stage:  stream.UserInit,
-			Before: func(ctx context.Context, nc *nats.Conn) error { return stream.EnsureOn(ctx, nc, c.Settings()) },
-			Run:    func(ctx context.Context, _ service.Deps) error { <-ctx.Done(); return nil },
+			Stage: stream.UserInit,
+			Before: func(ctx context.Context, nc *nats.Conn, waits func(error)) error {
+				return stream.EnsureTelling(ctx, nc, c.Settings(), waits)
+			},
+			Run: func(ctx context.Context, _ service.Deps) error { <-ctx.Done(); return nil },
 		}
 	}))
 }

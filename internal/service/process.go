@@ -87,9 +87,9 @@ func (d Deps) afterASecond(ctx context.Context, why string, runs []string, set f
 type Service struct {
 	// Stage is its name, and that of its NATS user.
 	Stage string
-	// Before is called on its connection before the streams are waited for.
-	// It may be nil.
-	Before func(context.Context, *nats.Conn) error
+	// Before is called on its connection before the streams are waited for, and
+	// tells what it waits for itself. It may be nil.
+	Before func(ctx context.Context, nc *nats.Conn, waits func(error)) error
 	// Run works until its context ends.
 	Run func(context.Context, Deps) error
 }
@@ -168,13 +168,14 @@ func (p *Process) one(ctx context.Context, s Service, part func(string) string) 
 	if err != nil {
 		return err
 	}
+	streams := &readiness{set: func(err error) { p.health.Set(part("streams"), err) }, log: log}
 	if s.Before != nil {
-		if err := s.Before(ctx, nc); err != nil {
+		if err := s.Before(ctx, nc, streams.tell); err != nil {
 			nc.Close()
 			return orderly(ctx, err)
 		}
 	}
-	bus, err := stream.New(ctx, nc, stream.Options{Stage: s.Stage, Instance: p.Instance, Log: log, Metrics: p.metrics, Grace: p.Grace})
+	bus, err := stream.New(ctx, nc, stream.Options{Stage: s.Stage, Instance: p.Instance, Log: log, Metrics: p.metrics, Grace: p.Grace, Missing: streams.tell})
 	if err != nil {
 		nc.Close()
 		return orderly(ctx, err)
@@ -182,7 +183,7 @@ func (p *Process) one(ctx context.Context, s Service, part func(string) string) 
 	p.know(bus)
 	ready := &readiness{set: func(err error) { p.health.Set(part("work"), err) }, log: log}
 	p.health.Watch(part("nats"), bus.Check)
-	p.health.Set(part("streams"), nil)
+	streams.tell(nil)
 	build := version.This()
 	log.Info("ready", "version", build.Version, "commit", build.Commit, "nats", nc.ConnectedUrlRedacted(), "http", p.HTTP)
 	err = s.Run(ctx, Deps{Bus: bus, Log: log, Metrics: p.metrics, Ready: ready.tell,

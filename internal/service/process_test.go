@@ -71,8 +71,8 @@ func TestProcessTellsHowItIs(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- p.Run(ctx, service.Service{Stage: "writer",
-			Before: func(ctx context.Context, nc *nats.Conn) error {
-				return stream.EnsureOn(ctx, nc, stream.DefaultSettings())
+			Before: func(ctx context.Context, nc *nats.Conn, waits func(error)) error {
+				return stream.EnsureTelling(ctx, nc, stream.DefaultSettings(), waits)
 			},
 			Run: func(ctx context.Context, d service.Deps) error {
 				got <- d
@@ -117,6 +117,42 @@ func TestProcessTellsHowItIs(t *testing.T) {
 	server.Stop(t.Context())
 }
 
+// A service that finds no streams, and the step that cannot make them, say what
+// they wait for where people look, and when that is over.
+func TestProcessTellsThatTheStreamsAreMissing(t *testing.T) {
+	t.Parallel()
+	server, err := broker.Start(broker.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	require.NoError(t, err)
+	t.Cleanup(func() { server.Stop(context.Background()) })
+	web, log := freeAddress(t), &text{}
+	p := &service.Process{Log: slog.New(slog.NewTextHandler(log, nil)), HTTP: web,
+		Connect: func(stage string, _ *slog.Logger) (*nats.Conn, error) { return server.Connect(stage) }}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended, enabled := make(chan error, 1), make(chan struct{})
+	go func() {
+		ended <- p.Run(ctx, service.Service{Stage: "writer",
+			Before: func(_ context.Context, _ *nats.Conn, waits func(error)) error {
+				waits(errors.New("JetStream is not enabled"))
+				<-enabled
+				return nil
+			},
+			Run: func(ctx context.Context, _ service.Deps) error { <-ctx.Done(); return nil }})
+	}()
+	says(t, web, "streams: JetStream is not enabled")
+	close(enabled)
+	says(t, web, "streams: the streams are not there yet; the step init makes them")
+	nc, err := server.Connect("init")
+	require.NoError(t, err)
+	defer nc.Close()
+	require.NoError(t, stream.EnsureOn(t.Context(), nc, stream.DefaultSettings()))
+	says(t, web, "ready")
+	cancel()
+	require.NoError(t, <-ended) // what is logged is logged by then, and not when it is asked for
+	require.Contains(t, log.String(), "level=WARN msg=waiting stage=writer error=\"the streams are not there yet")
+	require.Contains(t, log.String(), `msg="goes on" stage=writer`)
+}
+
 // One that gives up takes the others with it, and is the reason.
 func TestProcessEndsWithTheFirstThatGivesUp(t *testing.T) {
 	t.Parallel()
@@ -125,7 +161,7 @@ func TestProcessEndsWithTheFirstThatGivesUp(t *testing.T) {
 	t.Cleanup(func() { server.Stop(context.Background()) })
 	p := &service.Process{Log: slog.New(slog.DiscardHandler),
 		Connect: func(stage string, _ *slog.Logger) (*nats.Conn, error) { return server.Connect(stage) }}
-	ensure := func(ctx context.Context, nc *nats.Conn) error {
+	ensure := func(ctx context.Context, nc *nats.Conn, _ func(error)) error {
 		return stream.EnsureOn(ctx, nc, stream.DefaultSettings())
 	}
 	stopped := make(chan bool, 1)

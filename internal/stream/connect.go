@@ -56,6 +56,8 @@ type Options struct {
 	// Grace is how long work under way may take to finish when a consumer is
 	// told to stop; 0 means 20 seconds.
 	Grace time.Duration
+	// Missing is told at each look why the streams are not there yet. It may be nil.
+	Missing func(why error)
 	// Refused is called when NATS has not taken a message for half a second, and
 	// goes on being tried. It may be nil.
 	Refused func(why error)
@@ -186,7 +188,7 @@ func New(ctx context.Context, nc *nats.Conn, o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	if err := Await(ctx, js); err != nil {
+	if err := Await(ctx, js, o.Missing); err != nil {
 		return nil, errkind.Environmentf("the pipeline's streams are not on this NATS server: %w", err)
 	}
 	kv, err := bucket(ctx, js)

@@ -21,23 +21,32 @@ const assembling = time.Minute
 // are to be replicas is an environment fault: at once where it is none, after a
 // minute where some of it may be starting yet.
 func EnsureOn(ctx context.Context, nc *nats.Conn, s Settings) error {
-	return ensureOn(ctx, nc, s, assembling)
+	return EnsureTelling(ctx, nc, s, func(error) {})
 }
 
-func ensureOn(ctx context.Context, nc *nats.Conn, s Settings, patience time.Duration) error {
+// EnsureTelling is [EnsureOn] that tells at each try what it waits for.
+func EnsureTelling(ctx context.Context, nc *nats.Conn, s Settings, waits func(error)) error {
+	return ensureOn(ctx, nc, s, assembling, waits)
+}
+
+func ensureOn(ctx context.Context, nc *nats.Conn, s Settings, patience time.Duration, waits func(error)) error {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
 	begun := time.Now()
 	passes := func(err error) bool {
+		again := Transient(err)
 		switch {
 		case is(err, noCluster):
 			return false
 		case is(err, noPeers), is(err, noResources) && s.Replicas > 1:
-			return time.Since(begun) < patience
+			again = time.Since(begun) < patience
 		}
-		return Transient(err)
+		if again {
+			waits(fmt.Errorf("NATS does not take the streams yet: %w", err))
+		}
+		return again
 	}
 	err = retry.Do(ctx, retry.Real, retry.Setup, func(ctx context.Context) error { return Ensure(ctx, js, s) }, passes)
 	switch {

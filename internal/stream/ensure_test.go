@@ -71,7 +71,7 @@ func TestStreamsAreOnAsManyServersAsIsAskedFor(t *testing.T) {
 	require.EqualValues(t, 1, s.CachedInfo().State.Msgs)
 
 	settings.Replicas = 5
-	err = ensureOn(ctx, nc, settings, 0)
+	err = ensureOn(ctx, nc, settings, 0, func(error) {})
 	require.ErrorContains(t, err, "IHC_REPLICAS is 5, but the NATS cluster has not as many servers")
 	require.Equal(t, errkind.Environment, errkind.KindOf(err))
 }

@@ -232,9 +232,14 @@ func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) error {
 
 // Await waits until another process has called [Ensure]: until every stream,
 // consumer and bucket of the table is there. Its error is ctx's, with what was
-// missing last.
-func Await(ctx context.Context, js jetstream.JetStream) error {
-	return retry.Do(ctx, retry.Real, retry.Server, func(ctx context.Context) error { return present(ctx, js) }, nil)
+// missing last. missing, which may be nil, is told that at each look, too.
+func Await(ctx context.Context, js jetstream.JetStream, missing func(error)) error {
+	return retry.Do(ctx, retry.Real, retry.Server, func(ctx context.Context) error { return present(ctx, js) }, func(err error) bool {
+		if missing != nil {
+			missing(fmt.Errorf("the streams are not there yet; the step init makes them: %w", err))
+		}
+		return true
+	})
 }
 
 func present(ctx context.Context, js jetstream.JetStream) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/packing"
+	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -119,6 +121,9 @@ func (e *extractor) builder(ctx context.Context, accepted *ihcv1.RunAccepted, fr
 // accept checks the source data and, if they can give a true result, announces
 // the run, which the database knows from then on.
 func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked string) (*ihcv1.RunAccepted, error) {
+	if err := e.unlocked(ctx, req.GetRunId()); err != nil {
+		return nil, err
+	}
 	over := e.Long(ctx, "the source tables are being checked", req.GetRunId())
 	found, err := e.db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
 	over()
@@ -159,6 +164,36 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 		err = errors.Join(err, e.db.End(ctx, req.GetRunId(), store.Cancelled))
 	}
 	return accepted, err
+}
+
+// lockPatience is how long a run waits for whoever has locked the database
+// before it is begun.
+const lockPatience = 30 * time.Second
+
+// unlocked waits until the database can be read and says so meanwhile, which the
+// reading itself, where SQLite waits for the lock, does not. Any other fault of
+// the database is left to whoever reads it.
+func (e *extractor) unlocked(ctx context.Context, id string) error {
+	for begun, waited := time.Now(), false; ; waited = true {
+		err := e.db.Check(ctx)
+		locked := errors.Is(err, store.ErrLocked) && ctx.Err() == nil
+		if locked && time.Since(begun) < lockPatience {
+			e.SetReady(err)
+			e.Bus.Waiting(ctx, id, err.Error())
+			if err := retry.Sleep(ctx, retry.Real, retry.Lock.Delay(1)); err != nil {
+				return err
+			}
+			continue
+		}
+		if waited {
+			e.SetReady(nil)
+			e.Bus.Waiting(ctx, id, "")
+		}
+		if locked {
+			return err
+		}
+		return nil
+	}
 }
 
 // unknownLabels returns the redistribution labels no session's channel has.

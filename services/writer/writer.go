@@ -236,7 +236,7 @@ func (w *writer) replay(ctx context.Context, id string, accepted *ihcv1.RunAccep
 	}
 	// Before anything is stored, let alone shown.
 	if n != int(e.GetChunks()) {
-		return errkind.Inputf("only %d of the %d results of run %s are stored; replay it from its journeys", n, e.GetChunks(), origin)
+		return errkind.Inputf("only %d of the %d results of run %s are stored; replay it from its journeys, or start a new run if `ihc forget` or age took these too", n, e.GetChunks(), origin)
 	}
 	return w.storeAgain(ctx, origin, id, func(uint32) bool { return true })
 }
