@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -160,19 +161,19 @@ func (b *bench) resultsOf(id, streams string) (r results, err error) {
 // of them, with COPY of the rows that they become, and with two who store them.
 func (o *onPostgres) writing(r results) error {
 	b := o.b
-	var one, two, swept, journal, table []float64
+	var one, two, busyOne, busyTwo, swept, journal, table []float64
 	var touchpoints int64
 	for range b.runs {
-		stored, _, err := o.store(r, 2)
+		stored, busy, _, err := o.store(r, 2)
 		if err != nil {
 			return err
 		}
-		two = append(two, stored)
-		stored, sweep, err := o.store(r, 1)
+		two, busyTwo = append(two, stored), append(busyTwo, busy)
+		stored, busy, sweep, err := o.store(r, 1)
 		if err != nil {
 			return err
 		}
-		one, swept = append(one, stored), append(swept, sweep)
+		one, busyOne, swept = append(one, stored), append(busyOne, busy), append(swept, sweep)
 		var copied float64
 		if copied, _, err = o.copyAgain("pipeline_journeys", "run, chunk, conv_id, fingerprint, sessions, ihc, initializer, holder, closer, strategy, left_out, model, scored, seal", "journey"); err != nil {
 			return err
@@ -188,7 +189,7 @@ func (o *onPostgres) writing(r results) error {
 	if err := o.floor(median(journal), median(table)); err != nil {
 		return err
 	}
-	b.add("two writers ÷ one", median(two)/median(one), "ratio", 0.714, "medians of %d, %.1f s and %.1f s", b.runs, median(two), median(one))
+	b.add("two writers ÷ one", median(two)/median(one), "ratio", 0.714, "medians of %d, %.1f s and %.1f s, with %.2f and %.2f cores busy", b.runs, median(two), median(one), median(busyTwo), median(busyOne))
 	return nil
 }
 
@@ -226,17 +227,18 @@ func (o *onPostgres) floor(journal, table float64) error {
 }
 
 // store stores a run's results by so many writers, batch by batch, and has the
-// first sweep the run. It returns the seconds of each.
-func (o *onPostgres) store(r results, writers int) (stored, swept float64, err error) {
+// first sweep the run. It returns the seconds of each, and how many cores the first
+// kept busy.
+func (o *onPostgres) store(r results, writers int) (stored, busy, swept float64, err error) {
 	ctx, id := o.b.ctx, r.accepted.GetRequest().GetRunId()
 	dsn, err := o.fresh()
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	first := open.Database(dsn)
 	defer first.Close() //nolint:errcheck // every transaction is committed
 	if err := errors.Join(first.Accept(ctx, r.accepted), first.Expect(ctx, id, r.extracted)); err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	batches := make(chan []*ihcv1.AttributionResult, len(r.all))
 	for rest := r.all; len(rest) > 0; {
@@ -245,7 +247,7 @@ func (o *onPostgres) store(r results, writers int) (stored, swept float64, err e
 		rest = rest[n:]
 	}
 	close(batches)
-	begun := time.Now()
+	begun, cpu := time.Now(), cpuOf(o.server)+ownCPU()
 	group, ctx := errgroup.WithContext(ctx)
 	for range writers {
 		group.Go(func() error {
@@ -260,14 +262,24 @@ func (o *onPostgres) store(r results, writers int) (stored, swept float64, err e
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	stored, begun = time.Since(begun).Seconds(), time.Now()
+	stored = time.Since(begun).Seconds()
+	busy, begun = (cpuOf(o.server)+ownCPU()-cpu)/stored, time.Now()
 	s, err := first.Finish(o.b.ctx, id)
 	if err == nil && (!s.Complete || s.Wrong != "") {
 		err = fmt.Errorf("the run is not complete: %s", s.Wrong)
 	}
-	return stored, time.Since(begun).Seconds(), err
+	return stored, busy, time.Since(begun).Seconds(), err
+}
+
+// ownCPU returns the seconds of CPU of this process.
+func ownCPU() float64 {
+	own, _, err := ticks(os.Getpid())
+	if err != nil {
+		return 0
+	}
+	return own
 }
 
 // copyAgain copies the rows of a table, in an order, as the server itself writes
