@@ -112,9 +112,9 @@ func (o *onPostgres) whole() (r results, err error) {
 		touchpoints = ran.Touchpoints
 	}
 	b.add("run on PostgreSQL ÷ on SQLite", median(ratios(ours, files)), "ratio", 1.5, "median of %d pairs; %.1f s and %.1f s for %d touchpoints", b.runs, median(ours), median(files), touchpoints)
-	b.add("the same in CPU seconds", median(ratios(oursCPU, filesCPU)), "ratio", 0, "%.1f s with the server's and %.1f s", median(oursCPU), median(filesCPU))
+	b.add("run on PostgreSQL ÷ on SQLite, CPU", median(ratios(oursCPU, filesCPU)), "ratio", 0, "%.1f s with the server's and %.1f s", median(oursCPU), median(filesCPU))
 	b.add("run ÷ floor on PostgreSQL", median(ratios(ours, least)), "ratio", 0, "median of %d pairs; %.1f s and %.1f s, the last time %s", b.runs, median(ours), median(least), f)
-	b.add("the same in CPU seconds", median(ratios(oursCPU, leastCPU)), "ratio", 0, "%.1f s and %.1f s, with the server's", median(oursCPU), median(leastCPU))
+	b.add("run ÷ floor on PostgreSQL, CPU", median(ratios(oursCPU, leastCPU)), "ratio", 0, "%.1f s and %.1f s, with the server's", median(oursCPU), median(leastCPU))
 	b.add("floor on PostgreSQL ÷ run on SQLite", median(ratios(least, files)), "ratio", 0, "less than that no run on PostgreSQL can take by these tables")
 	// Once more with streams that stay.
 	path, err := b.freshShop(b.config)
