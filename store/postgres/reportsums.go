@@ -130,15 +130,20 @@ func (s *summing) checkShares(ctx context.Context) error {
 		}
 		*n++
 	}
-	err := s.each(ctx, `SELECT conv_id, session_id FROM {attributions} a WHERE odd`, nil, []any{&conv, &session}, func() error {
-		least(&s.NoShare, &s.NoShareExample, "conv_id "+human.QuoteText(conv)+", session_id "+human.QuoteText(session))
+	var odd, uneven, some bool
+	err := s.each(ctx, `SELECT conv_id, bool_or(odd), abs(sum(share) - 1000000000000000) > 1000000000000 FROM {attributions} a GROUP BY conv_id
+		HAVING bool_or(odd) OR abs(sum(share) - 1000000000000000) > 1000000000000`, nil, []any{&conv, &odd, &uneven}, func() error {
+		some = some || odd
+		if uneven {
+			least(&s.Uneven, &s.UnevenExample, "conv_id "+human.QuoteText(conv))
+		}
 		return nil
 	})
-	if err != nil {
+	if err != nil || !some {
 		return err
 	}
-	return s.each(ctx, `SELECT conv_id FROM {attributions} a GROUP BY conv_id HAVING abs(sum(share) - 1000000000000000) > 1000000000000`, nil, []any{&conv}, func() error {
-		least(&s.Uneven, &s.UnevenExample, "conv_id "+human.QuoteText(conv))
+	return s.each(ctx, `SELECT conv_id, session_id FROM {attributions} a WHERE odd`, nil, []any{&conv, &session}, func() error {
+		least(&s.NoShare, &s.NoShareExample, "conv_id "+human.QuoteText(conv)+", session_id "+human.QuoteText(session))
 		return nil
 	})
 }

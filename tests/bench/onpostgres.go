@@ -1,11 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -26,8 +25,8 @@ type onPostgres struct {
 	b      *bench
 	server *pgtest.Server
 	conn   *pgx.Conn
-	run    float64 // seconds of a run on it
-	file   float64 // and on a SQLite file
+	// copying is the seconds of CPU of what was copied last.
+	copying float64
 }
 
 // batchOfResults is how many a writer stores in a transaction by itself.
@@ -58,6 +57,9 @@ func (b *bench) onPostgres() error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(b.ctx)) //nolint:errcheck // what was measured is committed
+	if _, err := conn.Exec(b.ctx, `SET enable_nestloop = off; SET jit = off`); err != nil { // as a report has it
+		return err
+	}
 	o := &onPostgres{b: b, server: server, conn: conn}
 	r, err := o.whole()
 	if err == nil {
@@ -80,11 +82,12 @@ func (o *onPostgres) fresh() (dsn string, err error) {
 	return o.server.DSN("postgres") + "&search_path=" + inSchema + ",public", nil
 }
 
-// whole compares runs in one process, which take turns. It returns the results of
-// one.
+// whole compares runs in one process, and what is the least that one could take,
+// which take turns. It returns the results of one.
 func (o *onPostgres) whole() (r results, err error) {
 	b := o.b
-	var ours, files, ratios, oursCPU, filesCPU []float64
+	var ours, files, least, oursCPU, filesCPU, leastCPU []float64
+	var f pgFloor
 	touchpoints := 0
 	for range b.runs {
 		file, err := b.whole(b.config)
@@ -100,13 +103,19 @@ func (o *onPostgres) whole() (r results, err error) {
 		if err != nil {
 			return r, err
 		}
-		oursCPU, filesCPU = append(oursCPU, ran.cpu+cpuOf(o.server)-before), append(filesCPU, file.cpu)
-		ours, files, ratios = append(ours, ran.seconds), append(files, file.seconds), append(ratios, ran.seconds/file.seconds)
+		ours, oursCPU = append(ours, ran.seconds), append(oursCPU, ran.cpu+cpuOf(o.server)-before)
+		if f, err = o.floor(); err != nil {
+			return r, err
+		}
+		files, filesCPU = append(files, file.seconds), append(filesCPU, file.cpu)
+		least, leastCPU = append(least, f.seconds()), append(leastCPU, f.cpu)
 		touchpoints = ran.Touchpoints
 	}
-	b.add("run on PostgreSQL ÷ on SQLite", median(ratios), "ratio", 1.5, "median of %d pairs; %.1f s and %.1f s for %d touchpoints", b.runs, median(ours), median(files), touchpoints)
-	b.add("the same in CPU seconds", median(oursCPU)/median(filesCPU), "ratio", 0, "medians of %d, %.1f s with the server's and %.1f s", b.runs, median(oursCPU), median(filesCPU))
-	o.run, o.file = median(ours), median(files)
+	b.add("run on PostgreSQL ÷ on SQLite", median(ratios(ours, files)), "ratio", 1.5, "median of %d pairs; %.1f s and %.1f s for %d touchpoints", b.runs, median(ours), median(files), touchpoints)
+	b.add("run on PostgreSQL ÷ on SQLite, CPU", median(ratios(oursCPU, filesCPU)), "ratio", 0, "%.1f s with the server's and %.1f s", median(oursCPU), median(filesCPU))
+	b.add("run ÷ floor on PostgreSQL", median(ratios(ours, least)), "ratio", 0, "median of %d pairs; %.1f s and %.1f s, the last time %s", b.runs, median(ours), median(least), f)
+	b.add("run ÷ floor on PostgreSQL, CPU", median(ratios(oursCPU, leastCPU)), "ratio", 0, "%.1f s and %.1f s, with the server's", median(oursCPU), median(leastCPU))
+	b.add("floor on PostgreSQL ÷ run on SQLite", median(ratios(least, files)), "ratio", 0, "less than that no run on PostgreSQL can take by these tables")
 	// Once more with streams that stay.
 	path, err := b.freshShop(b.config)
 	if err != nil {
@@ -160,83 +169,48 @@ func (b *bench) resultsOf(id, streams string) (r results, err error) {
 // of them, with COPY of the rows that they become, and with two who store them.
 func (o *onPostgres) writing(r results) error {
 	b := o.b
-	var one, two, swept, journal, table []float64
+	var one, two, busyOne, busyTwo, swept, journal, table []float64
 	var touchpoints int64
 	for range b.runs {
-		stored, _, err := o.store(r, 2)
+		stored, busy, _, err := o.store(r, 2)
 		if err != nil {
 			return err
 		}
-		two = append(two, stored)
-		stored, sweep, err := o.store(r, 1)
+		two, busyTwo = append(two, stored), append(busyTwo, busy)
+		stored, busy, sweep, err := o.store(r, 1)
 		if err != nil {
 			return err
 		}
-		one, swept = append(one, stored), append(swept, sweep)
+		one, busyOne, swept = append(one, stored), append(busyOne, busy), append(swept, sweep)
 		var copied float64
-		if copied, _, err = o.copyAgain("pipeline_journeys", "run, chunk, conv_id, fingerprint, sessions, ihc, initializer, holder, closer, strategy, left_out, model, scored, seal", "journey"); err != nil {
+		if copied, _, err = o.copyAgain(journalRows); err != nil {
 			return err
 		}
 		journal = append(journal, copied)
-		if copied, touchpoints, err = o.copyAgain("attribution_customer_journey", "conv_id, session_id, ihc", "conv_id, session_id"); err != nil {
+		if copied, touchpoints, err = o.copyAgain(resultRows); err != nil {
 			return err
 		}
 		table = append(table, copied)
 	}
 	b.add("storing results ÷ COPY of their rows", median(one)/median(journal), "ratio", 1.5, "medians of %d, %.1f s and %.1f s for the journal of %d touchpoints", b.runs, median(one), median(journal), touchpoints)
 	b.add("sweep ÷ COPY of its rows", median(swept)/median(table), "ratio", 0, "medians of %d, %.1f s and %.1f s for %d rows of attribution_customer_journey", b.runs, median(swept), median(table), touchpoints)
-	if err := o.floor(median(journal), median(table)); err != nil {
-		return err
-	}
-	b.add("two writers ÷ one", median(two)/median(one), "ratio", 0.714, "medians of %d, %.1f s and %.1f s", b.runs, median(two), median(one))
-	return nil
-}
-
-// addsUp is what a report adds up, and nothing else.
-const addsUp = `WITH costs AS (SELECT channel_name, event_date, sum(cost) AS cost FROM session_sources LEFT JOIN session_costs USING (session_id) GROUP BY 1, 2),
-	credits AS (SELECT channel_name, event_date, sum(ihc) AS ihc, sum(ihc * revenue) AS revenue FROM ` + inSchema + `.attribution_customer_journey
-		JOIN session_sources USING (session_id) JOIN conversions USING (conv_id) GROUP BY 1, 2)
-	SELECT sum(cost), sum(ihc), sum(revenue) FROM costs LEFT JOIN credits USING (channel_name, event_date)`
-
-// floor compares the run with the least that any could take by these tables: the
-// sessions are copied out in the order of journeys while the journal is copied in,
-// then the table of results, and then one statement adds up.
-func (o *onPostgres) floor(journal, table float64) error {
-	b := o.b
-	var read, sum []float64
-	if _, err := o.conn.Exec(b.ctx, `SET enable_nestloop = off; SET jit = off`); err != nil { // see inBulk of store/postgres
-		return err
-	}
-	for range b.runs {
-		begun := time.Now()
-		if _, err := o.conn.PgConn().CopyTo(b.ctx, io.Discard, `COPY (SELECT * FROM session_sources ORDER BY user_id COLLATE "C", event_date COLLATE "C", event_time COLLATE "C") TO STDOUT (FORMAT binary)`); err != nil {
-			return err
-		}
-		read, begun = append(read, time.Since(begun).Seconds()), time.Now()
-		if _, err := o.conn.Exec(b.ctx, addsUp); err != nil {
-			return err
-		}
-		sum = append(sum, time.Since(begun).Seconds())
-	}
-	least := max(median(read), journal) + table + median(sum)
-	b.add("run ÷ floor on PostgreSQL", o.run/least, "ratio", 0, "medians of %d; floor %.1f s: sessions out in order %.1f s beside the journal in %.1f s, results in %.1f s, one statement that adds up %.1f s",
-		b.runs, least, median(read), journal, table, median(sum))
-	b.add("floor ÷ run on SQLite", least/o.file, "ratio", 0, "%.1f s and %.1f s", least, o.file)
+	b.add("two writers ÷ one", median(two)/median(one), "ratio", 0.714, "medians of %d, %.1f s and %.1f s, with %.2f and %.2f cores busy", b.runs, median(two), median(one), median(busyTwo), median(busyOne))
 	return nil
 }
 
 // store stores a run's results by so many writers, batch by batch, and has the
-// first sweep the run. It returns the seconds of each.
-func (o *onPostgres) store(r results, writers int) (stored, swept float64, err error) {
+// first sweep the run. It returns the seconds of each, and how many cores the first
+// kept busy.
+func (o *onPostgres) store(r results, writers int) (stored, busy, swept float64, err error) {
 	ctx, id := o.b.ctx, r.accepted.GetRequest().GetRunId()
 	dsn, err := o.fresh()
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	first := open.Database(dsn)
 	defer first.Close() //nolint:errcheck // every transaction is committed
 	if err := errors.Join(first.Accept(ctx, r.accepted), first.Expect(ctx, id, r.extracted)); err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	batches := make(chan []*ihcv1.AttributionResult, len(r.all))
 	for rest := r.all; len(rest) > 0; {
@@ -245,7 +219,7 @@ func (o *onPostgres) store(r results, writers int) (stored, swept float64, err e
 		rest = rest[n:]
 	}
 	close(batches)
-	begun := time.Now()
+	begun, cpu := time.Now(), cpuOf(o.server)+ownCPU()
 	group, ctx := errgroup.WithContext(ctx)
 	for range writers {
 		group.Go(func() error {
@@ -260,33 +234,24 @@ func (o *onPostgres) store(r results, writers int) (stored, swept float64, err e
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	stored, begun = time.Since(begun).Seconds(), time.Now()
+	stored = time.Since(begun).Seconds()
+	busy, begun = (cpuOf(o.server)+ownCPU()-cpu)/stored, time.Now()
 	s, err := first.Finish(o.b.ctx, id)
 	if err == nil && (!s.Complete || s.Wrong != "") {
 		err = fmt.Errorf("the run is not complete: %s", s.Wrong)
 	}
-	return stored, time.Since(begun).Seconds(), err
+	return stored, busy, time.Since(begun).Seconds(), err
 }
 
-// copyAgain copies the rows of a table, in an order, as the server itself writes
-// them, into an empty one like it, and returns the seconds that took.
-func (o *onPostgres) copyAgain(table, columns, order string) (seconds float64, rows int64, err error) {
-	b, db, from, to := o.b, o.conn.PgConn(), inSchema+"."+table, inSchema+".copied"
-	var held bytes.Buffer
-	if _, err := db.CopyTo(b.ctx, &held, `COPY (SELECT `+columns+` FROM `+from+` ORDER BY `+order+`) TO STDOUT (FORMAT binary)`); err != nil {
-		return 0, 0, err
+// ownCPU returns the seconds of CPU of this process.
+func ownCPU() float64 {
+	own, _, err := ticks(os.Getpid())
+	if err != nil {
+		return 0
 	}
-	for _, statement := range []string{`DROP TABLE IF EXISTS ` + to, `CREATE TABLE ` + to + ` (LIKE ` + from + ` INCLUDING ALL)`, `CHECKPOINT`,
-		`SELECT set_config('default_toast_compression', 'lz4', false) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)`} {
-		if _, err := o.conn.Exec(b.ctx, statement); err != nil {
-			return 0, 0, err
-		}
-	}
-	begun := time.Now()
-	copied, err := db.CopyFrom(b.ctx, io.Reader(&held), `COPY `+to+` (`+columns+`) FROM STDIN (FORMAT binary)`)
-	return time.Since(begun).Seconds(), copied.RowsAffected(), err
+	return own
 }
 
 // extraction compares the reading of a run's slices by one extractor and by two.
