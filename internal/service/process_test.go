@@ -124,7 +124,7 @@ func TestProcessTellsThatTheStreamsAreMissing(t *testing.T) {
 	server, err := broker.Start(broker.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	require.NoError(t, err)
 	t.Cleanup(func() { server.Stop(context.Background()) })
-	web, log := freeAddress(t), &text{}
+	web, log := freeport.Hold(t).String(), &text{}
 	p := &service.Process{Log: slog.New(slog.NewTextHandler(log, nil)), HTTP: web,
 		Connect: func(stage string, _ *slog.Logger) (*nats.Conn, error) { return server.Connect(stage) }}
 	ctx, cancel := context.WithCancel(t.Context())
