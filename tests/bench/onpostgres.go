@@ -56,7 +56,7 @@ func (b *bench) onPostgres() error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(b.ctx)) //nolint:errcheck // what was measured is committed
+	defer conn.Close(context.WithoutCancel(b.ctx))                                          //nolint:errcheck // what was measured is committed
 	if _, err := conn.Exec(b.ctx, `SET enable_nestloop = off; SET jit = off`); err != nil { // as a report has it
 		return err
 	}
