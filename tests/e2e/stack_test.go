@@ -65,6 +65,7 @@ func newStack(t *testing.T) *stack {
 	s.set("NATS_PORT", s.natsPort)
 	s.set("NATS_MONITOR_PORT", fmt.Sprint(freeport.Hold(t).Port()))
 	s.set("SANDBOX_PORT", fmt.Sprint(freeport.Hold(t).Port()))
+	s.set("CONSOLE_PORT", fmt.Sprint(freeport.Hold(t).Port()))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(s.sh(t, dc+"--profile sandbox ps -a").out)
