@@ -177,9 +177,10 @@ func interruptible(ctx context.Context, c connection, statement string) error {
 	if err != nil {
 		return err
 	}
-	for rows.Next() { //nolint:revive // there are none
+	defer rows.Close()
+	for rows.Next() { // there are none
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	return rows.Err()
 }
 
 // unreadable tells that a source cannot be read, which is the user's to put
