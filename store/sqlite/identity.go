@@ -70,6 +70,11 @@ func (d *Database) Enter(ctx context.Context, a *ihcv1.RunAccepted) (database st
 	if err != nil {
 		return "", false, err
 	}
+	done, err := turn(ctx, d.path)
+	if err != nil {
+		return "", false, err
+	}
+	defer done()
 	// On a connection of its own, which waits for others as long as it takes, and
 	// in the mode that the file is to be given back in.
 	db, err := Open(ctx, d.path, Write, asItIs())
@@ -205,6 +210,11 @@ func (d *Database) admit(ctx context.Context, a *ihcv1.RunAccepted) error {
 	if a.GetDatabase() == "" {
 		return nil
 	}
+	done, err := turn(ctx, d.path) // who shows a run keeps out who reads, too
+	if err != nil {
+		return err
+	}
+	defer done()
 	db, err := Open(ctx, d.path, Read, BusyTimeout(time.Second), Readers(1))
 	if err != nil {
 		return err
@@ -266,6 +276,11 @@ func (d *Database) Confirm(ctx context.Context, a *ihcv1.RunAccepted) error {
 
 // confirm looks on a connection of its own, which has nothing in memory.
 func (d *Database) confirm(ctx context.Context, a *ihcv1.RunAccepted, file FileID) error {
+	done, err := turn(ctx, d.path)
+	if err != nil {
+		return err
+	}
+	defer done()
 	id, since := a.GetRequest().GetRunId(), modified(d.path)
 	db, err := Open(ctx, d.path, Read, BusyTimeout(time.Second), Readers(1))
 	if err != nil {

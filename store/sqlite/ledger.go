@@ -42,6 +42,11 @@ func (d *Database) transactIf(ctx context.Context, is func() error, do func(tran
 			err = ctx.Err()
 		}
 	}()
+	done, err := turn(ctx, d.path)
+	if err != nil {
+		return err
+	}
+	defer done()
 	d.opening.Lock()
 	if d.log.uprooted(d.path) {
 		d.opening.Unlock()
