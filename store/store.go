@@ -7,6 +7,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -230,7 +231,14 @@ func (v View) Check(offered []string) error {
 	if len(offered) == 0 {
 		hint = "it has none beside its own: use channel, day, week, month or channel-day"
 	}
-	return errkind.Inputf("session_sources has no column %s to report by; %s", human.QuoteText(v.Column), hint)
+	return errkind.As(errkind.Input, &NoColumnError{v.Column, hint})
+}
+
+// NoColumnError says that a database has no column of that name to report by.
+type NoColumnError struct{ Column, hint string }
+
+func (e *NoColumnError) Error() string {
+	return fmt.Sprintf("session_sources has no column %s to report by; %s", human.QuoteText(e.Column), e.hint)
 }
 
 // Reports is what the reporter asks for.

@@ -103,5 +103,6 @@ Start with "ihc demo", then "ihc run --db FILE" on data of your own.
 	add("model", newModelsCmd(), newModelCmd(), newScoreCmd(), newSandboxCmd())
 	root.AddCommand(newConfigCmd(), newDoctorCmd(), newVersionCmd())
 	complete(root)
+	sayTyped(root)
 	return root, begun
 }

@@ -15,7 +15,7 @@ import (
 // run, that the files of these names cannot be put there.
 func makeWritable(dir string, names ...string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return errkind.Environmentf("cannot create the output directory: %w", err)
+		return errkind.Environmentf("--out: cannot create the output directory: %w", err)
 	}
 	for _, name := range names {
 		path := filepath.Join(dir, name)

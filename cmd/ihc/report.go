@@ -99,11 +99,11 @@ var reportFormats = []string{"table", "csv", "json", "md", "html", "xlsx", "parq
 
 // write writes the report in its format.
 func (q *reportRequest) write(cmd *cobra.Command, w io.Writer) error {
-	r, err := q.read(cmd)
+	dialect, err := q.dialect(cmd, q.format == "csv")
 	if err != nil {
 		return err
 	}
-	dialect, err := q.dialect(cmd, q.format == "csv")
+	r, err := q.read(cmd)
 	if err != nil {
 		return err
 	}

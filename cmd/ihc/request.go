@@ -97,7 +97,7 @@ func readFile(flag, path string) ([]byte, error) {
 var flags = []struct{ name, sets string }{
 	{"run-id", "run_id"}, {"max-sessions", "max_sessions"}, {"max-journeys", "max_journeys"},
 	{"lookback-days", "lookback_days"}, {"max-age", "max_age_days"}, {"model", "model "}, {"refunds", "refunds "}, {"long-journeys", "long_journeys"}, {"concurrency", "IHC_CONCURRENCY"}, {"request-rate", "IHC_REQUEST_RATE"},
-	{"api-url", "IHC_API_URL"}, {keepRunsName, "IHC_KEEP_RUNS"},
+	{"start-date", "start_date"}, {"end-date", "end_date"}, {"api-url", "IHC_API_URL"}, {keepRunsName, "IHC_KEEP_RUNS"},
 }
 
 // typed names the flag that an error is about, if that was given.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ihcapi"
 	"github.com/ihc-pipeline/ihc/internal/ops"
@@ -93,7 +95,7 @@ scheduler that tries again need not know how far the first try came.
 	return cmd
 }
 
-func (f *runFlags) run(ctx context.Context, out, say io.Writer) error {
+func (f *runFlags) run(ctx context.Context, out, say io.Writer) (err error) {
 	if f.dryRun {
 		return f.plan(ctx, out)
 	}
@@ -102,15 +104,16 @@ func (f *runFlags) run(ctx context.Context, out, say io.Writer) error {
 		return err
 	}
 	if f.profile != "" {
-		file, err := os.Create(f.profile)
-		if err != nil {
-			return errkind.Inputf("--cpu-profile: %w", err)
-		}
-		defer file.Close() //nolint:errcheck // a profile that is cut short says so
-		if err := pprof.StartCPUProfile(file); err != nil {
+		var profile bytes.Buffer
+		if err := pprof.StartCPUProfile(&profile); err != nil {
 			return err
 		}
-		defer pprof.StopCPUProfile()
+		defer func() {
+			pprof.StopCPUProfile()
+			if failed := atomicfile.WriteBytes(f.profile, 0o644, profile.Bytes()); failed != nil {
+				err = errors.Join(err, fmt.Errorf("--cpu-profile: %w", failed))
+			}
+		}()
 	}
 	id, report, err := f.execute(ctx, say, now)
 	if err == nil && f.detach {

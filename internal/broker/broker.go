@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -83,7 +84,7 @@ func Start(cfg Config) (*Server, error) {
 		}
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
-		return nil, errkind.Environmentf("cannot create the data directory: %w", err)
+		return nil, errkind.Environmentf("cannot create the data directory %s: %w", cfg.Dir, err)
 	}
 	lock, err := lockDir(cfg.Dir, cfg.Holder)
 	if err != nil {
@@ -158,7 +159,11 @@ const mostHolder = 256
 // lockDir takes dir for this process: two servers on one store would destroy it.
 // The file says who has it, for those who want it meanwhile.
 func lockDir(dir, holder string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o644)
+	path := filepath.Join(dir, lockFile)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o644)
+	if errors.Is(err, syscall.ELOOP) { // what it leads to would be written over
+		err = &os.PathError{Op: "open", Path: path, Err: errors.New("it is a symbolic link; remove it")}
+	}
 	if err != nil {
 		return nil, errkind.Environmentf("cannot write to the data directory: %w", err)
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -76,6 +77,10 @@ func (q *Query) Read(ctx context.Context, db Source, called func(name string) st
 		}
 	}
 	totals, err := db.Survey(ctx, &ihcv1.RunRequest{StartDate: q.Start, EndDate: q.End}, store.View{Column: column, Channel: q.Channel, Zone: q.Zone})
+	var none *store.NoColumnError
+	if errors.As(err, &none) {
+		return nil, errkind.Inputf("%s: %w", called("by"), none)
+	}
 	if err != nil {
 		return nil, err
 	}
