@@ -169,7 +169,12 @@ func (e *extractor) resume(ctx context.Context, id string, r *ihcv1.RunResumed, 
 	if e.ended.Has(id) {
 		return nil
 	}
-	if goesOn, err := e.goOnWith(ctx, id); !goesOn {
+	goesOn, err := e.goOnWith(ctx, id)
+	if errors.Is(err, stream.ErrNotFound) {
+		e.Log.Warn("a run was resumed that is not known; that changes nothing", "run", id)
+		return nil
+	}
+	if !goesOn {
 		return err
 	}
 	budget, err := e.Bus.Lift(ctx, id, r.GetMaxRequests(), at)
