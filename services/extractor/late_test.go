@@ -316,3 +316,16 @@ func TestRunWhoseStreamIsEmptiedEndsWithTheReason(t *testing.T) {
 	require.Equal(t, f.GetReason(), <-said)
 	require.Empty(t, b.Dead(0))
 }
+
+// To let a run go on that there never was changes nothing; it is no fault of the
+// program, which dead letters are for.
+func TestResumedRunThatNeverWasChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	extract(b, newShop(t, 600))
+	b.Event("never", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Resumed{Resumed: &ihcv1.RunResumed{MaxRequests: 2}}})
+	b.Idle(stream.Requests)
+	require.Empty(t, b.Dead(0))
+	_, err := b.Failed(b.Ctx, "never")
+	require.ErrorIs(t, err, stream.ErrNotFound)
+}
