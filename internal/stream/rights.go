@@ -27,7 +27,10 @@ type does struct {
 }
 
 // users is who does what: the table of package stream once more, by who works
-// with it. deploy/nats.conf grants exactly this; a test holds it to that.
+// with it. deploy/nats.conf grants exactly this; a test holds it to that. They are
+// against mistakes and for damage that stays small, and no wall against a stage that
+// was taken over: the server checks where a message is published, but not the subject
+// that it asks to be answered at, and so stores its own answers wherever it is told.
 var users = map[string]does{
 	StageExtractor: {
 		events:    []Event{EventAccepted, EventExtracted, EventFailed},

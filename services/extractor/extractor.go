@@ -169,7 +169,8 @@ const resumeDelay = 2 * time.Second
 // resume gives a paused run its new budget and puts its chunks back. Both may
 // be done twice.
 func (e *extractor) resume(ctx context.Context, id string, r *ihcv1.RunResumed, at uint64) error {
-	if e.ended.Has(id) {
+	if e.ended.Over(id) {
+		e.Log.Warn("a run that has ended was to go on; that changes nothing", "run", id)
 		return nil
 	}
 	switch begun, err := e.Bus.Begun(ctx, id); {

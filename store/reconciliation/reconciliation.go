@@ -188,10 +188,7 @@ func Notes(t *store.Totals) []string {
 	}
 	note(t.Orphans, "row of attribution_customer_journey names a conversion or session that is not in the database any more; it is in no channel",
 		"rows of attribution_customer_journey name a conversion or session that is not in the database any more; they are in no channel")
-	share := fmt.Sprintf("no share of a conversion, 0 to 1; one is %s. What is a number was summed as it is; delete the rows of their conversions and run again", t.NoShareExample)
-	note(t.NoShare, "row of attribution_customer_journey holds "+share, "rows of attribution_customer_journey hold "+share)
-	note(t.Uneven, "conversion has shares in attribution_customer_journey that do not sum to 1: "+t.UnevenExample+". Run again over its date, or delete its rows",
-		"conversions have shares in attribution_customer_journey that do not sum to 1; one is "+t.UnevenExample+". Run again over their dates, or delete their rows")
+	notes = append(notes, WrongShares(t)...)
 	if of := Refunds(t); of != "" {
 		notes = append(notes, of)
 	}
@@ -200,6 +197,22 @@ func Notes(t *store.Totals) []string {
 	}
 	if changed := changes(t.Changes, t.Replay); changed != "" {
 		notes = append(notes, changed)
+	}
+	return notes
+}
+
+// WrongShares tells of attributions that are no share of a conversion, and of
+// conversions whose shares do not sum to 1: another program wrote them. One line
+// each, none where all is well.
+func WrongShares(t *store.Totals) []string {
+	var notes []string
+	if t.NoShare > 0 {
+		share := fmt.Sprintf("no share of a conversion, 0 to 1; one is %s. What is a number was summed as it is; delete the rows of their conversions and run again", t.NoShareExample)
+		notes = append(notes, human.Say(t.NoShare, "row of attribution_customer_journey holds "+share, "rows of attribution_customer_journey hold "+share))
+	}
+	if t.Uneven > 0 {
+		notes = append(notes, human.Say(t.Uneven, "conversion has shares in attribution_customer_journey that do not sum to 1: "+t.UnevenExample+". Run again over its date, or delete its rows",
+			"conversions have shares in attribution_customer_journey that do not sum to 1; one is "+t.UnevenExample+". Run again over their dates, or delete their rows"))
 	}
 	return notes
 }

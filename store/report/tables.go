@@ -244,6 +244,7 @@ func (r *Report) notes() []string {
 		notes = append(notes, fmt.Sprintf("Cost without sessions, in no row and no total: %s on %s without a session of the channel (--unattributed lists them)",
 			sheet.Amount.People(alone.Total[2]), human.Count(len(alone.Rows), "day")))
 	}
+	notes = append(notes, reconciliation.WrongShares(r.totals)...)
 	if refunds := reconciliation.Refunds(r.totals); refunds != "" {
 		notes = append(notes, refunds)
 	}
