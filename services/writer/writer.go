@@ -314,7 +314,9 @@ func (w *writer) lookAfter(ctx context.Context, id string) error {
 // turn returns an error that has a run wait that is complete while another is
 // written and not reported: what the proof of that one is of, this one would
 // change. It waits for five minutes at the most, since a report may never come.
-func (w *writer) turn(ctx context.Context, id string) error {
+// Where it is not complete there is nothing to be done for it now, even if its last
+// result comes in this moment: whoever stores that looks again, and waits.
+func (w *writer) turn(ctx context.Context, id string) (now bool, err error) {
 	for _, other := range w.ended.Open() {
 		if other == id {
 			continue
@@ -324,24 +326,24 @@ func (w *writer) turn(ctx context.Context, id string) error {
 			continue
 		}
 		if err != nil {
-			return w.Outcome(ctx, err, id)
+			return false, w.Outcome(ctx, err, id)
 		}
 		e, err := w.Bus.Extracted(ctx, id)
 		if errors.Is(err, stream.ErrNotFound) {
-			return nil // it is not complete
+			return false, nil
 		}
 		var missing []uint32
 		if err == nil {
 			missing, err = w.ledger.Missing(ctx, id, e.GetChunks())
 		}
 		if err != nil || len(missing) > 0 {
-			return w.Outcome(ctx, err, id)
+			return false, w.Outcome(ctx, err, id)
 		}
 		why := fmt.Errorf("waiting for the report of run %s, which is written", other)
 		w.Bus.Waiting(ctx, id, why.Error())
-		return stream.Retry(why, time.Second/2)
+		return false, stream.Retry(why, time.Second/2)
 	}
-	return nil
+	return true, nil
 }
 
 // finish tells that a run is complete, if it is.
@@ -350,7 +352,7 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	if end, err := w.Bus.Over(ctx, id); err != nil || end != nil && end.GetReported() == nil {
 		return w.Outcome(ctx, err, id)
 	}
-	if err := w.turn(ctx, id); err != nil {
+	if now, err := w.turn(ctx, id); !now || err != nil {
 		return err
 	}
 	s, err := w.ledger.Finish(ctx, id)

@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,6 +21,8 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/stream/streamtest"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/open"
 	"github.com/ihc-pipeline/ihc/store/sqlite"
 )
 
@@ -321,6 +324,53 @@ func TestRunsAreWrittenOneAfterTheOther(t *testing.T) {
 	b.Event("one", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{}}})
 	b.Await("two", isWritten)
 	b.Idle(stream.Scored)
+}
+
+// late stores a result right after it was asked which are missing, as another batch
+// may.
+type late struct {
+	store.Database
+	result *ihcv1.AttributionResult
+}
+
+func (l *late) Missing(ctx context.Context, run string, chunks uint32) ([]uint32, error) {
+	missing, err := l.Database.Missing(ctx, run, chunks)
+	return missing, errors.Join(err, l.Store(ctx, []*ihcv1.AttributionResult{l.result}))
+}
+
+func TestRunThatIsCompletedWhileItIsLookedAtWaitsForItsTurn(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	path := filepath.Join(t.TempDir(), "shop.db")
+	newDB(t, path)
+	stop := write(b, path)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "one"}})
+	extracted(b, "one", 1, 2)
+	publishResults(t, b, "one", 1)
+	b.Await("one", isWritten)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "two"}})
+	extracted(b, "two", 1, 2)
+	b.Idle(stream.Milestones)
+	stop()
+
+	looked := make(chan [2]error, 1)
+	b.Service(stream.StageWriter, func(ctx context.Context, d service.Deps) error {
+		db := open.Database(path)
+		defer db.Close() //nolint:errcheck // every transaction is committed or gone
+		w := &writer{Deps: d, ledger: &late{db, result("two", 1)}, metrics: newMetrics(d.Metrics), owned: map[string]bool{}}
+		w.ended = d.Bus.WatchEnded(ctx, w.hear)
+		looked <- [2]error{w.finish(ctx, "two"), w.finish(ctx, "two")}
+		return nil
+	})
+	for i, err := range <-looked {
+		_, written := b.WrittenAt(b.Ctx, "two")
+		require.ErrorIs(t, written, stream.ErrNotFound)
+		if i == 0 {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, "waiting for the report of run one")
+		}
+	}
 }
 
 func TestUnusableResultsEndInTheDeadLetters(t *testing.T) {
