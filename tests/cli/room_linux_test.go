@@ -35,9 +35,9 @@ func TestDiskWithoutRoomIsToldAtOnce(t *testing.T) {
 		says string
 		args []string
 	}{
-		{"cannot write to the data directory " + full, []string{"run", "--db", db, "--out", h.path("out"), "--data-dir", full}},
-		{"cannot write to the output directory " + full, []string{"run", "--db", db, "--out", full}},
-		{"cannot write to the data directory " + full, []string{"up", "--db", db, "--out", h.path("out"), "--data-dir", full, "--listen", "127.0.0.1:0"}},
+		{"--data-dir: cannot write to the data directory " + full, []string{"run", "--db", db, "--out", h.path("out"), "--data-dir", full}},
+		{"--out: cannot write to the output directory " + full, []string{"run", "--db", db, "--out", full}},
+		{"--data-dir: cannot write to the data directory " + full, []string{"up", "--db", db, "--out", h.path("out"), "--data-dir", full, "--listen", "127.0.0.1:0"}},
 	} {
 		r := h.run(test.args...)
 		require.Equal(t, 3, r.code, test.args)
