@@ -171,6 +171,8 @@ func (p *progress) show(s *run.State) {
 		text = "waiting: " + human.Printable(why) + "; " + text
 	case why != "":
 		text = human.Printable(why) + "; " + text
+	case s.Phase() == run.PhaseExtracting && extracted.GetConversions() == 0:
+		text += "; sorting the sessions"
 	case s.Phase() == run.PhaseReporting:
 		text += "; making the report"
 	case total > 0 && written.GetConversions() >= total:

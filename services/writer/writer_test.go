@@ -356,7 +356,7 @@ func TestRunThatIsCompletedWhileItIsLookedAtWaitsForItsTurn(t *testing.T) {
 	looked := make(chan [2]error, 1)
 	b.Service(stream.StageWriter, func(ctx context.Context, d service.Deps) error {
 		db := open.Database(path)
-		defer db.Close() //nolint:errcheck // every transaction is committed or gone
+		defer db.Close()
 		w := &writer{Deps: d, ledger: &late{db, result("two", 1)}, metrics: newMetrics(d.Metrics), owned: map[string]bool{}}
 		w.ended = d.Bus.WatchEnded(ctx, w.hear)
 		looked <- [2]error{w.finish(ctx, "two"), w.finish(ctx, "two")}
