@@ -3,6 +3,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -191,9 +192,10 @@ func lockBy(f *os.File, dir string) error {
 	return errkind.As(errkind.Environment, &InUseError{dir, string(said)})
 }
 
-// Connect returns a connection to the server that needs no network.
+// Connect returns a connection to the server that needs no network. It is told by the
+// address that others use.
 func (s *Server) Connect(name string) (*nats.Conn, error) {
-	nc, err := nats.Connect("", nats.InProcessServer(s.ns), nats.Name(name), nats.MaxReconnects(-1))
+	nc, err := nats.Connect(cmp.Or(s.URL(), "nats://embedded"), nats.InProcessServer(s.ns), nats.Name(name), nats.MaxReconnects(-1))
 	if err != nil {
 		return nil, fmt.Errorf("connect to the embedded NATS server: %w", err)
 	}

@@ -41,3 +41,21 @@ func TestStopKeepsAndDiscardDoesNot(t *testing.T) {
 		c.end(s, ctx)
 	}
 }
+
+// What the services log of their connection is where others find the server.
+func TestConnectionIsToldByTheAddressOfOthers(t *testing.T) {
+	t.Parallel()
+	for _, listen := range []string{"", "127.0.0.1:0"} {
+		s, err := Start(Config{Dir: t.TempDir(), Listen: listen})
+		require.NoError(t, err)
+		t.Cleanup(func() { s.Stop(context.Background()) })
+		nc, err := s.Connect("test")
+		require.NoError(t, err)
+		t.Cleanup(nc.Close)
+		want := "nats://embedded:4222"
+		if listen != "" {
+			want = s.URL()
+		}
+		require.Equal(t, want, nc.ConnectedUrlRedacted())
+	}
+}
