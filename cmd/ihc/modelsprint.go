@@ -114,9 +114,9 @@ func conversionsMeasure(title string, places int) measure {
 // table writes a measure of all models: as many side by side as there is room.
 func (p printer) table(s *attribution.Section, m measure) {
 	channels, _ := p.channels()
-	titles := []string{"", ""}
+	titles, shown := []string{"", ""}, p.named()
 	for _, c := range channels {
-		titles = append(titles, p.shown(c))
+		titles = append(titles, shown(c))
 	}
 	if m.sum != nil {
 		titles = append(titles, "total")
@@ -207,15 +207,15 @@ func (p printer) rows(titles []string, columns [][]string, names int) {
 	}
 }
 
-// shown returns how a channel is written, in every table alike.
-func (p printer) shown(channel string) string {
+// named returns how each channel is written, in every table alike.
+func (p printer) named() func(channel string) string {
 	var all []string
 	for _, m := range p.t.Section.Models {
 		for _, c := range m.Credits {
 			all = append(all, c.Channel)
 		}
 	}
-	return human.Named(all, nameWidth)(channel)
+	return human.Named(all, nameWidth)
 }
 
 // channels returns the names of those that are shown, those with the most
@@ -256,8 +256,9 @@ func (p printer) disagree() {
 		return
 	}
 	p.WriteString("\nWhere they disagree most\n")
+	shown := p.named()
 	for _, d := range all[:min(len(all), mostApart)] {
-		p.wrapped("  %s: from %s (%s) to %s (%s)", p.shown(d.Channel), amount(d.Least), d.LeastModel, amount(d.Most), d.MostModel)
+		p.wrapped("  %s: from %s (%s) to %s (%s)", shown(d.Channel), amount(d.Least), d.LeastModel, amount(d.Most), d.MostModel)
 	}
 	var first, second string
 	most := 0.0

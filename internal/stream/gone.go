@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 )
@@ -34,15 +35,16 @@ type missing struct {
 type looked struct{ first, last time.Time }
 
 // miss returns the error of a look in vain. Looks that are far from one another are
-// of two occasions.
+// of two occasions, and the earlier is forgotten.
 func (m *missing) miss(run string, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.runs == nil {
 		m.runs = map[string]looked{}
 	}
+	maps.DeleteFunc(m.runs, func(_ string, l looked) bool { return now.Sub(l.last) > Patience })
 	l, there := m.runs[run]
-	if !there || now.Sub(l.last) > Patience {
+	if !there {
 		l.first = now
 	}
 	l.last = now
