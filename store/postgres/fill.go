@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/ihc-pipeline/ihc/internal/tables"
 )
 
 // fill copies what a run shows into attribution_customer_journey, which is empty:
@@ -20,7 +22,7 @@ func (d *Database) fill(ctx context.Context, tx pgx.Tx, run int64, query string)
 	if err := tx.QueryRow(ctx, `SELECT pg_export_snapshot()`).Scan(&snapshot); err != nil {
 		return err
 	}
-	return copied(ctx, tx, "attribution_customer_journey", "conv_id, session_id, ihc", func(to io.Writer) error {
+	err := copied(ctx, tx, "attribution_customer_journey", "conv_id, session_id, ihc", func(to io.Writer) error {
 		return d.inTransaction(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(beside pgx.Tx) error {
 			if err := see(ctx, beside, snapshot); err != nil {
 				return err
@@ -36,6 +38,21 @@ func (d *Database) fill(ctx context.Context, tx pgx.Tx, run int64, query string)
 			return writeRows(to, rows)
 		})
 	})
+	if err != nil {
+		return err
+	}
+	return addKey(ctx, tx)
+}
+
+// addKey gives attribution_customer_journey its key, if it has none. A key that is
+// made of all rows at once takes half as long as one that is there while they come;
+// until then the table has none, and no rows.
+func addKey(ctx context.Context, tx pgx.Tx) error {
+	there, err := hasKey(ctx, tx, tables.CustomerJourney, "conv_id", "session_id")
+	if err == nil && !there {
+		_, err = tx.Exec(ctx, `ALTER TABLE attribution_customer_journey ADD PRIMARY KEY (conv_id, session_id)`)
+	}
+	return err
 }
 
 // touchpoint is a session and its share.
