@@ -248,7 +248,7 @@ func TestOddSourceDataAreFound(t *testing.T) {
 		"duplicate_id session_costs.session_id":        `ALTER TABLE session_costs DROP CONSTRAINT session_costs_pkey; INSERT INTO session_costs VALUES ('s', 1), ('s', 2)`,
 		"unknown_session session_costs.session_id":     `INSERT INTO session_costs VALUES ('gone', 1)`,
 		"without_sessions conversions.conv_id":         `UPDATE conversions SET user_id = 'v'`,
-		"wrong_shape attribution_customer_journey.":    `CREATE TABLE attribution_customer_journey (conv_id text, session_id text, ihc double precision)`,
+		"wrong_shape attribution_customer_journey.":    `CREATE TABLE attribution_customer_journey (conv_id text, session_id text, ihc double precision); INSERT INTO attribution_customer_journey VALUES ('c', 's', 1)`,
 		"wrong_shape channel_reporting.cost":           `CREATE TABLE channel_reporting (channel_name text, date text, cost real, ihc double precision, ihc_revenue double precision, PRIMARY KEY (channel_name, date))`,
 		"trigger attribution_customer_journey.":        createCustomerJourney + `; CREATE TRIGGER t BEFORE UPDATE ON attribution_customer_journey EXECUTE FUNCTION suppress_redundant_updates_trigger()`,
 	} {

@@ -63,8 +63,8 @@ func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64) error {
 	if err != nil {
 		return err
 	}
-	var some bool
-	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey)`).Scan(&some); err != nil {
+	var some, known bool // rows of the table; and of what it shows
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey), EXISTS (SELECT 1 FROM pipeline_latest)`).Scan(&some, &known); err != nil {
 		return err
 	}
 	if some {
@@ -77,8 +77,10 @@ func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64) error {
 	if err != nil {
 		return err
 	}
-	latest := with("", `WITH {due} INSERT INTO pipeline_latest AS l (conv_id, journey) SELECT conv_id, journey FROM due WHERE NOT gone ORDER BY conv_id
-		ON CONFLICT (conv_id) DO UPDATE SET journey = EXCLUDED.journey WHERE l.journey <> EXCLUDED.journey`)
+	latest := with("", `WITH {due} INSERT INTO pipeline_latest AS l (conv_id, journey) SELECT conv_id, journey FROM due WHERE NOT gone ORDER BY conv_id`)
+	if known {
+		latest += ` ON CONFLICT (conv_id) DO UPDATE SET journey = EXCLUDED.journey WHERE l.journey <> EXCLUDED.journey`
+	}
 	if _, err := tx.Exec(ctx, latest, run); err != nil {
 		return err
 	}
