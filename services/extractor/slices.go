@@ -10,10 +10,10 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/memory"
 	"github.com/ihc-pipeline/ihc/internal/packing"
 	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
-	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
@@ -212,7 +212,7 @@ func (p *part) hold(c packing.Chunk) (bool, error) {
 	}
 	if !p.known {
 		if len(p.held) == 0 {
-			p.allowed = service.AllowMemory(heldMemory)
+			p.allowed = memory.Allow(heldMemory)
 		}
 		p.held = append(p.held, c)
 		if p.weight += c.Weight(); p.weight < mostHeld {

@@ -48,9 +48,15 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	w := &writer{Deps: d, ledger: db, metrics: newMetrics(d.Metrics), owned: map[string]bool{}}
 	w.ended = d.Bus.WatchEnded(ctx, w.hear)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return stream.ConsumeBatches(ctx, d.Bus, stream.Scored, cfg.Batch, decode, w.results)
-	})
+	atATime := 1
+	if open.IsAddress(cfg.Database) { // where others may store beside it, and so may it itself
+		atATime = 2
+	}
+	for range atATime {
+		group.Go(func() error {
+			return stream.ConsumeBatches(ctx, d.Bus, stream.Scored, cfg.Batch, decode, w.results)
+		})
+	}
 	group.Go(func() error {
 		return stream.Consume(ctx, d.Bus, stream.Milestones, 1, nil, stream.DecodeEvent, w.milestone)
 	})
