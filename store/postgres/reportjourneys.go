@@ -43,12 +43,14 @@ func (a *journeySums) journal(columns string, after, last int64) string {
 const (
 	journeyColumns = `j.journey, j.run, v.conv_date, v.units, `
 	toldColumns    = `, j.fingerprint, t.journey, t.run, t.fingerprint, t.sessions, t.revenue, t.credit`
+
+	toldColumnsCount = 7
 )
 
 // readJourneys adds up the journal, at once where all sessions are held and
 // otherwise in parts.
 func (s *summing) readJourneys(ctx context.Context, sessions *sessionGroups) error {
-	there, err := hasTables(ctx, s.tx, "pipeline_journeys", "pipeline_latest", "pipeline_runs")
+	there, err := hasJournal(ctx, s.tx)
 	if err != nil || !there {
 		return err
 	}
@@ -188,7 +190,7 @@ func (a *journeySums) add(row [][]byte) (added bool, err error) {
 // what is told now. The hash of its sessions is reckoned where the last report told
 // another row of the journal.
 func (a *journeySums) told(row [][]byte) (was, now *history.Told) {
-	t := row[11:]
+	t := row[len(row)-toldColumnsCount:]
 	now = &history.Told{Journey: integer(row[0]), Conv: string(a.row.conv), Run: a.journey.Run, Fingerprint: append([]byte(nil), t[0]...), Revenue: a.journey.Revenue,
 		Credit: a.of.history.channels.Credit(a.Sums, &a.journey)}
 	if t[1] != nil {

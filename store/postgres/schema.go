@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS session_costs (session_id text NOT NULL PRIMARY KEY, 
 var migrations embed.FS
 
 // schemaVersion is what this release reads and writes.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // prepare makes sure that all tables a stage writes to are there, in a
 // transaction of its own: whoever comes at the same time waits for it. What is
