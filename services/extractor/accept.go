@@ -76,6 +76,34 @@ func (e *extractor) enter(ctx context.Context, accepted *ihcv1.RunAccepted) erro
 	return nil
 }
 
+// unheard says whether a run is over. One that ended between its entry in the
+// database and its event accepted, of which nobody hears, is ended in the database:
+// all others are ended there by the writer.
+func (e *extractor) unheard(ctx context.Context, id, asked string) (over bool, err error) {
+	end, err := e.Bus.Over(ctx, id)
+	status := store.EndedAs(end)
+	if status == "" || err != nil {
+		return end != nil, err
+	}
+	if _, err := e.Bus.Accepted(ctx, id); !errors.Is(err, stream.ErrNotFound) {
+		return true, err
+	}
+	err = e.db.Check(ctx) // which does not wait for a lock
+	if err == nil {
+		err = store.EndEntered(ctx, e.db, id, asked, status)
+	}
+	switch {
+	case errors.Is(err, store.ErrLocked), errkind.Passes(err):
+		return true, stream.Retry(err, unheardDelay)
+	case err != nil: // it may be what the run failed on
+		e.Log.Debug("cannot look whether the database calls the run running", "run", id, "error", err)
+	}
+	return true, ctx.Err()
+}
+
+// unheardDelay is when it is tried again to say in the database how a run ended.
+const unheardDelay = 2 * time.Second
+
 // isAnother says whether a request names a run that there is and asks for
 // something else, in which case it changes nothing.
 func (e *extractor) isAnother(ctx context.Context, id string, r request) (bool, error) {
