@@ -42,13 +42,13 @@ func TestRunThatEndsWhenItIsEnteredEndsInTheDatabaseToo(t *testing.T) {
 		heard, dies bool
 		want        store.Status
 	}{
-		"its time is over":                            {end: late, want: store.Failed},
+		"its time is over": {end: late, want: store.Failed},
 		"its time is over, of which is heard at once": {end: late, heard: true, want: store.Failed},
-		"it is cancelled":                             {end: cancelled, want: store.Cancelled},
-		"it is cancelled, of which is heard at once":  {end: cancelled, heard: true, want: store.Cancelled},
-		"it cannot go on":                             {fault: errors.New("the disk is gone"), want: store.Failed},
-		"its process dies, and its time is over":      {end: late, dies: true, want: store.Failed},
-		"its process dies, and it is cancelled":       {end: cancelled, dies: true, want: store.Cancelled},
+		"it is cancelled": {end: cancelled, want: store.Cancelled},
+		"it is cancelled, of which is heard at once": {end: cancelled, heard: true, want: store.Cancelled},
+		"it cannot go on":                        {fault: errors.New("the disk is gone"), want: store.Failed},
+		"its process dies, and its time is over": {end: late, dies: true, want: store.Failed},
+		"its process dies, and it is cancelled":  {end: cancelled, dies: true, want: store.Cancelled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
