@@ -59,10 +59,13 @@ func (e *extractor) scoring(ctx context.Context, req *ihcv1.RunRequest) (*ihcv1.
 	return nil, refused
 }
 
+// awaitsTurn is what is waited for when the database is not written to at once.
+const awaitsTurn = "waiting to write to the database: is another program or process of the pipeline changing it?"
+
 // enter makes the run the database's, which is told by its identity from then on.
 func (e *extractor) enter(ctx context.Context, accepted *ihcv1.RunAccepted) error {
 	id := accepted.GetRequest().GetRunId()
-	over := e.Slow(ctx, "waiting to write to the database: is another program changing it?", id)
+	over := e.Slow(ctx, awaitsTurn, id)
 	database, again, err := e.db.Enter(ctx, accepted)
 	over()
 	if err != nil {

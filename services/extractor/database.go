@@ -134,7 +134,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 		return nil, &unsoundError{lines: found.Lines(), err: err}
 	}
 	// Now, and not when everything is scored and paid for.
-	over = e.Slow(ctx, "waiting to write to the database: is another program changing it?", req.GetRunId())
+	over = e.Slow(ctx, awaitsTurn, req.GetRunId())
 	err = e.db.Rehearse(ctx)
 	over()
 	if err != nil {
