@@ -154,8 +154,10 @@ type Ledger interface {
 	Finish(ctx context.Context, run string) (State, error)
 }
 
-// ErrLocked says that another program has a database to itself for now.
-var ErrLocked = errors.New("locked by another program")
+// ErrLocked says that another process has a database to itself for now: one of the
+// pipeline, as where writer and reporter are processes of their own, or another
+// program.
+var ErrLocked = errors.New("locked by another program or process of the pipeline")
 
 // ErrRefused says that a database does not take a run or a result: that the
 // database was replaced by another since the run began, that the name is that of

@@ -162,7 +162,7 @@ func (p *progress) show(s *run.State) {
 		text += ", waiting for " + pace.Awaits
 	}
 	if pace.Known {
-		text += fmt.Sprintf(", about %s left", pace.Left.Round(time.Second))
+		text += ", " + human.About(pace.Left) + " left"
 	}
 	// First, since the line may be cut, and nothing else changes meanwhile.
 	why := waiting(s.Progress)

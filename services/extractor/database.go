@@ -134,7 +134,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 		return nil, &unsoundError{lines: found.Lines(), err: err}
 	}
 	// Now, and not when everything is scored and paid for.
-	over = e.Slow(ctx, "waiting to write to the database: is another program changing it?", req.GetRunId())
+	over = e.Slow(ctx, awaitsTurn, req.GetRunId())
 	err = e.db.Rehearse(ctx)
 	over()
 	if err != nil {
@@ -159,11 +159,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 	if err := e.enter(ctx, accepted); err != nil {
 		return nil, err
 	}
-	err = e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{Accepted: accepted}})
-	if errors.Is(err, stream.ErrOver) { // at the last moment, and nobody else knows that it was entered
-		err = errors.Join(err, e.db.End(ctx, req.GetRunId(), store.Cancelled))
-	}
-	return accepted, err
+	return accepted, e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{Accepted: accepted}})
 }
 
 // lockPatience is how long a run waits for whoever has locked the database
