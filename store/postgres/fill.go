@@ -18,18 +18,11 @@ import (
 // are read by a connection of their own, as the transaction sees them; none of them
 // is of the transaction's making.
 func (d *Database) fill(ctx context.Context, tx pgx.Tx, run int64, query string) error {
-	var snapshot string
-	if err := tx.QueryRow(ctx, `SELECT pg_export_snapshot()`).Scan(&snapshot); err != nil {
-		return err
-	}
-	err := copied(ctx, tx, "attribution_customer_journey", "conv_id, session_id, ihc", func(to io.Writer) error {
-		return d.inTransaction(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(beside pgx.Tx) error {
-			if err := see(ctx, beside, snapshot); err != nil {
-				return err
-			}
-			if err := inBulk(ctx, beside); err != nil {
-				return err
-			}
+	err := d.beside(ctx, tx, func(beside pgx.Tx) error {
+		if err := inBulk(ctx, beside); err != nil {
+			return err
+		}
+		return copied(ctx, tx, tables.CustomerJourney, "conv_id, session_id, ihc", func(to io.Writer) error {
 			rows, err := beside.Query(ctx, query, append(slices.Clone(inBinary), run)...)
 			if err != nil {
 				return err
