@@ -13,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/inspect"
 )
 
@@ -26,6 +27,7 @@ type validation struct {
 	found *findings.Findings
 	sound map[string]bool // tables all of whose columns are there
 	from  sources
+	work  *store.Counter // in rows by their columns
 }
 
 // Validate implements [store.Source].
@@ -33,9 +35,17 @@ func (d *Database) Validate(ctx context.Context, o findings.Options) (*findings.
 	if err := civil.CheckRange("start date", o.StartDate, "end date", o.EndDate); err != nil {
 		return nil, err
 	}
+	size, err := d.Size(ctx)
+	if err != nil {
+		return nil, err
+	}
+	work := store.Begin(ctx)
+	for table, rows := range map[string]int64{tables.SessionSources: size.Sessions, tables.SessionCosts: size.Costs, tables.Conversions: size.Conversions} {
+		work.Expect(float64(rows) * float64(len(contract[table])))
+	}
 	var v *validation
-	err := d.reading(ctx, func(tx pgx.Tx) (err error) {
-		v = &validation{tx: tx, opts: o, found: &findings.Findings{List: []findings.Finding{}}, sound: map[string]bool{}}
+	err = d.reading(ctx, func(tx pgx.Tx) (err error) {
+		v = &validation{tx: tx, opts: o, found: &findings.Findings{List: []findings.Finding{}}, sound: map[string]bool{}, work: work}
 		for _, table := range inputTables {
 			if err := v.checkInput(ctx, table); err != nil {
 				return err
@@ -109,6 +119,9 @@ func (c column) kind() string {
 	return "text"
 }
 
+// checkedAtOnce is after how many rows it is told how far a check is.
+const checkedAtOnce = 4096
+
 // scan reads all rows of a table once. Of the columns that are whole, numbers that
 // are so are taken for integers.
 func (v *validation) scan(ctx context.Context, table string, terms []string, whole []bool) error {
@@ -118,7 +131,10 @@ func (v *validation) scan(ctx context.Context, table string, terms []string, who
 	}
 	defer rows.Close()
 	s := inspect.New(table)
-	for rows.Next() {
+	for n := 0; rows.Next(); n++ {
+		if n%checkedAtOnce == checkedAtOnce-1 {
+			v.work.Add(float64(checkedAtOnce * len(terms)))
+		}
 		values, err := rows.Values()
 		if err != nil {
 			return err
