@@ -58,6 +58,9 @@ type Source interface {
 	// errors), or constraints and triggers of the users' (input errors). It
 	// leaves nothing behind.
 	Rehearse(ctx context.Context) error
+	// Size returns about how much there is, at once, for people who wait. It writes
+	// nothing.
+	Size(ctx context.Context) (Size, error)
 	// UnknownChannels returns those of the channel names that no session has.
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
 	// Sold returns how many of the conversions, which are different ones, are in the

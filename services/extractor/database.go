@@ -115,7 +115,11 @@ func (e *extractor) builder(ctx context.Context, accepted *ihcv1.RunAccepted, fr
 	if err != nil {
 		return nil, err
 	}
-	return newBuilder(ctx, e, accepted, chunks, stored, reusable)
+	b, err := newBuilder(ctx, e, accepted, chunks, stored, reusable)
+	if err == nil {
+		b.fresh, b.work = fresh, e.work(ctx, b.req, b.meter.Now().GetConversionsTotal())
+	}
+	return b, err
 }
 
 // accept checks the source data and, if they can give a true result, announces
@@ -124,9 +128,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 	if err := e.unlocked(ctx, req.GetRunId()); err != nil {
 		return nil, err
 	}
-	over := e.Long(ctx, "the source tables are being checked", req.GetRunId())
-	found, err := e.db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
-	over()
+	found, err := e.check(ctx, req, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +136,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 		return nil, &unsoundError{lines: found.Lines(), err: err}
 	}
 	// Now, and not when everything is scored and paid for.
-	over = e.Slow(ctx, awaitsTurn, req.GetRunId())
+	over := e.Slow(ctx, awaitsTurn, req.GetRunId())
 	err = e.db.Rehearse(ctx)
 	over()
 	if err != nil {
@@ -211,7 +213,10 @@ type builder struct {
 	meter     *stream.Meter
 	chunk     uint32 // number of the last chunk
 	scoring   []byte // digest of what scores the run, nil where that is not settled
-	part      *part  // where it is of a slice, whose first chunk has a number that others know
+	told      bool   // that the first chunk is there
+	fresh     bool   // nothing of the run is stored yet
+	work      store.Work
+	part      *part // where it is of a slice, whose first chunk has a number that others know
 }
 
 // counts returns the conversions so far.
@@ -247,8 +252,11 @@ func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, 
 
 // beginMeter begins to tell the progress of an attempt at a run.
 func (e *extractor) beginMeter(ctx context.Context, id string) {
-	total := e.Bus.MeterOf(id).Total() // as the check has it
-	e.Bus.Meter(id).Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = total })
+	was := e.Bus.MeterOf(id).Now() // as the check has it
+	e.Bus.Meter(id).Add(ctx, func(p *ihcv1.Progress) {
+		p.ConversionsTotal, p.Steps = was.GetConversionsTotal(), was.GetSteps()
+		stream.BeginStep(p, run.StepSort, time.Now(), 0)
+	})
 }
 
 // flush returns when all chunks are published.
@@ -273,7 +281,10 @@ func (b *builder) publish(c packing.Chunk) error {
 			return err
 		}
 	}
-	b.chunk++
+	if b.chunk++; !b.told {
+		b.told = true
+		b.begun()
+	}
 	for _, o := range c.Outcomes {
 		o.Fingerprint = journey.ScoredBy(o.GetFingerprint(), b.scoring)
 	}
@@ -285,6 +296,7 @@ func (b *builder) publish(c packing.Chunk) error {
 	b.meter.Add(b.ctx, func(p *ihcv1.Progress) {
 		p.Conversions += uint64(len(c.Journeys) + len(c.Outcomes))
 		p.Chunks++
+		b.replan(p)
 	})
 	return nil
 }

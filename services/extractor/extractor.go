@@ -98,6 +98,7 @@ type extractor struct {
 	ended *stream.Ended
 	under *underWay
 
+	checked  checked
 	noticing sync.Mutex
 	lost     map[string][]uint32 // what the last look at a run found to be lost
 }

@@ -350,7 +350,9 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	if now, err := w.turn(ctx, id); !now || err != nil {
 		return err
 	}
-	s, err := w.ledger.Finish(ctx, id)
+	tell, end := w.Bus.MeterOf(id).Step(ctx, run.StepSweep)
+	s, err := w.ledger.Finish(store.OnStep(ctx, tell), id)
+	end()
 	switch {
 	case err != nil:
 		return w.trouble(ctx, err, id)

@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/inspect"
 )
 
@@ -27,6 +28,7 @@ type validation struct {
 	found *findings.Findings
 	sound map[string]bool // tables all of whose columns are there
 	from  sources
+	work  *store.Counter // in rows by their columns
 }
 
 // Validate implements [store.Source].
@@ -34,9 +36,17 @@ func (d *Database) Validate(ctx context.Context, o findings.Options) (*findings.
 	if err := civil.CheckRange("start date", o.StartDate, "end date", o.EndDate); err != nil {
 		return nil, err
 	}
+	size, err := d.Size(ctx)
+	if err != nil {
+		return nil, err
+	}
+	work := store.Begin(ctx)
+	for table, rows := range map[string]int64{tables.SessionSources: size.Sessions, tables.SessionCosts: size.Costs, tables.Conversions: size.Conversions} {
+		work.Expect(float64(rows) * float64(len(contract[table])))
+	}
 	var v *validation
-	err := d.reading(ctx, func(tx pgx.Tx) (err error) {
-		v = &validation{tx: tx, opts: o, found: &findings.Findings{List: []findings.Finding{}}, sound: map[string]bool{}}
+	err = d.reading(ctx, func(tx pgx.Tx) (err error) {
+		v = &validation{tx: tx, opts: o, found: &findings.Findings{List: []findings.Finding{}}, sound: map[string]bool{}, work: work}
 		if err := v.checkInputs(ctx, d); err != nil {
 			return err
 		}
@@ -84,10 +94,10 @@ func (v *validation) checkInputs(ctx context.Context, d *Database) error {
 	}
 	err := d.beside(ctx, v.tx, func(other pgx.Tx) error {
 		both, ctx := errgroup.WithContext(ctx)
-		both.Go(func() error { return all[0].scan(ctx, v.tx) })
+		both.Go(func() error { return all[0].scan(ctx, v.tx, v.work) })
 		both.Go(func() error {
 			for _, in := range all[1:] {
-				if err := in.scan(ctx, other); err != nil {
+				if err := in.scan(ctx, other, v.work); err != nil {
 					return err
 				}
 			}
@@ -153,14 +163,20 @@ func (c column) kind() string {
 	return "text"
 }
 
+// checkedAtOnce is after how many rows it is told how far a check is.
+const checkedAtOnce = 4096
+
 // scan reads all rows of the table once.
-func (in *input) scan(ctx context.Context, tx pgx.Tx) error {
+func (in *input) scan(ctx context.Context, tx pgx.Tx, work *store.Counter) error {
 	rows, err := tx.Query(ctx, `SELECT `+strings.Join(in.terms, ", ")+` FROM `+in.table)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	for rows.Next() {
+	for n := 0; rows.Next(); n++ {
+		if n%checkedAtOnce == checkedAtOnce-1 {
+			work.Add(float64(checkedAtOnce * len(in.terms)))
+		}
 		values, err := rows.Values()
 		if err != nil {
 			return err
