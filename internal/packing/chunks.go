@@ -162,17 +162,6 @@ func (c *Chunks) Flush() error {
 	return nil
 }
 
-// Weight estimates, from above, how many bytes a chunk takes in a message.
-func (c Chunk) Weight() (bytes int) {
-	for _, j := range c.Journeys {
-		bytes += Weight(j)
-	}
-	for _, o := range c.Outcomes {
-		bytes += outcomeWeight(o)
-	}
-	return bytes
-}
-
 func outcomeWeight(o *ihcv1.Outcome) int {
 	return len(o.GetConvId()) + len(o.GetReason()) + len(o.GetFingerprint()) + 24
 }

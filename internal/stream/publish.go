@@ -2,8 +2,6 @@ package stream
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -264,26 +262,6 @@ func (c *Client) NewChunkPublisher(ctx context.Context, run string, fresh bool) 
 	return p, nil
 }
 
-// chunkMessage returns the message a chunk travels in and its id. The digest is
-// that of the first revision, since what is put back says the same.
-func chunkMessage(chunk *ihcv1.JourneyChunk) (m *nats.Msg, id string, err error) {
-	encode := proto.MarshalOptions{Deterministic: true}.Marshal
-	data, err := encode(chunk)
-	first := data
-	if err == nil && chunk.GetRevision() > 0 {
-		again := proto.CloneOf(chunk)
-		again.Revision = 0
-		first, err = encode(again)
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("encode chunk %d of run %s: %w", chunk.GetChunk(), chunk.GetRunId(), err)
-	}
-	sum := sha256.Sum256(first)
-	m = &nats.Msg{Subject: chunkSubject(chunk.GetRunId(), chunk.GetChunk()), Data: data, Header: nats.Header{headerDigest: {hex.EncodeToString(sum[:])}}}
-	// Other content has another id, so that it never passes for a repetition.
-	return m, fmt.Sprintf("chunk.%s.%d.%d.%x", chunk.GetRunId(), chunk.GetChunk(), chunk.GetRevision(), sum[:8]), nil
-}
-
 // Publish sends one chunk, which must be smaller than [Client.MaxMessage]. It may
 // return before JetStream has it: see [ChunkPublisher.Flush]. A chunk that an
 // earlier attempt stored with other content gives [ErrSourceChanged].
@@ -292,10 +270,14 @@ func (p *ChunkPublisher) Publish(ctx context.Context, chunk *ihcv1.JourneyChunk)
 	if err != nil {
 		return err
 	}
-	p.last = max(p.last, chunk.GetChunk())
-	if was, ok := p.stored[chunk.GetChunk()]; ok {
+	return p.publish(ctx, chunk.GetChunk(), msg, id)
+}
+
+func (p *ChunkPublisher) publish(ctx context.Context, number uint32, msg *nats.Msg, id string) error {
+	p.last = max(p.last, number)
+	if was, ok := p.stored[number]; ok {
 		if was != "" && was != msg.Header.Get(headerDigest) {
-			return fmt.Errorf("chunk %d of run %s: %w", chunk.GetChunk(), p.run, ErrSourceChanged)
+			return fmt.Errorf("chunk %d of run %s: %w", number, p.run, ErrSourceChanged)
 		}
 		p.Skipped++
 		return nil
@@ -303,7 +285,7 @@ func (p *ChunkPublisher) Publish(ctx context.Context, chunk *ihcv1.JourneyChunk)
 	// While NATS is away there is no future to wait for; Flush sends then.
 	ack, err := p.c.js.PublishMsgAsync(msg, p.once(id, jetstream.WithStallWait(30*time.Second))...)
 	if err != nil && !Transient(err) {
-		return fmt.Errorf("publish chunk %d of run %s: %w", chunk.GetChunk(), p.run, err)
+		return fmt.Errorf("publish chunk %d of run %s: %w", number, p.run, err)
 	}
 	p.pending = append(p.pending, pendingChunk{msg, id, ack, time.Now()})
 	p.bytes += len(msg.Data)

@@ -271,11 +271,18 @@ func (b *builder) flush() error {
 	return nil
 }
 
-// publish sends one chunk.
+// packed is a chunk that is ready to be sent once its number is known.
+type packed struct {
+	body        stream.ChunkBody
+	conversions int
+}
+
+// publish sends one chunk, or has it sent when its number is known.
 func (b *builder) publish(c packing.Chunk) error {
 	if b.e.ended.Over(b.req.GetRunId()) {
 		return errEnded
 	}
+<<<<<<< HEAD
 	if b.part != nil {
 		if held, err := b.part.hold(c); held || err != nil {
 			return err
@@ -285,18 +292,42 @@ func (b *builder) publish(c packing.Chunk) error {
 		b.told = true
 		b.begun()
 	}
+=======
+>>>>>>> h-quota
 	for _, o := range c.Outcomes {
 		o.Fingerprint = journey.ScoredBy(o.GetFingerprint(), b.scoring)
 	}
 	chunk := encode(c.Journeys)
-	chunk.RunId, chunk.Chunk, chunk.Outcomes, chunk.Scoring = b.req.GetRunId(), b.chunk, c.Outcomes, b.scoring
-	if err := b.publisher.Publish(b.ctx, chunk); err != nil {
+	chunk.Outcomes, chunk.Scoring = c.Outcomes, b.scoring
+	body, err := stream.BodyOf(chunk)
+	if err != nil {
+		return fmt.Errorf("encode a chunk of run %s: %w", b.req.GetRunId(), err)
+	}
+	p := packed{body, len(c.Journeys) + len(c.Outcomes)}
+	if b.part != nil {
+		if held, err := b.part.hold(p); held || err != nil {
+			return err
+		}
+	}
+	return b.send(p)
+}
+
+// send sends a chunk with the next number.
+func (b *builder) send(p packed) error {
+	b.chunk++
+	if err := b.publisher.PublishBody(b.ctx, b.chunk, p.body); err != nil {
 		return err
 	}
+<<<<<<< HEAD
 	b.meter.Add(b.ctx, func(p *ihcv1.Progress) {
 		p.Conversions += uint64(len(c.Journeys) + len(c.Outcomes))
 		p.Chunks++
 		b.replan(p)
+=======
+	b.meter.Add(b.ctx, func(to *ihcv1.Progress) {
+		to.Conversions += uint64(p.conversions)
+		to.Chunks++
+>>>>>>> h-quota
 	})
 	return nil
 }

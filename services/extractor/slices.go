@@ -11,7 +11,6 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/memory"
-	"github.com/ihc-pipeline/ihc/internal/packing"
 	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -34,10 +33,10 @@ import (
 const (
 	// lookAgain is how often it is looked whether a slice is where it is waited for.
 	lookAgain = 50 * time.Millisecond
-	// mostHeld is how many bytes of chunks are held, by [packing.Chunk.Weight], and
-	// heldMemory what these take with all that is read beside them.
+	// mostHeld is how many bytes of chunks are held, and heldMemory what these take
+	// with all that is read beside them.
 	mostHeld   = 64 << 20
-	heldMemory = 3 * mostHeld
+	heldMemory = 2 * mostHeld
 	// patience is how long, beyond the time it has taken to read, a slice waits for
 	// the one before: if nobody works on that, whoever waits is to.
 	patience = 15 * time.Second
@@ -197,14 +196,14 @@ type part struct {
 	looked time.Time // whether the number is known
 	asked  time.Time // whether the slice was handed out anew
 	known  bool      // b.chunk is the number before the slice's first, or a later one
-	held   []packing.Chunk
-	weight int // of held
+	held   []packed
+	bytes  int // of held
 
 	allowed func() // ends that more memory is allowed for it
 }
 
 // hold says whether it keeps a chunk for later.
-func (p *part) hold(c packing.Chunk) (bool, error) {
+func (p *part) hold(c packed) (bool, error) {
 	if !p.known && time.Since(p.looked) > lookAgain {
 		if err := p.look(); err != nil {
 			return false, err
@@ -215,7 +214,7 @@ func (p *part) hold(c packing.Chunk) (bool, error) {
 			p.allowed = memory.Allow(heldMemory)
 		}
 		p.held = append(p.held, c)
-		if p.weight += c.Weight(); p.weight < mostHeld {
+		if p.bytes += len(c.body); p.bytes < mostHeld {
 			return true, nil
 		}
 		if err := p.await(); err != nil {
@@ -286,10 +285,13 @@ func (p *part) let() error {
 		return nil
 	}
 	held := p.held
-	p.held, p.weight = nil, 0
+	p.held, p.bytes = nil, 0
 	for i, c := range held {
-		held[i] = packing.Chunk{}
-		if err := p.b.publish(c); err != nil {
+		held[i] = packed{}
+		if p.b.e.ended.Over(p.slice.GetRunId()) {
+			return errEnded
+		}
+		if err := p.b.send(c); err != nil {
 			return err
 		}
 	}
