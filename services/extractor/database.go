@@ -282,18 +282,6 @@ func (b *builder) publish(c packing.Chunk) error {
 	if b.e.ended.Over(b.req.GetRunId()) {
 		return errEnded
 	}
-<<<<<<< HEAD
-	if b.part != nil {
-		if held, err := b.part.hold(c); held || err != nil {
-			return err
-		}
-	}
-	if b.chunk++; !b.told {
-		b.told = true
-		b.begun()
-	}
-=======
->>>>>>> h-quota
 	for _, o := range c.Outcomes {
 		o.Fingerprint = journey.ScoredBy(o.GetFingerprint(), b.scoring)
 	}
@@ -314,20 +302,17 @@ func (b *builder) publish(c packing.Chunk) error {
 
 // send sends a chunk with the next number.
 func (b *builder) send(p packed) error {
-	b.chunk++
+	if b.chunk++; !b.told {
+		b.told = true
+		b.begun()
+	}
 	if err := b.publisher.PublishBody(b.ctx, b.chunk, p.body); err != nil {
 		return err
 	}
-<<<<<<< HEAD
-	b.meter.Add(b.ctx, func(p *ihcv1.Progress) {
-		p.Conversions += uint64(len(c.Journeys) + len(c.Outcomes))
-		p.Chunks++
-		b.replan(p)
-=======
 	b.meter.Add(b.ctx, func(to *ihcv1.Progress) {
 		to.Conversions += uint64(p.conversions)
 		to.Chunks++
->>>>>>> h-quota
+		b.replan(to)
 	})
 	return nil
 }
