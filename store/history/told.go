@@ -11,6 +11,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/journeysum"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
 // Told is what a report tells of one conversion.
@@ -88,7 +89,7 @@ func (c *Channels) Credit(sums *journeysum.Sums, j *journeysum.Journey) []byte {
 	c.earned = c.earned[:0]
 	for i, g := range j.Groups {
 		share := j.Shares[i].IHC
-		if g == journeysum.NoGroup || share == 0 {
+		if g == sessionindex.NoGroup || share == 0 {
 			continue
 		}
 		n := c.of[sums.Channel(g)]

@@ -14,10 +14,8 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
-
-// NoGroup stands for a session that is not in the database any more.
-const NoGroup = math.MaxUint32
 
 // Shares is the share of a session, as a whole and in each phase, in
 // ten-thousandths.
@@ -36,8 +34,8 @@ type Journey struct {
 	Date    string // of the conversion, UTC, YYYY-MM-DD, and the same as Day
 	Day     civil.Date
 	Revenue unit.Money
-	// Groups are its sessions, in order, by what [Sums.Group] returned for their
-	// channels and dates, or [NoGroup]; Shares are theirs.
+	// Groups are its sessions, in order, by the number of their group, or
+	// [sessionindex.NoGroup]; Shares are theirs.
 	Groups []uint32
 	Shares []Shares
 	// Phased: the shares in each phase are known.
@@ -92,12 +90,14 @@ func New(req *ihcv1.RunRequest, paths int) *Sums {
 		number: map[string]uint32{}, paths: map[string]*path{}, own: map[uint32]*Shares{}}
 }
 
-// Regroup forgets the groups, whose numbers begin anew.
-func (a *Sums) Regroup() { a.channel, a.day, a.in = a.channel[:0], a.day[:0], a.in[:0] }
+// Groups enters the groups that came: keys are all that are there, by number.
+func (a *Sums) Groups(keys []sessionindex.Key) {
+	for _, k := range keys[len(a.channel):] {
+		a.group(k.Channel, k.Date)
+	}
+}
 
-// Group returns the number of another group, of the sessions of a channel and a
-// date: 0, 1 and so on.
-func (a *Sums) Group(channel, date string) uint32 {
+func (a *Sums) group(channel, date string) {
 	c, ok := a.number[channel]
 	if !ok {
 		c = uint32(len(a.names))
@@ -108,7 +108,6 @@ func (a *Sums) Group(channel, date string) uint32 {
 	}
 	day, _ := civil.ParseDate(date)
 	a.channel, a.day, a.in = append(a.channel, c), append(a.day, day), append(a.in, run.InRange(a.req, date))
-	return uint32(len(a.channel) - 1)
 }
 
 // Channels returns the names of the channels by number, in the order in which
@@ -141,7 +140,7 @@ func (a *Sums) Add(j *Journey) {
 	a.out.Last = max(a.out.Last, j.Date)
 	first := j.Day
 	for i, g := range j.Groups {
-		if g == NoGroup {
+		if g == sessionindex.NoGroup {
 			continue
 		}
 		lag := min(max(j.Day-a.day[g], 0), store.LongestWait)
@@ -186,7 +185,7 @@ func grow(s []int64, to int) []int64 {
 func (a *Sums) walk(j *Journey) {
 	a.steps = a.steps[:0]
 	for i, g := range j.Groups {
-		if g == NoGroup {
+		if g == sessionindex.NoGroup {
 			continue
 		}
 		c := a.channel[g]

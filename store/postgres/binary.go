@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"unsafe"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -15,6 +16,12 @@ import (
 
 // inBinary has a query answered so, and asked for without a statement that stays.
 var inBinary = []any{pgx.QueryExecModeDescribeExec, pgx.QueryResultFormats{pgx.BinaryFormatCode}}
+
+// inPlace returns a column as a text that lasts as long as the column: to hash each
+// of millions of ids takes no copy of it.
+func inPlace(column []byte) string {
+	return unsafe.String(unsafe.SliceData(column), len(column)) //nolint:gosec // nobody writes to the column while the text is in use
+}
 
 // integer reads an integer of any size, 0 for NULL.
 func integer(column []byte) int64 {

@@ -125,8 +125,8 @@ func (s *summing) record(ctx context.Context) error {
 	}
 	sums := map[string]history.Sums{}
 	for k, g := range s.groups {
-		if k.channel != elsewhere {
-			sums[k.channel] = sums[k.channel].Plus(history.Sums{Share: g.share, Credit: g.credit, Cost: g.cost})
+		if k.Channel != elsewhere {
+			sums[k.Channel] = sums[k.Channel].Plus(history.Sums{Share: g.share, Credit: g.credit, Cost: g.cost})
 		}
 	}
 	now := history.Totals(sums)

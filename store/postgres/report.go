@@ -17,6 +17,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
 // Rebuild implements [store.Reports].
@@ -43,13 +44,13 @@ func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (t *store
 		}
 		refunded := map[key]float64{}
 		for _, r := range t.Rows {
-			refunded[key{r.Channel, r.Date}] = r.Refunded
+			refunded[key{Channel: r.Channel, Date: r.Date}] = r.Refunded
 		}
 		if t.Rows, err = readBack(ctx, tx); err != nil {
 			return err
 		}
 		for i, r := range t.Rows {
-			t.Rows[i].Refunded = refunded[key{r.Channel, r.Date}]
+			t.Rows[i].Refunded = refunded[key{Channel: r.Channel, Date: r.Date}]
 		}
 		t.Subtract, t.Replay = run.SubtractsRefunds(req), req.GetReplayOf() != ""
 		t.Covered = covered(t.Rows, req)
@@ -146,7 +147,7 @@ func dimensions(ctx context.Context, tx pgx.Tx) (names []string, err error) {
 }
 
 // key is what a row of channel_reporting is about.
-type key struct{ channel, date string }
+type key = sessionindex.Key
 
 // group is what a channel and date add up to.
 type group struct{ cost, share, refunded, credit unit.Sum }
@@ -277,12 +278,12 @@ func (s *summing) inSteps(ctx context.Context, steps []step) error {
 // readTables adds up the tables: here where there is room for the shop, and
 // otherwise on the server, whose joins go to its disk.
 func (s *summing) readTables(ctx context.Context) error {
-	fits, err := s.fits(ctx)
+	sessions, conversions, err := s.count(ctx)
 	if err != nil {
 		return err
 	}
-	if fits {
-		return s.readHeld(ctx)
+	if max(sessions, conversions) <= s.d.sessions {
+		return s.readHeld(ctx, sessions, conversions)
 	}
 	return s.inSteps(ctx, []step{
 		{"read session_sources and session_costs", s.readSessions},
@@ -295,7 +296,7 @@ func (s *summing) readTables(ctx context.Context) error {
 		{"read pipeline_daily_costs", s.readDailyCosts},
 		{"read the conversions after the range", s.readDates},
 		{"read pipeline_journeys", func(ctx context.Context) error {
-			return s.beside(ctx, func(other *summing) error { return other.readJourneys(ctx, newSessionGroups(s.d.sessions)) })
+			return s.beside(ctx, func(other *summing) error { return other.readJourneysInParts(ctx) })
 		}},
 	})
 }
@@ -304,8 +305,8 @@ func (s *summing) readTables(ctx context.Context) error {
 func (s *summing) rows() []store.Row {
 	rows := make([]store.Row, 0, len(s.groups))
 	for k, g := range s.groups {
-		if k.channel != elsewhere {
-			rows = append(rows, store.Row{Channel: k.channel, Date: k.date, Cost: g.cost.Float(unit.CostDecimals), IHC: store.Shares(g.share).InexactFloat64(),
+		if k.Channel != elsewhere {
+			rows = append(rows, store.Row{Channel: k.Channel, Date: k.Date, Cost: g.cost.Float(unit.CostDecimals), IHC: store.Shares(g.share).InexactFloat64(),
 				IHCRevenue: store.Credit(g.credit).InexactFloat64(), Refunded: store.Shares(g.refunded).InexactFloat64()})
 		}
 	}

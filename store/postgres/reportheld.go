@@ -4,16 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
-	"hash/maphash"
 	"math"
+	"unsafe"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/memory"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/unit"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
 // A shop that fits in the memory set aside for it is added up here: its sessions
@@ -24,14 +24,21 @@ import (
 
 // held is a shop that fits.
 type held struct {
-	*sessionGroups
-	groups []group // by number
-	in     []bool  // by number: the date is in the range
+	count    int // sessions
+	sessions *sessionindex.Index
+	groups   []group // by number
+	in       []bool  // by number: the date is in the range
 
-	seed maphash.Seed // of conversions, which go by their hash as sessions do
-	conv map[uint64]uint32
-	sold []sold
-	more bool // there are attributions that only the server can tell about: see [summing.addHeld]
+	hash        sessionindex.Hash // of conversions, which go by it as sessions do
+	conversions *sessionindex.Table
+	sold        []sold // by their number there
+	more        bool   // there are attributions that only the server can tell about: see [summing.checkHeldShares]
+}
+
+// close gives back the memory of what is looked up.
+func (h *held) close() {
+	h.sessions.Close()
+	h.conversions.Close()
 }
 
 // sold is a conversion.
@@ -44,31 +51,23 @@ type sold struct {
 
 // found returns a conversion, nil where it is not there.
 func (h *held) found(conv []byte) *sold {
-	if n, there := h.conv[maphash.Bytes(h.seed, conv)]; there {
+	if n, there := h.conversions.Find(h.hash.Mark(inPlace(conv))); there {
 		return &h.sold[n]
 	}
 	return nil
 }
 
-// fits says whether there is room for the shop's sessions and conversions.
-func (s *summing) fits(ctx context.Context) (fits bool, err error) {
-	err = s.tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM session_sources) <= $1 AND (SELECT count(*) FROM conversions) <= $1`, s.d.sessions).Scan(&fits)
-	return fits, err
+// count returns how many sessions and conversions the shop has.
+func (s *summing) count(ctx context.Context) (sessions, conversions int, err error) {
+	err = s.tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM session_sources), (SELECT count(*) FROM conversions)`).Scan(&sessions, &conversions)
+	return sessions, conversions, err
 }
 
 // beside calls do with a copy of the reading that sees what this one sees, by a
 // connection of its own.
 func (s *summing) beside(ctx context.Context, do func(*summing) error) error {
-	var snapshot string
-	if err := s.tx.QueryRow(ctx, `SELECT pg_export_snapshot()`).Scan(&snapshot); err != nil {
-		return err
-	}
-	return s.d.inTransaction(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		err := see(ctx, tx, snapshot)
-		if err == nil {
-			err = inBulk(ctx, tx)
-		}
-		if err != nil {
+	return s.d.beside(ctx, s.tx, func(tx pgx.Tx) error {
+		if err := inBulk(ctx, tx); err != nil {
 			return err
 		}
 		other := *s
@@ -77,28 +76,31 @@ func (s *summing) beside(ctx context.Context, do func(*summing) error) error {
 	})
 }
 
-// readHeld adds up a shop that fits.
-func (s *summing) readHeld(ctx context.Context) error {
+// readHeld adds up a shop that fits, of so many sessions and conversions.
+func (s *summing) readHeld(ctx context.Context, sessions, conversions int) error {
+	h := &held{count: sessions, sessions: sessionindex.New(sessions, sessionindex.NewHash()), conversions: sessionindex.NewTable(conversions), sold: make([]sold, 0, conversions)}
+	defer h.close()
+	defer memory.Allow(int64(conversions) * int64(unsafe.Sizeof(sold{})))()
 	return s.beside(ctx, func(one *summing) error {
-		return s.beside(ctx, func(other *summing) error { return s.readBoth(ctx, one, other) })
+		return s.beside(ctx, func(other *summing) error { return s.readBoth(ctx, h, one, other) })
 	})
 }
 
 // readBoth adds up the shop by two readings beside the report's own.
-func (s *summing) readBoth(ctx context.Context, one, other *summing) error {
-	h := &held{sessionGroups: newSessionGroups(s.d.sessions)}
+func (s *summing) readBoth(ctx context.Context, h *held, one, other *summing) error {
 	both, entering := errgroup.WithContext(ctx)
-	both.Go(func() error { return one.enterSessions(entering, h.sessionGroups) })
+	both.Go(func() error { return one.enterSessions(entering, h.sessions) })
 	both.Go(func() error { return other.enterConversions(entering, h) })
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	h.groups = make([]group, len(h.keys))
-	for _, k := range h.keys {
-		h.in = append(h.in, s.inDates(k.date))
+	keys := h.sessions.Keys()
+	h.groups = make([]group, len(keys))
+	for _, k := range keys {
+		h.in = append(h.in, s.inDates(k.Date))
 	}
 	both, adding := errgroup.WithContext(ctx)
-	both.Go(func() error { return one.readJourneys(adding, h.sessionGroups) })
+	both.Go(func() error { return one.readJourneys(adding, h.sessions) })
 	both.Go(func() error {
 		return other.inSteps(adding, []step{
 			{"read session_costs", func(ctx context.Context) error { return other.addCosts(ctx, h) }},
@@ -114,38 +116,29 @@ func (s *summing) readBoth(ctx context.Context, one, other *summing) error {
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	for n, k := range h.keys {
+	for n, k := range keys {
 		s.groups[k] = &h.groups[n]
 	}
 	return nil
 }
 
-// enterConversions enters all conversions, and adds up those in range.
+// enterConversions enters all conversions.
 func (s *summing) enterConversions(ctx context.Context, h *held) error {
-	for range mostHashes {
-		h.seed, h.conv, h.sold = maphash.MakeSeed(), map[uint64]uint32{}, nil
-		alike := false
-		err := s.raw(ctx, `SELECT v.conv_id, v.units, v.conv_date FROM {conversions} v`, func(row [][]byte) error {
-			mark := maphash.Bytes(h.seed, row[0])
-			if _, alike = h.conv[mark]; alike {
-				return errAlike
-			}
-			h.conv[mark] = uint32(len(h.sold))
-			h.sold = append(h.sold, sold{units: integer(row[1]), inRange: run.InRange(s.req, string(row[2]))})
-			return nil
+	return toldApart("two conversions of conversions", func(hash sessionindex.Hash) error {
+		h.conversions.Clear()
+		h.hash, h.sold = hash, h.sold[:0]
+		return s.raw(ctx, `SELECT v.conv_id, v.units, v.conv_date FROM {conversions} v`, func(row [][]byte) error {
+			h.sold = append(h.sold, sold{units: integer(row[1]), inRange: run.InRange(s.req, inPlace(row[2]))})
+			return h.conversions.Enter(hash.Mark(inPlace(row[0])), uint32(len(h.sold)-1))
 		})
-		if !errors.Is(err, errAlike) {
-			return err
-		}
-	}
-	return errkind.As(errkind.Input, errors.New("two conversions of conversions have the same id"))
+	})
 }
 
 // addCosts adds what sessions cost, by the date of the session.
 func (s *summing) addCosts(ctx context.Context, h *held) error {
-	s.WithoutCost = int64(len(h.sessionGroups.of))
+	s.WithoutCost = int64(h.count)
 	return s.raw(ctx, `SELECT c.session_id, c.units FROM {costs} c`, func(row [][]byte) error {
-		n, there := h.find(row[0])
+		n, there := h.sessions.Group(h.sessions.Mark(inPlace(row[0])))
 		if !there {
 			return nil
 		}
@@ -160,11 +153,21 @@ func (s *summing) addCosts(ctx context.Context, h *held) error {
 	})
 }
 
+// touchpoints are some of the attributions, one after the other.
+type touchpoints struct {
+	sold   []*sold  // of each, nil where there is no such conversion
+	marks  []uint64 // of their sessions
+	shares []int64
+	groups []uint32 // memory
+}
+
+// touchpointsAtATime is how many have their sessions looked up at once.
+const touchpointsAtATime = 512
+
 // earning is a conversion and what attributions of it, one after the other, add up
 // to.
 type earning struct {
-	conv  []byte
-	sold  *sold // nil where there is no such conversion
+	sold  *sold
 	share int64
 	dates int64 // of it, on sessions of dates in range
 	rows  int64
@@ -172,40 +175,55 @@ type earning struct {
 
 // addAttributions adds what sessions earned, by the date of the session.
 func (s *summing) addAttributions(ctx context.Context, h *held) error {
-	e := &earning{}
+	var conv []byte
+	var of *sold // conv, nil where it is not there
+	some, e := &touchpoints{}, &earning{}
 	err := s.raw(ctx, `SELECT conv_id::text, session_id::text, ihc::double precision FROM attribution_customer_journey`, func(row [][]byte) error {
-		if e.sold == nil || !bytes.Equal(e.conv, row[0]) {
-			s.addEarning(e)
-			*e = earning{conv: append(e.conv[:0], row[0]...), sold: h.found(row[0])}
+		if of == nil || !bytes.Equal(conv, row[0]) {
+			conv, of = append(conv[:0], row[0]...), h.found(row[0])
 		}
 		share, odd := shareOf(row[2])
-		h.more = h.more || odd || e.sold == nil
-		if e.sold != nil {
-			e.sold.attributed, e.sold.share = true, bounded(e.sold.share, share)
+		h.more = h.more || odd || of == nil
+		if of != nil {
+			of.attributed, of.share = true, bounded(of.share, share)
 		}
-		n, there := h.find(row[1])
-		if !there || e.sold == nil {
+		some.sold, some.marks, some.shares = append(some.sold, of), append(some.marks, h.sessions.Mark(inPlace(row[1]))), append(some.shares, share)
+		if len(some.sold) == touchpointsAtATime {
+			s.addSome(h, some, e)
+		}
+		return nil
+	})
+	s.addSome(h, some, e)
+	s.addEarning(e)
+	return err
+}
+
+// addSome adds attributions to the groups of their sessions, and to what those
+// before came to of their conversion.
+func (s *summing) addSome(h *held, some *touchpoints, e *earning) {
+	some.groups = h.sessions.Groups(some.marks, some.groups[:0])
+	for i, n := range some.groups {
+		of, share := some.sold[i], some.shares[i]
+		if of == nil || n == sessionindex.NoGroup {
 			s.Orphans++
-			return nil
+			continue
+		}
+		if of != e.sold || max(e.share, -e.share, e.dates, -e.dates) > mostShare { // before there is no room
+			s.addEarning(e)
+			*e = earning{sold: of}
 		}
 		g := &h.groups[n]
 		g.share.Add(share)
-		if e.sold.units < 0 {
+		if of.units < 0 {
 			g.refunded.Add(share)
 		}
-		g.credit.AddProduct(share, e.sold.units)
+		g.credit.AddProduct(share, of.units)
 		e.share, e.rows = e.share+share, e.rows+1
 		if h.in[n] {
 			e.dates += share
 		}
-		if max(e.share, -e.share) > mostShare { // before there is no room
-			s.addEarning(e)
-			e.share, e.dates, e.rows = 0, 0, 0
-		}
-		return nil
-	})
-	s.addEarning(e)
-	return err
+	}
+	some.sold, some.marks, some.shares = some.sold[:0], some.marks[:0], some.shares[:0]
 }
 
 // addEarning adds what attributions of a conversion came to.

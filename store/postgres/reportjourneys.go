@@ -14,15 +14,16 @@ import (
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/history"
 	"github.com/ihc-pipeline/ihc/store/journeysum"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
 // journeySums adds up the journal's journeys, row by row.
 type journeySums struct {
 	*journeysum.Sums
 	of       *summing
-	sessions *sessionGroups
-	grouped  int // of its groups, those that Sums has
+	sessions *sessionindex.Index
 	row      scored
+	marks    []uint64           // of its sessions
 	journey  journeysum.Journey // at hand
 }
 
@@ -47,21 +48,42 @@ const (
 	toldColumnsCount = 7
 )
 
-// readJourneys adds up the journal, at once where all sessions are held and
-// otherwise in parts.
-func (s *summing) readJourneys(ctx context.Context, sessions *sessionGroups) error {
+// readJourneys adds up the journal, whose sessions are all entered.
+func (s *summing) readJourneys(ctx context.Context, sessions *sessionindex.Index) error {
+	return s.sumJourneys(ctx, sessions, func(all *journeySums) error {
+		all.Groups(sessions.Keys())
+		return all.readRows(ctx, 0, math.MaxInt64)
+	})
+}
+
+// readJourneysInParts adds up as much of the journal at a time as there is room for
+// the sessions of.
+func (s *summing) readJourneysInParts(ctx context.Context) error {
+	sessions := sessionindex.New(s.d.sessions, sessionindex.NewHash())
+	defer sessions.Close()
+	return s.sumJourneys(ctx, sessions, func(all *journeySums) error {
+		for after := int64(0); ; {
+			last, err := all.noteSessions(ctx, after)
+			if err != nil || last == after {
+				return err
+			}
+			all.Groups(sessions.Keys())
+			if err := all.readRows(ctx, after, last); err != nil {
+				return err
+			}
+			after = last
+		}
+	})
+}
+
+// sumJourneys adds up the journal, which read reads.
+func (s *summing) sumJourneys(ctx context.Context, sessions *sessionindex.Index, read func(*journeySums) error) error {
 	there, err := hasJournal(ctx, s.tx)
 	if err != nil || !there {
 		return err
 	}
 	all := &journeySums{Sums: journeysum.New(s.req, 0), of: s, sessions: sessions}
-	if sessions.entered {
-		all.group()
-		err = all.readRows(ctx, 0, math.MaxInt64)
-	} else {
-		err = all.readParts(ctx)
-	}
-	if err != nil {
+	if err := read(all); err != nil {
 		return err
 	}
 	if s.Journeys = all.Result(); s.Journeys == nil {
@@ -75,30 +97,6 @@ func (s *summing) readJourneys(ctx context.Context, sessions *sessionGroups) err
 		}
 		return nil
 	})
-}
-
-// group enters the groups of sessions that came.
-func (a *journeySums) group() {
-	for _, k := range a.sessions.keys[a.grouped:] {
-		a.Group(k.channel, k.date)
-	}
-	a.grouped = len(a.sessions.keys)
-}
-
-// readParts reads as much of the journal at a time as there is room for the
-// sessions of.
-func (a *journeySums) readParts(ctx context.Context) error {
-	for after := int64(0); ; {
-		last, err := a.noteSessions(ctx, after)
-		if err != nil || last == after {
-			return err
-		}
-		a.group()
-		if err := a.readRows(ctx, after, last); err != nil {
-			return err
-		}
-		after = last
-	}
 }
 
 // readRows adds the journeys after a row of the journal and up to another. What
@@ -170,17 +168,14 @@ func (a *journeySums) add(row [][]byte) (added bool, err error) {
 		return false, nil
 	}
 	shares := a.row.shares
-	a.journey = journeysum.Journey{Run: integer(row[1]), Date: date, Day: day, Revenue: unit.Money(integer(row[3])), Groups: a.journey.Groups[:0], Shares: a.journey.Shares[:0], Phased: shares[1] != nil && shares[2] != nil && shares[3] != nil}
-	for i, id := range a.row.sessions {
+	groups := a.sessions.Groups(a.marked(), a.journey.Groups[:0])
+	a.journey = journeysum.Journey{Groups: groups, Run: integer(row[1]), Date: date, Day: day, Revenue: unit.Money(integer(row[3])), Shares: a.journey.Shares[:0], Phased: shares[1] != nil && shares[2] != nil && shares[3] != nil}
+	for i := range a.row.sessions {
 		share := journeysum.Shares{IHC: int64(shares[0][i])}
 		if a.journey.Phased {
 			share.Initializer, share.Holder, share.Closer = int64(shares[1][i]), int64(shares[2][i]), int64(shares[3][i])
 		}
-		n, there := a.sessions.find(id)
-		if !there {
-			n = journeysum.NoGroup
-		}
-		a.journey.Groups, a.journey.Shares = append(a.journey.Groups, n), append(a.journey.Shares, share)
+		a.journey.Shares = append(a.journey.Shares, share)
 	}
 	a.Add(&a.journey)
 	return true, nil

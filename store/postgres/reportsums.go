@@ -50,9 +50,9 @@ func (s *summing) checkAmounts(ctx context.Context) error {
 // at returns the sums of a channel and date; channel is nil for other channels
 // than the one asked for.
 func (s *summing) at(channel *string, date string) *group {
-	k := key{elsewhere, date}
+	k := key{Channel: elsewhere, Date: date}
 	if channel != nil {
-		k.channel = *channel
+		k.Channel = *channel
 	}
 	if s.groups[k] == nil {
 		s.groups[k] = &group{}

@@ -12,12 +12,13 @@ import (
 
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/history"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
 // record writes down what channels come to and by how much that differs from
 // the last report, by cause. A run that has a report already is not told as
 // another: what changed since the last report is added to that one.
-func (h *comparing) record(ctx context.Context, x *sessionIndex, groups []group) error {
+func (h *comparing) record(ctx context.Context, x *sessionindex.Index, groups []group) error {
 	if h == nil {
 		return nil
 	}
@@ -99,10 +100,10 @@ func readSettings(ctx context.Context, conn *sql.Conn) (history.Settings, error)
 }
 
 // totalsOf adds up what channel_reporting has, exactly.
-func totalsOf(x *sessionIndex, groups []group) history.Amounts {
+func totalsOf(x *sessionindex.Index, groups []group) history.Amounts {
 	sums := map[string]history.Sums{}
 	for n := range groups {
-		channel, g := x.keys[n].channel, &groups[n]
+		channel, g := x.Keys()[n].Channel, &groups[n]
 		sums[channel] = sums[channel].Plus(history.Sums{Share: g.share, Credit: g.credit, Cost: g.cost})
 	}
 	return history.Totals(sums)

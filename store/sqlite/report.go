@@ -18,6 +18,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
 // group is what a channel and date add up to.
@@ -109,7 +110,7 @@ func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.R
 		return nil, err
 	}
 	for i, r := range t.Rows {
-		t.Rows[i].Refunded = store.Shares(groups[x.number[key{r.Channel, r.Date}]].refunded).InexactFloat64()
+		t.Rows[i].Refunded = store.Shares(groups[x.Number(sessionindex.Key{Channel: r.Channel, Date: r.Date})].refunded).InexactFloat64()
 	}
 	t.Subtract, t.Replay = run.SubtractsRefunds(req), req.GetReplayOf() != ""
 	t.Ranged, t.Covered = ranged(req), covered(t.Rows, req)
@@ -146,33 +147,36 @@ type sizes struct {
 	rows      int64 // of a table in a part
 	paths     int   // counted at a time, 0 for as many as usual
 	few, most int   // slots of the session index
-	hash      func() func(session string) uint64
+	hash      func() sessionindex.Hash
 }
 
-var usual = sizes{rows: RangeRows, few: fewSlots, most: mostSlots, hash: newHash}
+// The session index has 32 MiB, room for two million sessions, and for a larger
+// shop up to 128 MiB. One that is larger still is read in several passes (invariant
+// 8).
+var usual = sizes{rows: RangeRows, few: (32 << 20) / sessionindex.SlotBytes, most: (128 << 20) / sessionindex.SlotBytes, hash: sessionindex.NewHash}
 
 // sumTables makes sums of the four tables, in parts that do not depend on one
 // another: sums of integers come to the same in any order. Where two sessions
 // are not told apart it begins anew, with other hashes.
-func sumTables(ctx context.Context, of *summing) (t *store.Totals, x *sessionIndex, groups []group, err error) {
+func sumTables(ctx context.Context, of *summing) (t *store.Totals, x *sessionindex.Index, groups []group, err error) {
 	var sessions int64
 	if err := of.conn.QueryRowContext(ctx, `SELECT count(*) FROM session_sources`).Scan(&sessions); err != nil {
 		return nil, nil, nil, err
 	}
 	for tries := range 8 {
 		s := *of
-		s.x, s.whole = newSessionIndex(sessions, s.size.few, s.size.most, tries, s.size.hash()), &part{}
+		s.x, s.whole = sessionindex.InPasses(sessions, s.size.few, s.size.most, tries, s.size.hash()), &part{}
 		err = s.passes(ctx)
-		s.x.close()
+		s.x.Close()
 		if err == nil {
 			s.sumDates()
 			return &s.whole.Totals, s.x, s.whole.groups, nil
 		}
-		if !errors.Is(err, errCollision) && !errors.Is(err, errCrowded) {
+		if !errors.Is(err, sessionindex.ErrCollision) && !errors.Is(err, sessionindex.ErrCrowded) {
 			return nil, nil, nil, err
 		}
 	}
-	return nil, nil, nil, errkind.As(errkind.Input, err)
+	return nil, nil, nil, errkind.Inputf("two sessions of session_sources have the same id: %w", err)
 }
 
 // summing is one reading of the four tables.
@@ -183,7 +187,7 @@ type summing struct {
 	size    sizes
 	// What sessions are summed by and where days begin. See [store.View].
 	column, channel, zone string
-	x                     *sessionIndex
+	x                     *sessionindex.Index
 	whole                 *part
 	history               *comparing     // nil where none is kept
 	work                  *store.Counter // see [weights]
@@ -209,10 +213,10 @@ func (s *summing) passes(ctx context.Context) error {
 		return err
 	}
 	once := []task{s.readCounts, s.readDates}
-	if s.x.passes == 1 {
+	if s.x.Passes() == 1 {
 		once = append([]task{s.readJourneys}, once...) // first, since nothing takes longer
 	}
-	for again := true; again; again = s.x.next() {
+	for again := true; again; again = s.x.Next() {
 		if err := sideBySide(ctx, s.conn, s.readers, s.whole, sessions); err != nil {
 			return err
 		}
@@ -222,7 +226,7 @@ func (s *summing) passes(ctx context.Context) error {
 		}
 		once = nil
 	}
-	if s.x.passes > 1 { // in the memory of the index, which is done with
+	if s.x.Passes() > 1 { // in the memory of the index, which is done with
 		if err := s.readJourneys(ctx, s.conn, s.whole); err != nil {
 			return err
 		}
@@ -241,8 +245,8 @@ func (s *summing) markDates() {
 	if !ranged(s.req) {
 		return
 	}
-	for _, k := range s.x.keys[len(s.inDates):] {
-		s.inDates = append(s.inDates, run.InRange(s.req, k.date))
+	for _, k := range s.x.Keys()[len(s.inDates):] {
+		s.inDates = append(s.inDates, run.InRange(s.req, k.Date))
 	}
 }
 
@@ -270,7 +274,7 @@ func (s *summing) sumDates() {
 func (s *summing) inParts(ctx context.Context, table string, read func(context.Context, *sql.Conn, *part, condition) error) (tasks []task, err error) {
 	parts, err := partition(ctx, s.conn, table, s.size.rows)
 	weight := weights[table]
-	s.work.Expect(float64(len(parts)) * weight * float64(s.x.passes))
+	s.work.Expect(float64(len(parts)) * weight * float64(s.x.Passes()))
 	if table == tables.CustomerJourney {
 		s.work.Expect(float64(len(parts)) * weightJourneys)
 	}
@@ -329,7 +333,7 @@ func sideBySide(ctx context.Context, conn *sql.Conn, readers *sql.DB, whole *par
 
 // replaceReport writes the groups to channel_reporting: those that have
 // sessions.
-func replaceReport(ctx context.Context, conn *sql.Conn, x *sessionIndex, groups []group) error {
+func replaceReport(ctx context.Context, conn *sql.Conn, x *sessionindex.Index, groups []group) error {
 	if _, err := conn.ExecContext(ctx, `DELETE FROM channel_reporting`); err != nil {
 		return fmt.Errorf("empty channel_reporting: %w", err)
 	}
@@ -338,16 +342,16 @@ func replaceReport(ctx context.Context, conn *sql.Conn, x *sessionIndex, groups 
 		return fmt.Errorf("write channel_reporting: %w", err)
 	}
 	defer insert.Close()
-	order := make([]int, len(groups))
+	keys, order := x.Keys(), make([]int, len(groups))
 	for n := range order {
 		order[n] = n
 	}
 	slices.SortFunc(order, func(n, m int) int {
-		return cmp.Or(cmp.Compare(x.keys[n].channel, x.keys[m].channel), cmp.Compare(x.keys[n].date, x.keys[m].date))
+		return cmp.Or(cmp.Compare(keys[n].Channel, keys[m].Channel), cmp.Compare(keys[n].Date, keys[m].Date))
 	})
 	for _, n := range order {
-		k, g := x.keys[n], &groups[n]
-		_, err := insert.ExecContext(ctx, k.channel, k.date, g.cost.Float(unit.CostDecimals), store.Shares(g.share).InexactFloat64(), store.Credit(g.credit).InexactFloat64())
+		k, g := keys[n], &groups[n]
+		_, err := insert.ExecContext(ctx, k.Channel, k.Date, g.cost.Float(unit.CostDecimals), store.Shares(g.share).InexactFloat64(), store.Credit(g.credit).InexactFloat64())
 		if err != nil {
 			return fmt.Errorf("write channel_reporting: %w", err)
 		}

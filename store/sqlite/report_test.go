@@ -11,8 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 	"github.com/ihc-pipeline/ihc/store/storetest"
 )
 
@@ -57,7 +59,7 @@ func TestReportDoesNotDependOnTheParts(t *testing.T) {
 		require.NoError(t, err)
 		defer readers.Close()
 		got, err := rebuild(context.Background(), path, db, readers, &ihcv1.RunRequest{},
-			sizes{rows: rapid.Int64Range(1, 90).Draw(t, "rows"), few: rapid.IntRange(8, 40).Draw(t, "slots"), most: rapid.IntRange(8, 40).Draw(t, "most"), hash: newHash})
+			sizes{rows: rapid.Int64Range(1, 90).Draw(t, "rows"), few: rapid.IntRange(8, 40).Draw(t, "slots"), most: rapid.IntRange(8, 40).Draw(t, "most"), hash: sessionindex.NewHash})
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	})
@@ -158,4 +160,32 @@ func TestWhatCannotBeSummedIsToldAndCountsAsNothing(t *testing.T) {
 	require.EqualValues(t, 4, totals.NoShare)
 	require.Equal(t, `conv_id "b", session_id "s"`, totals.NoShareExample)
 	require.Equal(t, 1.0, totals.Rows[0].IHC)
+}
+
+// A report that cannot tell two sessions apart is made again with another hash,
+// and given up when no hash can: then they are the same.
+func TestReportIsMadeAgainWhereHashesCollide(t *testing.T) {
+	t.Parallel()
+	db, err := Open(t.Context(), build(t, Schema+soundRows), Write)
+	require.NoError(t, err)
+	defer db.Close()
+	want, err := rebuild(t.Context(), "", db, nil, &ihcv1.RunRequest{}, usual)
+	require.NoError(t, err)
+	tries := 0
+	size := usual
+	size.hash = func() sessionindex.Hash {
+		if tries++; tries < 3 {
+			return func(string) uint64 { return 7 }
+		}
+		return sessionindex.NewHash()
+	}
+	got, err := rebuild(t.Context(), "", db, nil, &ihcv1.RunRequest{}, size)
+	require.NoError(t, err)
+	require.Equal(t, 3, tries)
+	require.Equal(t, want, got)
+
+	size.hash = func() sessionindex.Hash { return func(string) uint64 { return 7 } }
+	_, err = rebuild(t.Context(), "", db, nil, &ihcv1.RunRequest{}, size)
+	require.ErrorIs(t, err, sessionindex.ErrCollision)
+	require.Equal(t, errkind.Input, errkind.KindOf(err))
 }

@@ -16,14 +16,16 @@ import (
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/history"
 	"github.com/ihc-pipeline/ihc/store/journeysum"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
 // journeySums adds up the journal's journeys, whose sessions are in an index.
 type journeySums struct {
 	*journeysum.Sums
 	query   string // see [summing.journeys]
-	x       *sessionIndex
+	x       *sessionindex.Index
 	journey journeysum.Journey // at hand
+	marks   []uint64           // of its sessions
 	history *comparing         // nil where none is kept
 	work    *store.Counter     // see [weights]
 	perPart int                // journeys of a part
@@ -31,17 +33,8 @@ type journeySums struct {
 }
 
 func newJourneySums(s *summing) *journeySums {
-	return &journeySums{Sums: journeysum.New(s.req, s.size.paths), query: s.journeys(), history: s.history.anew(),
+	return &journeySums{Sums: journeysum.New(s.req, s.size.paths), query: s.journeys(), x: s.x, history: s.history.anew(),
 		work: s.work, perPart: int(max(s.size.rows/touchpointsGuessed, 1))}
-}
-
-// see takes an index into use, whose sessions are all entered.
-func (a *journeySums) see(x *sessionIndex) {
-	a.x = x
-	a.Regroup()
-	for _, k := range x.keys {
-		a.Group(k.channel, k.date)
-	}
 }
 
 // readJourneys reads the journal in the order it lies, by one connection: the
@@ -54,12 +47,12 @@ func (s *summing) readJourneys(ctx context.Context, conn *sql.Conn, p *part) err
 	}
 	var sums *journeySums
 	err = s.recording(func() error {
-		if s.x.passes > 1 {
+		if s.x.Passes() > 1 {
 			sums, err = s.readInPasses(ctx, conn)
 			return err
 		}
 		sums = newJourneySums(s)
-		sums.see(s.x)
+		sums.Groups(s.x.Keys())
 		return sums.read(ctx, conn, everyOne)
 	})
 	if err != nil {
@@ -75,7 +68,7 @@ func (s *summing) readJourneys(ctx context.Context, conn *sql.Conn, p *part) err
 // found in the source, and then added up.
 func (s *summing) readInPasses(ctx context.Context, conn *sql.Conn) (sums *journeySums, err error) {
 	seed := maphash.MakeSeed()
-	for passes := s.x.passes; ; passes *= 2 {
+	for passes := s.x.Passes(); ; passes *= 2 {
 		sums = newJourneySums(s)
 		for pass := range passes {
 			mine := func(conv string) bool { return maphash.String(seed, conv)%passes == pass }
@@ -83,7 +76,7 @@ func (s *summing) readInPasses(ctx context.Context, conn *sql.Conn) (sums *journ
 				break
 			}
 		}
-		if !errors.Is(err, errCrowded) || passes > mostPasses {
+		if !errors.Is(err, sessionindex.ErrCrowded) || passes > mostPasses {
 			return sums, err
 		}
 	}
@@ -93,27 +86,22 @@ func (s *summing) readInPasses(ctx context.Context, conn *sql.Conn) (sums *journ
 const mostPasses = 1 << 20
 
 func (s *summing) readPass(ctx context.Context, conn *sql.Conn, sums *journeySums, mine func(conv string) bool) error {
-	clear(s.x.slots)
-	x := &sessionIndex{hash: s.x.hash, passes: 1, number: map[key]uint32{}, slots: s.x.slots, free: len(s.x.slots)}
-	sums.x = x
+	s.x.Clear(0)
 	if err := sums.note(ctx, conn, mine); err != nil {
 		return err
 	}
 	query, args := s.sessions()
 	err := raw(conn, func(c *sqlite3.SQLiteConn) error {
-		writer := x.writer()
+		writer := s.x.Writer()
 		return each(ctx, c, query, args, 3, func(row []driver.Value) error {
-			mark, _ := x.mark(text(row[2]))
-			if slot := x.slot(mark); slot.mark() == mark {
-				slot.group = writer.group(key{text(row[0]), text(row[1])})
-			}
+			writer.Fill(s.x.Mark(text(row[2])), sessionindex.Key{Channel: text(row[0]), Date: text(row[1])})
 			return nil
 		})
 	})
 	if err != nil {
 		return err
 	}
-	sums.see(x)
+	sums.Groups(s.x.Keys())
 	return sums.read(ctx, conn, mine)
 }
 
@@ -127,16 +115,9 @@ func (a *journeySums) note(ctx context.Context, conn *sql.Conn, mine func(conv s
 			return err
 		}
 		for _, id := range sessions {
-			mark, _ := a.x.mark(id)
-			s := a.x.slot(mark)
-			if s.mark() != 0 {
-				continue
+			if err := a.x.Note(a.x.Mark(id)); err != nil {
+				return err
 			}
-			if a.x.free == 1 {
-				return errCrowded
-			}
-			a.x.free--
-			*s = slot{high: uint32(mark >> 32), low: uint32(mark), group: journeysum.NoGroup}
 		}
 		return nil
 	})
@@ -224,18 +205,13 @@ func (a *journeySums) add(row []driver.Value) error {
 	return a.history.tell(&now)
 }
 
-// find looks the sessions up in a loop that does nothing else, as
-// [summing.find] does.
+// find looks the sessions up.
 func (a *journeySums) find(sessions []string) {
-	a.journey.Groups = a.journey.Groups[:0]
+	a.marks = a.marks[:0]
 	for _, id := range sessions {
-		mark, _ := a.x.mark(id)
-		n, there := a.x.group(mark)
-		if !there {
-			n = journeysum.NoGroup
-		}
-		a.journey.Groups = append(a.journey.Groups, n)
+		a.marks = append(a.marks, a.x.Mark(id))
 	}
+	a.journey.Groups = a.x.Groups(a.marks, a.journey.Groups[:0])
 }
 
 // result makes the result, with what the ledger has of the runs.

@@ -11,6 +11,7 @@ import (
 
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
 // journalled makes a database whose journal has journeys over few channels, and
@@ -54,7 +55,7 @@ func TestJournalIsSummedInAnyNumberOfPasses(t *testing.T) {
 	require.NotEmpty(t, want.Journeys.Paths)
 	rapid.Check(t, func(t *rapid.T) {
 		got, err := rebuild(context.Background(), path, db, nil, &ihcv1.RunRequest{},
-			sizes{rows: 50, few: rapid.IntRange(8, 40).Draw(t, "slots"), most: rapid.IntRange(8, 200).Draw(t, "most"), hash: newHash})
+			sizes{rows: 50, few: rapid.IntRange(8, 40).Draw(t, "slots"), most: rapid.IntRange(8, 200).Draw(t, "most"), hash: sessionindex.NewHash})
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
 // part is what some of the rows add up to.
@@ -83,24 +84,24 @@ func (s *summing) readSessions(ctx context.Context, conn *sql.Conn, p *part, in 
 	query, args := s.sessions()
 	query += in.where
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
-		writer := s.x.writer()
+		writer := s.x.Writer()
 		err := each(ctx, c, query, slices.Concat(args, in.args), 3, func(row []driver.Value) error {
 			channel, _ := row[0].(string)
 			date, _ := row[1].(string)
 			session, _ := row[2].(string)
-			mark, mine := s.x.mark(session)
-			if !mine {
+			mark := s.x.Mark(session)
+			if !s.x.Mine(mark) {
 				return nil
 			}
-			n := writer.group(key{channel, date})
+			n := writer.Group(sessionindex.Key{Channel: channel, Date: date})
 			p.at(n)
 			p.WithoutCost++ // until its cost is found
-			return writer.enter(mark, n)
+			return writer.Enter(mark, n)
 		})
 		if err != nil {
 			return err
 		}
-		return writer.flush()
+		return writer.Flush()
 	})
 }
 
@@ -118,11 +119,11 @@ func (s *summing) readCosts(ctx context.Context, conn *sql.Conn, p *part, in con
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
 		return each(ctx, c, query, in.args, 2, func(row []driver.Value) error {
 			session, _ := row[0].(string)
-			mark, mine := s.x.mark(session)
-			if !mine {
+			mark := s.x.Mark(session)
+			if !s.x.Mine(mark) {
 				return nil
 			}
-			n, there := s.x.group(mark)
+			n, there := s.x.Group(mark)
 			if !there {
 				return nil
 			}
@@ -199,12 +200,13 @@ func (s *summing) find(sessions string, all []found) []found {
 	for more := true; more; {
 		var f found
 		f.session, sessions, more = strings.Cut(sessions, separator)
-		f.mark, f.mine = s.x.mark(f.session)
+		f.mark = s.x.Mark(f.session)
+		f.mine = s.x.Mine(f.mark)
 		all = append(all, f)
 	}
 	for i := range all {
 		if f := &all[i]; f.mine {
-			f.group, f.there = s.x.group(f.mark)
+			f.group, f.there = s.x.Group(f.mark)
 		}
 	}
 	return all
@@ -228,9 +230,9 @@ func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *par
 	err := each(ctx, c, `SELECT session_id||'', `+shareText+`||'' FROM attribution_customer_journey`+where.where, where.args, 2, func(row []driver.Value) error {
 		session, _ := row[0].(string)
 		share, _ := row[1].(string)
-		f := found{session: session}
-		if f.mark, f.mine = s.x.mark(session); f.mine {
-			f.group, f.there = s.x.group(f.mark)
+		f := found{session: session, mark: s.x.Mark(session)}
+		if f.mine = s.x.Mine(f.mark); f.mine {
+			f.group, f.there = s.x.Group(f.mark)
 		}
 		return s.addAttribution(p, &a, f, share)
 	})
@@ -251,7 +253,7 @@ type conversionSums struct {
 
 // addAttribution adds one attribution to the group of its session.
 func (s *summing) addAttribution(p *part, a *conversionSums, f found, text string) error {
-	first := s.x.pass == 0
+	first := s.x.First()
 	if !f.mine && !first {
 		return nil
 	}

@@ -61,9 +61,9 @@ func (u *uneven) add(other uneven) {
 // which sees all of them.
 func (s *summing) addWhole(p *part, a *conversionSums, in condition) {
 	switch {
-	case s.x.pass > 0:
+	case !s.x.First():
 	case !in.whole:
-		p.uneven.put(s.x.hash(a.conv), a.all)
+		p.uneven.put(s.x.Mark(a.conv), a.all)
 	case !even(a.all):
 		p.addUneven(1, "conv_id "+human.QuoteText(a.conv))
 	}

@@ -16,6 +16,7 @@ import (
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/books"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
 // Survey implements [store.Reports]. One connection reads all of it, so that it
@@ -66,11 +67,11 @@ func (d *Database) survey(ctx context.Context, conn *sql.Conn, s *summing) (*sto
 }
 
 // rowsOf returns what [replaceReport] writes as [readBack] reads it.
-func rowsOf(x *sessionIndex, groups []group) []store.Row {
+func rowsOf(x *sessionindex.Index, groups []group) []store.Row {
 	rows := make([]store.Row, 0, len(groups))
 	for n, g := range groups {
-		if k := x.keys[n]; k.channel != elsewhere {
-			rows = append(rows, store.Row{Channel: k.channel, Date: k.date, Cost: g.cost.Float(unit.CostDecimals), IHC: store.Shares(g.share).InexactFloat64(),
+		if k := x.Keys()[n]; k.Channel != elsewhere {
+			rows = append(rows, store.Row{Channel: k.Channel, Date: k.Date, Cost: g.cost.Float(unit.CostDecimals), IHC: store.Shares(g.share).InexactFloat64(),
 				IHCRevenue: store.Credit(g.credit).InexactFloat64(), Refunded: store.Shares(g.refunded).InexactFloat64()})
 		}
 	}

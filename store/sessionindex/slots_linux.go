@@ -1,4 +1,4 @@
-package sqlite
+package sessionindex
 
 import (
 	"unsafe"
@@ -12,7 +12,7 @@ import (
 // large pages: nearly each look at an index is at another page, and to find out
 // where a small one lies takes as long as the look itself.
 func newSlots(n int) (slots []slot, free func()) {
-	memory, err := unix.Mmap(-1, 0, n*slotBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	memory, err := unix.Mmap(-1, 0, n*SlotBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		return make([]slot, n), func() {}
 	}
