@@ -18,12 +18,13 @@ func (f pgFloor) String() string {
 	return fmt.Sprintf("sessions out in order %.1f s beside the journal in %.1f s, results in %.1f s, one statement that adds up %.1f s", f.sessions, f.journal, f.results, f.sum)
 }
 
-// copiedRows are the rows of a table that a run writes, and their order.
-type copiedRows struct{ table, columns, order string }
+// copiedRows are the rows of a table that a run writes, their order, and the key that
+// the table gets when they are there; "" where it has its keys before.
+type copiedRows struct{ table, columns, order, key string }
 
 var (
-	journalRows = copiedRows{"pipeline_journeys", "run, chunk, conv_id, fingerprint, sessions, ihc, phases, strategy, left_out, model, scored, seal", "journey"}
-	resultRows  = copiedRows{"attribution_customer_journey", "conv_id, session_id, ihc", "conv_id, session_id"}
+	journalRows = copiedRows{"pipeline_journeys", "run, chunk, conv_id, fingerprint, sessions, ihc, phases, strategy, left_out, model, scored, seal", "journey", ""}
+	resultRows  = copiedRows{"attribution_customer_journey", "conv_id, session_id, ihc", "conv_id, session_id", "conv_id, session_id"}
 )
 
 const (
@@ -74,7 +75,11 @@ func (o *onPostgres) copyAgain(of copiedRows) (seconds float64, rows int64, err 
 	if _, err := db.CopyTo(b.ctx, &held, `COPY (SELECT `+of.columns+` FROM `+from+` ORDER BY `+of.order+`) TO STDOUT (FORMAT binary)`); err != nil {
 		return 0, 0, err
 	}
-	for _, statement := range []string{`DROP TABLE IF EXISTS ` + to, `CREATE TABLE ` + to + ` (LIKE ` + from + ` INCLUDING ALL)`, `CHECKPOINT`,
+	like, finish := ` INCLUDING ALL`, `SELECT 1`
+	if of.key != "" {
+		like, finish = "", `ALTER TABLE `+to+` ADD PRIMARY KEY (`+of.key+`)`
+	}
+	for _, statement := range []string{`DROP TABLE IF EXISTS ` + to, `CREATE TABLE ` + to + ` (LIKE ` + from + like + `)`, `CHECKPOINT`,
 		`SELECT set_config('default_toast_compression', 'lz4', false) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)`} {
 		if _, err := o.conn.Exec(b.ctx, statement); err != nil {
 			return 0, 0, err
@@ -82,6 +87,9 @@ func (o *onPostgres) copyAgain(of copiedRows) (seconds float64, rows int64, err 
 	}
 	begun, cpu := time.Now(), cpuOf(o.server)+ownCPU()
 	copied, err := db.CopyFrom(b.ctx, io.Reader(&held), `COPY `+to+` (`+of.columns+`) FROM STDIN (FORMAT binary)`)
+	if err == nil {
+		_, err = o.conn.Exec(b.ctx, finish)
+	}
 	o.copying = cpuOf(o.server) + ownCPU() - cpu
 	return time.Since(begun).Seconds(), copied.RowsAffected(), err
 }
