@@ -50,8 +50,7 @@ type progress struct {
 	terminal bool
 	every    time.Duration
 	left     run.TimeLeft
-	shown    int                      // width of the changing line
-	accepted func(*ihcv1.RunAccepted) // is told of the run's beginning, if not nil
+	shown    int // width of the changing line
 
 	// What was last printed in lines, for what a run waited then, and when.
 	last, why string
@@ -115,9 +114,6 @@ func (p *progress) tell(u ops.Update) {
 	}
 	switch e := u.Event.GetEvent().(type) {
 	case *ihcv1.RunEvent_Accepted:
-		if p.accepted != nil {
-			p.accepted(e.Accepted)
-		}
 		p.line("run %s: %s", u.State.ID, run.Describe(u.State.Request))
 		for _, w := range u.State.Warnings {
 			p.line("%s", w)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,10 +30,11 @@ const (
 	longKept = 90 * 24 * time.Hour
 )
 
-// note writes down which run has its streams in a directory. It is for a process
-// that gets killed: an error is not worth a run.
-func note(dir string, a *ihcv1.RunAccepted) {
-	if data, err := protojson.Marshal(a); err == nil {
+// note writes down which run has its streams in a directory, as the event that
+// accepts a run does, which earlier releases wrote. It is for a process that gets
+// killed: an error is not worth a run.
+func note(dir, id string) {
+	if data, err := protojson.Marshal(&ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: id}}); err == nil {
 		_ = atomicfile.WriteBytes(filepath.Join(dir, noteFile), 0o600, data)
 	}
 }
@@ -40,7 +42,7 @@ func note(dir string, a *ihcv1.RunAccepted) {
 // leftover is the directory of a process that was killed, held until release.
 type leftover struct {
 	dir     string
-	run     *ihcv1.RunAccepted // nil where it had not begun
+	run     string // its id, "" where none was asked for
 	made    time.Time
 	release func()
 }
@@ -59,7 +61,7 @@ func leftovers() (all []leftover) {
 		o := leftover{dir: dir, made: info.ModTime()}
 		data, err := os.ReadFile(filepath.Join(dir, noteFile))
 		if a := (&ihcv1.RunAccepted{}); err == nil && protojson.Unmarshal(data, a) == nil {
-			o.run = a
+			o.run = a.GetRequest().GetRunId()
 		} else if time.Since(info.ModTime()) < fresh {
 			continue
 		}
@@ -71,10 +73,11 @@ func leftovers() (all []leftover) {
 }
 
 // in returns the place of the leftover's run among those of a database that it
-// believes to be under way, -1 for none. The run never goes on.
+// believes to be under way, -1 for none: of the run itself, whose id was drawn for it
+// alone, or of one that took its place. It never goes on.
 func (o leftover) in(known []store.KnownRun) int {
 	return slices.IndexFunc(known, func(r store.KnownRun) bool {
-		return r.Status == store.Running && r.ID == o.run.GetRequest().GetRunId() && r.Asked == o.run.GetAsked()
+		return o.run != "" && r.Status == store.Running && (r.ID == o.run || strings.HasPrefix(r.ID, o.run+"-v"))
 	})
 }
 
@@ -91,9 +94,10 @@ func (l localRun) clearAway(ctx context.Context) {
 			known, _ = db.Runs(ctx) // what is wrong with it, the run will tell
 			_ = db.Close()
 		}
-		if o.run != nil && o.in(known) < 0 && time.Since(o.made) < longKept {
+		at := o.in(known)
+		if o.run != "" && at < 0 && time.Since(o.made) < longKept {
 			_ = os.RemoveAll(filepath.Join(o.dir, broker.StreamsDir))
-		} else if o.run == nil || o.in(known) < 0 || l.end(o.run, store.Interrupted) == nil {
+		} else if at < 0 || l.end(entry{id: known[at].ID, asked: known[at].Asked}, store.Interrupted) == nil {
 			_ = os.RemoveAll(o.dir)
 		}
 		o.release()

@@ -38,7 +38,7 @@ own parameters the amounts differ somewhat; labels and rules do not.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			req, err := f.complete()
 			if err != nil {
-				return typed(err, cmd.Flags().Changed)
+				return err
 			}
 			l, err := movement(cmd.Context(), db, req)
 			if err != nil {

@@ -63,11 +63,8 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 		return "", nil, err
 	}
 	defer done()
-	if l.dataDir == "" {
-		l.progress.accepted = func(a *ihcv1.RunAccepted) { note(dir, a) }
-	}
-	var begun *ihcv1.RunAccepted // the run, which then has a place in the database
-	defer func() { l.record(begun, err) }()
+	var place entry
+	defer func() { l.record(place, err) }()
 	config.Dir, config.Keep, config.Log = dir, l.dataDir != "", l.log
 	p, running, err := l.start(ctx, config)
 	if err != nil {
@@ -76,7 +73,7 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	defer p.Stop()
 	runs := ops.New(p.Client)
 	if id, err = l.resume(running, runs); err == nil && id == "" {
-		id, err = l.ask(running, runs, p.Client)
+		id, err = l.ask(running, runs, p.Client, dir)
 	}
 	if err != nil {
 		return id, nil, err
@@ -84,7 +81,8 @@ func (l localRun) do(ctx context.Context) (id string, report *ihcv1.Report, err 
 	if report, err = l.life.follow(running, runs, id, l.progress); l.superseded(running, runs, id, err) {
 		report, err = l.life.follow(running, runs, id, l.progress)
 	}
-	state, begun := l.stopping(ctx, p.Client, id, config.Base.Grace, done)
+	state, found := l.stopping(ctx, p.Client, id, config.Base.Grace, done)
+	place = found
 	if cause := embedded.Cause(running); err != nil && cause != nil {
 		return id, nil, cause // a service gave up
 	}
@@ -169,17 +167,27 @@ func (l localRun) explain(ctx context.Context, id string, state *run.State, err 
 	return &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: err, State: state}
 }
 
-// stopping says of a run that was interrupted what is waited for, and returns
-// what it had come to and what it was accepted with, each nil where that is not
-// known.
-func (l localRun) stopping(ctx context.Context, client *stream.Client, id string, grace time.Duration, done func()) (*run.State, *ihcv1.RunAccepted) {
-	s, err := ops.New(client).Get(context.WithoutCancel(ctx), id)
+// entry is the place in the database that a run has if it was accepted, and may have
+// if nobody heard of that: its id, and when and where it was asked for (see
+// [run.Asked]), "" where that is not known.
+type entry struct {
+	id, asked string
+	accepted  bool
+}
+
+// stopping says of a run that was interrupted what is waited for, and returns what
+// it, or the run that took its place, had come to, nil where that is not known, and
+// its place in the database.
+func (l localRun) stopping(ctx context.Context, client *stream.Client, id string, grace time.Duration, done func()) (*run.State, entry) {
+	s, err := ops.New(client).Latest(context.WithoutCancel(ctx), id)
+	place := entry{id: id}
 	if err != nil {
 		s = nil
+	} else {
+		place.id, place.accepted = s.ID, s.Accepted()
 	}
-	begun, err := client.Accepted(context.WithoutCancel(ctx), id)
-	if err != nil {
-		begun = nil
+	if asked, err := client.Asked(context.WithoutCancel(ctx), place.id); err == nil {
+		place.asked = asked
 	}
 	if ctx.Err() != nil {
 		next := "it cannot go on, since it has no --data-dir"
@@ -188,18 +196,18 @@ func (l localRun) stopping(ctx context.Context, client *stream.Client, id string
 		}
 		words := func(second *service.Interrupt) {
 			_, _ = fmt.Fprintf(l.say, "ihc: run %s was stopped at once; %s\n", human.Printable(id), next)
-			l.stopped(id, s, begun, next, second)
+			l.stopped(id, s, place, next, second)
 			done()
 		}
 		lastWords.Store(&words)
 		_, _ = fmt.Fprintf(l.say, "stopping: waiting for what is under way, requests to the API too, for up to %s; Ctrl-C again stops at once\n", human.Duration(grace))
 	}
-	return s, begun
+	return s, place
 }
 
 // stopped writes down what a run that is stopped at once came to, as far as that
 // takes no time.
-func (l localRun) stopped(id string, s *run.State, begun *ihcv1.RunAccepted, next string, by *service.Interrupt) {
+func (l localRun) stopped(id string, s *run.State, place entry, next string, by *service.Interrupt) {
 	err := &ops.StateError{Run: id, Status: run.StatusInterrupted, Err: errors.New("stopped at once; " + next), State: s}
 	if err := writeResult(l.file, summary(ending{id: id, err: err, took: time.Since(l.life.since), interrupt: by})); err != nil {
 		_, _ = fmt.Fprintln(l.say, "ihc: "+err.Error())
@@ -207,7 +215,7 @@ func (l localRun) stopped(id string, s *run.State, begun *ihcv1.RunAccepted, nex
 	recorded := make(chan struct{})
 	go func() {
 		defer close(recorded)
-		l.record(begun, err)
+		l.record(place, err)
 	}()
 	select {
 	case <-recorded:
@@ -216,32 +224,29 @@ func (l localRun) stopped(id string, s *run.State, begun *ihcv1.RunAccepted, nex
 }
 
 // record makes the database say how a run ended that will not go on, where
-// nobody was left to do so. One that was put in its place is left alone.
-func (l localRun) record(begun *ihcv1.RunAccepted, err error) {
-	var stop *ops.StateError
-	if begun == nil || !errors.As(err, &stop) {
+// nobody was left to do so.
+func (l localRun) record(place entry, err error) {
+	if place.asked == "" || err == nil {
 		return
 	}
-	id := begun.GetRequest().GetRunId()
-	status := map[run.Status]store.Status{run.StatusFailed: store.Failed, run.StatusInterrupted: store.Interrupted, run.StatusPaused: store.Interrupted}[stop.Status]
-	if status == "" || status == store.Interrupted && l.dataDir != "" {
-		return
+	status := store.Interrupted
+	if stop := (*ops.StateError)(nil); errors.As(err, &stop) && stop.Status == run.StatusFailed {
+		status = store.Failed
 	}
-	if err := l.end(begun, status); err != nil && !errors.Is(err, store.ErrRefused) {
-		_, _ = fmt.Fprintf(l.say, "note: the database still calls run %s running: %s\n", human.Printable(id), human.Printable(err.Error()))
+	if status == store.Interrupted && l.dataDir != "" {
+		return // it can go on
+	}
+	if err := l.end(place, status); err != nil && place.accepted && !errors.Is(err, store.ErrRefused) {
+		_, _ = fmt.Fprintf(l.say, "note: the database still calls run %s running: %s\n", human.Printable(place.id), human.Printable(err.Error()))
 	}
 }
 
 // end makes the database say how a run of it ended.
-func (l localRun) end(begun *ihcv1.RunAccepted, status store.Status) error {
+func (l localRun) end(place entry, status store.Status) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	db := open.Database(l.db)
-	err := db.Confirm(ctx, begun)
-	if err == nil {
-		err = db.End(ctx, begun.GetRequest().GetRunId(), status)
-	}
-	return errors.Join(err, db.Close())
+	return errors.Join(store.EndEntered(ctx, db, place.id, place.asked, status), db.Close())
 }
 
 // resume returns the id of an unfinished run that a kept data directory holds,

@@ -63,7 +63,7 @@ func (f *runFlags) plan(ctx context.Context, out io.Writer) error {
 func (f *runFlags) planAt(ctx context.Context, out io.Writer, pace ops.Pace) error {
 	req, err := f.complete()
 	if err != nil {
-		return typed(err, f.changed)
+		return err
 	}
 	config, err := f.attributor()
 	if err != nil {

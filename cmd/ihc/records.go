@@ -37,5 +37,5 @@ func (f *recordFlags) set(c *reporter.Config) error {
 	if f.changed(keepRunsName) {
 		c.KeepRuns = f.runs
 	}
-	return typed(c.Validate(), f.changed)
+	return c.Validate()
 }

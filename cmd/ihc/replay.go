@@ -45,6 +45,7 @@ Range, limits and lookback are those of the run that is replayed.`,
 				return err
 			}
 			id, report, err := f.execute(cmd.Context(), cmd.ErrOrStderr(), args[0], now)
+			err = named(cmd.Flags(), err)
 			return f.conclude(cmd.Context(), cmd.OutOrStdout(), now.since, id, report, err)
 		},
 	}
@@ -77,7 +78,7 @@ func (f *replayFlags) execute(ctx context.Context, say io.Writer, origin string,
 	f.request.ReplayOf, f.request.ReplayFrom = origin, f.from
 	req, err := f.complete()
 	if err != nil {
-		return "", nil, typed(err, f.changed)
+		return "", nil, err
 	}
 	client, done, err := f.connect(ctx, false)
 	if err != nil {

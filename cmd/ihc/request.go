@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -90,25 +89,4 @@ func readFile(flag, path string) ([]byte, error) {
 		return nil, errkind.Inputf("%s: %w", flag, err)
 	}
 	return data, nil
-}
-
-// flags are those that set a field of a request or stand for a variable, by what
-// errors call it.
-var flags = []struct{ name, sets string }{
-	{"run-id", "run_id"}, {"max-sessions", "max_sessions"}, {"max-journeys", "max_journeys"},
-	{"lookback-days", "lookback_days"}, {"max-age", "max_age_days"}, {"model", "model "}, {"refunds", "refunds "}, {"long-journeys", "long_journeys"}, {"concurrency", "IHC_CONCURRENCY"}, {"request-rate", "IHC_REQUEST_RATE"},
-	{"start-date", "start_date"}, {"end-date", "end_date"}, {"api-url", "IHC_API_URL"}, {keepRunsName, "IHC_KEEP_RUNS"},
-}
-
-// typed names the flag that an error is about, if that was given.
-func typed(err error, changed func(flag string) bool) error {
-	if err == nil {
-		return nil
-	}
-	for _, f := range flags {
-		if changed(f.name) && strings.HasPrefix(err.Error(), f.sets) {
-			return fmt.Errorf("--%s: %w", f.name, err)
-		}
-	}
-	return err
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ihc-pipeline/ihc/internal/atomicfile"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
@@ -41,7 +42,8 @@ type runFlags struct {
 	dryRun           bool
 	profile          string
 
-	changed func(flag string) bool // whether a flag was given
+	flags   *pflag.FlagSet
+	changed func(flag string) bool // whether one was given
 }
 
 func newRunCmd() *cobra.Command {
@@ -78,7 +80,7 @@ scheduler that tries again need not know how far the first try came.
 	f.lifeFlags.add(cmd)
 	f.records.add(cmd)
 	fs := cmd.Flags()
-	f.changed = fs.Changed
+	f.flags, f.changed = fs, fs.Changed
 	fs.StringVar(&f.request.RunId, "run-id", "", "`name` of the run: a run that has it already is followed instead (default: one made of the time); keeps the streams, in "+defaultDataDir+" where --data-dir names no other directory")
 	fs.BoolVar(&f.detach, "detach", false, "with --nats: print the run's id and do not follow it")
 	fs.StringVar(&f.db, "db", "", "SQLite database `file`, or postgres://… (IHC_DB)")
@@ -116,6 +118,7 @@ func (f *runFlags) run(ctx context.Context, out, say io.Writer) (err error) {
 		}()
 	}
 	id, report, err := f.execute(ctx, say, now)
+	err = named(f.flags, err)
 	if err == nil && f.detach {
 		return f.detached(out, id)
 	}
@@ -127,7 +130,7 @@ func (f *runFlags) run(ctx context.Context, out, say io.Writer) (err error) {
 func (f *runFlags) execute(ctx context.Context, say io.Writer, now following) (id string, report *ihcv1.Report, err error) {
 	req, err := f.complete()
 	if err != nil {
-		return "", nil, typed(err, f.changed)
+		return "", nil, err
 	}
 	remote := f.url(f.db == "")
 	if f.db == "" && remote == "" {
@@ -166,7 +169,7 @@ func (f *runFlags) execute(ctx context.Context, say io.Writer, now following) (i
 		return "", nil, err
 	}
 	if err := chooseModel(ctx, say, &config, req); err != nil {
-		return "", nil, typed(err, f.changed)
+		return "", nil, err
 	}
 	if req.GetModel() == run.ModelBuiltin && (req.GetMaxRequests() > 0 || config.Payloads != "") {
 		_, _ = fmt.Fprintln(say, "note: the built-in model sends no requests: --max-requests and --payloads do nothing")
@@ -193,7 +196,7 @@ func (f *runFlags) attributor() (attributor.Config, error) {
 	if f.changed("payloads") {
 		c.Payloads = f.payloads
 	}
-	return c, typed(c.Validate(), f.changed)
+	return c, c.Validate()
 }
 
 // remote publishes the request to a running stack and follows its run.

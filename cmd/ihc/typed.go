@@ -10,9 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ops"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
 // sayTyped has every command's errors name the flag that a user typed whose value
@@ -22,15 +24,31 @@ func sayTyped(cmd *cobra.Command) {
 		sayTyped(c)
 	}
 	if do := cmd.RunE; do != nil {
-		cmd.RunE = func(cmd *cobra.Command, args []string) error { return named(cmd, do(cmd, args)) }
+		cmd.RunE = func(cmd *cobra.Command, args []string) error { return named(cmd.Flags(), do(cmd, args)) }
 	}
 }
 
-// named returns an error with the name of the flag whose value it begins with, or
-// says that it could not open, read or write; and with the flag in the place of
-// its environment variable. An error of a run is of no flag. The database is known
-// by its name.
-func named(cmd *cobra.Command, err error) error {
+// fieldOf returns the field of a request that a flag sets, which errors call it by,
+// "" for none.
+func fieldOf(flag string) string {
+	name := strings.ReplaceAll(flag, "-", "_")
+	switch flag {
+	case "max-age":
+		name = "max_age_days"
+	case "redistribution":
+		name = "redistribution_parameter"
+	}
+	if (&ihcv1.RunRequest{}).ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(name)) == nil {
+		return ""
+	}
+	return name
+}
+
+// named returns an error with the name of the flag that was typed: in the place of
+// its environment variable, or of the field of a request that it sets; and before
+// an error that begins with its value, or says that it could not open, read or
+// write that. An error of a run is of no flag. The database is known by its name.
+func named(flags *pflag.FlagSet, err error) error {
 	if kind := errkind.KindOf(err); err == nil || kind != errkind.Input && kind != errkind.Environment {
 		return err
 	}
@@ -38,7 +56,7 @@ func named(cmd *cobra.Command, err error) error {
 		return err
 	}
 	text := err.Error()
-	cmd.Flags().Visit(func(f *pflag.Flag) {
+	flags.Visit(func(f *pflag.Flag) {
 		if len(f.Annotations[fromAnnotation]) > 0 || strings.Contains(text, "--"+f.Name) {
 			return
 		}
@@ -46,8 +64,13 @@ func named(cmd *cobra.Command, err error) error {
 		if strings.HasPrefix(f.Name, "nats-") {
 			name = strings.TrimPrefix(name, "IHC_")
 		}
-		if os.Getenv(name) == "" {
+		if os.Getenv(name) == "" || strings.HasPrefix(text, name) {
 			text = regexp.MustCompile(`\b`+name+`\b`).ReplaceAllLiteralString(text, "--"+f.Name)
+		}
+		if field := fieldOf(f.Name); strings.Contains(field, "_") {
+			text = regexp.MustCompile(`\b`+field+`\b`).ReplaceAllLiteralString(text, "--"+f.Name)
+		} else if field != "" && strings.HasPrefix(text, field+` "`) {
+			text = "--" + text
 		}
 		values := []string{f.Value.String()}
 		switch list, isList := f.Value.(pflag.SliceValue); {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -13,16 +15,20 @@ import (
 
 // ask asks for the run and returns its id. Where one of that id is over, it is
 // the run, but only on the database that it was of: to another it says nothing
-// (invariant 12).
-func (l localRun) ask(ctx context.Context, runs *ops.Runs, client *stream.Client) (string, error) {
-	id, err := runs.Start(ctx, l.request)
+// (invariant 12). One whose streams go with the process is noted in their directory
+// before anybody hears of it.
+func (l localRun) ask(ctx context.Context, runs *ops.Runs, client *stream.Client, dir string) (string, error) {
+	req := l.request
+	if l.dataDir == "" {
+		req = proto.CloneOf(req)
+		req.RunId = ops.NewID()
+		note(dir, req.GetRunId())
+	}
+	id, err := runs.Start(ctx, req)
 	if err != nil || l.dataDir == "" {
 		return id, err
 	}
-	s, err := runs.Get(ctx, id)
-	for err == nil && s.SupersededBy() != "" {
-		s, err = runs.Get(ctx, s.SupersededBy())
-	}
+	s, err := runs.Latest(ctx, id)
 	if errors.Is(err, ops.ErrUnknown) || err == nil && !s.Status().Ended() {
 		return id, nil
 	}

@@ -96,6 +96,16 @@ func (r *Runs) Get(ctx context.Context, id string) (*run.State, error) {
 	return s, err
 }
 
+// Latest returns a run as [Runs.Get] does or, where it was superseded, the one that
+// took its place.
+func (r *Runs) Latest(ctx context.Context, id string) (*run.State, error) {
+	s, err := r.Get(ctx, id)
+	for err == nil && s.SupersededBy() != "" {
+		s, err = r.Get(ctx, s.SupersededBy())
+	}
+	return s, err
+}
+
 // entries returns what the streams hold of one run, or of all of them for "*",
 // and the dead letters of all.
 func (r *Runs) entries(ctx context.Context, id string) ([]run.Entry, error) {
@@ -171,9 +181,14 @@ func (r *Runs) progress(ctx context.Context, s *run.State) (run.Progress, error)
 	return p, err
 }
 
+// NewID draws the id of a run that is asked for now: the time, with three random
+// letters for those asked for in the same second.
+func NewID() string {
+	return fmt.Sprintf("%s-%.3s", time.Now().UTC().Format("20060102-150405"), rand.Text())
+}
+
 // Start asks for a run and returns its id: that of the request or, where it has
-// none, one by the time, with three random letters for those asked for in the
-// same second. A run of that id that was asked for the same is the run; one that
+// none, one that [NewID] draws. A run of that id that was asked for the same is the run; one that
 // was asked for something else is an input fault. The request is one that
 // [run.Complete] made.
 func (r *Runs) Start(ctx context.Context, req *ihcv1.RunRequest) (id string, err error) {
@@ -189,7 +204,7 @@ func (r *Runs) Start(ctx context.Context, req *ihcv1.RunRequest) (id string, err
 			return id, nil
 		}
 	} else {
-		req.RunId = fmt.Sprintf("%s-%.3s", time.Now().UTC().Format("20060102-150405"), rand.Text())
+		req.RunId = NewID()
 	}
 	return req.GetRunId(), r.client.PublishRequest(ctx, req)
 }
@@ -227,17 +242,22 @@ func (r *Runs) Cancel(ctx context.Context, id, reason string) (did bool, err err
 	return true, nil
 }
 
-// Fail ends a run as failed, for the reason that is given. It does nothing to a
-// run that has ended.
+// Fail ends a run, or the one that took its place, as failed, for the reason that is
+// given. It does nothing to a run that has ended.
 func (r *Runs) Fail(ctx context.Context, id string, reason error) error {
-	s, err := r.Get(ctx, id)
-	if err != nil || s.Status().Ended() {
-		return err
+	for {
+		s, err := r.Latest(ctx, id)
+		if err != nil || s.Status().Ended() {
+			return err
+		}
+		switch err := r.client.PublishEvent(ctx, run.Failed(s.ID, "ihc", reason)); {
+		case errors.Is(err, stream.ErrOver): // just now; another may have taken its place
+		case err != nil:
+			return errkind.Environmentf("end run %s: %w", s.ID, err)
+		default:
+			return nil
+		}
 	}
-	if err := r.client.PublishEvent(ctx, run.Failed(id, "ihc", reason)); err != nil {
-		return errkind.Environmentf("end run %s: %w", id, err)
-	}
-	return nil
 }
 
 // Resume lets a paused run go on with so many requests more, or as many as it

@@ -351,3 +351,45 @@ func TestFailedConversionsAreThoseOfTheLastRevision(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []FailedConversion{{"b", 1, 2, "why"}, {"y", 2, 2, "why"}, {"z", 2, 2, "why"}}, failed)
 }
+
+// What is meant for a run that was superseded, as that its time is over, ends the one
+// that took its place.
+func TestRunThatTookAnothersPlaceIsFailedInItsStead(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	s.extracted("run")
+	s.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Failed{Failed: &ihcv1.RunFailed{Reason: "the source has changed", Cause: ihcv1.Cause_CAUSE_RUN, SupersededBy: "run-v2"}}})
+	require.NoError(t, s.Fail(s.Ctx, "run", errors.New("not done within 1s")))
+	require.Equal(t, run.StatusSuperseded, s.status("run"))
+	require.Equal(t, run.StatusFailed, s.status("run-v2"))
+	last, err := s.Latest(s.Ctx, "run")
+	require.NoError(t, err)
+	require.Equal(t, "run-v2", last.ID)
+	require.Equal(t, "not done within 1s", last.Reason)
+	require.NoError(t, s.Fail(s.Ctx, "run", errors.New("too late")), "it has ended")
+}
+
+// When a run was asked for is told by what accepted it or, before that, by its request
+// or the end of the run whose place it takes.
+func TestWhenARunWasAskedForIsKnownBeforeItIsAccepted(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	_, err := s.Asked(s.Ctx, "run")
+	require.ErrorIs(t, err, stream.ErrNotFound)
+	s.extracted("run")
+	requests, err := s.Requests(s.Ctx)
+	require.NoError(t, err)
+	is, err := s.Asked(s.Ctx, "run")
+	require.NoError(t, err)
+	require.Equal(t, run.Asked(requests[0].Time, requests[0].Sequence), is)
+	s.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Failed{Failed: &ihcv1.RunFailed{Reason: "the source has changed", Cause: ihcv1.Cause_CAUSE_RUN, SupersededBy: "next"}}})
+	replaced, err := s.Replaced(s.Ctx)
+	require.NoError(t, err)
+	is, err = s.Asked(s.Ctx, "next")
+	require.NoError(t, err)
+	require.Equal(t, run.Asked(replaced[0].Time, replaced[0].Sequence), is)
+	s.Event("next", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "next"}, Asked: "then #7"}}})
+	is, err = s.Asked(s.Ctx, "next")
+	require.NoError(t, err)
+	require.Equal(t, "then #7", is)
+}

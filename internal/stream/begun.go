@@ -37,6 +37,23 @@ func (c *Client) Begun(ctx context.Context, id string) (uint64, error) {
 	return 0, ErrNotFound
 }
 
+// Asked returns when and where a run was asked for, accepted or not, as [run.Asked]
+// writes it, or [ErrNotFound].
+func (c *Client) Asked(ctx context.Context, id string) (string, error) {
+	accepted, _, err := c.stands(ctx, EventAccepted, id)
+	if asked := accepted.GetAccepted().GetAsked(); asked != "" || err != nil {
+		return asked, err
+	}
+	begun, err := c.beginnings(ctx)
+	if err != nil {
+		return "", err
+	}
+	if b, ok := begun[id]; ok {
+		return run.Asked(b.time, b.sequence), nil
+	}
+	return "", ErrNotFound
+}
+
 // acceptedFrom returns where a run was asked for that was accepted, 0 for none: its
 // request may be gone, and the event says where it was.
 func (c *Client) acceptedFrom(ctx context.Context, id string) (uint64, error) {

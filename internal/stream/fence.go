@@ -111,28 +111,35 @@ var ends = map[Event]*ihcv1.RunEvent{
 // nothing is published: the error is [ErrOver], but for a report made anew. One
 // that another has published with other content gives [ErrTaken].
 func (c *Client) PublishEvent(ctx context.Context, e *ihcv1.RunEvent) error {
+	_, err := c.PublishFirst(ctx, e)
+	return err
+}
+
+// PublishFirst is [Client.PublishEvent], and says whether the event was not there
+// before.
+func (c *Client) PublishFirst(ctx context.Context, e *ihcv1.RunEvent) (first bool, err error) {
 	name, err := eventName(e)
 	if err != nil {
-		return err
+		return false, err
 	}
 	run := e.GetRunId()
 	end, err := c.Over(ctx, run)
 	if err != nil {
-		return fmt.Errorf("has run %s ended? %w", run, err)
+		return false, fmt.Errorf("has run %s ended? %w", run, err)
 	}
 	if end != nil && (end.GetReported() == nil || revisionOf(e) == 0) {
-		return c.tooLateFor(ctx, e, name, end)
+		return false, c.tooLateFor(ctx, e, name, end)
 	}
 	switch name {
 	case EventAccepted, EventExtracted, EventWritten, EventReported:
-		err = c.publishOnce(ctx, e, name)
+		first, err = c.publishOnce(ctx, e, name)
 	default:
-		err = c.publishEvent(ctx, e, name)
+		first, err = true, c.publishEvent(ctx, e, name)
 	}
 	if err == nil && (name == EventReported || name == EventFailed || name == EventCancelled) {
 		c.forget(ctx, run)
 	}
-	return err
+	return first && err == nil, err
 }
 
 // tooLateFor tells that an event comes after its run's end. One that says what
@@ -152,21 +159,21 @@ func revisionOf(e *ihcv1.RunEvent) uint32 {
 }
 
 // publishOnce publishes an event that stands once it is there: until there is
-// one of a higher revision, where it has such.
-func (c *Client) publishOnce(ctx context.Context, e *ihcv1.RunEvent, name Event) error {
+// one of a higher revision, where it has such. It says whether it was not there.
+func (c *Client) publishOnce(ctx context.Context, e *ihcv1.RunEvent, name Event) (first bool, err error) {
 	for {
 		is, at, err := c.stands(ctx, name, e.GetRunId())
 		switch {
 		case err != nil:
-			return err
+			return false, err
 		case is == nil || revisionOf(is) < revisionOf(e):
 		case revisionOf(e) > 0, name == EventWritten, name == EventReported, proto.Equal(is, e):
-			return nil
+			return false, nil
 		default:
-			return fmt.Errorf("%s of run %s: %w", name, e.GetRunId(), ErrTaken)
+			return false, fmt.Errorf("%s of run %s: %w", name, e.GetRunId(), ErrTaken)
 		}
 		if err := c.publishEvent(ctx, e, name, after(at)); !tooLate(err) {
-			return err
+			return true, err
 		}
 	}
 }

@@ -353,6 +353,7 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	tell, end := w.Bus.MeterOf(id).Step(ctx, run.StepSweep)
 	s, err := w.ledger.Finish(store.OnStep(ctx, tell), id)
 	end()
+	first := false // the last result and the event extracted may both find the run complete
 	switch {
 	case err != nil:
 		return w.trouble(ctx, err, id)
@@ -361,12 +362,14 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	case s.Wrong != "":
 		err = w.Bus.PublishEvent(ctx, run.Failed(id, stream.StageWriter, errors.New("the counts of the run do not add up: "+s.Wrong)))
 	default:
-		err = w.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Written{Written: &ihcv1.RunWritten{
+		first, err = w.Bus.PublishFirst(ctx, &ihcv1.RunEvent{RunId: id, Event: &ihcv1.RunEvent_Written{Written: &ihcv1.RunWritten{
 			Counts: s.Counts, Requests: s.Requests, Model: s.Model, Revision: s.Revision}}})
 	}
 	if err != nil {
 		return w.Outcome(ctx, err, id)
 	}
-	w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", run.WithAttribution(s.Counts), "failed", s.Counts.GetFailed())
+	if first {
+		w.Log.Info("run written", "run", id, "conversions", s.Counts.GetInRange(), "attributed", run.WithAttribution(s.Counts), "failed", s.Counts.GetFailed())
+	}
 	return w.ledger.Close()
 }

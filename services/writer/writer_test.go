@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -193,6 +194,33 @@ func TestRunThatEndsWhileItIsStoredDoesNotShow(t *testing.T) {
 	events, err := b.Events(b.Ctx, "run")
 	require.NoError(t, err)
 	require.Len(t, events, 3)
+}
+
+// Whoever finds a run complete that is written already, as by an event that is
+// delivered again, does not say so once more.
+func TestRunIsToldOnceToBeWritten(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	db := filepath.Join(t.TempDir(), "shop.db")
+	newDB(t, db)
+	var log bytes.Buffer
+	stop := b.Service(stream.StageWriter, func(ctx context.Context, d service.Deps) error {
+		d.Log = slog.New(slog.NewTextHandler(&log, nil))
+		return Run(ctx, Config{Database: db, Batch: 10}, d)
+	})
+	write := func(id string) {
+		accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: id}})
+		publishResults(t, b, id, 1)
+		extracted(b, id, 1, 2)
+		b.Await(id, isWritten)
+	}
+	write("run")
+	_, err := b.JS.Publish(b.Ctx, "ihc.v1.run.extracted.run", []byte(`{"extracted":{"chunks":1,"counts":{"in_range":2}}}`))
+	require.NoError(t, err)
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{}}}) // so that the next need not wait for it
+	write("after")                                                                                   // all before it was taken
+	stop()
+	require.Equal(t, 1, strings.Count(log.String(), `msg="run written" run=run `), log.String())
 }
 
 // What ends a run counts if it comes after the run was asked for, be it that both
