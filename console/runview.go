@@ -70,7 +70,7 @@ func (c *console) look(r *http.Request) (*runView, error) {
 	v := &runView{told: c.tell(s), About: about(s), Ended: status.Ended(), Since: human.Duration(s.Took(time.Now())), Warnings: s.Warnings,
 		Full: s.Progress.Full, Report: s.Report, CanCancel: !status.Ended(), CanResume: status == run.StatusPaused, CanReplay: status.Ended() && run.Replayable(s) == nil}
 	if v.SecondsLeft != nil {
-		v.Left = human.Duration(time.Duration(*v.SecondsLeft * float64(time.Second)))
+		v.Left = human.About(time.Duration(*v.SecondsLeft * float64(time.Second)))
 	}
 	if v.PerSecond != nil {
 		v.Rate = human.Thousands(int64(*v.PerSecond))

@@ -15,6 +15,7 @@ import (
 	"github.com/ihc-pipeline/ihc/console"
 	"github.com/ihc-pipeline/ihc/internal/broker"
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/memory"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/services/attributor"
@@ -101,6 +102,10 @@ type Pipeline struct {
 	stopped chan struct{}
 }
 
+// withoutSQLite is how much more memory a process on PostgreSQL may take for itself:
+// about what SQLite caches.
+const withoutSQLite = 160 << 20
+
 // Start brings everything up. The context it returns ends with ctx, or when a
 // service or the server gives up, with the error as its cause. A pipeline that
 // was started has to be stopped.
@@ -129,8 +134,13 @@ func Start(ctx context.Context, c Config) (*Pipeline, context.Context, error) {
 		case <-running.Done():
 		}
 	}()
+	allowed := func() {}
+	if open.IsAddress(c.Writer.Database) {
+		allowed = memory.Allow(withoutSQLite)
+	}
 	go func() {
 		defer close(p.stopped)
+		defer allowed()
 		cancel(p.process.Run(running, c.services()...))
 	}()
 	return p, running, nil

@@ -58,6 +58,9 @@ type Source interface {
 	// errors), or constraints and triggers of the users' (input errors). It
 	// leaves nothing behind.
 	Rehearse(ctx context.Context) error
+	// Size returns about how much there is, at once, for people who wait. It writes
+	// nothing.
+	Size(ctx context.Context) (Size, error)
 	// UnknownChannels returns those of the channel names that no session has.
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
 	// Sold returns how many of the conversions, which are different ones, are in the
@@ -154,8 +157,10 @@ type Ledger interface {
 	Finish(ctx context.Context, run string) (State, error)
 }
 
-// ErrLocked says that another program has a database to itself for now.
-var ErrLocked = errors.New("locked by another program")
+// ErrLocked says that another process has a database to itself for now: one of the
+// pipeline, as where writer and reporter are processes of their own, or another
+// program.
+var ErrLocked = errors.New("locked by another program or process of the pipeline")
 
 // ErrRefused says that a database does not take a run or a result: that the
 // database was replaced by another since the run began, that the name is that of

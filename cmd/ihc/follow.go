@@ -138,14 +138,42 @@ func (p *progress) tell(u ops.Update) {
 }
 
 func (p *progress) show(s *run.State) {
-	extracted, attributed, written := s.Progress.Extractor, s.Progress.Attributor, s.Progress.Writer
-	if extracted == nil {
+	if s.Progress.Extractor == nil {
 		if s.Progress.Full != "" {
 			p.put("waiting: "+human.Printable(s.Progress.Full), s.Progress.Full)
 		}
 		return
 	}
+	pace := p.left.See(time.Now(), s)
+	text := doing(s, pace)
+	if pace.Known {
+		text += ", " + human.About(pace.Left) + " left"
+	}
+	why := waiting(s.Progress)
+	switch {
+	case why != "" && !strings.HasPrefix(why, "waiting"):
+		text = "waiting: " + human.Printable(why) + "; " + text
+	case why != "":
+		text = human.Printable(why) + "; " + text
+	}
+	p.put(text, why)
+}
+
+// doing returns what is done with a run, in a few words where there is nothing to
+// count.
+func doing(s *run.State, pace run.Pace) string {
+	extracted, attributed, written := s.Progress.Extractor, s.Progress.Attributor, s.Progress.Writer
 	total := max(s.Planned.GetCounts().GetInRange(), extracted.GetConversionsTotal())
+	switch {
+	case s.Step() == run.StepCheck:
+		return "checking the tables"
+	case s.Phase() == run.PhaseExtracting && extracted.GetConversions() == 0:
+		return "sorting the sessions"
+	case s.Phase() == run.PhaseReporting:
+		return "making the report"
+	case total > 0 && written.GetConversions() >= total:
+		return "writing the tables"
+	}
 	of := func(n, total uint64) string {
 		if total == 0 {
 			return human.Thousands(n)
@@ -154,31 +182,13 @@ func (p *progress) show(s *run.State) {
 	}
 	text := fmt.Sprintf("conversions extracted %s, attributed %s, written %s",
 		human.Thousands(extracted.GetConversions()), of(attributed.GetConversions(), run.WithAttribution(s.Planned.GetCounts())), of(written.GetConversions(), total))
-	pace := p.left.See(time.Now(), s)
 	if pace.PerSecond >= 1 {
 		text += fmt.Sprintf(", %s/s", human.Thousands(uint64(pace.PerSecond)))
 	}
 	if pace.Awaits != "" {
 		text += ", waiting for " + pace.Awaits
 	}
-	if pace.Known {
-		text += fmt.Sprintf(", about %s left", pace.Left.Round(time.Second))
-	}
-	// First, since the line may be cut, and nothing else changes meanwhile.
-	why := waiting(s.Progress)
-	switch {
-	case why != "" && !strings.HasPrefix(why, "waiting"):
-		text = "waiting: " + human.Printable(why) + "; " + text
-	case why != "":
-		text = human.Printable(why) + "; " + text
-	case s.Phase() == run.PhaseExtracting && extracted.GetConversions() == 0:
-		text += "; sorting the sessions"
-	case s.Phase() == run.PhaseReporting:
-		text += "; making the report"
-	case total > 0 && written.GetConversions() >= total:
-		text += "; writing the tables"
-	}
-	p.put(text, why)
+	return text
 }
 
 // waiting returns what is waited for with a run, "" for nothing. What keeps all

@@ -333,7 +333,7 @@ func (r *intakeRun) tell() {
 	text := human.Thousands(r.rows) + " rows read"
 	if passed := time.Since(r.begun); r.size > 0 && r.read > 0 && passed > time.Second {
 		left := time.Duration(float64(passed) * float64(max(r.size-r.read, 0)) / float64(r.read))
-		text += fmt.Sprintf(", about %s left", left.Round(time.Second))
+		text += ", " + human.About(left) + " left"
 	}
 	r.progress.put(text, "")
 }

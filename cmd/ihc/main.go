@@ -12,6 +12,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/internal/memory"
 	"github.com/ihc-pipeline/ihc/internal/ops"
 	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/version"
@@ -22,7 +23,7 @@ func main() { os.Exit(execute(os.Args[1:])) }
 
 // execute runs one command and returns its exit code: see exitCodes.
 func execute(args []string) int {
-	service.LimitMemory(160<<20, true)
+	memory.Limit(160 << 20)
 	ctx, cancel := service.Signals(context.Background(), sayLast)
 	defer cancel()
 	root, begun := newRootCmd()

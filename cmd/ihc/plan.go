@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -160,7 +161,11 @@ func printTime(w io.Writer, p *ops.Plan, pace ops.Pace) {
 		if p.Measured {
 			how = "measured in the last run"
 		}
-		out("time: about %s at %s a request (%s), %d at once", human.Duration(p.Time), human.Duration(p.Latency), how, max(pace.Concurrency, 1))
+		took := human.Duration(p.Time)
+		if p.Time >= time.Millisecond {
+			took = "about " + took
+		}
+		out("time: %s at %s a request (%s), %d at once", took, human.Duration(p.Latency), how, max(pace.Concurrency, 1))
 		if pace.Rate > 0 {
 			out(", %g a second at the most", pace.Rate)
 		}

@@ -113,6 +113,8 @@ func TestPlanReckonsTheTimeByLatencyRateConcurrencyAndQuota(t *testing.T) {
 	}{
 		{ops.Pace{Latency: 400 * time.Millisecond, Concurrency: 4}, "about 10s at 400ms a request (given), 4 at once"},
 		{ops.Pace{Latency: 400 * time.Millisecond, Concurrency: 4, Rate: 2}, "about 49.9s at 400ms a request (given), 4 at once, 2 a second at the most"},
+		{ops.Pace{Latency: 3 * time.Millisecond, Concurrency: 4}, "time: about 75ms at 3ms a request (given), 4 at once"},
+		{ops.Pace{Latency: 9 * time.Microsecond, Concurrency: 1}, "time: under 1ms at under 1ms a request (given), 1 at once"},
 		{ops.Pace{Concurrency: 1}, "time: not known"},
 		{ops.Pace{Latency: time.Second, Concurrency: 1, DailyQuota: 30}, "quota: 100 requests of 30 a day, so 4 days"},
 	} {

@@ -38,13 +38,29 @@ func Plural[N integer](n N, noun string) string {
 	return noun + "s"
 }
 
-// Duration writes a duration to the tenth of a second, and one of a minute and
-// more to the second: 1.2s, 1m30s.
+// Duration writes a duration to the tenth of a second, one of a minute and more to
+// the second, and one that is shorter than a tenth to the millisecond: 1.2s, 1m30s,
+// 37ms, under 1ms.
 func Duration(d time.Duration) string {
-	if -time.Minute < d && d < time.Minute {
+	switch length := d.Abs(); {
+	case length >= time.Minute:
+		return d.Round(time.Second).String()
+	case length >= 100*time.Millisecond || d <= 0:
 		return d.Round(100 * time.Millisecond).String()
+	case d >= time.Millisecond:
+		return d.Round(time.Millisecond).String()
+	default:
+		return "under 1ms"
 	}
-	return d.Round(time.Second).String()
+}
+
+// About says, to the second, about how long something takes: "about 12s", "under
+// 1s".
+func About(d time.Duration) string {
+	if d = d.Round(time.Second); d < time.Second {
+		return "under 1s"
+	}
+	return "about " + d.String()
 }
 
 // Bytes writes a number of bytes in decimal units, to a tenth: 999 B, 1.5 kB,

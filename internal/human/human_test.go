@@ -39,9 +39,15 @@ func TestCountsHaveTheirNouns(t *testing.T) {
 func TestDurationsAreRounded(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{
-		0: "0s", 1234 * time.Millisecond: "1.2s", 90*time.Second + 400*time.Millisecond: "1m30s", 25 * time.Hour: "25h0m0s", -90400 * time.Millisecond: "-1m30s",
+		0: "0s", 300 * time.Microsecond: "under 1ms", 999 * time.Microsecond: "under 1ms", time.Millisecond: "1ms", 37499 * time.Microsecond: "37ms",
+		99600 * time.Microsecond: "100ms", 149 * time.Millisecond: "100ms", time.Nanosecond: "under 1ms", -time.Millisecond: "0s", 1234 * time.Millisecond: "1.2s", 90*time.Second + 400*time.Millisecond: "1m30s", 25 * time.Hour: "25h0m0s", -90400 * time.Millisecond: "-1m30s",
 	} {
 		require.Equal(t, want, Duration(d))
+	}
+	for d, want := range map[time.Duration]string{
+		0: "under 1s", 499 * time.Millisecond: "under 1s", 500 * time.Millisecond: "about 1s", 90400 * time.Millisecond: "about 1m30s", -time.Second: "under 1s",
+	} {
+		require.Equal(t, want, About(d))
 	}
 }
 

@@ -105,7 +105,7 @@ func (s *Server) create(ctx context.Context, o Options) error {
 	if out, err := create.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
-	settings := map[string]string{"listen_addresses": "", "unix_socket_directories": s.dir, "fsync": "off", "timezone": "UTC", "max_connections": "200", "lc_messages": "C", "autovacuum": "off"}
+	settings := map[string]string{"listen_addresses": "", "unix_socket_directories": s.dir, "fsync": "off", "timezone": "UTC", "max_connections": "500", "lc_messages": "C", "autovacuum": "off"}
 	if o.TimeZone != "" {
 		settings["timezone"] = o.TimeZone
 	}

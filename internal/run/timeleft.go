@@ -42,7 +42,7 @@ const (
 
 // What comes after the last result, the sweep and the report, takes about as long
 // as the scoring by the built-in model does, and by an API hardly any time: so
-// much for each touchpoint.
+// much for each touchpoint. That is where nobody told what there is to do.
 const (
 	tailOfScoring    = 1.0
 	tailOfTouchpoint = time.Microsecond
@@ -64,18 +64,29 @@ type Pace struct {
 // See takes what is known of a run at a time and returns its pace. Nothing is
 // known of it while the run waits for something, and begins anew after that.
 func (l *TimeLeft) See(now time.Time, s *State) Pace {
-	if s.Progress.Waiting() != nil || s.Phase() == "" || s.Phase() == PhaseReporting {
+	steps := stepsOf(s)
+	status := s.Status()
+	if s.Progress.Waiting() != nil || status != StatusRunning && (status != StatusRequested || steps.all == nil) {
 		l.seen = nil
 		return Pace{}
 	}
-	p := l.line(now, s)
+	var p Pace
+	if status == StatusRequested || s.Phase() == PhaseReporting {
+		l.seen = nil
+	} else {
+		p = l.line(now, s)
+	}
+	if left, known := steps.left(now); known {
+		p.Left, p.Known = left, true
+		return p
+	}
 	behind := l.behind(s)
 	left, known, asked := l.requestsLeft(now, s)
 	switch {
 	case known && behind && p.Known:
-		p.Left = max(p.Left, left+l.tail(s, 0))
+		p.Left = max(p.Left, left+l.tail(now, s, 0))
 	case known:
-		p.Left, p.Known = left+l.tail(s, 0), true
+		p.Left, p.Known = left+l.tail(now, s, 0), true
 	case asked:
 		p.Known, p.Left, p.Awaits = false, 0, "the API's first answers"
 	}
@@ -118,7 +129,7 @@ func (l *TimeLeft) line(now time.Time, s *State) Pace {
 	}
 	each := perDone(seen)
 	left := time.Duration(each * float64(total-last.done) * float64(time.Second))
-	p.Left, p.Known = max(left-now.Sub(last.at), 0)+l.tail(s, time.Duration(each*float64(total)*float64(time.Second))), true
+	p.Left, p.Known = max(left-now.Sub(last.at), 0)+l.tail(now, s, time.Duration(each*float64(total)*float64(time.Second))), true
 	return p
 }
 
@@ -177,11 +188,15 @@ func perDone(seen []sample) float64 {
 
 // tail returns how long what comes after the last result takes, where all results
 // take so long.
-func (l *TimeLeft) tail(s *State, scoring time.Duration) time.Duration {
-	if s.Progress.Attributor.GetRequests() == 0 && Whole(s.Request) {
+func (l *TimeLeft) tail(now time.Time, s *State, scoring time.Duration) time.Duration {
+	switch steps := stepsOf(s); {
+	case steps.all != nil:
+		return steps.afterScoring(now)
+	case s.Progress.Attributor.GetRequests() == 0 && Whole(s.Request):
 		return time.Duration(tailOfScoring * float64(scoring))
+	default:
+		return time.Duration(s.Planned.GetCounts().GetTouchpoints()) * tailOfTouchpoint
 	}
-	return time.Duration(s.Planned.GetCounts().GetTouchpoints()) * tailOfTouchpoint
 }
 
 // Waiting returns for what the services wait, stage by stage.

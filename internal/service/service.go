@@ -7,11 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"os/signal"
-	"runtime/debug"
-	"sync"
 	"syscall"
 	"text/tabwriter"
 
@@ -20,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/internal/memory"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	"github.com/ihc-pipeline/ihc/internal/version"
 )
@@ -32,41 +30,6 @@ func Log(level slog.Level) *slog.Logger {
 		return slog.New(slog.NewTextHandler(os.Stderr, opts))
 	}
 	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
-}
-
-// LimitMemory makes the garbage collector keep the Go heap below so many bytes
-// where it can, unless GOMEMLIMIT says otherwise. Where seldom is set it collects
-// less often as long as the heap is far below, unless GOGC says otherwise: of a
-// run in one process a fifth of the time went into that. What SQLite caches
-// comes on top.
-func LimitMemory(bytes int64, seldom bool) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(bytes)
-	}
-	if seldom && os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-}
-
-// limiting is held while the limit is changed.
-var limiting sync.Mutex
-
-// AllowMemory lets the Go heap take so many bytes beyond the limit until done is
-// called: what is to be held for long would otherwise have the garbage collector
-// run all the time. A limit of GOMEMLIMIT stands.
-func AllowMemory(bytes int64) (done func()) {
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return func() {}
-	}
-	change := func(by int64) {
-		limiting.Lock()
-		defer limiting.Unlock()
-		if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64/2 { // there is one
-			debug.SetMemoryLimit(limit + by)
-		}
-	}
-	change(bytes)
-	return sync.OnceFunc(func() { change(-bytes) })
 }
 
 // Interrupt is the cause of a context that a signal has ended. It is a
@@ -135,7 +98,7 @@ func MainOf[C any](stage string, service func(C) Service) int {
 	if len(os.Args) > 1 && os.Args[1] != "-health" {
 		return inform[C](stage, os.Args[1])
 	}
-	LimitMemory(40<<20, true)
+	memory.Limit(40 << 20)
 	base, err := FromEnv[Base]()
 	log := Log(base.LogLevel).With("stage", stage)
 	if err == nil && len(os.Args) > 1 {

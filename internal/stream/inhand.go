@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 )
 
@@ -47,10 +49,15 @@ func LayDown(p *ihcv1.Progress, begun, now time.Time, done bool) {
 }
 
 // TakeOver makes of what a process told the progress that the one begins with
-// which takes its place. It has nothing in hand, and soon knows better how long a
-// chunk takes.
+// which takes its place. It has nothing in hand, soon knows better how long a chunk
+// takes, and begins a step that was under way anew.
 func TakeOver(p *ihcv1.Progress) {
 	p.Waiting, p.NextTry = "", 0
+	for _, s := range p.GetSteps() {
+		if s.GetEnded() == 0 {
+			s.Begun, s.At, s.Done, s.Before = 0, 0, 0, 0
+		}
+	}
 	p.Timed = min(p.GetTimed(), max(p.GetAtOnce(), 2))
 	p.Begun, p.AtOnce = nil, 0
 }
@@ -78,6 +85,7 @@ func join(all []told) *ihcv1.Progress {
 				sum.NextTry = p.GetNextTry()
 			}
 		}
+		joinSteps(sum, p.GetSteps())
 		if last.Sub(p.at) > goneAfter+time.Duration(goneChunks*p.GetChunkSeconds()*float64(time.Second)) {
 			continue
 		}
@@ -91,4 +99,18 @@ func join(all []told) *ihcv1.Progress {
 		sum.AtOnce += p.GetAtOnce()
 	}
 	return sum
+}
+
+// joinSteps takes what a replica told of steps into the sum: the one that began with
+// a step last is at it.
+func joinSteps(sum *ihcv1.Progress, steps []*ihcv1.Step) {
+	for _, s := range steps {
+		is := stepOf(sum, s.GetName())
+		seconds := max(is.GetSeconds(), s.GetSeconds())
+		if s.GetBegun() > is.GetBegun() {
+			proto.Reset(is)
+			proto.Merge(is, s)
+		}
+		is.Seconds = seconds
+	}
 }

@@ -48,6 +48,7 @@ type Meter struct {
 	mu   sync.Mutex
 	told time.Time
 	due  bool // to be told, and a timer set for that
+	gone bool // another one has its place
 	now  ihcv1.Progress
 
 	before sync.Once // looks what was told before there was this meter
@@ -64,6 +65,11 @@ type meters struct {
 func (c *Client) Meter(run string) *Meter {
 	c.meters.mu.Lock()
 	defer c.meters.mu.Unlock()
+	if was := c.meters.all[run]; was != nil {
+		was.mu.Lock()
+		was.gone = true
+		was.mu.Unlock()
+	}
 	m := c.newMeter(run)
 	m.before.Do(func() {}) // who begins anew counts anew
 	return m
@@ -209,15 +215,14 @@ func (c *Client) untold(ctx context.Context, run string) uint64 {
 func (m *Meter) isDue() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.due
+	return m.due && !m.gone
 }
 
-// Total returns how many conversions there are to come to, 0 while that is not
-// known.
-func (m *Meter) Total() uint64 {
+// Now returns the progress as it is.
+func (m *Meter) Now() *ihcv1.Progress {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.now.GetConversionsTotal()
+	return proto.CloneOf(&m.now)
 }
 
 // Tell tells the progress as it is, and once more a moment later where that fails:

@@ -59,10 +59,13 @@ func (e *extractor) scoring(ctx context.Context, req *ihcv1.RunRequest) (*ihcv1.
 	return nil, refused
 }
 
+// awaitsTurn is what is waited for when the database is not written to at once.
+const awaitsTurn = "waiting to write to the database: is another program or process of the pipeline changing it?"
+
 // enter makes the run the database's, which is told by its identity from then on.
 func (e *extractor) enter(ctx context.Context, accepted *ihcv1.RunAccepted) error {
 	id := accepted.GetRequest().GetRunId()
-	over := e.Slow(ctx, "waiting to write to the database: is another program changing it?", id)
+	over := e.Slow(ctx, awaitsTurn, id)
 	database, again, err := e.db.Enter(ctx, accepted)
 	over()
 	if err != nil {
@@ -75,6 +78,34 @@ func (e *extractor) enter(ctx context.Context, accepted *ihcv1.RunAccepted) erro
 	}
 	return nil
 }
+
+// unheard says whether a run is over. One that ended between its entry in the
+// database and its event accepted, of which nobody hears, is ended in the database:
+// all others are ended there by the writer.
+func (e *extractor) unheard(ctx context.Context, id, asked string) (over bool, err error) {
+	end, err := e.Bus.Over(ctx, id)
+	status := store.EndedAs(end)
+	if status == "" || err != nil {
+		return end != nil, err
+	}
+	if _, err := e.Bus.Accepted(ctx, id); !errors.Is(err, stream.ErrNotFound) {
+		return true, err
+	}
+	err = e.db.Check(ctx) // which does not wait for a lock
+	if err == nil {
+		err = store.EndEntered(ctx, e.db, id, asked, status)
+	}
+	switch {
+	case errors.Is(err, store.ErrLocked), errkind.Passes(err):
+		return true, stream.Retry(err, unheardDelay)
+	case err != nil: // it may be what the run failed on
+		e.Log.Debug("cannot look whether the database calls the run running", "run", id, "error", err)
+	}
+	return true, ctx.Err()
+}
+
+// unheardDelay is when it is tried again to say in the database how a run ended.
+const unheardDelay = 2 * time.Second
 
 // isAnother says whether a request names a run that there is and asks for
 // something else, in which case it changes nothing.

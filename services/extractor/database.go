@@ -115,7 +115,11 @@ func (e *extractor) builder(ctx context.Context, accepted *ihcv1.RunAccepted, fr
 	if err != nil {
 		return nil, err
 	}
-	return newBuilder(ctx, e, accepted, chunks, stored, reusable)
+	b, err := newBuilder(ctx, e, accepted, chunks, stored, reusable)
+	if err == nil {
+		b.fresh, b.work = fresh, e.work(ctx, b.req, b.meter.Now().GetConversionsTotal())
+	}
+	return b, err
 }
 
 // accept checks the source data and, if they can give a true result, announces
@@ -124,9 +128,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 	if err := e.unlocked(ctx, req.GetRunId()); err != nil {
 		return nil, err
 	}
-	over := e.Long(ctx, "the source tables are being checked", req.GetRunId())
-	found, err := e.db.Validate(ctx, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
-	over()
+	found, err := e.check(ctx, req, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +136,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 		return nil, &unsoundError{lines: found.Lines(), err: err}
 	}
 	// Now, and not when everything is scored and paid for.
-	over = e.Slow(ctx, "waiting to write to the database: is another program changing it?", req.GetRunId())
+	over := e.Slow(ctx, awaitsTurn, req.GetRunId())
 	err = e.db.Rehearse(ctx)
 	over()
 	if err != nil {
@@ -159,11 +161,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 	if err := e.enter(ctx, accepted); err != nil {
 		return nil, err
 	}
-	err = e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{Accepted: accepted}})
-	if errors.Is(err, stream.ErrOver) { // at the last moment, and nobody else knows that it was entered
-		err = errors.Join(err, e.db.End(ctx, req.GetRunId(), store.Cancelled))
-	}
-	return accepted, err
+	return accepted, e.Bus.PublishEvent(ctx, &ihcv1.RunEvent{RunId: req.GetRunId(), Event: &ihcv1.RunEvent_Accepted{Accepted: accepted}})
 }
 
 // lockPatience is how long a run waits for whoever has locked the database
@@ -215,7 +213,10 @@ type builder struct {
 	meter     *stream.Meter
 	chunk     uint32 // number of the last chunk
 	scoring   []byte // digest of what scores the run, nil where that is not settled
-	part      *part  // where it is of a slice, whose first chunk has a number that others know
+	told      bool   // that the first chunk is there
+	fresh     bool   // nothing of the run is stored yet
+	work      store.Work
+	part      *part // where it is of a slice, whose first chunk has a number that others know
 }
 
 // counts returns the conversions so far.
@@ -251,8 +252,11 @@ func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, 
 
 // beginMeter begins to tell the progress of an attempt at a run.
 func (e *extractor) beginMeter(ctx context.Context, id string) {
-	total := e.Bus.MeterOf(id).Total() // as the check has it
-	e.Bus.Meter(id).Add(ctx, func(p *ihcv1.Progress) { p.ConversionsTotal = total })
+	was := e.Bus.MeterOf(id).Now() // as the check has it
+	e.Bus.Meter(id).Add(ctx, func(p *ihcv1.Progress) {
+		p.ConversionsTotal, p.Steps = was.GetConversionsTotal(), was.GetSteps()
+		stream.BeginStep(p, run.StepSort, time.Now(), 0)
+	})
 }
 
 // flush returns when all chunks are published.
@@ -298,13 +302,17 @@ func (b *builder) publish(c packing.Chunk) error {
 
 // send sends a chunk with the next number.
 func (b *builder) send(p packed) error {
-	b.chunk++
+	if b.chunk++; !b.told {
+		b.told = true
+		b.begun()
+	}
 	if err := b.publisher.PublishBody(b.ctx, b.chunk, p.body); err != nil {
 		return err
 	}
 	b.meter.Add(b.ctx, func(to *ihcv1.Progress) {
 		to.Conversions += uint64(p.conversions)
 		to.Chunks++
+		b.replan(to)
 	})
 	return nil
 }

@@ -98,6 +98,7 @@ type extractor struct {
 	ended *stream.Ended
 	under *underWay
 
+	checked  checked
 	noticing sync.Mutex
 	lost     map[string][]uint32 // what the last look at a run found to be lost
 }
@@ -116,14 +117,13 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 		}
 		m.Body = request{RunRequest: next}
 	}
-	id := run.IDOf(m.Body.RunRequest, m.Time, m.Sequence)
+	id, asked := run.IDOf(m.Body.RunRequest, m.Time, m.Sequence), run.Asked(m.Time, m.Sequence)
 	log := e.Log.With("run", id)
 	if another, err := e.isAnother(ctx, id, m.Body); another || err != nil {
 		return e.Outcome(ctx, err)
 	}
 	if e.ended.Over(id) {
-		end, err := e.Bus.Over(ctx, id)
-		if err != nil || end != nil {
+		if over, err := e.unheard(ctx, id, asked); err != nil || over {
 			return e.Outcome(ctx, err, id)
 		}
 		e.ended.Forget(id) // the streams were emptied since: it is another run of that name
@@ -136,7 +136,8 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	}
 	log.Info("run requested", "tries", m.Tries)
 	start := time.Now()
-	counts, err := e.untilEnded(ctx, id, func(ctx context.Context) (*ihcv1.Counts, error) { return e.extract(ctx, id, m) })
+	counts, err := e.untilEnded(ctx, id, func(ctx context.Context) (*ihcv1.Counts, error) { return e.extract(ctx, id, asked, m.Body) })
+	whole := err == nil
 	switch {
 	case errors.Is(err, errEnded), errors.Is(err, stream.ErrOver):
 		err = nil // cancelled, or failed elsewhere
@@ -152,6 +153,12 @@ func (e *extractor) handle(ctx context.Context, m stream.Message[request]) error
 	}
 	if m.Body.err != nil {
 		return stream.Poison(m.Body.err) // keep the bytes for whoever wonders (invariant 5)
+	}
+	if whole {
+		return nil
+	}
+	if _, err := e.unheard(ctx, id, asked); err != nil {
+		return e.Outcome(ctx, err)
 	}
 	return nil
 }
@@ -219,8 +226,7 @@ func (e *extractor) untilEnded(ctx context.Context, id string, extract func(cont
 // errEnded says that the run was cancelled or failed while it was extracted.
 var errEnded = errors.New("the run was ended")
 
-func (e *extractor) extract(ctx context.Context, id string, m stream.Message[request]) (*ihcv1.Counts, error) {
-	r, asked := m.Body, run.Asked(m.Time, m.Sequence)
+func (e *extractor) extract(ctx context.Context, id, asked string, r request) (*ihcv1.Counts, error) {
 	if r.err != nil {
 		return nil, r.err
 	}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/memory"
 	"github.com/ihc-pipeline/ihc/internal/retry"
 	"github.com/ihc-pipeline/ihc/internal/run"
-	"github.com/ihc-pipeline/ihc/internal/service"
 	"github.com/ihc-pipeline/ihc/internal/stream"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
@@ -222,7 +222,7 @@ func (p *part) hold(c packed) (bool, error) {
 	}
 	if len(p.held) == 0 {
 		p.allowed()
-		p.allowed = service.AllowMemory(heldMemory)
+		p.allowed = memory.Allow(heldMemory)
 	}
 	p.held = append(p.held, c)
 	if p.bytes += len(c.body); p.bytes < mostHeld {

@@ -125,7 +125,7 @@ func (e *extractor) unchanged(ctx context.Context, accepted *ihcv1.RunAccepted) 
 	case err != nil:
 		return err
 	}
-	found, err := e.db.Validate(ctx, findings.Options{Alone: true})
+	found, err := e.check(ctx, accepted.GetRequest(), findings.Options{Alone: true})
 	if err != nil || found.Digest == accepted.GetSourceDigest() {
 		return err
 	}

@@ -158,10 +158,13 @@ func (r *reporter) toReport(ctx context.Context, id string, w *ihcv1.RunWritten)
 func (r *reporter) report(ctx context.Context, accepted *ihcv1.RunAccepted, w *ihcv1.RunWritten) (*ihcv1.Report, error) {
 	req := accepted.GetRequest()
 	id := req.GetRunId()
-	totals, err := r.db.Rebuild(ctx, req)
+	tell, end := r.Bus.MeterOf(id).Step(ctx, run.StepReport)
+	tell(0)
+	totals, err := r.db.Rebuild(store.OnStep(ctx, tell), req)
 	if err != nil {
 		return nil, err
 	}
+	end()
 	if err := r.toReport(ctx, id, w); err != nil { // while this one was at it, or suspended
 		return nil, err
 	}
@@ -199,18 +202,16 @@ func (r *reporter) writeCSV(id string, rows []store.Row) (path, digest string, e
 	return path, hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// mostCompared is up to how many sessions the page of a run compares the models:
-// as many as take a second or two.
-const mostCompared = 500_000
-
 // models compares the models on the run's conversions, nil where there is too
 // much to compare.
 func (r *reporter) models(ctx context.Context, req *ihcv1.RunRequest, touchpoints uint64) (*report.Models, error) {
-	if touchpoints > mostCompared {
+	if touchpoints > store.MostCompared {
 		return nil, nil //nolint:nilnil // as below; to begin would sort all sessions
 	}
+	tell, _ := r.Bus.MeterOf(req.GetRunId()).Step(ctx, run.StepCompare)
+	tell(0)
 	models, err := report.CompareModels(ctx, r.db, report.ModelsQuery{Start: req.GetStartDate(), End: req.GetEndDate(), LookbackDays: req.GetLookbackDays(),
-		IncludeSimultaneous: req.GetIncludeSimultaneous(), MostTouchpoints: mostCompared})
+		IncludeSimultaneous: req.GetIncludeSimultaneous(), MostTouchpoints: store.MostCompared})
 	if errors.Is(err, report.ErrTooManyTouchpoints) {
 		return nil, nil //nolint:nilnil // the page says which command compares them
 	}

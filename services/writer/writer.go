@@ -48,9 +48,15 @@ func Run(ctx context.Context, cfg Config, d service.Deps) error {
 	w := &writer{Deps: d, ledger: db, metrics: newMetrics(d.Metrics), owned: map[string]bool{}}
 	w.ended = d.Bus.WatchEnded(ctx, w.hear)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return stream.ConsumeBatches(ctx, d.Bus, stream.Scored, cfg.Batch, decode, w.results)
-	})
+	atATime := 1
+	if open.IsAddress(cfg.Database) { // where others may store beside it, and so may it itself
+		atATime = 2
+	}
+	for range atATime {
+		group.Go(func() error {
+			return stream.ConsumeBatches(ctx, d.Bus, stream.Scored, cfg.Batch, decode, w.results)
+		})
+	}
 	group.Go(func() error {
 		return stream.Consume(ctx, d.Bus, stream.Milestones, 1, nil, stream.DecodeEvent, w.milestone)
 	})
@@ -163,9 +169,10 @@ func (w *writer) ending(ctx context.Context, id string, e *ihcv1.RunEvent) error
 		w.Log.Warn("the run had ended; what comes after that changes nothing", "run", id, "reason", e.GetFailed().GetReason()+e.GetCancelled().GetReason())
 		return w.Outcome(ctx, nil, id)
 	}
+	status := store.EndedAs(e)
 	switch e := e.GetEvent().(type) {
 	case *ihcv1.RunEvent_Failed:
-		if err = w.end(ctx, id, endOf(e.Failed)); err == nil {
+		if err = w.end(ctx, id, status); err == nil {
 			w.metrics.endedEarly.WithLabelValues("failed").Inc()
 		}
 	case *ihcv1.RunEvent_Cancelled:
@@ -174,7 +181,7 @@ func (w *writer) ending(ctx context.Context, id string, e *ihcv1.RunEvent) error
 			break
 		}
 		w.Log.Info("run cancelled", "run", id, "reason", e.Cancelled.GetReason())
-		if err = w.end(ctx, id, store.Cancelled); err == nil {
+		if err = w.end(ctx, id, status); err == nil {
 			w.metrics.endedEarly.WithLabelValues("cancelled").Inc()
 		}
 	}
@@ -183,23 +190,11 @@ func (w *writer) ending(ctx context.Context, id string, e *ihcv1.RunEvent) error
 
 // overAlready records the end of a run that was ended at the moment it was accepted.
 func (w *writer) overAlready(ctx context.Context, id string) error {
-	switch end, err := w.Bus.Over(ctx, id); {
-	case err != nil:
-		return err
-	case end.GetCancelled() != nil:
-		return w.end(ctx, id, store.Cancelled)
-	case end.GetFailed() != nil:
-		return w.end(ctx, id, endOf(end.GetFailed()))
+	end, err := w.Bus.Over(ctx, id)
+	if status := store.EndedAs(end); status != "" {
+		return w.end(ctx, id, status)
 	}
-	return nil
-}
-
-// endOf returns what the ledger calls a run that failed.
-func endOf(f *ihcv1.RunFailed) store.Status {
-	if f.GetSupersededBy() != "" {
-		return store.Superseded
-	}
-	return store.Failed
+	return err
 }
 
 // extracted records what a run has to come to. Its event accepted may still be
@@ -355,7 +350,9 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	if now, err := w.turn(ctx, id); !now || err != nil {
 		return err
 	}
-	s, err := w.ledger.Finish(ctx, id)
+	tell, end := w.Bus.MeterOf(id).Step(ctx, run.StepSweep)
+	s, err := w.ledger.Finish(store.OnStep(ctx, tell), id)
+	end()
 	switch {
 	case err != nil:
 		return w.trouble(ctx, err, id)

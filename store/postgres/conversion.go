@@ -75,27 +75,30 @@ func readShares(ctx context.Context, tx pgx.Tx, from sources, c *store.Conversio
 // readScored reads what the journal has of what is shown, and puts the sessions
 // into its order.
 func readScored(ctx context.Context, tx pgx.Tx, _ sources, c *store.Conversion) error {
-	if there, err := hasTables(ctx, tx, "pipeline_journeys", "pipeline_latest", "pipeline_runs"); err != nil || !there {
+	if there, err := hasJournal(ctx, tx); err != nil || !there {
 		return err
 	}
-	if err := checkJournal(ctx, tx, `pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey WHERE l.conv_id = $1`, c.ID); err != nil {
-		return err
-	}
-	var sessions []string
-	var shares [4][]int64
+	var row scored
 	r := &store.RunJourneys{Conversions: 1}
-	err := tx.QueryRow(ctx, `SELECT r.run_id, r.model, r.request, j.chunk, j.sessions, j.ihc, j.initializer, j.holder, j.closer FROM pipeline_latest l
-		JOIN pipeline_journeys j ON j.journey = l.journey JOIN pipeline_runs r ON r.run = j.run WHERE l.conv_id = $1`, c.ID).
-		Scan(&r.RunID, &r.Model, &r.Request, &c.Chunk, &sessions, &shares[0], &shares[1], &shares[2], &shares[3])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
+	rows, err := tx.Query(ctx, `SELECT `+scoredColumns+`, r.run_id, r.model, r.request, j.chunk FROM pipeline_latest l
+		JOIN pipeline_journeys j ON j.journey = l.journey JOIN pipeline_runs r ON r.run = j.run WHERE l.conv_id = $1`, append(slices.Clone(inBinary), c.ID)...)
 	if err != nil {
 		return err
 	}
+	defer rows.Close()
+	if !rows.Next() {
+		return rows.Err()
+	}
+	if err := row.read(rows.RawValues()); err != nil {
+		return err
+	}
+	if err := rows.Scan(nil, nil, nil, nil, nil, &r.RunID, &r.Model, &r.Request, &c.Chunk); err != nil {
+		return err
+	}
+	shares := row.shares
 	place := map[string]int{}
-	for i, id := range sessions {
-		place[id] = i + 1
+	for i, id := range row.sessions {
+		place[string(id)] = i + 1
 	}
 	for i := range c.Sessions {
 		t := &c.Sessions[i]
@@ -103,9 +106,9 @@ func readScored(ctx context.Context, tx pgx.Tx, _ sources, c *store.Conversion) 
 		if n < 0 || n >= len(shares[0]) {
 			continue
 		}
-		t.Scored, t.Share = true, shares[0][n]
+		t.Scored, t.Share = true, int64(shares[0][n])
 		if t.Phased = shares[1] != nil; t.Phased {
-			t.Initializer, t.Holder, t.Closer = shares[1][n], shares[2][n], shares[3][n]
+			t.Initializer, t.Holder, t.Closer = int64(shares[1][n]), int64(shares[2][n]), int64(shares[3][n])
 		}
 	}
 	slices.SortStableFunc(c.Sessions, func(a, b store.Touchpoint) int { return cmp.Compare(place[a.Session], place[b.Session]) })

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
+	"github.com/ihc-pipeline/ihc/store"
 )
 
 // Codes of PostgreSQL (https://www.postgresql.org/docs/current/errcodes-appendix.html).
@@ -86,7 +87,7 @@ func (d *Database) explain(err error) error {
 	case e.Code == damaged, e.Code == indexDamaged:
 		return errkind.Inputf("database %s is damaged: %w; restore it from a backup", d.name, err)
 	case e.Code == lockNotAvailable, e.Code == objectInUse, e.Code == serializationFailure, e.Code == deadlock:
-		return errkind.Passing(errkind.Environmentf("database %s is locked by another program: %w; try again later", d.name, err))
+		return errkind.Passing(errkind.Environmentf("database %s is %v: %w; try again later", d.name, store.ErrLocked, err))
 	case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "57P"), e.Code == tooManyConnections:
 		return errkind.Passing(errkind.Environmentf("database %s cannot be used now: %w; see to the server", d.name, err))
 	case strings.HasPrefix(e.Code, "53"), strings.HasPrefix(e.Code, "57"), strings.HasPrefix(e.Code, "58"):

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/ihc-pipeline/ihc/internal/tables"
 )
 
 // fill copies what a run shows into attribution_customer_journey, which is empty:
@@ -16,18 +18,11 @@ import (
 // are read by a connection of their own, as the transaction sees them; none of them
 // is of the transaction's making.
 func (d *Database) fill(ctx context.Context, tx pgx.Tx, run int64, query string) error {
-	var snapshot string
-	if err := tx.QueryRow(ctx, `SELECT pg_export_snapshot()`).Scan(&snapshot); err != nil {
-		return err
-	}
-	return copied(ctx, tx, "attribution_customer_journey", "conv_id, session_id, ihc", func(to io.Writer) error {
-		return d.inTransaction(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(beside pgx.Tx) error {
-			if err := see(ctx, beside, snapshot); err != nil {
-				return err
-			}
-			if err := inBulk(ctx, beside); err != nil {
-				return err
-			}
+	err := d.beside(ctx, tx, func(beside pgx.Tx) error {
+		if err := inBulk(ctx, beside); err != nil {
+			return err
+		}
+		return copied(ctx, tx, tables.CustomerJourney, "conv_id, session_id, ihc", func(to io.Writer) error {
 			rows, err := beside.Query(ctx, query, append(slices.Clone(inBinary), run)...)
 			if err != nil {
 				return err
@@ -36,6 +31,21 @@ func (d *Database) fill(ctx context.Context, tx pgx.Tx, run int64, query string)
 			return writeRows(to, rows)
 		})
 	})
+	if err != nil {
+		return err
+	}
+	return addKey(ctx, tx)
+}
+
+// addKey gives attribution_customer_journey its key, if it has none. A key that is
+// made of all rows at once takes half as long as one that is there while they come;
+// until then the table has none, and no rows.
+func addKey(ctx context.Context, tx pgx.Tx) error {
+	there, err := hasKey(ctx, tx, tables.CustomerJourney, "conv_id", "session_id")
+	if err == nil && !there {
+		_, err = tx.Exec(ctx, `ALTER TABLE attribution_customer_journey ADD PRIMARY KEY (conv_id, session_id)`)
+	}
+	return err
 }
 
 // touchpoint is a session and its share.

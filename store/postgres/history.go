@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -27,16 +28,15 @@ type comparing struct {
 	run    int64
 	again  bool  // the run has a report already
 	report int64 // number of the last one, 0 for none
-
-	differ []history.Told // that are not written yet
+	first  bool  // nothing was told before
 }
 
 // openHistory returns nil where the ledger does not know the run.
 func openHistory(ctx context.Context, tx pgx.Tx, run string) (*comparing, error) {
 	h := &comparing{tx: tx, settings: history.Settings{}}
 	h.Comparison = history.Compare(&h.channels)
-	err := tx.QueryRow(ctx, `SELECT run, report IS NOT NULL, (SELECT coalesce(max(report), 0) FROM pipeline_runs) FROM pipeline_runs WHERE run_id = $1`, run).
-		Scan(&h.run, &h.again, &h.report)
+	err := tx.QueryRow(ctx, `SELECT run, report IS NOT NULL, (SELECT coalesce(max(report), 0) FROM pipeline_runs), NOT EXISTS (SELECT 1 FROM pipeline_told)
+		FROM pipeline_runs WHERE run_id = $1`, run).Scan(&h.run, &h.again, &h.report, &h.first)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // as the comment says
 	}
@@ -64,38 +64,42 @@ func openHistory(ctx context.Context, tx pgx.Tx, run string) (*comparing, error)
 }
 
 // tell compares what is told of a conversion with what was told of it before, nil
-// for nothing.
-func (h *comparing) tell(was, now *history.Told) (err error) {
+// for nothing, and says whether that differs.
+func (h *comparing) tell(was, now *history.Told) (differs bool, err error) {
 	switch {
 	case was == nil:
 		err = h.New(now)
 	case was.Journey != now.Journey:
 		err = h.Changed(h.settings.Cause(was, now), was, now)
 	case was.Same(now):
-		return nil
+		return false, nil
 	default: // the sessions of the same row are the same
 		now.Sessions = was.Sessions
 		err = h.Changed(store.ChangedJourneys, was, now)
 	}
-	now.Credit = slices.Clone(now.Credit)
-	h.differ = append(h.differ, *now)
-	return err
+	now.Credit = append([]byte{}, now.Credit...) // its own, and none is empty, and not NULL
+	return true, err
 }
 
+var toldInto = []string{"conv_id", "journey", "run", "fingerprint", "sessions", "revenue", "credit"}
+
 // write writes down what was told and differs.
-func (h *comparing) write(ctx context.Context) error {
-	if len(h.differ) == 0 {
-		return nil
+func (h *comparing) write(ctx context.Context, all []history.Told) error {
+	if h.first { // there is nothing that could be in the way
+		var rows rowsOf
+		for _, t := range all {
+			rows.add(t.Conv, t.Journey, t.Run, t.Fingerprint, t.Sessions, int64(t.Revenue), t.Credit)
+		}
+		return rows.into(ctx, h.tx, "pipeline_told", toldInto...)
 	}
 	var convs []string
 	var journeys, runs, sessions, revenues []int64
 	var fingerprints, credits [][]byte
-	for _, t := range h.differ {
+	for _, t := range all {
 		convs, journeys, runs, sessions, revenues = append(convs, t.Conv), append(journeys, t.Journey), append(runs, t.Run), append(sessions, t.Sessions), append(revenues, int64(t.Revenue))
-		fingerprints, credits = append(fingerprints, t.Fingerprint), append(credits, append([]byte{}, t.Credit...)) // none is empty, and not NULL
+		fingerprints, credits = append(fingerprints, t.Fingerprint), append(credits, t.Credit)
 	}
-	h.differ = h.differ[:0]
-	_, err := h.tx.Exec(ctx, `INSERT INTO pipeline_told (conv_id, journey, run, fingerprint, sessions, revenue, credit)
+	_, err := h.tx.Exec(ctx, `INSERT INTO pipeline_told (`+strings.Join(toldInto, ", ")+`)
 		SELECT * FROM unnest($1::text[], $2::bigint[], $3::integer[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[])
 		ON CONFLICT (conv_id) DO UPDATE SET journey = EXCLUDED.journey, run = EXCLUDED.run, fingerprint = EXCLUDED.fingerprint, sessions = EXCLUDED.sessions,
 			revenue = EXCLUDED.revenue, credit = EXCLUDED.credit`, convs, journeys, runs, fingerprints, sessions, revenues, credits)
@@ -110,8 +114,10 @@ func (s *summing) record(ctx context.Context) error {
 	if h == nil {
 		return nil
 	}
-	if err := s.forgetTold(ctx); err != nil {
-		return err
+	if !h.first { // all that is told is of this report
+		if err := s.forgetTold(ctx); err != nil {
+			return err
+		}
 	}
 	before, err := readTotals(ctx, h.tx, h.report)
 	if err != nil {

@@ -217,6 +217,7 @@ func (d *Database) Finish(ctx context.Context, id string) (s store.State, err er
 		if err != nil || !due {
 			return err
 		}
+		store.Begin(ctx)
 		if err := d.sweep(ctx, tx, r.run); err != nil {
 			return fmt.Errorf("bring attribution_customer_journey to the journal's state: %w", err)
 		}

@@ -126,13 +126,34 @@ func TestTablesOfAnEarlierReleaseAreBroughtUpToDate(t *testing.T) {
 	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema+createCustomerJourney+";\n"+createChannelReporting+";\n"+string(first)+`
 		CREATE TABLE pipeline_schema (version integer NOT NULL);
 		INSERT INTO pipeline_schema VALUES (1);
-		INSERT INTO pipeline_runs (run_id, status) VALUES ('earlier', 'written');`)
+		INSERT INTO pipeline_runs (run_id, status) VALUES ('earlier', 'written');
+		INSERT INTO conversions VALUES ('c', 'u', '2023-01-02', '12:00:00', 1), ('d', 'u', '2023-01-02', '12:00:00', 1);
+		INSERT INTO session_sources VALUES ('s', 'u', '2023-01-01', '12:00:00', 'SEO', 0, 0, 0), ('t', 'u', '2023-01-01', '13:00:00', 'SEA', 0, 0, 0);
+		INSERT INTO pipeline_journeys (run, chunk, conv_id, sessions, ihc, initializer, holder, closer, left_out, scored, seal)
+			SELECT 1, 1, conv_id, '{s,t}', '{4000,6000}', initializer, holder, closer, 0, 0,
+				substr(sha256(convert_to(concat_ws(E'\x1f', conv_id, 2, E's\x1ft', '{4000,6000}', coalesce(initializer::text, ''), coalesce(holder::text, ''), coalesce(closer::text, '')), 'UTF8')), 1, 8)
+			FROM (VALUES ('c', '{10000,0}'::integer[], '{2000,8000}'::integer[], '{0,10000}'::integer[]), ('d', NULL, NULL, NULL)) AS v(conv_id, initializer, holder, closer);
+		INSERT INTO pipeline_latest SELECT conv_id, journey FROM pipeline_journeys;
+		INSERT INTO attribution_customer_journey SELECT conv_id, unnest(sessions), unnest('{0.4,0.6}'::double precision[]) FROM pipeline_journeys;`)
 	d := New(dsn)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	_, err = d.Difference(t.Context(), "", "")
 	require.ErrorContains(t, err, "has no history of reports")
+	_, err = d.Survey(t.Context(), &ihcv1.RunRequest{}, store.View{})
+	require.ErrorContains(t, err, "the next `ihc run` brings them up to date")
 	_, err = d.Rebuild(t.Context(), &ihcv1.RunRequest{RunId: "earlier"})
 	require.NoError(t, err)
+	for conv, phased := range map[string]bool{"c": true, "d": false} {
+		c, err := d.Conversion(t.Context(), conv)
+		require.NoError(t, err)
+		require.NotNil(t, c.Run)
+		want := store.Touchpoint{Session: "t", Scored: true, Phased: phased, Share: 6000}
+		if phased {
+			want.Holder, want.Closer = 8000, 10000
+		}
+		got := c.Sessions[1]
+		require.Equal(t, want, store.Touchpoint{Session: got.Session, Scored: got.Scored, Phased: got.Phased, Share: got.Share, Initializer: got.Initializer, Holder: got.Holder, Closer: got.Closer})
+	}
 	_, err = d.Difference(t.Context(), "", "")
 	require.ErrorContains(t, err, "the database keeps 1 report")
 	var version, runs int
@@ -248,7 +269,7 @@ func TestOddSourceDataAreFound(t *testing.T) {
 		"duplicate_id session_costs.session_id":        `ALTER TABLE session_costs DROP CONSTRAINT session_costs_pkey; INSERT INTO session_costs VALUES ('s', 1), ('s', 2)`,
 		"unknown_session session_costs.session_id":     `INSERT INTO session_costs VALUES ('gone', 1)`,
 		"without_sessions conversions.conv_id":         `UPDATE conversions SET user_id = 'v'`,
-		"wrong_shape attribution_customer_journey.":    `CREATE TABLE attribution_customer_journey (conv_id text, session_id text, ihc double precision)`,
+		"wrong_shape attribution_customer_journey.":    `CREATE TABLE attribution_customer_journey (conv_id text, session_id text, ihc double precision); INSERT INTO attribution_customer_journey VALUES ('c', 's', 1)`,
 		"wrong_shape channel_reporting.cost":           `CREATE TABLE channel_reporting (channel_name text, date text, cost real, ihc double precision, ihc_revenue double precision, PRIMARY KEY (channel_name, date))`,
 		"trigger attribution_customer_journey.":        createCustomerJourney + `; CREATE TRIGGER t BEFORE UPDATE ON attribution_customer_journey EXECUTE FUNCTION suppress_redundant_updates_trigger()`,
 	} {
@@ -272,7 +293,7 @@ func TestOddSourceDataAreFound(t *testing.T) {
 func TestDamagedJournalIsToldAndNotShown(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, pgtest.Options{ICU: "en-US"})
-	for _, damage := range []string{`ihc = '{8800,1200}'`, `sessions = '{a-s1,a-s0}'`, `sessions = '{}'`, `sessions = '{a-s0,NULL}'`, `conv_id = 'b'`, `closer = NULL`, `seal = ''`} {
+	for _, damage := range []string{`ihc = '{8800,1200}'`, `sessions = '{a-s1,a-s0}'`, `sessions = '{}'`, `sessions = '{a-s0,NULL}'`, `conv_id = 'b'`, `phases = NULL`, `phases = substr(phases, 1, 4)`, `seal = ''`} {
 		dsn, db := schema(t, server, InputSchema+`INSERT INTO conversions VALUES ('a', 'u', '2023-01-02', '12:00:00', 1), ('b', 'u', '2023-01-02', '12:00:00', 1);`)
 		d := New(dsn)
 		store := func(run string) {

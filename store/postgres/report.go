@@ -27,7 +27,7 @@ func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (t *store
 		if _, err := tx.Exec(ctx, `LOCK TABLE channel_reporting IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err
 		}
-		s := &summing{tx: tx, req: req, held: d.sessions, Totals: &store.Totals{}}
+		s := &summing{d: d, tx: tx, req: req, Totals: &store.Totals{}}
 		if s.history, err = openHistory(ctx, tx, req.GetRunId()); err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func (d *Database) Survey(ctx context.Context, req *ihcv1.RunRequest, v store.Vi
 				return errkind.Inputf("there is no table %s: `ihc run --db %s` makes the results that a report is of", table, strings.Trim(d.name, `"`))
 			}
 		}
-		s := &summing{tx: tx, req: req, held: d.sessions, column: column, channel: channel, zone: v.Zone, Totals: &store.Totals{}}
+		s := &summing{d: d, tx: tx, req: req, column: column, channel: channel, zone: v.Zone, Totals: &store.Totals{}}
 		if column != "" {
 			others, err := dimensions(ctx, tx)
 			if err != nil {
@@ -155,6 +155,7 @@ type group struct{ cost, share, refunded, credit unit.Sum }
 // whole numbers of any size.
 type summing struct {
 	*store.Totals
+	d    *Database
 	tx   pgx.Tx
 	req  *ihcv1.RunRequest
 	from sources
@@ -165,7 +166,6 @@ type summing struct {
 	start, end      string // of the range
 	groups          map[key]*group
 	history         *comparing // nil where none is kept
-	held            int        // sessions at a time: see [mostSessions]
 }
 
 // elsewhere stands for the sessions of other channels than the one asked for.
@@ -208,6 +208,22 @@ func (s *summing) in(query string) string {
 	return from.in(query, "{dimension}", s.dimension(), "{sessions}", sessions, "{conversions}", conversions)
 }
 
+// raw calls do with the columns of each row of a query, in binary: see
+// [inBinary]. They are of no use after that.
+func (s *summing) raw(ctx context.Context, query string, do func([][]byte) error) error {
+	rows, err := s.tx.Query(ctx, s.in(query), inBinary...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := do(rows.RawValues()); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // each reads the rows of a query into the variables, and calls do for each.
 func (s *summing) each(ctx context.Context, query string, args, into []any, do func() error) error {
 	rows, err := s.tx.Query(ctx, s.in(query), args...)
@@ -228,32 +244,60 @@ func (s *summing) sum(ctx context.Context) (err error) {
 	}
 	s.start, s.end = run.Range(s.req)
 	s.Ranged, s.groups = ranged(s.req), map[key]*group{}
-	for _, step := range []struct {
-		what string
-		do   func(context.Context) error
-	}{
+	err = s.inSteps(ctx, []step{
 		{"find the dates in the time zone", s.useZone},
 		{"read the amounts", s.checkAmounts},
+		{"add up the tables", s.readTables},
+		{"read the journal of the run", s.readApproximations},
+		{"find what came and went", s.readChanges},
+	})
+	if err != nil {
+		return err
+	}
+	s.Rows = s.rows()
+	s.Covered = covered(s.Rows, s.req)
+	return nil
+}
+
+// step is a part of a reading, and what it is called in messages.
+type step struct {
+	what string
+	do   func(context.Context) error
+}
+
+func (s *summing) inSteps(ctx context.Context, steps []step) error {
+	for _, step := range steps {
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	return nil
+}
+
+// readTables adds up the tables: here where there is room for the shop, and
+// otherwise on the server, whose joins go to its disk.
+func (s *summing) readTables(ctx context.Context) error {
+	fits, err := s.fits(ctx)
+	if err != nil {
+		return err
+	}
+	if fits {
+		return s.readHeld(ctx)
+	}
+	return s.inSteps(ctx, []step{
 		{"read session_sources and session_costs", s.readSessions},
 		{"read attribution_customer_journey", s.readAttributions},
 		{"add up the shares of each conversion", s.checkShares},
 		{"read conversions", s.readConversions},
 		{"read the outcomes of the run", s.readOutcomes},
-		{"read the journal of the run", s.readApproximations},
 		{"read the outcomes of conversions", s.readUnattributed},
 		{"read session_costs", s.readKnownCosts},
 		{"read pipeline_daily_costs", s.readDailyCosts},
 		{"read the conversions after the range", s.readDates},
-		{"read pipeline_journeys", s.readJourneys},
-		{"find what came and went", s.readChanges},
-	} {
-		if err := step.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", step.what, err)
-		}
-	}
-	s.Rows = s.rows()
-	s.Covered = covered(s.Rows, s.req)
-	return nil
+		{"read pipeline_journeys", func(ctx context.Context) error {
+			return s.beside(ctx, func(other *summing) error { return other.readJourneys(ctx, newSessionGroups(s.d.sessions)) })
+		}},
+	})
 }
 
 // rows returns the groups in order.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/unit"
@@ -21,6 +21,7 @@ type journeySums struct {
 	*journeysum.Sums
 	of       *summing
 	sessions *sessionGroups
+	grouped  int // of its groups, those that Sums has
 	row      scored
 	journey  journeysum.Journey // at hand
 }
@@ -42,16 +43,25 @@ func (a *journeySums) journal(columns string, after, last int64) string {
 const (
 	journeyColumns = `j.journey, j.run, v.conv_date, v.units, `
 	toldColumns    = `, j.fingerprint, t.journey, t.run, t.fingerprint, t.sessions, t.revenue, t.credit`
+
+	toldColumnsCount = 7
 )
 
-// readJourneys adds up the journal.
-func (s *summing) readJourneys(ctx context.Context) error {
-	there, err := hasTables(ctx, s.tx, "pipeline_journeys", "pipeline_latest", "pipeline_runs")
+// readJourneys adds up the journal, at once where all sessions are held and
+// otherwise in parts.
+func (s *summing) readJourneys(ctx context.Context, sessions *sessionGroups) error {
+	there, err := hasJournal(ctx, s.tx)
 	if err != nil || !there {
 		return err
 	}
-	all := &journeySums{Sums: journeysum.New(s.req, 0), of: s, sessions: &sessionGroups{of: map[uint64]uint32{}, numbers: map[string]uint32{}, most: s.held}}
-	if err := all.read(ctx); err != nil {
+	all := &journeySums{Sums: journeysum.New(s.req, 0), of: s, sessions: sessions}
+	if sessions.entered {
+		all.group()
+		err = all.readRows(ctx, 0, math.MaxInt64)
+	} else {
+		err = all.readParts(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	if s.Journeys = all.Result(); s.Journeys == nil {
@@ -67,21 +77,23 @@ func (s *summing) readJourneys(ctx context.Context) error {
 	})
 }
 
-// read reads the journal at once where there is room for all sessions, and
-// otherwise in parts.
-func (a *journeySums) read(ctx context.Context) error {
-	all, err := a.enterSessions(ctx)
-	if err != nil {
-		return err
+// group enters the groups of sessions that came.
+func (a *journeySums) group() {
+	for _, k := range a.sessions.keys[a.grouped:] {
+		a.Group(k.channel, k.date)
 	}
-	if all {
-		return a.readRows(ctx, 0, math.MaxInt64)
-	}
+	a.grouped = len(a.sessions.keys)
+}
+
+// readParts reads as much of the journal at a time as there is room for the
+// sessions of.
+func (a *journeySums) readParts(ctx context.Context) error {
 	for after := int64(0); ; {
 		last, err := a.noteSessions(ctx, after)
 		if err != nil || last == after {
 			return err
 		}
+		a.group()
 		if err := a.readRows(ctx, after, last); err != nil {
 			return err
 		}
@@ -89,25 +101,63 @@ func (a *journeySums) read(ctx context.Context) error {
 	}
 }
 
-// readRows adds the journeys after a row of the journal and up to another.
+// readRows adds the journeys after a row of the journal and up to another. What
+// they are told as now is written meanwhile, by the transaction of the report.
 func (a *journeySums) readRows(ctx context.Context, after, last int64) error {
 	h := a.of.history
 	if h == nil {
-		return a.each(ctx, a.journal(journeyColumns+scoredColumns, after, last), func(row [][]byte) error {
+		return a.of.raw(ctx, a.journal(journeyColumns+scoredColumns, after, last), func(row [][]byte) error {
 			_, err := a.add(row)
 			return err
 		})
 	}
-	return fetched(ctx, a.of.tx, a.of.in(a.journal(journeyColumns+scoredColumns+toldColumns, after, last)), func(row pgx.CollectableRow) error {
-		columns := row.RawValues()
-		added, err := a.add(columns)
-		if err != nil || !added {
-			return err
+	differ := make(chan []history.Told, 1)
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error {
+		for some := range differ {
+			if err := h.write(ctx, some); err != nil {
+				return err
+			}
 		}
-		was, now := a.told(columns)
-		return h.tell(was, now)
-	}, func() error { return h.write(ctx) })
+		return nil
+	})
+	both.Go(func() error {
+		defer close(differ)
+		var some []history.Told
+		hand := func() error {
+			select {
+			case differ <- some:
+				some = nil
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		err := a.of.raw(ctx, a.journal(journeyColumns+scoredColumns+toldColumns, after, last), func(row [][]byte) error {
+			added, err := a.add(row)
+			if err != nil || !added {
+				return err
+			}
+			was, now := a.told(row)
+			differs, err := h.tell(was, now)
+			if differs {
+				some = append(some, *now)
+			}
+			if err == nil && len(some) == toldAtATime {
+				err = hand()
+			}
+			return err
+		})
+		if err == nil && len(some) > 0 {
+			err = hand()
+		}
+		return err
+	})
+	return both.Wait()
 }
+
+// toldAtATime is how many conversions are written at a time.
+const toldAtATime = 10_000
 
 // add adds a row. One with a date that validation would have refused is none.
 func (a *journeySums) add(row [][]byte) (added bool, err error) {
@@ -126,7 +176,11 @@ func (a *journeySums) add(row [][]byte) (added bool, err error) {
 		if a.journey.Phased {
 			share.Initializer, share.Holder, share.Closer = int64(shares[1][i]), int64(shares[2][i]), int64(shares[3][i])
 		}
-		a.journey.Groups, a.journey.Shares = append(a.journey.Groups, a.sessions.find(id)), append(a.journey.Shares, share)
+		n, there := a.sessions.find(id)
+		if !there {
+			n = journeysum.NoGroup
+		}
+		a.journey.Groups, a.journey.Shares = append(a.journey.Groups, n), append(a.journey.Shares, share)
 	}
 	a.Add(&a.journey)
 	return true, nil
@@ -136,7 +190,7 @@ func (a *journeySums) add(row [][]byte) (added bool, err error) {
 // what is told now. The hash of its sessions is reckoned where the last report told
 // another row of the journal.
 func (a *journeySums) told(row [][]byte) (was, now *history.Told) {
-	t := row[11:]
+	t := row[len(row)-toldColumnsCount:]
 	now = &history.Told{Journey: integer(row[0]), Conv: string(a.row.conv), Run: a.journey.Run, Fingerprint: append([]byte(nil), t[0]...), Revenue: a.journey.Revenue,
 		Credit: a.of.history.channels.Credit(a.Sums, &a.journey)}
 	if t[1] != nil {

@@ -42,62 +42,74 @@ func (s *summing) readOutcomes(ctx context.Context) error {
 	if err != nil || e.run == 0 {
 		return err
 	}
-	var outcome, reason, example, units string
-	var conversions uint64
-	var there, left, sessions int64
+	o, units := &outcome{}, ""
 	return s.each(ctx, `SELECT o.outcome, o.reason, count(*), min(o.conv_id), count(v.conv_id), count(v.conv_id) FILTER (WHERE a.conv_id IS NULL),
 			coalesce(sum(v.units) FILTER (WHERE a.conv_id IS NULL), 0)::text, sum(o.sessions)::bigint
 		FROM pipeline_outcomes o LEFT JOIN (SELECT conv_id, units FROM {conversions} c WHERE conv_date COLLATE "C" BETWEEN $1 AND $2) v ON v.conv_id = o.conv_id
 			LEFT JOIN `+attributed+` a ON a.conv_id = v.conv_id
 		WHERE o.run = $3 GROUP BY o.outcome, o.reason ORDER BY o.outcome, count(*) DESC, o.reason`, []any{s.start, s.end, e.run},
-		[]any{&outcome, &reason, &conversions, &example, &there, &left, &units, &sessions}, func() error {
-			if outcome == books.Gone {
-				s.Changes.Went += int64(conversions)
-				s.Changes.WentAttributed += int64(conversions)
-				s.Changes.WentTouchpoints += sessions
-				return nil
-			}
-			revenue, err := parseSum(units)
-			s.Changes.Went += int64(conversions) - there
-			s.Range.Unattributed += left
-			s.Range.UnattributedRevenue = s.Range.UnattributedRevenue.Plus(revenue)
-			if len(s.Reasons) < mostReasons {
-				s.Reasons = append(s.Reasons, reasonCount(outcome, reason, conversions, example, revenue))
-			}
+		[]any{&o.name, &o.reason, &o.conversions, &o.example, &o.there, &o.left, &units, &o.sessions}, func() (err error) {
+			o.revenue, err = parseSum(units)
+			s.addOutcome(o)
 			return err
 		})
 }
 
-func reasonCount(outcome, reason string, conversions uint64, example string, revenue unit.Sum) *ihcv1.ReasonCount {
-	return &ihcv1.ReasonCount{Kind: run.OutcomeKind(outcome), Reason: reason, Conversions: conversions, ExampleConvId: example,
-		Revenue: revenue.Decimal(unit.MoneyDecimals).String()}
+// addOutcome adds what became of some of the run's conversions.
+func (s *summing) addOutcome(o *outcome) {
+	if o.name == books.Gone {
+		s.Changes.Went += int64(o.conversions)
+		s.Changes.WentAttributed += int64(o.conversions)
+		s.Changes.WentTouchpoints += o.sessions
+		return
+	}
+	s.Changes.Went += int64(o.conversions) - o.there
+	s.Range.Unattributed += o.left
+	s.Range.UnattributedRevenue = s.Range.UnattributedRevenue.Plus(o.revenue)
+	if len(s.Reasons) < mostReasons {
+		s.Reasons = append(s.Reasons, reasonCount(o))
+	}
+}
+
+func reasonCount(o *outcome) *ihcv1.ReasonCount {
+	return &ihcv1.ReasonCount{Kind: run.OutcomeKind(o.name), Reason: o.reason, Conversions: o.conversions, ExampleConvId: o.example,
+		Revenue: o.revenue.Decimal(unit.MoneyDecimals).String()}
+}
+
+// lastOutcomes returns a term for what the ledger last recorded of conversions.
+func (s *summing) lastOutcomes(ctx context.Context) (term string, err error) {
+	there, err := hasTables(ctx, s.tx, "pipeline_outcomes")
+	if !there {
+		return `(SELECT '' AS conv_id, '' AS outcome, '' AS reason WHERE false)`, err
+	}
+	return `(SELECT DISTINCT ON (conv_id) conv_id, outcome, reason FROM pipeline_outcomes WHERE outcome <> '` + books.Gone + `' ORDER BY conv_id, run DESC)`, err
 }
 
 // readUnattributed counts the conversions in range without an attribution by
 // what the ledger last recorded of them.
 func (s *summing) readUnattributed(ctx context.Context) error {
-	there, err := hasTables(ctx, s.tx, "pipeline_outcomes")
+	last, err := s.lastOutcomes(ctx)
 	if err != nil {
 		return err
 	}
-	last := `(SELECT '' AS conv_id, '' AS outcome, '' AS reason WHERE false)`
-	if there {
-		last = `(SELECT DISTINCT ON (conv_id) conv_id, outcome, reason FROM pipeline_outcomes WHERE outcome <> '` + books.Gone + `' ORDER BY conv_id, run DESC)`
-	}
-	var outcome, reason, example, units string
-	var conversions uint64
+	o, units := &outcome{}, ""
 	return s.each(ctx, `SELECT coalesce(o.outcome, '') COLLATE "C", coalesce(o.reason, '') COLLATE "C", count(*), min(v.conv_id COLLATE "C"), sum(v.units)::text
 		FROM {conversions} v LEFT JOIN `+attributed+` a ON a.conv_id = v.conv_id LEFT JOIN `+last+` o ON o.conv_id = v.conv_id
 		WHERE v.conv_date COLLATE "C" BETWEEN $1 AND $2 AND a.conv_id IS NULL GROUP BY 1, 2 ORDER BY count(*) DESC, 1, 2`, []any{s.start, s.end},
-		[]any{&outcome, &reason, &conversions, &example, &units}, func() error {
-			if len(s.Unattributed) == mostReasons {
-				s.UnattributedRest += int64(conversions)
-				return nil
-			}
-			revenue, err := parseSum(units)
-			s.Unattributed = append(s.Unattributed, reasonCount(outcome, reason, conversions, example, revenue))
+		[]any{&o.name, &o.reason, &o.conversions, &o.example, &units}, func() (err error) {
+			o.revenue, err = parseSum(units)
+			s.addUnattributed(o)
 			return err
 		})
+}
+
+// addUnattributed adds conversions in range without an attribution.
+func (s *summing) addUnattributed(o *outcome) {
+	if len(s.Unattributed) == mostReasons {
+		s.UnattributedRest += int64(o.conversions)
+		return
+	}
+	s.Unattributed = append(s.Unattributed, reasonCount(o))
 }
 
 // ofRun is what a run has in the journal, with what it uses of other runs.

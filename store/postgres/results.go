@@ -164,7 +164,7 @@ func (t *taking) outcomes(ctx context.Context, results []*ihcv1.AttributionResul
 }
 
 // journalColumns are those that a run's rows of the journal have.
-const journalColumns = `run, chunk, conv_id, fingerprint, sessions, ihc, initializer, holder, closer, strategy, left_out, model, scored, seal`
+const journalColumns = `run, chunk, conv_id, fingerprint, sessions, ihc, phases, strategy, left_out, model, scored, seal`
 
 // journeys puts what was scored into the journal.
 func (t *taking) journeys(ctx context.Context, results []*ihcv1.AttributionResult) error {
@@ -179,19 +179,14 @@ func (t *taking) journeys(ctx context.Context, results []*ihcv1.AttributionResul
 				if err != nil {
 					return fmt.Errorf("chunk %d, conversion %q: %w", r.GetChunk(), a.GetConvId(), err)
 				}
-				row = addInteger(beginRow(row, 14), int32(t.run))
+				phases := phasesOf(shares)
+				row = addInteger(beginRow(row, 12), int32(t.run))
 				row = addSome(addText(addBigint(row, int64(r.GetChunk())), a.GetConvId()), a.GetFingerprint())
 				row = addArray(row, textType, a.GetSessionIds(), addText[string])
-				for _, of := range shares {
-					if of == nil {
-						row = addNull(row)
-						continue
-					}
-					row = addArray(row, integerType, of, addInteger)
-				}
+				row = addSome(addArray(row, integerType, shares[0], addInteger), phases)
 				of := a.GetApproximation()
 				row = addSome(addBigint(addSome(row, of.GetStrategy()), int64(of.GetLeftOut())), of.GetModel())
-				row = addText(addBigint(row, r.GetScored()), seal(a.GetConvId(), a.GetSessionIds(), shares))
+				row = addText(addBigint(row, r.GetScored()), seal(a.GetConvId(), a.GetSessionIds(), shares[0], phases))
 				if _, err := to.Write(row); err != nil {
 					return err
 				}

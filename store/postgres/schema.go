@@ -14,9 +14,10 @@ import (
 // The five tables shared with the users of the database, as this package makes
 // them. The three that are read may be other tables or views, of the types that
 // docs/postgres.md names. Keys go by bytes, so that they are in the order in which
-// results are written.
+// results are written. That of the first table comes with its first rows: see
+// [addKey].
 const (
-	createCustomerJourney = `CREATE TABLE IF NOT EXISTS attribution_customer_journey (conv_id text COLLATE "C" NOT NULL, session_id text COLLATE "C" NOT NULL, ihc double precision NOT NULL, PRIMARY KEY (conv_id, session_id))`
+	createCustomerJourney = `CREATE TABLE IF NOT EXISTS attribution_customer_journey (conv_id text COLLATE "C" NOT NULL, session_id text COLLATE "C" NOT NULL, ihc double precision NOT NULL)`
 
 	createChannelReporting = `CREATE TABLE IF NOT EXISTS channel_reporting (channel_name text COLLATE "C" NOT NULL, date text COLLATE "C" NOT NULL, cost double precision NOT NULL, ihc double precision NOT NULL, ihc_revenue double precision NOT NULL, PRIMARY KEY (channel_name, date))`
 
@@ -35,7 +36,7 @@ CREATE TABLE IF NOT EXISTS session_costs (session_id text NOT NULL PRIMARY KEY, 
 var migrations embed.FS
 
 // schemaVersion is what this release reads and writes.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // prepare makes sure that all tables a stage writes to are there, in a
 // transaction of its own: whoever comes at the same time waits for it. What is

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -26,18 +27,16 @@ var errJournal = errkind.As(errkind.Input, errors.New("a row of pipeline_journey
 // separator stands between the parts of what is sealed.
 const separator = "\x1f"
 
-// seal returns the seal of a row. Shares are its four columns, nil where NULL.
-func seal[T string | []byte](conv T, sessions []T, shares [4][]int32) []byte {
-	room := len(conv) + 32 + len(sessions)*4*6 // a share takes up to five digits
+// seal returns the seal of a row, of its columns; phases are nil for NULL.
+func seal[T string | []byte](conv T, sessions []T, ihc []int32, phases []byte) []byte {
+	room := len(conv) + 32 + len(sessions)*6 + len(phases) // a share takes up to five digits
 	for _, id := range sessions {
 		room += len(id) + len(separator)
 	}
 	text := append(append(make([]byte, 0, room), conv...), separator...)
 	text = append(strconv.AppendInt(text, int64(len(sessions)), 10), separator...)
-	text = appendJoined(text, sessions)
-	for _, of := range shares {
-		text = appendSpelt(append(text, separator...), of)
-	}
+	text = append(appendJoined(text, sessions), separator...)
+	text = append(append(appendSpelt(text, ihc), separator...), phases...)
 	sum := sha256.Sum256(text)
 	return sum[:sealBytes]
 }
@@ -53,12 +52,8 @@ func appendJoined[T string | []byte](text []byte, all []T) []byte {
 	return text
 }
 
-// appendSpelt adds integers as PostgreSQL writes an array of them; nothing for
-// NULL.
+// appendSpelt adds integers as PostgreSQL writes an array of them.
 func appendSpelt(text []byte, all []int32) []byte {
-	if all == nil {
-		return text
-	}
 	text = append(text, '{')
 	for i, n := range all {
 		if i > 0 {
@@ -69,10 +64,24 @@ func appendSpelt(text []byte, all []int32) []byte {
 	return append(text, '}')
 }
 
+// phasesOf returns the column phases: the shares of each phase, one phase after the
+// other; nil where they are not known.
+func phasesOf(shares [4][]int32) (column []byte) {
+	if shares[1] == nil {
+		return nil
+	}
+	for _, of := range shares[1:] {
+		for _, n := range of {
+			column = binary.BigEndian.AppendUint32(column, uint32(n))
+		}
+	}
+	return column
+}
+
 // intact is the condition that a row j of the journal is what was stored: [seal]
 // in SQL.
 const intact = `coalesce(j.seal = substr(sha256(convert_to(concat_ws(E'\x1f', j.conv_id, cardinality(j.sessions), array_to_string(j.sessions, E'\x1f'),
-	j.ihc::text, coalesce(j.initializer::text, ''), coalesce(j.holder::text, ''), coalesce(j.closer::text, '')), 'UTF8')), 1, 8), false)`
+	j.ihc::text), 'UTF8') || '\x1f' || coalesce(j.phases, '')), 1, 8), false)`
 
 // checkJournal returns [errJournal] where one of the rows j of the journal that
 // are joined so is damaged.

@@ -24,34 +24,39 @@ const mostSessions = 3_000_000
 // A session goes by a hash of 64 bits. That one which is not there is taken for
 // one that is has a chance of one in 10¹² for each.
 type sessionGroups struct {
-	seed maphash.Seed
-	of   map[uint64]uint32
-	most int
+	seed    maphash.Seed
+	of      map[uint64]uint32
+	most    int
+	entered bool // all sessions are in here
 
-	numbers map[string]uint32 // of groups, by date and channel
-	text    []byte            // at hand
+	keys    []key // by number
+	numbers map[string]uint32
+	text    []byte // at hand
+}
+
+func newSessionGroups(most int) *sessionGroups {
+	return &sessionGroups{seed: maphash.MakeSeed(), of: map[uint64]uint32{}, most: most, numbers: map[string]uint32{}}
 }
 
 func (g *sessionGroups) mark(session []byte) uint64 { return maphash.Bytes(g.seed, session) }
 
-// find returns the group of a session, [journeysum.NoGroup] where there is none.
-func (g *sessionGroups) find(session []byte) uint32 {
-	if n, there := g.of[g.mark(session)]; there {
-		return n
-	}
-	return journeysum.NoGroup
+// find returns the group of a session.
+func (g *sessionGroups) find(session []byte) (number uint32, there bool) {
+	number, there = g.of[g.mark(session)]
+	return number, there
 }
 
 // number returns the number of the group of a channel, nil for other channels than
-// the one asked for, and a date.
-func (g *sessionGroups) number(sums *journeysum.Sums, channel, date []byte) uint32 {
+// the one asked for, and a date: 0, 1 and so on.
+func (g *sessionGroups) number(channel, date []byte) uint32 {
 	if channel == nil {
 		channel = []byte(elsewhere)
 	}
 	g.text = append(append(append(g.text[:0], date...), separator...), channel...)
 	n, met := g.numbers[string(g.text)]
 	if !met {
-		n = sums.Group(string(channel), string(date))
+		n = uint32(len(g.keys))
+		g.keys = append(g.keys, key{string(channel), string(date)})
 		g.numbers[string(g.text)] = n
 	}
 	return n
@@ -59,30 +64,29 @@ func (g *sessionGroups) number(sums *journeysum.Sums, channel, date []byte) uint
 
 const sessionGroupsQuery = `SELECT s.session_id, {dimension}, coalesce(s.event_date, '') FROM {sessions} s`
 
-// enterSessions enters all sessions, and says whether there is room for them. Where
-// two are not told apart it begins anew, with another hash.
-func (a *journeySums) enterSessions(ctx context.Context) (all bool, err error) {
-	g := a.sessions
+// errAlike says that two have the same hash.
+var errAlike = errors.New("two ids have the same hash")
+
+// enterSessions enters all sessions. Where two are not told apart it begins anew,
+// with another hash.
+func (s *summing) enterSessions(ctx context.Context, g *sessionGroups) error {
 	for range mostHashes {
-		g.seed, all = maphash.MakeSeed(), true
+		g.seed = maphash.MakeSeed()
 		clear(g.of)
-		alike := false
-		err := a.each(ctx, sessionGroupsQuery, func(row [][]byte) error {
+		err := s.raw(ctx, sessionGroupsQuery, func(row [][]byte) error {
 			mark := g.mark(row[0])
-			if _, alike = g.of[mark]; alike {
-				return io.EOF
+			if _, alike := g.of[mark]; alike {
+				return errAlike
 			}
-			if all = len(g.of) < g.most; !all {
-				return io.EOF
-			}
-			g.of[mark] = g.number(a.Sums, row[1], row[2])
+			g.of[mark] = g.number(row[1], row[2])
 			return nil
 		})
-		if err != nil || !alike {
-			return all, err
+		if !errors.Is(err, errAlike) {
+			g.entered = err == nil
+			return err
 		}
 	}
-	return false, errkind.As(errkind.Input, errors.New("two sessions of session_sources have the same id"))
+	return errkind.As(errkind.Input, errors.New("two sessions of session_sources have the same id"))
 }
 
 // mostHashes is how many are tried.
@@ -93,7 +97,8 @@ const mostHashes = 3
 func (a *journeySums) noteSessions(ctx context.Context, after int64) (last int64, err error) {
 	g, last := a.sessions, after
 	clear(g.of)
-	err = a.each(ctx, a.journal(`j.journey, `+scoredColumns, after, math.MaxInt64), func(row [][]byte) error {
+	err = fetched(ctx, a.of.tx, a.of.in(a.journal(`j.journey, `+scoredColumns, after, math.MaxInt64)), func(found pgx.CollectableRow) error {
+		row := found.RawValues()
 		if err := a.row.read(row[1:]); err != nil {
 			return err
 		}
@@ -105,20 +110,15 @@ func (a *journeySums) noteSessions(ctx context.Context, after int64) (last int64
 		}
 		last = integer(row[0])
 		return nil
-	})
+	}, func() error { return nil })
 	if err != nil || last == after {
 		return last, err
 	}
-	return last, a.each(ctx, sessionGroupsQuery, func(row [][]byte) error {
+	return last, a.of.raw(ctx, sessionGroupsQuery, func(row [][]byte) error {
 		mark := g.mark(row[0])
 		if _, noted := g.of[mark]; noted {
-			g.of[mark] = g.number(a.Sums, row[1], row[2])
+			g.of[mark] = g.number(row[1], row[2])
 		}
 		return nil
 	})
-}
-
-// each calls do with the columns of each row of a query.
-func (a *journeySums) each(ctx context.Context, query string, do func([][]byte) error) error {
-	return fetched(ctx, a.of.tx, a.of.in(query), func(row pgx.CollectableRow) error { return do(row.RawValues()) }, func() error { return nil })
 }

@@ -54,6 +54,21 @@ func (d *Database) Slices(ctx context.Context, o journey.Options, conversions in
 	return do(ctx, []journey.Options{o})
 }
 
+// beside calls do with a transaction of a connection of its own, which only reads
+// and sees what tx sees but for what tx has changed.
+func (d *Database) beside(ctx context.Context, tx pgx.Tx, do func(pgx.Tx) error) error {
+	var snapshot string
+	if err := tx.QueryRow(ctx, `SELECT pg_export_snapshot()`).Scan(&snapshot); err != nil {
+		return err
+	}
+	return d.inTransaction(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(other pgx.Tx) error {
+		if err := see(ctx, other, snapshot); err != nil {
+			return err
+		}
+		return do(other)
+	})
+}
+
 // whileThere calls do, and ends its context where the transaction is lost
 // meanwhile, whose error it then returns. To be asked now and then keeps a server
 // from ending it for being idle.

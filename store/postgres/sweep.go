@@ -51,32 +51,36 @@ func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64) error {
 		return from.in(statement, "{without}", without, "{due}", due, "{of}", of)
 	}
 	err = exec(ctx, tx, []string{
-		with("", `WITH {due} INSERT INTO pipeline_replaced SELECT l.journey FROM due JOIN pipeline_latest l USING (conv_id) WHERE l.journey <> due.journey ON CONFLICT DO NOTHING`),
 		with("pipeline_latest", `INSERT INTO pipeline_replaced SELECT journey FROM pipeline_latest WHERE conv_id IN {without} ON CONFLICT DO NOTHING`),
 		with("pipeline_latest", `DELETE FROM pipeline_latest WHERE conv_id IN {without}`),
-		// On record, so that the report can tell (see [books.Gone]).
-		with("", `WITH {due} INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions)
-			SELECT $1, due.chunk, due.conv_id, '`+books.Gone+`', 'not in conversions any more', cardinality(j.sessions) FROM due JOIN pipeline_journeys j USING (journey) WHERE gone
-			ON CONFLICT (run, chunk, conv_id) DO UPDATE SET outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, sessions = EXCLUDED.sessions`),
-		with("", `WITH {due} INSERT INTO pipeline_replaced SELECT journey FROM due WHERE gone ON CONFLICT DO NOTHING`),
+		// What is gone is put on record, so that the report can tell (see [books.Gone]).
+		with("", `WITH {due}, told AS (INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions)
+				SELECT $1, due.chunk, due.conv_id, '`+books.Gone+`', 'not in conversions any more', cardinality(j.sessions) FROM due JOIN pipeline_journeys j USING (journey) WHERE gone
+				ON CONFLICT (run, chunk, conv_id) DO UPDATE SET outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, sessions = EXCLUDED.sessions)
+			INSERT INTO pipeline_replaced SELECT l.journey FROM due JOIN pipeline_latest l USING (conv_id) WHERE l.journey <> due.journey
+			UNION SELECT journey FROM due WHERE gone ON CONFLICT DO NOTHING`),
 	}, run)
 	if err != nil {
 		return err
 	}
-	var some bool
-	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey)`).Scan(&some); err != nil {
+	var some, known bool // rows of the table; and of what it shows
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey), EXISTS (SELECT 1 FROM pipeline_latest)`).Scan(&some, &known); err != nil {
 		return err
 	}
 	if some {
-		err = replace(ctx, tx, run, with)
+		if err = addKey(ctx, tx); err == nil {
+			err = replace(ctx, tx, run, with)
+		}
 	} else {
 		err = d.fill(ctx, tx, run, with("", `WITH {due} SELECT `+scoredColumns+` FROM due JOIN pipeline_journeys j USING (journey) WHERE NOT gone ORDER BY j.conv_id`))
 	}
 	if err != nil {
 		return err
 	}
-	latest := with("", `WITH {due} INSERT INTO pipeline_latest AS l (conv_id, journey) SELECT conv_id, journey FROM due WHERE NOT gone ORDER BY conv_id
-		ON CONFLICT (conv_id) DO UPDATE SET journey = EXCLUDED.journey WHERE l.journey <> EXCLUDED.journey`)
+	latest := with("", `WITH {due} INSERT INTO pipeline_latest AS l (conv_id, journey) SELECT conv_id, journey FROM due WHERE NOT gone ORDER BY conv_id`)
+	if known {
+		latest += ` ON CONFLICT (conv_id) DO UPDATE SET journey = EXCLUDED.journey WHERE l.journey <> EXCLUDED.journey`
+	}
 	if _, err := tx.Exec(ctx, latest, run); err != nil {
 		return err
 	}

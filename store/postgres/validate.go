@@ -8,11 +8,13 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/inspect"
 )
 
@@ -26,6 +28,7 @@ type validation struct {
 	found *findings.Findings
 	sound map[string]bool // tables all of whose columns are there
 	from  sources
+	work  *store.Counter // in rows by their columns
 }
 
 // Validate implements [store.Source].
@@ -33,13 +36,19 @@ func (d *Database) Validate(ctx context.Context, o findings.Options) (*findings.
 	if err := civil.CheckRange("start date", o.StartDate, "end date", o.EndDate); err != nil {
 		return nil, err
 	}
+	size, err := d.Size(ctx)
+	if err != nil {
+		return nil, err
+	}
+	work := store.Begin(ctx)
+	for table, rows := range map[string]int64{tables.SessionSources: size.Sessions, tables.SessionCosts: size.Costs, tables.Conversions: size.Conversions} {
+		work.Expect(float64(rows) * float64(len(contract[table])))
+	}
 	var v *validation
-	err := d.reading(ctx, func(tx pgx.Tx) (err error) {
-		v = &validation{tx: tx, opts: o, found: &findings.Findings{List: []findings.Finding{}}, sound: map[string]bool{}}
-		for _, table := range inputTables {
-			if err := v.checkInput(ctx, table); err != nil {
-				return err
-			}
+	err = d.reading(ctx, func(tx pgx.Tx) (err error) {
+		v = &validation{tx: tx, opts: o, found: &findings.Findings{List: []findings.Finding{}}, sound: map[string]bool{}, work: work}
+		if err := v.checkInputs(ctx, d); err != nil {
+			return err
 		}
 		for _, of := range results {
 			if err := v.checkOutput(ctx, of); err != nil {
@@ -58,12 +67,60 @@ func (d *Database) Validate(ctx context.Context, o findings.Options) (*findings.
 	return v.found, nil
 }
 
-// checkInput looks at a table that is read: at its columns, and then at each row.
-func (v *validation) checkInput(ctx context.Context, table string) error {
+// input is a table whose rows are looked at: a term for each column, and which of
+// them are whole, numbers that are integers.
+type input struct {
+	table string
+	terms []string
+	whole []bool
+	rows  *inspect.Scan
+}
+
+// checkInputs looks at the tables that are read: at their columns, and then at each
+// row, of the first beside the others.
+func (v *validation) checkInputs(ctx context.Context, d *Database) error {
+	var all []*input
+	for _, table := range inputTables {
+		in, err := v.checkColumns(ctx, table)
+		if err != nil {
+			return err
+		}
+		if in != nil {
+			all = append(all, in)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	err := d.beside(ctx, v.tx, func(other pgx.Tx) error {
+		both, ctx := errgroup.WithContext(ctx)
+		both.Go(func() error { return all[0].scan(ctx, v.tx, v.work) })
+		both.Go(func() error {
+			for _, in := range all[1:] {
+				if err := in.scan(ctx, other, v.work); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return both.Wait()
+	})
+	for _, in := range all {
+		if err == nil {
+			v.found.Digest += "/" + in.rows.Conclude(v.found, v.opts)
+			err = v.checkDuplicates(ctx, in.table, contract[in.table][0].name, in.terms[0])
+		}
+	}
+	return err
+}
+
+// checkColumns looks at the columns of a table that is read. It returns nil where
+// that cannot be.
+func (v *validation) checkColumns(ctx context.Context, table string) (*input, error) {
 	want := contract[table]
 	columns, err := describe(ctx, v.tx, table)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(columns) == 0 {
 		var names []string
@@ -71,7 +128,7 @@ func (v *validation) checkInput(ctx context.Context, table string) error {
 			names = append(names, c.name)
 		}
 		v.found.Add(findings.MissingTable.With(strings.Join(names, ", ")), table, "", 0, "", "")
-		return nil
+		return nil, nil //nolint:nilnil // as the comment says
 	}
 	v.sound[table] = true
 	terms, whole := make([]string, len(want)), make([]bool, len(want))
@@ -93,12 +150,9 @@ func (v *validation) checkInput(ctx context.Context, table string) error {
 		}
 	}
 	if !v.sound[table] {
-		return nil
+		return nil, nil //nolint:nilnil // as the comment says
 	}
-	if err := v.scan(ctx, table, terms, whole); err != nil {
-		return err
-	}
-	return v.checkDuplicates(ctx, table, want[0].name, terms[0])
+	return &input{table: table, terms: terms, whole: whole, rows: inspect.New(table)}, nil
 }
 
 // kind is what to tell of a column that is missing.
@@ -109,31 +163,34 @@ func (c column) kind() string {
 	return "text"
 }
 
-// scan reads all rows of a table once. Of the columns that are whole, numbers that
-// are so are taken for integers.
-func (v *validation) scan(ctx context.Context, table string, terms []string, whole []bool) error {
-	rows, err := v.tx.Query(ctx, `SELECT `+strings.Join(terms, ", ")+` FROM `+table)
+// checkedAtOnce is after how many rows it is told how far a check is.
+const checkedAtOnce = 4096
+
+// scan reads all rows of the table once.
+func (in *input) scan(ctx context.Context, tx pgx.Tx, work *store.Counter) error {
+	rows, err := tx.Query(ctx, `SELECT `+strings.Join(in.terms, ", ")+` FROM `+in.table)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	s := inspect.New(table)
-	for rows.Next() {
+	for n := 0; rows.Next(); n++ {
+		if n%checkedAtOnce == checkedAtOnce-1 {
+			work.Add(float64(checkedAtOnce * len(in.terms)))
+		}
 		values, err := rows.Values()
 		if err != nil {
 			return err
 		}
 		for i, value := range values {
-			if n, is := value.(float64); is && whole[i] && n == math.Trunc(n) && math.Abs(n) < 1<<53 {
+			if n, is := value.(float64); is && in.whole[i] && n == math.Trunc(n) && math.Abs(n) < 1<<53 {
 				values[i] = int64(n)
 			}
 		}
-		s.Row(values)
+		in.rows.Row(values)
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read %s: %w", table, err)
+		return fmt.Errorf("read %s: %w", in.table, err)
 	}
-	v.found.Digest += "/" + s.Conclude(v.found, v.opts)
 	return nil
 }
 
@@ -213,7 +270,12 @@ func (v *validation) checkOutput(ctx context.Context, of output) error {
 		return nil
 	}
 	unique, err := hasKey(ctx, v.tx, of.table, of.columns[0].name, of.columns[1].name)
-	if err == nil && !unique {
+	if err != nil || unique {
+		return err
+	}
+	ours := false // which gets its key with its rows: see [addKey]
+	err = v.tx.QueryRow(ctx, `SELECT NOT EXISTS (SELECT 1 FROM pg_constraint WHERE contype = 'p' AND conrelid = to_regclass($1)) AND NOT EXISTS (SELECT 1 FROM `+of.table+`)`, of.table).Scan(&ours)
+	if err == nil && !(ours && of.table == tables.CustomerJourney) {
 		wrong("", "its primary key is not (%s, %s)", of.columns[0].name, of.columns[1].name)
 	}
 	return err

@@ -14,7 +14,7 @@ import (
 // silence is how long a lock may last before it is told.
 const silence = 500 * time.Millisecond
 
-// await waits until the database at path is not locked by another program, and
+// await waits until the database at path is not locked by another process, and
 // says so, where somebody listens (see [store.OnWait]). It tries again and again,
 // each time for a moment, since a statement that waits for a lock cannot be
 // interrupted. It returns the error of a lock that lasts; what is wrong otherwise

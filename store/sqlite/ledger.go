@@ -221,7 +221,7 @@ func (d *Database) finish(ctx context.Context, id string, show bool) (store.Stat
 			return errDue
 		}
 		err = tx.withSources(ctx, salesByID, func() (err error) {
-			logged, err = d.sweep(ctx, tx, r)
+			logged, err = d.sweep(ctx, tx, r, s.Counts.GetTouchpoints())
 			return err
 		})
 		if err != nil {

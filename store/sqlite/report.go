@@ -91,7 +91,7 @@ func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.R
 		}
 		defer readers.Close() //nolint:errcheck // only read
 	}
-	of := &summing{conn: conn, readers: readers, req: req, size: size}
+	of := &summing{conn: conn, readers: readers, req: req, size: size, work: store.Begin(ctx)}
 	if of.history, err = openHistory(ctx, of); err != nil {
 		return nil, err
 	}
@@ -185,7 +185,8 @@ type summing struct {
 	column, channel, zone string
 	x                     *sessionIndex
 	whole                 *part
-	history               *comparing // nil where none is kept
+	history               *comparing     // nil where none is kept
+	work                  *store.Counter // see [weights]
 	// inDates says of each group, by number, whether its date is in range; nil
 	// where all are.
 	inDates []bool
@@ -268,11 +269,26 @@ func (s *summing) sumDates() {
 
 func (s *summing) inParts(ctx context.Context, table string, read func(context.Context, *sql.Conn, *part, condition) error) (tasks []task, err error) {
 	parts, err := partition(ctx, s.conn, table, s.size.rows)
+	weight := weights[table]
+	s.work.Expect(float64(len(parts)) * weight * float64(s.x.passes))
+	if table == tables.CustomerJourney {
+		s.work.Expect(float64(len(parts)) * weightJourneys)
+	}
 	for _, in := range parts {
-		tasks = append(tasks, func(ctx context.Context, conn *sql.Conn, p *part) error { return read(ctx, conn, p, in) })
+		tasks = append(tasks, func(ctx context.Context, conn *sql.Conn, p *part) error {
+			err := read(ctx, conn, p, in)
+			s.work.Add(weight)
+			return err
+		})
 	}
 	return tasks, err
 }
+
+// weights are what a part of a table takes, each of so many rows as the others, and
+// weightJourneys what the journal's journeys take that are a part of the results.
+var weights = map[string]float64{tables.SessionSources: 1, tables.SessionCosts: 2, tables.CustomerJourney: 0.8}
+
+const weightJourneys = 0.8
 
 // task reads something into a part.
 type task func(context.Context, *sql.Conn, *part) error

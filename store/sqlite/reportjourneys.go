@@ -25,10 +25,14 @@ type journeySums struct {
 	x       *sessionIndex
 	journey journeysum.Journey // at hand
 	history *comparing         // nil where none is kept
+	work    *store.Counter     // see [weights]
+	perPart int                // journeys of a part
+	told    int                // journeys added since work was
 }
 
 func newJourneySums(s *summing) *journeySums {
-	return &journeySums{Sums: journeysum.New(s.req, s.size.paths), query: s.journeys(), history: s.history.anew()}
+	return &journeySums{Sums: journeysum.New(s.req, s.size.paths), query: s.journeys(), history: s.history.anew(),
+		work: s.work, perPart: int(max(s.size.rows/touchpointsGuessed, 1))}
 }
 
 // see takes an index into use, whose sessions are all entered.
@@ -179,6 +183,10 @@ func (a *journeySums) read(ctx context.Context, conn *sql.Conn, mine func(conv s
 
 // add adds one row of the query.
 func (a *journeySums) add(row []driver.Value) error {
+	if a.told++; a.told == a.perPart {
+		a.work.Add(weightJourneys)
+		a.told = 0
+	}
 	j := &a.journey
 	j.Date = text(row[1])
 	var ok bool

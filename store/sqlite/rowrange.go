@@ -46,20 +46,12 @@ const maxRanges = 10_000
 // What has no row numbers of its own is one range: a view, and a table that
 // was made WITHOUT ROWID or with a column of that name.
 func RowRanges(ctx context.Context, conn *sql.Conn, table string, rows int64) ([]RowRange, error) {
-	var numbered bool
-	err := conn.QueryRowContext(ctx, `SELECT type = 'table' AND NOT wr AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(t.name, t.schema) WHERE lower(name) = 'rowid')
-		FROM pragma_table_list t WHERE lower(name) = ? ORDER BY schema = 'temp' DESC LIMIT 1`, table).Scan(&numbered)
+	first, last, numbered, err := rowNumbers(ctx, conn, table)
 	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", table, err)
+		return nil, err
 	}
 	if !numbered {
 		return []RowRange{{}}, nil
-	}
-	var first, last int64
-	// Each alone, SQLite finds them without reading the table.
-	err = conn.QueryRowContext(ctx, `SELECT coalesce((SELECT min(rowid) FROM `+table+`), 0), coalesce((SELECT max(rowid) FROM `+table+`), -1)`).Scan(&first, &last)
-	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", table, err)
 	}
 	var all []RowRange
 	size := max(rows, (last-first)/maxRanges+1)
@@ -70,6 +62,21 @@ func RowRanges(ctx context.Context, conn *sql.Conn, table string, rows int64) ([
 		all = append(all, RowRange{first, last, true})
 	}
 	return all, nil
+}
+
+// rowNumbers returns the first and the last row number of a table, 0 and -1 of an
+// empty one, where rows have numbers.
+func rowNumbers(ctx context.Context, conn *sql.Conn, table string) (first, last int64, numbered bool, err error) {
+	err = conn.QueryRowContext(ctx, `SELECT type = 'table' AND NOT wr AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(t.name, t.schema) WHERE lower(name) = 'rowid')
+		FROM pragma_table_list t WHERE lower(name) = ? ORDER BY schema = 'temp' DESC LIMIT 1`, table).Scan(&numbered)
+	if err == nil && numbered {
+		// Each alone, SQLite finds them without reading the table.
+		err = conn.QueryRowContext(ctx, `SELECT coalesce((SELECT min(rowid) FROM `+table+`), 0), coalesce((SELECT max(rowid) FROM `+table+`), -1)`).Scan(&first, &last)
+	}
+	if err != nil {
+		return 0, 0, false, fmt.Errorf("look at %s: %w", table, err)
+	}
+	return first, last, numbered, nil
 }
 
 // condition selects part of a table's rows: what follows the FROM clause, and

@@ -38,6 +38,7 @@ func (v *validation) scan(ctx context.Context, t table) error {
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return err
 	}
+	v.work.Expect(float64(len(spans) * len(t.columns)))
 	whole := inspect.New(t.name)
 	var mu sync.Mutex
 	done := map[int]*scan{} // that wait for an earlier one, few at any time
@@ -50,6 +51,7 @@ func (v *validation) scan(ctx context.Context, t table) error {
 			if err := s.run(ctx, v.db); err != nil {
 				return err
 			}
+			v.work.Add(float64(len(t.columns)))
 			mu.Lock()
 			defer mu.Unlock()
 			done[i] = s

@@ -11,18 +11,20 @@ import (
 	"strings"
 
 	"github.com/ihc-pipeline/ihc/internal/unit"
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/books"
 	"github.com/mattn/go-sqlite3"
 	"golang.org/x/sync/errgroup"
 )
 
 // sweep brings attribution_customer_journey to the state of the journal for a
-// complete run: one pass in the order of the table's key, so that every page is
+// complete run of so many touchpoints: one pass in the order of the table's key, so that every page is
 // visited once however many rows there are. It returns about how many bytes that
 // put into the write-ahead log. All of it is one transaction: whoever reads sees the state before or
 // the state after (invariant 9).
-func (d *Database) sweep(ctx context.Context, tx transaction, r runRow) (logged int, err error) {
-	s := sweeper{tx: tx, run: r.run, from: r.from}
+func (d *Database) sweep(ctx context.Context, tx transaction, r runRow, touchpoints uint64) (logged int, err error) {
+	s := sweeper{tx: tx, run: r.run, from: r.from, work: store.Begin(ctx)}
+	s.work.Expect(float64(touchpoints))
 	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey)`).Scan(&s.replaces); err != nil {
 		return 0, err
 	}
@@ -108,10 +110,11 @@ func (d *Database) beside(ctx context.Context, log bool) (reads *sql.DB, done fu
 type sweeper struct {
 	tx        transaction
 	run, from int64
-	replaces  bool     // the table is not empty
-	gone      int      // conversions of the run that are not there any more
-	bytes     int      // written, about
-	out       *outflow // nil where they go into the log
+	replaces  bool           // the table is not empty
+	gone      int            // conversions of the run that are not there any more
+	bytes     int            // written, about
+	out       *outflow       // nil where they go into the log
+	work      *store.Counter // in touchpoints
 }
 
 // exec runs statements with the run's number as ?1 and the first row of its
@@ -277,8 +280,10 @@ func (s *sweeper) write(ctx context.Context, c *sqlite3.SQLiteConn, batches <-ch
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		touchpoints := 0
 		for i := range batch {
 			j := &batch[i]
+			touchpoints += len(j.sessions)
 			var err error
 			if j.gone {
 				// On record, so that the report can tell (see [books.Gone]).
@@ -291,6 +296,7 @@ func (s *sweeper) write(ctx context.Context, c *sqlite3.SQLiteConn, batches <-ch
 				return err
 			}
 		}
+		s.work.Add(float64(touchpoints))
 	}
 	return errors.Join(latest.flush(), left.flush())
 }

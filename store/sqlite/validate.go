@@ -13,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store"
 )
 
 // Validate reads the source data whole, each table once, and reports what is
@@ -29,7 +30,7 @@ func validate(ctx context.Context, db *sql.DB, opts findings.Options, rows int64
 	if err := civil.CheckRange("start date", opts.StartDate, "end date", opts.EndDate); err != nil {
 		return nil, err
 	}
-	v := &validation{db: db, opts: opts, rows: rows, digests: map[string]string{}, found: &findings.Findings{List: []findings.Finding{}}}
+	v := &validation{db: db, opts: opts, rows: rows, digests: map[string]string{}, found: &findings.Findings{List: []findings.Finding{}}, work: store.Begin(ctx)}
 	if err := v.run(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -50,6 +51,7 @@ type validation struct {
 	rows int64 // of a table that are read in one go
 	// order is that of the bytes of a database in UTF-16; nil for one in UTF-8.
 	order binary.AppendByteOrder
+	work  *store.Counter // in spans by their columns
 
 	mu      sync.Mutex        // the checks run side by side
 	digests map[string]string // by table

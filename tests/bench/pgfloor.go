@@ -22,7 +22,7 @@ func (f pgFloor) String() string {
 type copiedRows struct{ table, columns, order string }
 
 var (
-	journalRows = copiedRows{"pipeline_journeys", "run, chunk, conv_id, fingerprint, sessions, ihc, initializer, holder, closer, strategy, left_out, model, scored, seal", "journey"}
+	journalRows = copiedRows{"pipeline_journeys", "run, chunk, conv_id, fingerprint, sessions, ihc, phases, strategy, left_out, model, scored, seal", "journey"}
 	resultRows  = copiedRows{"attribution_customer_journey", "conv_id, session_id, ihc", "conv_id, session_id"}
 )
 

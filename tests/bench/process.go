@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ihc-pipeline/ihc/internal/freeport"
 	"github.com/ihc-pipeline/ihc/internal/shop"
 	"github.com/ihc-pipeline/ihc/store/importer"
 	"github.com/ihc-pipeline/ihc/store/sqlite"
@@ -221,13 +221,11 @@ func (b *bench) freshShop(c shop.Config) (string, error) {
 	return b.fresh(path)
 }
 
-// freeAddress returns an address on the loopback interface nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+// listenAt returns an address for a process to listen at, which is held for as long
+// as the bench goes on.
+func listenAt() (string, error) {
+	address, _, err := freeport.Reserve()
+	return address.String(), err
 }
 
 func median(x []float64) float64 {

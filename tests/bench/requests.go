@@ -21,7 +21,7 @@ type api struct {
 }
 
 func (b *bench) sandbox(plan string, latency time.Duration) (*api, error) {
-	address, err := freeAddress()
+	address, err := listenAt()
 	if err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ func (b *bench) servers(s *stack, o stackOptions) error {
 	addresses := make([]string, 2*n)
 	for i := range addresses {
 		var err error
-		if addresses[i], err = freeAddress(); err != nil {
+		if addresses[i], err = listenAt(); err != nil {
 			return err
 		}
 	}

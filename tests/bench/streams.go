@@ -144,7 +144,7 @@ func (b *bench) throughput(chunks []*ihcv1.JourneyChunk) error {
 	embedded.Close()
 	server.Stop(b.ctx)
 
-	address, err := freeAddress()
+	address, err := listenAt()
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ var changing = regexp.MustCompile(`\b\d{8}-\d{6}-[A-Z2-7]{3}\b|\b\d+\.\d s\b`)
 
 // belated matches the lines that tell how far a run is, which a slow machine alone
 // gets to see.
-var belated = regexp.MustCompile(`(?m)^(waiting\b.*|.*\bconversions extracted\b.*)\n`)
+var belated = regexp.MustCompile(`(?m)^(waiting\b.*|.*\bconversions extracted\b.*|(checking|sorting|writing|making) the \w+, about .* left)\n`)
 
 // requireShown holds what a document shows against what came. A line … stands
 // for any number of lines.

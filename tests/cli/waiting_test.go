@@ -48,7 +48,7 @@ func TestLockedDatabaseIsWaitedForWithAWord(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		select {
 		case line := <-said:
-			require.Equal(t, "waiting: database \""+db+"\" is locked by another program: it is waited for, up to 30s", strings.TrimSpace(line), args)
+			require.Equal(t, "waiting: database \""+db+"\" is locked by another program or process of the pipeline: it is waited for, up to 30s", strings.TrimSpace(line), args)
 		case <-ctx.Done():
 			require.Fail(t, "nothing is said of what is waited for", "%v", args)
 		}

@@ -49,8 +49,11 @@ type Progress struct {
 	ChunkSeconds    float64 `protobuf:"fixed64,11,opt,name=chunk_seconds,json=chunkSeconds,proto3" json:"chunk_seconds,omitempty"`
 	Timed           uint32  `protobuf:"varint,12,opt,name=timed,proto3" json:"timed,omitempty"`
 	ChunkSecondsOff float64 `protobuf:"fixed64,13,opt,name=chunk_seconds_off,json=chunkSecondsOff,proto3" json:"chunk_seconds_off,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What the run consists of, in the order of doing it: the extractor tells all of
+	// it, the writer and the reporter of what they do, by the same names.
+	Steps         []*Step `protobuf:"bytes,14,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
@@ -174,6 +177,113 @@ func (x *Progress) GetChunkSecondsOff() float64 {
 	return 0
 }
 
+func (x *Progress) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// Step is a part of a run that is done after the one before, such as the check of
+// the source tables. Package run has the names.
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How many seconds it takes on the machine that all steps are measured by: what
+	// they are to each other counts. See package store. 0 where that is not known.
+	Seconds float64 `protobuf:"fixed64,2,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	// How much of it is done, from 0 to 1; 0 where nobody can tell before its end.
+	Done float64 `protobuf:"fixed64,3,opt,name=done,proto3" json:"done,omitempty"`
+	// When it began and ended, in milliseconds as above; 0 for not yet.
+	Begun int64 `protobuf:"varint,4,opt,name=begun,proto3" json:"begun,omitempty"`
+	Ended int64 `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	// How much of it was done when it began, of a run that goes on.
+	Before float64 `protobuf:"fixed64,6,opt,name=before,proto3" json:"before,omitempty"`
+	// When as much was done as is told, in milliseconds as above.
+	At            int64 `protobuf:"varint,7,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_ihc_v1_progress_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_ihc_v1_progress_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_ihc_v1_progress_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Step) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Step) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *Step) GetDone() float64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *Step) GetBegun() int64 {
+	if x != nil {
+		return x.Begun
+	}
+	return 0
+}
+
+func (x *Step) GetEnded() int64 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
+func (x *Step) GetBefore() float64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *Step) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 // Budget counts the requests of a run that may send only so many. It is kept as
 // JSON in the key-value bucket IHC_STATE under `budget.<run>`, and changed by
 // compare-and-set, so that all attributors together keep to it exactly.
@@ -196,7 +306,7 @@ type Budget struct {
 
 func (x *Budget) Reset() {
 	*x = Budget{}
-	mi := &file_ihc_v1_progress_proto_msgTypes[1]
+	mi := &file_ihc_v1_progress_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -208,7 +318,7 @@ func (x *Budget) String() string {
 func (*Budget) ProtoMessage() {}
 
 func (x *Budget) ProtoReflect() protoreflect.Message {
-	mi := &file_ihc_v1_progress_proto_msgTypes[1]
+	mi := &file_ihc_v1_progress_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -221,7 +331,7 @@ func (x *Budget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Budget.ProtoReflect.Descriptor instead.
 func (*Budget) Descriptor() ([]byte, []int) {
-	return file_ihc_v1_progress_proto_rawDescGZIP(), []int{1}
+	return file_ihc_v1_progress_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Budget) GetLimit() uint64 {
@@ -256,7 +366,7 @@ var File_ihc_v1_progress_proto protoreflect.FileDescriptor
 
 const file_ihc_v1_progress_proto_rawDesc = "" +
 	"\n" +
-	"\x15ihc/v1/progress.proto\x12\x06ihc.v1\"\x94\x03\n" +
+	"\x15ihc/v1/progress.proto\x12\x06ihc.v1\"\xb8\x03\n" +
 	"\bProgress\x12 \n" +
 	"\vconversions\x18\x01 \x01(\x04R\vconversions\x12 \n" +
 	"\vtouchpoints\x18\x02 \x01(\x04R\vtouchpoints\x12\x16\n" +
@@ -271,7 +381,16 @@ const file_ihc_v1_progress_proto_rawDesc = "" +
 	" \x01(\rR\x06atOnce\x12#\n" +
 	"\rchunk_seconds\x18\v \x01(\x01R\fchunkSeconds\x12\x14\n" +
 	"\x05timed\x18\f \x01(\rR\x05timed\x12*\n" +
-	"\x11chunk_seconds_off\x18\r \x01(\x01R\x0fchunkSecondsOff\"h\n" +
+	"\x11chunk_seconds_off\x18\r \x01(\x01R\x0fchunkSecondsOff\x12\"\n" +
+	"\x05steps\x18\x0e \x03(\v2\f.ihc.v1.StepR\x05steps\"\x9c\x01\n" +
+	"\x04Step\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aseconds\x18\x02 \x01(\x01R\aseconds\x12\x12\n" +
+	"\x04done\x18\x03 \x01(\x01R\x04done\x12\x14\n" +
+	"\x05begun\x18\x04 \x01(\x03R\x05begun\x12\x14\n" +
+	"\x05ended\x18\x05 \x01(\x03R\x05ended\x12\x16\n" +
+	"\x06before\x18\x06 \x01(\x01R\x06before\x12\x0e\n" +
+	"\x02at\x18\a \x01(\x03R\x02at\"h\n" +
 	"\x06Budget\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x04R\x05limit\x12\x14\n" +
 	"\x05spent\x18\x02 \x01(\x04R\x05spent\x12\x18\n" +
@@ -290,17 +409,19 @@ func file_ihc_v1_progress_proto_rawDescGZIP() []byte {
 	return file_ihc_v1_progress_proto_rawDescData
 }
 
-var file_ihc_v1_progress_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_ihc_v1_progress_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_ihc_v1_progress_proto_goTypes = []any{
 	(*Progress)(nil), // 0: ihc.v1.Progress
-	(*Budget)(nil),   // 1: ihc.v1.Budget
+	(*Step)(nil),     // 1: ihc.v1.Step
+	(*Budget)(nil),   // 2: ihc.v1.Budget
 }
 var file_ihc_v1_progress_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	1, // 0: ihc.v1.Progress.steps:type_name -> ihc.v1.Step
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_ihc_v1_progress_proto_init() }
@@ -314,7 +435,7 @@ func file_ihc_v1_progress_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ihc_v1_progress_proto_rawDesc), len(file_ihc_v1_progress_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,4 +1,4 @@
-package service
+package memory
 
 import (
 	"runtime/debug"
@@ -13,7 +13,7 @@ func TestMemoryThatIsAllowedIsGivenBack(t *testing.T) { //nolint:paralleltest //
 	was := debug.SetMemoryLimit(1 << 30)
 	defer debug.SetMemoryLimit(was)
 	limit := func() int64 { return debug.SetMemoryLimit(-1) }
-	first, second := AllowMemory(1<<20), AllowMemory(2<<20)
+	first, second := Allow(1<<20), Allow(2<<20)
 	require.EqualValues(t, 1<<30+3<<20, limit())
 	first()
 	first()
@@ -21,6 +21,6 @@ func TestMemoryThatIsAllowedIsGivenBack(t *testing.T) { //nolint:paralleltest //
 	second()
 	require.EqualValues(t, 1<<30, limit())
 	t.Setenv("GOMEMLIMIT", "1GiB")
-	AllowMemory(1 << 20)()
+	Allow(1 << 20)()
 	require.EqualValues(t, 1<<30, limit())
 }

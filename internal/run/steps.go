@@ -1,0 +1,166 @@
+package run
+
+import (
+	"time"
+
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+)
+
+// The steps of a run, in their order: see Progress.steps.
+const (
+	StepCheck   = "check"   // of the source tables
+	StepSort    = "sort"    // the sessions, until the first conversion is read
+	StepScore   = "score"   // to read, score and store conversions, side by side
+	StepSweep   = "sweep"   // to bring attribution_customer_journey to the journal's state
+	StepReport  = "report"  // to add the tables up
+	StepCompare = "compare" // the models, for the report's page
+)
+
+// Steps returns all of them, in the order of doing them.
+func Steps() []string {
+	return []string{StepCheck, StepSort, StepScore, StepSweep, StepReport, StepCompare}
+}
+
+// Scored returns how much of [StepScore] is done, from 0 to 1, where there are so many
+// conversions, by what the stages tell. Each does its part of the work beside the
+// others: scoring takes the most of it.
+func Scored(conversions uint64, extractor, attributor, writer *ihcv1.Progress) float64 {
+	if conversions == 0 {
+		return 0
+	}
+	share := func(p *ihcv1.Progress) float64 { return min(float64(p.GetConversions())/float64(conversions), 1) }
+	return 0.3*share(extractor) + 0.4*share(attributor) + 0.3*share(writer)
+}
+
+// steps are the steps of a run as one sees them, by the clocks of the services.
+type steps struct {
+	all []*ihcv1.Step // in the order of [Steps]; nil where nobody told them
+	now int           // the one that is under way
+}
+
+// stepsOf returns the steps of a run, those of its writer and reporter as they tell
+// them; none where nobody said what there is to do.
+func stepsOf(s *State) steps {
+	p := s.Progress
+	told := map[string]*ihcv1.Step{}
+	for _, stage := range []*ihcv1.Progress{p.Extractor, p.Writer, p.Reporter} {
+		for _, one := range stage.GetSteps() {
+			if was := told[one.GetName()]; was != nil {
+				one = &ihcv1.Step{Name: one.GetName(), Seconds: was.GetSeconds(), Done: one.GetDone(), Begun: one.GetBegun(), Ended: one.GetEnded(), At: one.GetAt()}
+			}
+			told[one.GetName()] = one
+		}
+	}
+	if len(p.Extractor.GetSteps()) == 0 {
+		return steps{}
+	}
+	var of steps
+	for i, name := range Steps() {
+		one := told[name]
+		if one == nil {
+			one = &ihcv1.Step{}
+		}
+		if name == StepScore && one.GetEnded() == 0 {
+			total := max(s.Planned.GetCounts().GetInRange(), p.Extractor.GetConversionsTotal())
+			one = &ihcv1.Step{Seconds: one.GetSeconds(), Begun: one.GetBegun(), Before: one.GetBefore(), Done: max(Scored(total, p.Extractor, p.Attributor, p.Writer), one.GetBefore())}
+		}
+		of.all = append(of.all, one)
+		if one.GetBegun() > 0 {
+			of.now = i
+		}
+	}
+	switch { // events are surer than what is told
+	case s.written:
+		of.now = max(of.now, scoring+2)
+	case s.Planned != nil:
+		of.now = max(of.now, scoring)
+	}
+	return of
+}
+
+// Step returns the name of the step that is under way, "" where nobody told.
+func (s *State) Step() string {
+	if of := stepsOf(s); of.all != nil {
+		return Steps()[of.now]
+	}
+	return ""
+}
+
+// slower returns how many times as long the steps have taken as they do on the
+// machine they are measured by, the last ones above all; 1 where nothing is done yet.
+func (s steps) slower(now time.Time) float64 {
+	took, measured := 0.5, 0.5 // as if so much had been seen, which soon does not count
+	for i, one := range s.all[:s.now+1] {
+		if one.GetBegun() == 0 || one.GetSeconds() == 0 {
+			continue
+		}
+		passed, did := float64(one.GetEnded()-one.GetBegun())/1000, 1-one.GetBefore()
+		switch {
+		case i == s.now:
+			passed, did = pass(now, one)
+		case one.GetEnded() == 0:
+			passed = float64(s.all[i+1].GetBegun()-one.GetBegun()) / 1000
+		}
+		if did > 0.02 && passed > 0 {
+			took, measured = took/2, measured/2
+			took += passed
+			measured += one.GetSeconds() * did
+		}
+	}
+	return took / measured
+}
+
+// pass returns for how many seconds a step was under way when so much of it was told to
+// be done by it.
+func pass(now time.Time, s *ihcv1.Step) (passed, did float64) {
+	at := s.GetAt()
+	if at == 0 {
+		at = now.UnixMilli()
+	}
+	return max(float64(at-s.GetBegun())/1000, 0), s.GetDone() - s.GetBefore()
+}
+
+// scoring is the place of [StepScore] among the steps.
+const scoring = 2
+
+// left returns how long the steps take yet. It is not known where nobody told what
+// there is to do, nor while there is something to be scored by an API.
+func (s steps) left(now time.Time) (left time.Duration, known bool) {
+	if len(s.all) == 0 || s.now <= scoring && s.all[scoring].GetSeconds() == 0 {
+		return 0, false
+	}
+	slower := s.slower(now)
+	one := s.all[s.now]
+	sum := stepLeft(now, one, slower*one.GetSeconds())
+	for _, one := range s.all[s.now+1:] {
+		sum += slower * one.GetSeconds() * (1 - one.GetDone())
+	}
+	return seconds(sum), true
+}
+
+// afterScoring returns how long what comes after the last result takes.
+func (s steps) afterScoring(now time.Time) time.Duration {
+	slower, sum := s.slower(now), 0.0
+	for _, one := range s.all[scoring+1:] {
+		sum += slower * one.GetSeconds()
+	}
+	return seconds(sum)
+}
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+
+// stepLeft returns how many seconds a step that is under way takes yet, which should
+// take so many as a whole: the more of it is done, the more by its own pace.
+func stepLeft(now time.Time, s *ihcv1.Step, takes float64) float64 {
+	if s.GetBegun() == 0 {
+		return takes * (1 - s.GetDone()) // under way, since before this process
+	}
+	since := max(float64(now.UnixMilli()-s.GetBegun())/1000, 0)
+	passed, did := pass(now, s)
+	if did <= 0 {
+		return max(takes*(1-s.GetBefore())-since, since/10) // the longer it takes, the longer it takes yet
+	}
+	own, trust := passed/did, min(2*did/(1-s.GetBefore()), 1)
+	left := (1 - s.GetDone()) * (trust*own + (1-trust)*takes)
+	return max(left-(since-passed), left/2)
+}

@@ -1,0 +1,50 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// Rates are the rates of a PostgreSQL database: see [store.Rates].
+var Rates = store.Rates{
+	Check:   store.PerRow{Session: 0.27, Conversion: 0.27},
+	Sort:    store.PerRow{Session: 0.38, Touchpoint: 0.3},
+	Reuse:   store.PerRow{Conversion: 3.5},
+	Score:   store.PerRow{Conversion: 10, Touchpoint: 0.51},
+	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
+	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 0.28},
+	Report:  store.PerRow{Session: 0.64, Conversion: 5.8, Touchpoint: 0.2},
+	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
+}
+
+// Size implements [store.Source], by what the server last counted.
+func (d *Database) Size(ctx context.Context) (store.Size, error) {
+	size := store.Size{Rates: Rates}
+	err := d.reading(ctx, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `SELECT `+counted("$1")+`, `+counted("$2")+`, `+counted("$3"), tables.SessionSources, tables.SessionCosts, tables.Conversions).
+			Scan(&size.Sessions, &size.Costs, &size.Conversions)
+		if err != nil {
+			return err
+		}
+		if there, err := hasTables(ctx, tx, "pipeline_counts"); err != nil || !there {
+			return err
+		}
+		err = tx.QueryRow(ctx, `SELECT (sum(touchpoints) / sum(conversions))::float8 FROM pipeline_counts WHERE outcome <> 'reused'
+			GROUP BY run HAVING sum(conversions) > 0 ORDER BY run DESC LIMIT 1`).Scan(&size.PerConversion)
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = nil
+		}
+		return err
+	})
+	return size, err
+}
+
+// counted returns the term for how many rows a table has, 0 where nobody counted them.
+func counted(name string) string {
+	return `coalesce((SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass(` + name + `)), 0)`
+}

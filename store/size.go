@@ -1,0 +1,68 @@
+package store
+
+// Size is about how much a database has of what a run reads, as far as that can be
+// told without reading it: 0 for what cannot.
+type Size struct {
+	Sessions, Costs, Conversions int64
+	// PerConversion is how many touchpoints a conversion had in the last run, 0
+	// where there was none.
+	PerConversion float64
+	// Rates are those of the kind of database.
+	Rates Rates
+}
+
+// Rates are what the steps of a run by the built-in model take in a kind of
+// database: microseconds for each of what is named, with two processors that have
+// nothing else to do. Only what they are to each other counts: how fast a machine is
+// shows in the steps that are done. docs/performance.md says how they are measured.
+type Rates struct {
+	Check   PerRow // a session is a row of the sources, a conversion another
+	Sort    PerRow // a touchpoint here is a session of a buyer
+	Reuse   PerRow // looking up, in Sort's time, what earlier runs scored
+	Score   PerRow // read, score, and store in the journal what is not reused
+	Reused  PerRow // the same of what is
+	Sweep   PerRow
+	Report  PerRow
+	Compare PerRow // models on the page of a report that is small enough for it
+}
+
+// PerRow is what each session, conversion and touchpoint takes.
+type PerRow struct{ Session, Conversion, Touchpoint float64 }
+
+func (r PerRow) of(sessions, conversions, touchpoints float64) float64 {
+	return (r.Session*sessions + r.Conversion*conversions + r.Touchpoint*touchpoints) / 1e6
+}
+
+// Work is what a run has to do.
+type Work struct {
+	Size
+	InRange     int64   // conversions
+	Touchpoints float64 // of these
+	Reused      float64 // how much of them is not scored again, from 0 to 1
+}
+
+// Takes are the seconds that the steps of a run take.
+type Takes struct{ Check, Sort, Score, Sweep, Report, Compare float64 }
+
+// Takes returns what the steps of a run take by the rates of its database.
+func (w *Work) Takes() Takes {
+	r, sessions, conversions, touchpoints := w.Rates, float64(w.Sessions), float64(w.InRange), w.Touchpoints
+	t := Takes{
+		Check:  r.Check.of(sessions+float64(w.Costs), float64(w.Conversions), 0),
+		Sort:   r.Sort.of(sessions, conversions, min(sessions, touchpoints)),
+		Score:  (1-w.Reused)*r.Score.of(0, conversions, touchpoints) + w.Reused*r.Reused.of(0, conversions, touchpoints),
+		Sweep:  r.Sweep.of(0, conversions, touchpoints),
+		Report: r.Report.of(sessions, max(conversions, float64(w.Conversions)), touchpoints),
+	}
+	if w.PerConversion > 0 {
+		t.Sort += r.Reuse.of(0, conversions, touchpoints)
+	}
+	if touchpoints <= MostCompared {
+		t.Compare = r.Compare.of(sessions, conversions, touchpoints)
+	}
+	return t
+}
+
+// MostCompared is up to how many touchpoints the page of a run compares the models:
+// as many as take a second or two.
+const MostCompared = 500_000

@@ -1,0 +1,41 @@
+package store_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+func TestCounterTellsShares(t *testing.T) {
+	t.Parallel()
+	var told []float64
+	c := store.Begin(store.OnStep(t.Context(), func(done float64) { told = append(told, done) }))
+	c.Add(1) // before it is known how much there is
+	c.Expect(3)
+	c.Expect(1)
+	c.Add(1)
+	c.Add(0)
+	c.Add(5) // more than was expected
+	require.Equal(t, []float64{0, 0, 0.5, 1}, told)
+
+	nobody := store.Begin(t.Context())
+	nobody.Expect(1)
+	nobody.Add(1)
+}
+
+func TestWhatIsReusedTakesLess(t *testing.T) {
+	t.Parallel()
+	w := store.Work{InRange: 1_000_000, Touchpoints: 10_000_000, Size: store.Size{Sessions: 8_000_000, Conversions: 1_000_000,
+		Rates: store.Rates{Score: store.PerRow{Conversion: 10, Touchpoint: 0.5}, Reused: store.PerRow{Conversion: 5}, Reuse: store.PerRow{Conversion: 2}, Sort: store.PerRow{Session: 1}, Compare: store.PerRow{Session: 1}}}}
+	first := w.Takes()
+	require.InDelta(t, 15, first.Score, 1e-9)
+	require.InDelta(t, 8, first.Sort, 1e-9)
+	require.Zero(t, first.Compare) // there are too many touchpoints
+	w.PerConversion, w.Reused, w.Touchpoints = 10, 0.5, store.MostCompared
+	again := w.Takes()
+	require.InDelta(t, 0.5*(10+0.25)+0.5*5, again.Score, 1e-9)
+	require.InDelta(t, 10, again.Sort, 1e-9)
+	require.InDelta(t, 8, again.Compare, 1e-9)
+}
