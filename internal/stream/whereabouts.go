@@ -92,6 +92,16 @@ func (c *Client) Republish(ctx context.Context, run string, chunks map[uint32]ui
 	return n, err
 }
 
+// UnderWay returns how many messages of a consumer are being worked on, or wait to be
+// handed out again.
+func (c *Client) UnderWay(ctx context.Context, consumer Consumer) (int, error) {
+	s, err := consumerOf(ctx, c.js, consumer)
+	if err != nil {
+		return 0, fmt.Errorf("consumer %s: %w", consumer.Durable, err)
+	}
+	return s.CachedInfo().NumAckPending, nil
+}
+
 // WaitingFor returns how many processes, at least, wait for a message of a consumer
 // right now.
 func (c *Client) WaitingFor(ctx context.Context, consumer Consumer) (int, error) {

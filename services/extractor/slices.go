@@ -188,7 +188,7 @@ func (e *extractor) readSlice(ctx context.Context, s *ihcv1.Slice) error {
 }
 
 // part holds the chunks of a slice until it is known how many there are in those
-// before it.
+// before it, and in it.
 type part struct {
 	b      *builder
 	slice  *ihcv1.Slice
@@ -196,40 +196,48 @@ type part struct {
 	looked time.Time // whether the number is known
 	asked  time.Time // whether the slice was handed out anew
 	known  bool      // b.chunk is the number before the slice's first, or a later one
+	beside bool      // another slice is read at the same time
 	held   []packed
 	bytes  int // of held
 
 	allowed func() // ends that more memory is allowed for it
 }
 
-// hold says whether it keeps a chunk for later.
+// hold says whether it keeps a chunk for later: until its number is known, and until
+// all of the slice is packed where another slice is read beside it, which is to learn
+// its own number soon.
 func (p *part) hold(c packed) (bool, error) {
-	if !p.known && time.Since(p.looked) > lookAgain {
+	if time.Since(p.looked) > lookAgain {
 		if err := p.look(); err != nil {
 			return false, err
 		}
+		reading, err := p.b.e.Bus.UnderWay(p.b.ctx, stream.Slices)
+		if err != nil {
+			return false, err
+		}
+		p.beside = reading > 1
 	}
-	if !p.known {
-		if len(p.held) == 0 {
-			p.allowed = memory.Allow(heldMemory)
-		}
-		p.held = append(p.held, c)
-		if p.bytes += len(c.body); p.bytes < mostHeld {
-			return true, nil
-		}
-		if err := p.await(); err != nil {
-			return true, err
-		}
-		return true, p.let()
+	if p.known && !p.beside {
+		return false, p.let()
 	}
-	return false, p.let()
+	if len(p.held) == 0 {
+		p.allowed()
+		p.allowed = memory.Allow(heldMemory)
+	}
+	p.held = append(p.held, c)
+	if p.bytes += len(c.body); p.bytes < mostHeld {
+		return true, nil
+	}
+	if err := p.await(); err != nil {
+		return true, err
+	}
+	return true, p.let()
 }
 
 // look looks whether the number is known.
 func (p *part) look() error {
 	p.looked = time.Now()
-	if p.slice.GetSlice() == 1 {
-		p.known = true
+	if p.known = p.known || p.slice.GetSlice() == 1; p.known {
 		return nil
 	}
 	before, err := p.b.e.Bus.SliceRead(p.b.ctx, p.slice.GetRunId(), p.slice.GetReading(), p.slice.GetSlice()-1)

@@ -61,6 +61,7 @@ var sections = []section{
 	{name: "scale", run: (*bench).scale, long: true},
 	{name: "day", run: (*bench).day, long: true},
 	{name: "postgres", run: (*bench).onPostgres},
+	{name: "workers", run: (*bench).workers},
 	{name: "import", run: (*bench).intake},
 	{name: "streams", run: (*bench).streams},
 	{name: "long-journeys", run: (*bench).longJourneys},

@@ -24,23 +24,28 @@ type stackOptions struct {
 	// each is how many there are of each service, and servers of NATS; 0 means one.
 	each, servers int
 	sync          bool // whether NATS forces each message to the disk
+	// cores is what each process of a service is held to; 0 means no limit.
+	cores float64
 }
 
 // stack is the pipeline as processes.
 type stack struct {
 	url, dir string
 	running  []member // in the order in which they are stopped
+	env      []string // of its services
+	cores    float64  // that each of them is held to
 }
 
 // member is one of its processes.
 type member struct {
 	stage string
 	*process
+	limit *limit // nil for none
 }
 
 // stack starts one, and makes its streams as a deployment's init step does.
 func (b *bench) stack(o stackOptions) (*stack, error) {
-	s := &stack{}
+	s := &stack{cores: o.cores}
 	var err error
 	if s.dir, err = os.MkdirTemp(b.dir, "nats-"); err != nil {
 		return nil, err
@@ -57,13 +62,13 @@ func (b *bench) stack(o stackOptions) (*stack, error) {
 	if err := stream.EnsureOn(b.ctx, nc, o.settings); err != nil {
 		return nil, err
 	}
-	env := []string{"NATS_URL=" + s.url, "IHC_DB=" + o.db, "IHC_OUT=" + filepath.Join(b.dir, "report"), "IHC_HTTP=127.0.0.1:0"}
+	s.env = []string{"NATS_URL=" + s.url, "IHC_DB=" + o.db, "IHC_OUT=" + filepath.Join(b.dir, "report"), "IHC_HTTP=127.0.0.1:0"}
 	for _, stage := range stages[:len(stages)-1] {
 		if o.services != nil && !slices.Contains(o.services, stage) {
 			continue
 		}
 		for range cmp.Or(o.each, 1) {
-			if err := b.join(s, stage, env); err != nil {
+			if err := b.serve(s, stage); err != nil {
 				return nil, err
 			}
 		}
@@ -90,7 +95,7 @@ func (b *bench) servers(s *stack, o stackOptions) error {
 		if o.sync {
 			args = append(args, "-sync", "0")
 		}
-		if err := b.join(s, "natsserver", nil, args...); err != nil {
+		if err := b.join(s, member{stage: "natsserver"}, nil, "natsserver", args...); err != nil {
 			return err
 		}
 	}
@@ -98,13 +103,25 @@ func (b *bench) servers(s *stack, o stackOptions) error {
 	return nil
 }
 
-// join starts one more process of a stack.
-func (b *bench) join(s *stack, stage string, env []string, args ...string) error {
-	p, err := b.start(nil, env, stage, args...)
+// serve starts one more process of a stack's services.
+func (b *bench) serve(s *stack, stage string) error {
+	if s.cores == 0 {
+		return b.join(s, member{stage: stage}, s.env, stage)
+	}
+	l, err := newLimit(s.cores)
 	if err != nil {
 		return err
 	}
-	s.running = append(s.running, member{stage, p})
+	within, args := l.around(filepath.Join(b.dir, "bin", stage))
+	return b.join(s, member{stage: stage, limit: l}, s.env, within, args...)
+}
+
+// join starts one more process of a stack.
+func (b *bench) join(s *stack, m member, env []string, program string, args ...string) (err error) {
+	if m.process, err = b.start(nil, env, program, args...); err != nil {
+		return errors.Join(err, m.limit.remove())
+	}
+	s.running = append(s.running, m)
 	slices.SortStableFunc(s.running, func(x, y member) int { return slices.Index(stages, x.stage) - slices.Index(stages, y.stage) })
 	return nil
 }
@@ -116,7 +133,7 @@ func (s *stack) stop() (map[string]usage, error) {
 	var failed error
 	for _, m := range s.running {
 		u, err := m.stop()
-		failed = errors.Join(failed, err)
+		failed = errors.Join(failed, err, m.limit.remove())
 		all := used[m.stage]
 		all.mib, all.cpu = max(all.mib, u.mib), all.cpu+u.cpu
 		used[m.stage] = all
