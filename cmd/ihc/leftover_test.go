@@ -52,8 +52,8 @@ func TestRunWhoseProcessWasKilledWhenItWasEnteredIsCalledInterrupted(t *testing.
 	t.Setenv("TMPDIR", t.TempDir())
 	db := enteredIn(t, "killed", "replaced-v2", "other")
 	for _, id := range []string{"killed", "replaced", "of-another-database"} {
-		dir, err := os.MkdirTemp("", passing+"*")
-		require.NoError(t, err)
+		dir := filepath.Join(os.TempDir(), passing+id)
+		require.NoError(t, os.Mkdir(dir, 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600)) // as its server leaves one
 		note(dir, id)
 	}
