@@ -49,11 +49,10 @@ func knownTo(t *testing.T, path string) map[string]store.Status {
 // A process that is killed when its run is in the database, and nobody has heard of
 // that, leaves no run that is running for ever; nor one that took a run's place.
 func TestRunWhoseProcessWasKilledWhenItWasEnteredIsCalledInterrupted(t *testing.T) {
-	temporary := t.TempDir()
-	t.Setenv("TMPDIR", temporary)
+	t.Setenv("TMPDIR", t.TempDir())
 	db := enteredIn(t, "killed", "replaced-v2", "other")
 	for _, id := range []string{"killed", "replaced", "of-another-database"} {
-		dir := filepath.Join(temporary, passing+id)
+		dir := filepath.Join(os.TempDir(), passing+id)
 		require.NoError(t, os.Mkdir(dir, 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600)) // as its server leaves one
 		note(dir, id)
@@ -61,7 +60,7 @@ func TestRunWhoseProcessWasKilledWhenItWasEnteredIsCalledInterrupted(t *testing.
 	want := map[string]store.Status{"killed": store.Interrupted, "replaced-v2": store.Interrupted, "other": store.Running}
 	require.Equal(t, want, knownTo(t, db))
 	localRun{db: db}.clearAway(t.Context())
-	left, err := os.ReadDir(temporary)
+	left, err := os.ReadDir(os.TempDir())
 	require.NoError(t, err)
 	require.Len(t, left, 1, "the note of the other database's run")
 	require.Equal(t, want, knownTo(t, db), "now it is written there")
