@@ -208,8 +208,9 @@ func (p *progress) put(text, why string) {
 		return
 	}
 	room := p.room()
-	if human.Width(text) > room { // what was extracted is told when that is over
-		if _, after, found := strings.Cut(text, ", "); found {
+	for again := true; again && human.Width(text) > room; { // the end of the line says the most
+		_, after, found := strings.Cut(text, ", ")
+		if again = found && why == ""; found {
 			text = after
 		}
 	}

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -170,10 +171,13 @@ func (f *follower) letter(ctx context.Context, d stream.DeadLetter) error {
 }
 
 // progress tells how far the run is. Where that is out of reach for a moment,
-// the next time will do.
+// the next time will do; what a stage tells in that very moment may be missing.
 func (f *follower) progress(ctx context.Context) {
 	p, err := f.Runs.progress(ctx, f.state)
 	if err == nil {
+		was := f.state.Progress
+		p.Extractor, p.Attributor = cmp.Or(p.Extractor, was.Extractor), cmp.Or(p.Attributor, was.Attributor)
+		p.Writer, p.Reporter = cmp.Or(p.Writer, was.Writer), cmp.Or(p.Reporter, was.Reporter)
 		f.state.Progress = p
 		f.tell(Update{State: f.state})
 	}

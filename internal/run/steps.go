@@ -95,19 +95,26 @@ func (s steps) slower(now time.Time) float64 {
 			continue
 		}
 		passed, did := float64(one.GetEnded()-one.GetBegun())/1000, 1-one.GetBefore()
+		trust := 1.0
 		switch {
 		case i == s.now:
 			passed, did = pass(now, one)
+			trust = trusted(one)
 		case one.GetEnded() == 0:
 			passed = float64(s.all[i+1].GetBegun()-one.GetBegun()) / 1000
 		}
-		if did > 0.02 && passed > 0 {
-			took, measured = took/2, measured/2
-			took += passed
-			measured += one.GetSeconds() * did
+		if did > 0 && passed > 0 {
+			took = took*(1-trust/2) + trust*passed
+			measured = measured*(1-trust/2) + trust*one.GetSeconds()*did
 		}
 	}
 	return took / measured
+}
+
+// trusted returns how much the pace of a step that is under way says of it, from 0 to
+// 1: all when half of it is done.
+func trusted(s *ihcv1.Step) float64 {
+	return min(2*(s.GetDone()-s.GetBefore())/max(1-s.GetBefore(), 1e-9), 1)
 }
 
 // pass returns for how many seconds a step was under way when so much of it was told to
@@ -160,7 +167,7 @@ func stepLeft(now time.Time, s *ihcv1.Step, takes float64) float64 {
 	if did <= 0 {
 		return max(takes*(1-s.GetBefore())-since, since/10) // the longer it takes, the longer it takes yet
 	}
-	own, trust := passed/did, min(2*did/(1-s.GetBefore()), 1)
+	own, trust := passed/did, trusted(s)
 	left := (1 - s.GetDone()) * (trust*own + (1-trust)*takes)
 	return max(left-(since-passed), left/2)
 }

@@ -22,6 +22,8 @@ const touchpointsGuessed = 12
 func (e *extractor) work(ctx context.Context, req *ihcv1.RunRequest, inRange uint64) store.Work {
 	size, checked := e.checked.of(req.GetRunId())
 	if !checked {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
 		var err error
 		if size, err = e.db.Size(ctx); err != nil {
 			e.Log.Debug("could not tell the size of the database", "error", err)

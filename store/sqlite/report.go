@@ -288,11 +288,11 @@ func (s *summing) inParts(ctx context.Context, table string, read func(context.C
 	return tasks, err
 }
 
-// weights are what a part of a table takes, each of so many rows as the others, and
-// weightJourneys what the journal's journeys take that are a part of the results.
-var weights = map[string]float64{tables.SessionSources: 1, tables.SessionCosts: 2, tables.CustomerJourney: 0.8}
+// weights are what a part of each table takes, and weightJourneys what the journeys in
+// the journal take that are a part of the results.
+var weights = map[string]float64{tables.SessionSources: 1, tables.SessionCosts: 0.8, tables.CustomerJourney: 0.75}
 
-const weightJourneys = 0.8
+const weightJourneys = 1.1
 
 // task reads something into a part.
 type task func(context.Context, *sql.Conn, *part) error
