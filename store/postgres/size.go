@@ -12,12 +12,12 @@ import (
 
 // Rates are the rates of a PostgreSQL database: see [store.Rates].
 var Rates = store.Rates{
-	Check:   store.PerRow{Session: 0.27, Conversion: 0.27},
+	Check:   store.PerRow{Session: 0.4, Conversion: 0.4},
 	Sort:    store.PerRow{Session: 0.38, Touchpoint: 0.3},
 	Reuse:   store.PerRow{Conversion: 3.5},
-	Score:   store.PerRow{Conversion: 10, Touchpoint: 0.51},
+	Score:   store.PerRow{Conversion: 10, Touchpoint: 0.35},
 	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
-	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 0.28},
+	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 0.68},
 	Report:  store.PerRow{Session: 0.64, Conversion: 5.8, Touchpoint: 0.2},
 	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
 }
