@@ -30,6 +30,14 @@ import (
 // others are delivered again and looked at then.
 func (e *extractor) goOn(ctx context.Context) error {
 	under, err := e.extracted(ctx)
+	for tries := 1; err != nil && ctx.Err() == nil && tries < mostLooks; tries++ {
+		// Of several NATS servers that come up, none may lead yet.
+		e.Log.Warn("cannot read which runs are under way, trying again", "error", err)
+		if err := retry.Sleep(ctx, retry.Real, retry.Fetch.Delay(tries)); err != nil {
+			return err
+		}
+		under, err = e.extracted(ctx)
+	}
 	if err != nil || len(under) == 0 {
 		return err
 	}
@@ -40,6 +48,10 @@ func (e *extractor) goOn(ctx context.Context) error {
 	}
 	return nil
 }
+
+// mostLooks is how often it is tried to read which runs are under way: each try may
+// take ten seconds.
+const mostLooks = 6
 
 // goOnWith says whether a run goes on, and ends it if not. It waits until the
 // database can be read.
