@@ -13,6 +13,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/memory"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/unit"
+	"github.com/ihc-pipeline/ihc/store/books"
 	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
@@ -44,7 +45,7 @@ func (h *held) close() {
 // sold is a conversion.
 type sold struct {
 	units      int64 // of [unit.Money]
-	share      int64 // of all its attributions, in [store.ShareDecimals], [bounded]
+	share      int64 // of all its attributions, in [store.ShareDecimals], [books.Bounded]
 	inRange    bool
 	attributed bool
 }
@@ -164,13 +165,10 @@ type touchpoints struct {
 // touchpointsAtATime is how many have their sessions looked up at once.
 const touchpointsAtATime = 512
 
-// earning is a conversion and what attributions of it, one after the other, add up
-// to.
+// earning is a conversion and what attributions of it, one after the other, come to.
 type earning struct {
-	sold  *sold
-	share int64
-	dates int64 // of it, on sessions of dates in range
-	rows  int64
+	sold *sold
+	books.Earned
 }
 
 // addAttributions adds what sessions earned, by the date of the session.
@@ -185,7 +183,7 @@ func (s *summing) addAttributions(ctx context.Context, h *held) error {
 		share, odd := shareOf(row[2])
 		h.more = h.more || odd || of == nil
 		if of != nil {
-			of.attributed, of.share = true, bounded(of.share, share)
+			of.attributed, of.share = true, books.Bounded(of.share, share)
 		}
 		some.sold, some.marks, some.shares = append(some.sold, of), append(some.marks, h.sessions.Mark(inPlace(row[1]))), append(some.shares, share)
 		if len(some.sold) == touchpointsAtATime {
@@ -194,7 +192,7 @@ func (s *summing) addAttributions(ctx context.Context, h *held) error {
 		return nil
 	})
 	s.addSome(h, some, e)
-	s.addEarning(e)
+	e.AddTo(s.Totals)
 	return err
 }
 
@@ -208,9 +206,9 @@ func (s *summing) addSome(h *held, some *touchpoints, e *earning) {
 			s.Orphans++
 			continue
 		}
-		if of != e.sold || max(e.share, -e.share, e.dates, -e.dates) > mostShare { // before there is no room
-			s.addEarning(e)
-			*e = earning{sold: of}
+		if of != e.sold || e.Full() {
+			e.AddTo(s.Totals)
+			*e = earning{of, books.Earned{Revenue: unit.Money(of.units), InRange: of.inRange}}
 		}
 		g := &h.groups[n]
 		g.share.Add(share)
@@ -218,47 +216,12 @@ func (s *summing) addSome(h *held, some *touchpoints, e *earning) {
 			g.refunded.Add(share)
 		}
 		g.credit.AddProduct(share, of.units)
-		e.share, e.rows = e.share+share, e.rows+1
+		e.Share, e.Rows = e.Share+share, e.Rows+1
 		if h.in[n] {
-			e.dates += share
+			e.Dates += share
 		}
 	}
 	some.sold, some.marks, some.shares = some.sold[:0], some.marks[:0], some.shares[:0]
-}
-
-// addEarning adds what attributions of a conversion came to.
-func (s *summing) addEarning(e *earning) {
-	if e.rows == 0 {
-		return
-	}
-	add := func(share, refunded, credit *unit.Sum, n int64) {
-		share.Add(n)
-		if e.sold.units < 0 {
-			refunded.Add(n)
-		}
-		credit.AddProduct(n, e.sold.units)
-	}
-	add(&s.Share, &s.Refunded, &s.Credit, e.share)
-	add(&s.Dates.Share, &s.Dates.Refunded, &s.Dates.Credit, e.dates)
-	if e.sold.inRange {
-		s.Range.Touchpoints += e.rows
-		add(&s.Range.Share, &s.Range.Refunded, &s.Range.Credit, e.share)
-		add(&s.Dates.OwnShare, &s.Dates.OwnRefunded, &s.Dates.OwnCredit, e.dates)
-	}
-}
-
-const (
-	wholeShare = 1_000_000_000_000_000 // 1 in [store.ShareDecimals]
-	slack      = wholeShare / 1000     // how far from 1 the shares of a conversion may sum to
-	mostShare  = 4000 * wholeShare     // of which two have room in 64 bits
-)
-
-// bounded adds to a sum, unless it is so large already that it is none of 1.
-func bounded(sum, n int64) int64 {
-	if max(sum, -sum) > mostShare {
-		return sum
-	}
-	return sum + n
 }
 
 // shareOf returns a share as [attributions] has it, and whether it is odd.
@@ -268,9 +231,9 @@ func shareOf(column []byte) (share int64, odd bool) {
 	}
 	switch ihc := math.Float64frombits(binary.BigEndian.Uint64(column)); {
 	case ihc >= 0 && ihc <= 1:
-		return int64(math.Floor(float64(ihc*wholeShare) + 0.5)), false
+		return int64(math.Floor(float64(ihc*books.WholeShare) + 0.5)), false
 	case ihc >= -100 && ihc <= 100:
-		return int64(math.RoundToEven(ihc * wholeShare)), true
+		return int64(math.RoundToEven(ihc * books.WholeShare)), true
 	default:
 		return 0, true
 	}
@@ -283,7 +246,7 @@ func (s *summing) checkHeldShares(ctx context.Context, h *held) error {
 	r := &s.Range
 	for i := range h.sold {
 		v := &h.sold[i]
-		h.more = h.more || v.attributed && max(v.share-wholeShare, wholeShare-v.share) > slack
+		h.more = h.more || v.attributed && !books.Even(v.share)
 		if !v.inRange {
 			continue
 		}

@@ -38,11 +38,13 @@ func (d *Database) Validate(ctx context.Context, o findings.Options) (*findings.
 		return nil, err
 	}
 	work := store.Begin(ctx)
-	brief, cancel := context.WithTimeout(ctx, time.Second)
-	size, _ := d.Size(brief) // a role may lack the rights: then nobody knows how far it is
-	cancel()
-	for table, rows := range map[string]int64{tables.SessionSources: size.Sessions, tables.SessionCosts: size.Costs, tables.Conversions: size.Conversions} {
-		work.Expect(float64(rows) * float64(len(contract[table])))
+	if work != nil { // somebody listens
+		brief, cancel := context.WithTimeout(ctx, time.Second)
+		size, _ := d.Size(brief) // a role may lack the rights: then nobody knows how far it is
+		cancel()
+		for table, rows := range map[string]int64{tables.SessionSources: size.Sessions, tables.SessionCosts: size.Costs, tables.Conversions: size.Conversions} {
+			work.Expect(float64(rows) * float64(len(contract[table])))
+		}
 	}
 	var v *validation
 	err := d.reading(ctx, func(tx pgx.Tx) (err error) {

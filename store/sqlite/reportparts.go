@@ -18,6 +18,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/unit"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/books"
 	"github.com/ihc-pipeline/ihc/store/sessionindex"
 )
 
@@ -139,12 +140,6 @@ func (s *summing) readCosts(ctx context.Context, conn *sql.Conn, p *part, in con
 	})
 }
 
-// soldFor is what readAttributions has to know of a conversion.
-type soldFor struct {
-	known, inRange bool
-	revenue        unit.Money
-}
-
 // readAttributions adds what sessions earned, by the date of the session. A
 // row of the query is a conversion with all its attributions in the part: from
 // there on, to come from SQLite to here costs more than all else.
@@ -163,14 +158,13 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 			n, _ := row[1].(int64)
 			sessions, _ := row[2].(string)
 			shares, _ := row[3].(string)
-			sold, err := conversions.sold(conv, s.req)
+			a, err := conversions.sold(conv, s.req)
 			if err != nil {
 				return err
 			}
 			if int64(strings.Count(sessions, separator)+1) != n {
-				return s.addOneByOne(ctx, c, p, conv, sold, in)
+				return s.addOneByOne(ctx, c, p, a, in)
 			}
-			a := conversionSums{conv: conv, sold: sold}
 			found = s.find(sessions, found[:0])
 			for _, f := range found {
 				var share string
@@ -179,7 +173,7 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 					return err
 				}
 			}
-			p.addConversion(&a)
+			a.AddTo(&p.Totals)
 			s.addWhole(p, &a, in)
 			return nil
 		})
@@ -224,9 +218,8 @@ const noShare = "?"
 
 // addOneByOne adds the attributions of a conversion one of whose sessions has
 // the separator in its id.
-func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *part, conv string, sold soldFor, in condition) error {
-	where := in.and(`conv_id = ?`, conv) // of a table that compares ids by their bytes, or validation refuses it
-	a := conversionSums{conv: conv, sold: sold}
+func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *part, a conversionSums, in condition) error {
+	where := in.and(`conv_id = ?`, a.conv) // of a table that compares ids by their bytes, or validation refuses it
 	err := each(ctx, c, `SELECT session_id||'', `+shareText+`||'' FROM attribution_customer_journey`+where.where, where.args, 2, func(row []driver.Value) error {
 		session, _ := row[0].(string)
 		share, _ := row[1].(string)
@@ -236,7 +229,7 @@ func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *par
 		}
 		return s.addAttribution(p, &a, f, share)
 	})
-	p.addConversion(&a)
+	a.AddTo(&p.Totals)
 	s.addWhole(p, &a, in)
 	return err
 }
@@ -244,11 +237,9 @@ func (s *summing) addOneByOne(ctx context.Context, c *sqlite3.SQLiteConn, p *par
 // conversionSums is a conversion and what some of its attributions add up to.
 type conversionSums struct {
 	conv  string
-	sold  soldFor
-	share int64 // in [store.ShareDecimals]
-	dates int64 // of it, on sessions of dates in range
-	rows  int64
-	all   int64 // of all rows in the part, also of sessions that are not there
+	known bool // it is there
+	books.Earned
+	all int64 // of all rows in the part, also of sessions that are not there
 }
 
 // addAttribution adds one attribution to the group of its session.
@@ -269,29 +260,28 @@ func (s *summing) addAttribution(p *part, a *conversionSums, f found, text strin
 		}
 	}
 	if first {
-		a.all = bounded(a.all, share)
+		a.all = books.Bounded(a.all, share)
 	}
 	if !f.mine {
 		return nil
 	}
-	if !f.there || !a.sold.known {
+	if !f.there || !a.known {
 		p.Orphans++
 		return nil
 	}
 	g := p.at(f.group)
 	g.share.Add(share)
-	if a.sold.revenue < 0 {
+	if a.Revenue < 0 {
 		g.refunded.Add(share)
 	}
-	g.credit.AddProduct(share, int64(a.sold.revenue))
-	a.share += share
+	g.credit.AddProduct(share, int64(a.Revenue))
+	a.Share += share
 	if int(f.group) < len(s.inDates) && s.inDates[f.group] {
-		a.dates += share
+		a.Dates += share
 	}
-	a.rows++
-	if max(a.share, a.dates, -a.share, -a.dates) > mostShare { // before there is no room
-		p.addConversion(a)
-		a.share, a.dates, a.rows = 0, 0, 0
+	a.Rows++
+	if a.Full() {
+		a.AddTo(&p.Totals)
 	}
 	return nil
 }
@@ -305,48 +295,17 @@ func (p *part) addNoShare(n int64, example string) {
 	p.NoShare += n
 }
 
-// addConversion adds what a conversion's attributions came to.
-func (p *part) addConversion(a *conversionSums) {
-	p.Share.Add(a.share)
-	if a.sold.revenue < 0 {
-		p.addRefund(a)
-	}
-	p.Credit.AddProduct(a.share, int64(a.sold.revenue))
-	if a.sold.inRange {
-		p.Range.Share.Add(a.share)
-		p.Range.Credit.AddProduct(a.share, int64(a.sold.revenue))
-		p.Range.Touchpoints += a.rows
-	}
-	if a.dates == 0 {
-		return
-	}
-	p.Dates.Share.Add(a.dates)
-	p.Dates.Credit.AddProduct(a.dates, int64(a.sold.revenue))
-	if a.sold.inRange {
-		p.Dates.OwnShare.Add(a.dates)
-		p.Dates.OwnCredit.AddProduct(a.dates, int64(a.sold.revenue))
-	}
-}
-
-// addRefund adds what of the shares is of a conversion with a negative revenue.
-func (p *part) addRefund(a *conversionSums) {
-	p.Refunded.Add(a.share)
-	p.Dates.Refunded.Add(a.dates)
-	if a.sold.inRange {
-		p.Range.Refunded.Add(a.share)
-		p.Dates.OwnRefunded.Add(a.dates)
-	}
-}
-
 // sold looks a conversion up.
-func (l *lookup) sold(conv string, req *ihcv1.RunRequest) (soldFor, error) {
+func (l *lookup) sold(conv string, req *ihcv1.RunRequest) (a conversionSums, err error) {
+	a.conv = conv
 	found, err := l.get(conv)
 	if err != nil || found == nil {
-		return soldFor{}, err
+		return a, err
 	}
 	date, _ := found[1].(string)
-	revenue, err := moneyOf(conv, found[0])
-	return soldFor{known: true, inRange: run.InRange(req, date), revenue: revenue}, err
+	a.known, a.InRange = true, run.InRange(req, date)
+	a.Revenue, err = moneyOf(conv, found[0])
+	return a, err
 }
 
 // moneyOf returns a conversion's revenue. Validation has seen that it is an

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/ihc-pipeline/ihc/internal/human"
+	"github.com/ihc-pipeline/ihc/store/books"
 )
 
 // Whether the shares of each conversion sum to 1 is seen on the way, since all
@@ -12,24 +13,8 @@ import (
 // conversion, as many as memory is set aside for. Where that shows a conversion
 // that is not whole, or has no room, SQLite finds them by sorting.
 
-const (
-	wholeShare = 1_000_000_000_000_000 // 1 in [store.ShareDecimals]
-	slack      = wholeShare / 1000     // how far from 1 the shares of a conversion may sum to
-	mostShare  = 4000 * wholeShare     // of which two have room in 64 bits
-	// mostPartial bounds the conversions that are put together.
-	mostPartial = 1 << 19
-)
-
-// bounded adds to a sum, unless it is so large already that it is none of 1.
-func bounded(sum, n int64) int64 {
-	if max(sum, -sum) > mostShare {
-		return sum
-	}
-	return sum + n
-}
-
-// even says whether a conversion's shares sum to 1.
-func even(sum int64) bool { return max(sum-wholeShare, wholeShare-sum) <= slack }
+// mostPartial bounds the conversions that are put together.
+const mostPartial = 1 << 19
 
 // uneven is what the shares of conversions sum to in some of the rows, by a
 // hash of their ids.
@@ -47,7 +32,7 @@ func (u *uneven) put(mark uint64, sum int64) {
 		u.crowded = true
 		return
 	}
-	u.sums[mark] = bounded(was, sum)
+	u.sums[mark] = books.Bounded(was, sum)
 }
 
 func (u *uneven) add(other uneven) {
@@ -64,7 +49,7 @@ func (s *summing) addWhole(p *part, a *conversionSums, in condition) {
 	case !s.x.First():
 	case !in.whole:
 		p.uneven.put(s.x.Mark(a.conv), a.all)
-	case !even(a.all):
+	case !books.Even(a.all):
 		p.addUneven(1, "conv_id "+human.QuoteText(a.conv))
 	}
 }
@@ -84,7 +69,7 @@ func (s *summing) checkPartial(ctx context.Context) error {
 	u := &s.whole.uneven
 	sound := !u.crowded
 	for _, sum := range u.sums {
-		sound = sound && even(sum)
+		sound = sound && books.Even(sum)
 	}
 	u.sums = nil
 	if sound {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ihc-pipeline/ihc/store/books"
 )
 
 // Where there is no room to put parts together, SQLite says the same.
@@ -31,14 +33,14 @@ func TestSumsOfPartsAreBounded(t *testing.T) {
 	t.Parallel()
 	var u uneven
 	for range 10_000 {
-		u.put(1, 100*wholeShare)
-		u.put(2, -100*wholeShare)
+		u.put(1, 100*books.WholeShare)
+		u.put(2, -100*books.WholeShare)
 	}
-	require.False(t, even(u.sums[1]) || even(u.sums[2]))
+	require.False(t, books.Even(u.sums[1]) || books.Even(u.sums[2]))
 	require.Positive(t, u.sums[1])
 	require.Negative(t, u.sums[2])
 	for mark := range uint64(mostPartial) {
-		u.put(mark+10, wholeShare)
+		u.put(mark+10, books.WholeShare)
 	}
 	require.True(t, u.crowded)
 	require.Len(t, u.sums, mostPartial)
