@@ -4,9 +4,11 @@ package store
 // told without reading it: 0 for what cannot.
 type Size struct {
 	Sessions, Costs, Conversions int64
-	// PerConversion is how many touchpoints a conversion had in the last run, 0
-	// where there was none.
+	// PerConversion is about how many touchpoints a conversion has, by the last run or
+	// by a check; 0 where neither tells.
 	PerConversion float64
+	// Scored is whether an earlier run scored any.
+	Scored bool
 	// Rates are those of the kind of database.
 	Rates Rates
 }
@@ -54,7 +56,7 @@ func (w *Work) Takes() Takes {
 		Sweep:  r.Sweep.of(0, conversions, touchpoints),
 		Report: r.Report.of(sessions, max(conversions, float64(w.Conversions)), touchpoints),
 	}
-	if w.PerConversion > 0 {
+	if w.Scored {
 		t.Sort += r.Reuse.of(0, conversions, touchpoints)
 	}
 	if touchpoints <= MostCompared {

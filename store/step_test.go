@@ -33,7 +33,7 @@ func TestWhatIsReusedTakesLess(t *testing.T) {
 	require.InDelta(t, 15, first.Score, 1e-9)
 	require.InDelta(t, 8, first.Sort, 1e-9)
 	require.Zero(t, first.Compare) // there are too many touchpoints
-	w.PerConversion, w.Reused, w.Touchpoints = 10, 0.5, store.MostCompared
+	w.Scored, w.Reused, w.Touchpoints = true, 0.5, store.MostCompared
 	again := w.Takes()
 	require.InDelta(t, 0.5*(10+0.25)+0.5*5, again.Score, 1e-9)
 	require.InDelta(t, 10, again.Sort, 1e-9)

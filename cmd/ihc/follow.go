@@ -167,7 +167,7 @@ func doing(s *run.State, pace run.Pace) string {
 		return "sorting the sessions"
 	case s.Phase() == run.PhaseReporting:
 		return "making the report"
-	case total > 0 && written.GetConversions() >= total:
+	case s.Step() == run.StepSweep, total > 0 && written.GetConversions() >= total:
 		return "writing the tables"
 	}
 	of := func(n, total uint64) string {

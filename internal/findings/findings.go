@@ -74,6 +74,9 @@ type Options struct {
 	// select conversions for ConversionsInRange. Empty is unbounded. The checks
 	// concern all rows.
 	StartDate, EndDate string
+	// LookbackDays is how many days before a conversion a session counts for
+	// PerConversion, 0 for any.
+	LookbackDays uint32
 	// Alone leaves out the comparisons of one table with another: costs without
 	// session and the like. None of them keeps a result from being true, and
 	// the report of a run counts them as well.
@@ -94,6 +97,10 @@ type Findings struct {
 	LastSession     string `json:"last_session,omitempty"`
 	FirstConversion string `json:"first_conversion,omitempty"`
 	LastConversion  string `json:"last_conversion,omitempty"`
+
+	// PerConversion is about how many touchpoints a conversion in range has, by a
+	// sample of users; 0 where there are too few to tell.
+	PerConversion float64 `json:"-"`
 
 	// Digest is one of the columns the pipeline reads, of all rows of the source
 	// tables, whatever order they are in: it changes when they do.

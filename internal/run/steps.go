@@ -88,13 +88,15 @@ func (s *State) Step() string {
 
 // slower returns how many times as long the steps have taken as they do on the
 // machine they are measured by, the last ones above all; 1 where nothing is done yet.
+// A step that goes on, of a run that was interrupted, does some again and says nothing
+// of the machine.
 func (s steps) slower(now time.Time) float64 {
 	took, measured := 0.5, 0.5 // as if so much had been seen, which soon does not count
 	for i, one := range s.all[:s.now+1] {
-		if one.GetBegun() == 0 || one.GetSeconds() == 0 {
+		if one.GetBegun() == 0 || one.GetSeconds() == 0 || one.GetBefore() > 0 {
 			continue
 		}
-		passed, did := float64(one.GetEnded()-one.GetBegun())/1000, 1-one.GetBefore()
+		passed, did := float64(one.GetEnded()-one.GetBegun())/1000, 1.0
 		trust := 1.0
 		switch {
 		case i == s.now:

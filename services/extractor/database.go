@@ -118,6 +118,9 @@ func (e *extractor) builder(ctx context.Context, accepted *ihcv1.RunAccepted, fr
 	b, err := newBuilder(ctx, e, accepted, chunks, stored, reusable)
 	if err == nil {
 		b.fresh, b.work = fresh, e.work(ctx, b.req, b.meter.Now().GetConversionsTotal())
+		if fresh {
+			b.settled(accepted)
+		}
 	}
 	return b, err
 }
@@ -128,7 +131,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 	if err := e.unlocked(ctx, req.GetRunId()); err != nil {
 		return nil, err
 	}
-	found, err := e.check(ctx, req, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), Alone: true})
+	found, err := e.check(ctx, req, findings.Options{StartDate: req.GetStartDate(), EndDate: req.GetEndDate(), LookbackDays: req.GetLookbackDays(), Alone: true})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/findings"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/stream"
@@ -20,21 +23,74 @@ const touchpointsGuessed = 12
 // work returns about how much there is to do; nothing of it where that cannot be
 // told, since it is a courtesy.
 func (e *extractor) work(ctx context.Context, req *ihcv1.RunRequest, inRange uint64) store.Work {
-	size, checked := e.checked.of(req.GetRunId())
+	found, checked := e.checked.of(req.GetRunId())
 	if !checked {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		var err error
-		if size, err = e.db.Size(ctx); err != nil {
+		if found.size, err = e.db.Size(ctx); err != nil {
 			e.Log.Debug("could not tell the size of the database", "error", err)
 		}
 	}
-	w := store.Work{Size: size, InRange: cmp.Or(int64(inRange), size.Conversions)}
-	w.Touchpoints = float64(w.InRange) * cmp.Or(size.PerConversion, touchpointsGuessed)
-	if size.PerConversion > 0 && !req.GetFull() {
+	w := store.Work{Size: found.size, InRange: cmp.Or(int64(inRange), found.size.Conversions)}
+	w.Touchpoints = float64(w.InRange) * cmp.Or(found.size.PerConversion, touchpointsGuessed)
+	if found.size.Scored && !req.GetFull() {
 		w.Reused = 1
 	}
 	return w
+}
+
+// settled notes what is known better of a run that begins when it is settled what
+// scores it: how much of it was scored before.
+func (b *builder) settled(accepted *ihcv1.RunAccepted) {
+	if !b.work.Scored || b.req.GetFull() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+	defer cancel()
+	known, err := b.e.db.Runs(ctx)
+	if err != nil {
+		b.e.Log.Debug("could not tell what earlier runs scored", "error", err)
+		return
+	}
+	found, _ := b.e.checked.of(b.req.GetRunId())
+	b.work.Reused = scoredBefore(accepted, known, found.first, found.last)
+	b.meter.Add(b.ctx, func(p *ihcv1.Progress) { plan(p, b.req, b.work) })
+}
+
+// scoredBefore returns about how much of a run one that the database knows has
+// scored, from 0 to 1: as many of its days with conversions, which are from first to
+// last, as had their journeys made and scored likewise.
+func scoredBefore(accepted *ihcv1.RunAccepted, known []store.KnownRun, first, last string) float64 {
+	req := accepted.GetRequest()
+	asked, err := protojson.Marshal(req)
+	if err != nil {
+		return 0
+	}
+	days := daysOf(req, first, last)
+	most := 0
+	for _, r := range known {
+		var by ihcv1.Scoring
+		if r.ID == req.GetRunId() || r.InRange == 0 || run.Shape([]byte(r.Request)) != run.Shape(asked) ||
+			protojson.Unmarshal([]byte(r.ScoredBy), &by) != nil || !run.SameScoring(&by, accepted.GetScoring()) {
+			continue
+		}
+		if was, err := run.Decode([]byte(r.Request)); err == nil {
+			start, end := run.Range(req)
+			from, to := run.Range(was)
+			both := &ihcv1.RunRequest{StartDate: max(start, from), EndDate: min(end, to)}
+			most = max(most, daysOf(both, first, last))
+		}
+	}
+	return float64(most) / float64(max(days, 1))
+}
+
+// daysOf returns how many days the range of a request has that are from first to last.
+func daysOf(r *ihcv1.RunRequest, first, last string) int {
+	start, end := run.Range(r)
+	from, _ := civil.ParseDate(max(start, first))
+	to, _ := civil.ParseDate(min(end, last))
+	return max(int(to-from)+1, 0)
 }
 
 // plan notes what the steps of a run take.
@@ -77,7 +133,8 @@ func (e *extractor) check(ctx context.Context, req *ihcv1.RunRequest, o findings
 	}
 	end()
 	work.Sessions, work.Costs, work.Conversions = found.Sessions, found.Costs, found.Conversions
-	e.checked.put(id, work.Size)
+	work.PerConversion = cmp.Or(found.PerConversion, work.PerConversion)
+	e.checked.put(id, seen{work.Size, found.FirstConversion, found.LastConversion})
 	if !planned {
 		work = e.work(ctx, req, uint64(found.ConversionsInRange))
 		meter.Add(ctx, func(p *ihcv1.Progress) { plan(p, req, work) })
@@ -85,33 +142,44 @@ func (e *extractor) check(ctx context.Context, req *ihcv1.RunRequest, o findings
 	return found, nil
 }
 
-// checked is the size that the last check found, which is exact.
+// checked is what the last check found.
 type checked struct {
 	mu   sync.Mutex
 	run  string
-	size store.Size
+	seen seen
 }
 
-func (c *checked) put(run string, size store.Size) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.run, c.size = run, size
+// seen is the size of a database, which is exact after a check, and the first and
+// last date of its conversions.
+type seen struct {
+	size        store.Size
+	first, last string
 }
 
-func (c *checked) of(run string) (store.Size, bool) {
+func (c *checked) put(run string, s seen) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.size, c.run == run
+	c.run, c.seen = run, s
+}
+
+// of returns what was found for a run, nothing where the last check was of another.
+func (c *checked) of(run string) (seen, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.run != run {
+		return seen{}, false
+	}
+	return c.seen, true
 }
 
 // begun notes that the first conversion of a run is read: the sessions are sorted.
-// Of a run that goes on, some was scored before.
+// Of a run that goes on, some was scored before, but all of it is read again.
 func (b *builder) begun() {
 	p := b.meter.Now()
 	scored := 0.0
 	if !b.fresh {
 		if told, err := b.e.Bus.Progress(b.ctx, b.req.GetRunId()); err == nil {
-			scored = run.Scored(p.GetConversionsTotal(), told[stream.StageExtractor], told[stream.StageAttributor], told[stream.StageWriter])
+			scored = run.Scored(p.GetConversionsTotal(), nil, told[stream.StageAttributor], told[stream.StageWriter])
 		}
 	}
 	b.meter.Add(b.ctx, func(p *ihcv1.Progress) {
@@ -120,14 +188,28 @@ func (b *builder) begun() {
 	})
 }
 
+// toldByCheck is for as many conversions as are read what was known before counts.
+const toldByCheck = 2000
+
+// mean returns about how many touchpoints a conversion has, where so many were known
+// before, 0 for none, and a mean of so many read is another: the first ones read may be
+// of few users with many sessions.
+func mean(before, read, conversions, all float64) float64 {
+	if before == 0 {
+		return read
+	}
+	weight := toldByCheck * max(1-conversions/all, 0)
+	return (weight*before + conversions*read) / (weight + conversions)
+}
+
 // replan notes what is known better by what was read.
 func (b *builder) replan(p *ihcv1.Progress) {
 	c := b.chunks.Counts
 	if n := run.WithAttribution(c); n > 0 {
 		b.work.Reused = float64(b.chunks.Reused) / float64(n)
 	}
-	if n := c.GetInRange(); n > 0 {
-		b.work.Touchpoints = float64(c.GetTouchpoints()) / float64(n) * float64(b.work.InRange)
+	if n := float64(c.GetInRange()); n > 0 {
+		b.work.Touchpoints = float64(b.work.InRange) * mean(b.work.PerConversion, float64(c.GetTouchpoints())/n, n, float64(b.work.InRange))
 	}
 	plan(p, b.req, b.work)
 }

@@ -44,14 +44,16 @@ type Scan struct {
 	columns []Column
 	row     []any
 	reports []func(findings.Rule) // by column, about the row at hand
-	date    int                   // its column, -1 for none
-	channel int
+	// Their columns, -1 for none.
+	user, date, time, channel int
 
 	rows    int64
 	digest  uint64              // the sum of those of the rows
 	buffer  []byte              // a row, to be digested
 	tallies []map[string]*tally // by column, then code
 	dates   map[string]int64    // rows by date, readable ones; few in any shop
+
+	sample sample // see [PerConversion]
 
 	channels map[string]int64 // rows by channel name
 	crowded  bool             // there are more than MaxChannels
@@ -66,13 +68,17 @@ type tally struct {
 
 // New returns a scan of a table that has seen no row.
 func New(table string) *Scan {
-	s := &Scan{table: table, columns: Columns[table], dates: map[string]int64{}, date: -1, channel: -1}
+	s := &Scan{table: table, columns: Columns[table], dates: map[string]int64{}, user: -1, date: -1, time: -1, channel: -1}
 	s.tallies = make([]map[string]*tally, len(s.columns))
 	for i, c := range s.columns {
 		s.reports = append(s.reports, func(r findings.Rule) { s.Report(i, r) })
 		switch c.Name {
+		case "user_id":
+			s.user = i
 		case "event_date", "conv_date":
 			s.date = i
+		case "event_time", "conv_time":
+			s.time = i
 		case "channel_name":
 			s.channel = i
 			s.channels = map[string]int64{}
@@ -93,6 +99,7 @@ func (s *Scan) Row(row []any) {
 	}
 	if s.date >= 0 {
 		s.countDate(row[s.date])
+		s.sample.add(row[s.user], row[s.date], row[s.time])
 	}
 	if s.channel >= 0 {
 		if name, ok := row[s.channel].(string); ok {
@@ -120,6 +127,7 @@ func (s *Scan) Take(next *Scan) {
 	for date, n := range next.dates {
 		s.dates[date] += n
 	}
+	s.sample.take(&next.sample)
 	s.crowded = s.crowded || next.crowded
 	for _, name := range slices.Sorted(maps.Keys(next.channels)) {
 		s.countChannel(name, next.channels[name])

@@ -39,6 +39,7 @@ func (d *Database) Size(ctx context.Context) (store.Size, error) {
 		if errors.Is(err, pgx.ErrNoRows) {
 			err = nil
 		}
+		size.Scored = size.PerConversion > 0
 		return err
 	})
 	return size, err

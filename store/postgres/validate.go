@@ -107,11 +107,16 @@ func (v *validation) checkInputs(ctx context.Context, d *Database) error {
 		})
 		return both.Wait()
 	})
+	scans := map[string]*inspect.Scan{}
 	for _, in := range all {
 		if err == nil {
+			scans[in.table] = in.rows
 			v.found.Digest += "/" + in.rows.Conclude(v.found, v.opts)
 			err = v.checkDuplicates(ctx, in.table, contract[in.table][0].name, in.terms[0])
 		}
+	}
+	if sessions, conversions := scans[tables.SessionSources], scans[tables.Conversions]; sessions != nil && conversions != nil {
+		v.found.PerConversion = inspect.PerConversion(sessions, conversions, v.opts)
 	}
 	return err
 }

@@ -92,7 +92,8 @@ func rebuild(ctx context.Context, path string, db, readers *sql.DB, req *ihcv1.R
 		}
 		defer readers.Close() //nolint:errcheck // only read
 	}
-	of := &summing{conn: conn, readers: readers, req: req, size: size, work: store.Begin(ctx)}
+	of := &summing{conn: conn, readers: readers, req: req, size: size}
+	of.told = newReporting(ctx, readers)
 	if of.history, err = openHistory(ctx, of); err != nil {
 		return nil, err
 	}
@@ -189,8 +190,8 @@ type summing struct {
 	column, channel, zone string
 	x                     *sessionindex.Index
 	whole                 *part
-	history               *comparing     // nil where none is kept
-	work                  *store.Counter // see [weights]
+	history               *comparing // nil where none is kept
+	told                  *reporting
 	// inDates says of each group, by number, whether its date is in range; nil
 	// where all are.
 	inDates []bool
@@ -200,19 +201,27 @@ type summing struct {
 // Sessions come first, since what they cost and earned is summed by their
 // channel and date.
 func (s *summing) passes(ctx context.Context) error {
-	sessions, err := s.inParts(ctx, tables.SessionSources, s.readSessions)
+	takes, err := s.told.expect(ctx, s.conn, s.x.Passes())
+	if err != nil {
+		return fmt.Errorf("count the rows: %w", err)
+	}
+	sessions, err := s.inParts(ctx, tables.SessionSources, takes.sessions, s.readSessions)
 	if err != nil {
 		return err
 	}
-	costs, err := s.inParts(ctx, tables.SessionCosts, s.readCosts)
+	costs, err := s.inParts(ctx, tables.SessionCosts, takes.costs, s.readCosts)
 	if err != nil {
 		return err
 	}
-	attributions, err := s.inParts(ctx, tables.CustomerJourney, s.readAttributions)
+	attributions, err := s.inParts(ctx, tables.CustomerJourney, 0, s.readAttributions) // which tells itself
 	if err != nil {
 		return err
 	}
-	once := []task{s.readCounts, s.readDates}
+	known, err := s.inParts(ctx, tables.SessionCosts, takes.known, s.readKnownCosts)
+	if err != nil {
+		return err
+	}
+	once := append([]task{s.readCounts, s.readDates}, known...)
 	if s.x.Passes() == 1 {
 		once = append([]task{s.readJourneys}, once...) // first, since nothing takes longer
 	}
@@ -271,28 +280,18 @@ func (s *summing) sumDates() {
 	}
 }
 
-func (s *summing) inParts(ctx context.Context, table string, read func(context.Context, *sql.Conn, *part, condition) error) (tasks []task, err error) {
+// inParts returns what reads a table in parts; see [reporting] for how long it takes.
+func (s *summing) inParts(ctx context.Context, table string, takes float64, read func(context.Context, *sql.Conn, *part, condition) error) (tasks []task, err error) {
 	parts, err := partition(ctx, s.conn, table, s.size.rows)
-	weight := weights[table]
-	s.work.Expect(float64(len(parts)) * weight * float64(s.x.Passes()))
-	if table == tables.CustomerJourney {
-		s.work.Expect(float64(len(parts)) * weightJourneys)
-	}
 	for _, in := range parts {
 		tasks = append(tasks, func(ctx context.Context, conn *sql.Conn, p *part) error {
 			err := read(ctx, conn, p, in)
-			s.work.Add(weight)
+			s.told.read(takes / float64(len(parts)))
 			return err
 		})
 	}
 	return tasks, err
 }
-
-// weights are what a part of each table takes, and weightJourneys what the journeys in
-// the journal take that are a part of the results.
-var weights = map[string]float64{tables.SessionSources: 1, tables.SessionCosts: 0.8, tables.CustomerJourney: 0.75}
-
-const weightJourneys = 1.1
 
 // task reads something into a part.
 type task func(context.Context, *sql.Conn, *part) error

@@ -30,9 +30,6 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 	if err := s.readUnattributed(ctx, conn, p); err != nil {
 		return fmt.Errorf("read the outcomes of conversions: %w", err)
 	}
-	if err := s.readKnownCosts(ctx, conn, p); err != nil {
-		return fmt.Errorf("read session_costs: %w", err)
-	}
 	if err := s.readDailyCosts(ctx, conn, p); err != nil {
 		return fmt.Errorf("read daily costs: %w", err)
 	}
@@ -51,7 +48,9 @@ func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) 
 				return err
 			}
 			attributed := row[2] == int64(1)
-			p.Range.Conversions++
+			if p.Range.Conversions++; p.Range.Conversions%toldAtOnce == 0 {
+				s.told.read(toldAtOnce * tookConversion)
+			}
 			p.Range.All.Add(int64(revenue))
 			if revenue < 0 {
 				p.Range.Refunds++
@@ -305,23 +304,31 @@ func (s *summing) readGone(ctx context.Context, conn *sql.Conn, p *part) error {
 	return rows.Err()
 }
 
-// readKnownCosts sums session_costs by a join. SQLite's own sum of integers
+// readKnownCosts sums a part of session_costs by a join. SQLite's own sum of integers
 // ends at 64 bits, so that whole units and the rest are summed apart.
-func (s *summing) readKnownCosts(ctx context.Context, conn *sql.Conn, p *part) error {
+func (s *summing) readKnownCosts(ctx context.Context, conn *sql.Conn, p *part, in condition) error {
 	start, end := run.Range(s.req)
-	var whole, rest, wholeDates, restDates int64
+	args := []any{start, end}
+	for _, arg := range in.args {
+		args = append(args, arg)
+	}
+	var whole, rest, without, wholeDates, restDates int64
 	err := conn.QueryRowContext(ctx, `SELECT coalesce(sum(units / 1000000), 0), coalesce(sum(units % 1000000), 0), count(*) - count(date),
 			coalesce(sum(units / 1000000) FILTER (WHERE date BETWEEN ?1 AND ?2), 0), coalesce(sum(units % 1000000) FILTER (WHERE date BETWEEN ?1 AND ?2), 0) FROM (
 		SELECT `+s.date("s.event_date", "s.event_time")+` AS date, CASE WHEN s.session_id IS NOT NULL THEN CAST(round(coalesce(c.cost, 0.0) * 1000000) AS integer) END AS units
-		FROM session_costs c LEFT JOIN session_sources s ON s.session_id = c.session_id COLLATE BINARY)`, start, end).
-		Scan(&whole, &rest, &p.WithoutSession, &wholeDates, &restDates)
+		FROM (SELECT session_id, cost FROM session_costs`+in.where+`) c LEFT JOIN session_sources s ON s.session_id = c.session_id COLLATE BINARY)`, args...).
+		Scan(&whole, &rest, &without, &wholeDates, &restDates)
+	if err != nil {
+		return fmt.Errorf("read session_costs: %w", err)
+	}
+	p.WithoutSession += without
 	p.KnownCosts.AddProduct(whole, 1_000_000)
 	p.KnownCosts.Add(rest)
 	if ranged(s.req) {
 		p.Dates.KnownCosts.AddProduct(wholeDates, 1_000_000)
 		p.Dates.KnownCosts.Add(restDates)
 	}
-	return err
+	return nil
 }
 
 // readDates counts the conversions after the range that have sessions in it and

@@ -27,14 +27,16 @@ type journeySums struct {
 	journey journeysum.Journey // at hand
 	marks   []uint64           // of its sessions
 	history *comparing         // nil where none is kept
-	work    *store.Counter     // see [weights]
-	perPart int                // journeys of a part
-	told    int                // journeys added since work was
+	told    *reporting
+	// How many were read since it was told.
+	journeys, sessions int
 }
 
+// toldAtOnce is after how many rows it is told how far a report is.
+const toldAtOnce = 1024
+
 func newJourneySums(s *summing) *journeySums {
-	return &journeySums{Sums: journeysum.New(s.req, s.size.paths), query: s.journeys(), x: s.x, history: s.history.anew(),
-		work: s.work, perPart: int(max(s.size.rows/touchpointsGuessed, 1))}
+	return &journeySums{Sums: journeysum.New(s.req, s.size.paths), query: s.journeys(), x: s.x, history: s.history.anew(), told: s.told}
 }
 
 // readJourneys reads the journal in the order it lies, by one connection: the
@@ -164,10 +166,6 @@ func (a *journeySums) read(ctx context.Context, conn *sql.Conn, mine func(conv s
 
 // add adds one row of the query.
 func (a *journeySums) add(row []driver.Value) error {
-	if a.told++; a.told == a.perPart {
-		a.work.Add(weightJourneys)
-		a.told = 0
-	}
 	j := &a.journey
 	j.Date = text(row[1])
 	var ok bool
@@ -194,6 +192,11 @@ func (a *journeySums) add(row []driver.Value) error {
 		return fmt.Errorf("conversion %q: %w", conv, err)
 	}
 	a.find(sessions)
+	a.journeys, a.sessions = a.journeys+1, a.sessions+len(sessions)
+	if a.journeys == toldAtOnce {
+		a.told.readJourneys(a.journeys, a.sessions)
+		a.journeys, a.sessions = 0, 0
+	}
 	j.Run, _ = row[0].(int64)
 	a.Add(j)
 	if a.history == nil {

@@ -147,18 +147,21 @@ func (s *summing) readAttributions(ctx context.Context, conn *sql.Conn, p *part,
 	query := `SELECT conv_id||'', count(*), group_concat(session_id, char(31)), group_concat(` + shareText + `, char(31))
 		FROM attribution_customer_journey` + in.where + ` GROUP BY ` + in.conversion
 	return raw(conn, func(c *sqlite3.SQLiteConn) (err error) {
-		conversions, err := newLookup(c, `SELECT revenue, `+s.date("conv_date", "conv_time")+`||'' FROM conversions WHERE conv_id = ?1 AND conv_id = ?1 COLLATE BINARY`)
+		sales, err := newLookup(c, `SELECT revenue, `+s.date("conv_date", "conv_time")+`||'' FROM conversions WHERE conv_id = ?1 AND conv_id = ?1 COLLATE BINARY`)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, conversions.close()) }()
+		defer func() { err = errors.Join(err, sales.close()) }()
 		var found []found
+		conversions, rows := 0, 0
+		defer func() { s.told.readAttributions(conversions, rows) }()
 		return each(ctx, c, query, in.args, 4, func(row []driver.Value) error {
 			conv, _ := row[0].(string)
 			n, _ := row[1].(int64)
+			conversions, rows = conversions+1, rows+int(n)
 			sessions, _ := row[2].(string)
 			shares, _ := row[3].(string)
-			a, err := conversions.sold(conv, s.req)
+			a, err := sales.sold(conv, s.req)
 			if err != nil {
 				return err
 			}

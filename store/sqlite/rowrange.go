@@ -109,7 +109,7 @@ func partition(ctx context.Context, conn *sql.Conn, table string, rows int64) ([
 		return nil, err
 	}
 	if len(ranges) == 1 && !ranges[0].part && table == tables.CustomerJourney {
-		return byConversion(ctx, conn, max(rows/touchpointsGuessed, 1))
+		return byConversion(ctx, conn, max(rows/attributionsGuessed, 1))
 	}
 	parts := make([]condition, len(ranges))
 	for i, r := range ranges {
@@ -118,9 +118,9 @@ func partition(ctx context.Context, conn *sql.Conn, table string, rows int64) ([
 	return parts, nil
 }
 
-// touchpointsGuessed is how many attributions a conversion may have; a wrong
+// attributionsGuessed is how many attributions a conversion may have; a wrong
 // guess makes parts of another size.
-const touchpointsGuessed = 20
+const attributionsGuessed = 20
 
 // byConversion divides attribution_customer_journey into parts of so many
 // conversions, in the order of its key. The first and the last have no bound,

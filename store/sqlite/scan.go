@@ -67,7 +67,7 @@ func (v *validation) scan(ctx context.Context, t table) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.digests[t.name] = whole.Conclude(v.found, v.opts)
+	v.scans[t.name] = whole
 	return nil
 }
 

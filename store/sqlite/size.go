@@ -17,7 +17,7 @@ var Rates = store.Rates{
 	Score:   store.PerRow{Conversion: 10, Touchpoint: 0.51},
 	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
 	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 0.28},
-	Report:  store.PerRow{Session: 0.64, Conversion: 5.8, Touchpoint: 0.2},
+	Report:  store.PerRow{Session: 0.7, Conversion: 6.4, Touchpoint: 0.22},
 	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
 }
 
@@ -34,15 +34,24 @@ func (d *Database) Size(ctx context.Context) (store.Size, error) {
 				*n = last - first + 1
 			}
 		}
-		if ledger, err := hasTables(ctx, conn, "pipeline_counts"); err != nil || !ledger {
-			return err
-		}
-		err = conn.QueryRowContext(ctx, `SELECT total(touchpoints) / sum(conversions) FROM pipeline_counts WHERE outcome <> 'reused'
-			GROUP BY run HAVING sum(conversions) > 0 ORDER BY run DESC LIMIT 1`).Scan(&size.PerConversion)
-		if errors.Is(err, sql.ErrNoRows) {
-			err = nil
-		}
+		size.PerConversion, err = perConversion(ctx, conn, 0)
+		size.Scored = size.PerConversion > 0
 		return err
 	})
 	return size, err
+}
+
+// perConversion returns how many touchpoints a conversion had in the last run that
+// scored any, of conversions with at least so many; 0 where there was none.
+func perConversion(ctx context.Context, conn *sql.Conn, least int) (n float64, err error) {
+	ledger, err := hasTables(ctx, conn, "pipeline_counts")
+	if err != nil || !ledger {
+		return 0, err
+	}
+	err = conn.QueryRowContext(ctx, `SELECT total(touchpoints) / sum(conversions) FROM pipeline_counts WHERE outcome <> 'reused' AND touchpoints >= ?
+		GROUP BY run HAVING sum(conversions) > 0 ORDER BY run DESC LIMIT 1`, least).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return n, err
 }

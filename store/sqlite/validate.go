@@ -14,6 +14,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/human"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/inspect"
 )
 
 // Validate reads the source data whole, each table once, and reports what is
@@ -30,17 +31,14 @@ func validate(ctx context.Context, db *sql.DB, opts findings.Options, rows int64
 	if err := civil.CheckRange("start date", opts.StartDate, "end date", opts.EndDate); err != nil {
 		return nil, err
 	}
-	v := &validation{db: db, opts: opts, rows: rows, digests: map[string]string{}, found: &findings.Findings{List: []findings.Finding{}}, work: store.Begin(ctx)}
+	v := &validation{db: db, opts: opts, rows: rows, scans: map[string]*inspect.Scan{}, found: &findings.Findings{List: []findings.Finding{}}, work: store.Begin(ctx)}
 	if err := v.run(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		return nil, Explain(v.path(ctx), err)
 	}
-	v.found.Order()
-	for _, t := range inputTables {
-		v.found.Digest += "/" + v.digests[t.name]
-	}
+	v.conclude()
 	return v.found, nil
 }
 
@@ -53,9 +51,23 @@ type validation struct {
 	order binary.AppendByteOrder
 	work  *store.Counter // in spans by their columns
 
-	mu      sync.Mutex        // the checks run side by side
-	digests map[string]string // by table
-	found   *findings.Findings
+	mu    sync.Mutex               // the checks run side by side
+	scans map[string]*inspect.Scan // by table, when done
+	found *findings.Findings
+}
+
+// conclude puts into the findings what was found table by table.
+func (v *validation) conclude() {
+	for _, t := range inputTables {
+		v.found.Digest += "/"
+		if scan := v.scans[t.name]; scan != nil {
+			v.found.Digest += scan.Conclude(v.found, v.opts)
+		}
+	}
+	if sessions, conversions := v.scans[tables.SessionSources], v.scans[tables.Conversions]; sessions != nil && conversions != nil {
+		v.found.PerConversion = inspect.PerConversion(sessions, conversions, v.opts)
+	}
+	v.found.Order()
 }
 
 func (v *validation) run(ctx context.Context) error {

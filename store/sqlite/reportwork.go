@@ -1,0 +1,135 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"runtime"
+	"sync"
+
+	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// What a row takes in a report, in microseconds of one processor. Only what they are
+// to each other counts: docs/performance.md says how they are measured.
+const (
+	tookSession     = 1.45
+	tookCost        = 0.9 // and to sum it by a join, once more
+	tookKnownCost   = 1.5
+	tookConversion  = 4 // to count it
+	tookAttributed  = 4 // a conversion, to add up its attributions, and each of these
+	tookAttribution = 0.75
+	tookJourney     = 20 // to read it from the journal, and each session of it
+	tookMark        = 0.25
+)
+
+// takes are how long a pass over the tables takes whose parts are alike, in
+// microseconds of one processor.
+type takes struct{ sessions, costs, known float64 }
+
+// reporting tells how far a report is, by the rows that it read. The journal is read
+// by one connection beside the others, and what is left takes as long as whichever of
+// the two takes longer. nil tells nothing.
+type reporting struct {
+	counter *store.Counter
+
+	mu              sync.Mutex
+	lanes           float64 // what works side by side
+	journal, others work    // in microseconds of one processor
+	apart           bool    // the journal is read when all else is
+	told            float64 // how much of it, from 0 to 1
+}
+
+// work is how much there is and how much is done.
+type work struct{ all, done float64 }
+
+func (w work) left() float64 { return max(w.all-w.done, 0) }
+
+// newReporting returns what tells how far a report is, which those connections make;
+// nil where nobody listens.
+func newReporting(ctx context.Context, readers *sql.DB) *reporting {
+	counter := store.Begin(ctx)
+	if counter == nil {
+		return nil
+	}
+	r := &reporting{counter: counter, lanes: 1}
+	if readers != nil {
+		r.lanes = float64(max(min(readers.Stats().MaxOpenConnections, runtime.GOMAXPROCS(0)), 1))
+	}
+	counter.Expect(1)
+	return r
+}
+
+// expect notes how much there is to read, where the sessions take so many passes.
+func (r *reporting) expect(ctx context.Context, conn *sql.Conn, passes uint64) (t takes, err error) {
+	if r == nil {
+		return takes{}, nil
+	}
+	rows := map[string]float64{tables.SessionSources: 0, tables.SessionCosts: 0, tables.Conversions: 0}
+	if there, err := hasTables(ctx, conn, "pipeline_latest"); err != nil {
+		return takes{}, err
+	} else if there {
+		rows["pipeline_latest"] = 0
+	}
+	for table := range rows {
+		var n float64
+		if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM `+table).Scan(&n); err != nil {
+			return takes{}, err
+		}
+		rows[table] = n
+	}
+	each, err := perConversion(ctx, conn, 1)
+	if err != nil {
+		return takes{}, err
+	}
+	each, journeys := cmp.Or(each, attributionsGuessed), rows["pipeline_latest"]
+	t = takes{
+		sessions: rows[tables.SessionSources] * tookSession,
+		costs:    rows[tables.SessionCosts] * tookCost,
+		known:    rows[tables.SessionCosts] * tookKnownCost,
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.apart = passes > 1
+	r.journal = work{all: journeys * (tookJourney + each*tookMark)}
+	r.others = work{all: rows[tables.Conversions]*tookConversion + t.known + float64(passes)*(t.sessions+t.costs+journeys*(tookAttributed+each*tookAttribution))}
+	return t, nil
+}
+
+// read notes that so much of the tables is read, in microseconds.
+func (r *reporting) read(took float64) { r.add(took, 0) }
+
+// readAttributions notes that the attributions of so many conversions are read.
+func (r *reporting) readAttributions(conversions, rows int) {
+	r.read(float64(conversions)*tookAttributed + float64(rows)*tookAttribution)
+}
+
+// readJourneys notes that so many journeys of the journal are read.
+func (r *reporting) readJourneys(n, sessions int) {
+	r.add(0, float64(n)*tookJourney+float64(sessions)*tookMark)
+}
+
+func (r *reporting) add(others, journal float64) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	r.others.done += others
+	r.journal.done += journal
+	more := 0.0
+	if whole := r.takes(r.others.all, r.journal.all); whole > 0 {
+		more = 1 - r.takes(r.others.left(), r.journal.left())/whole - r.told
+		r.told += max(more, 0)
+	}
+	r.mu.Unlock()
+	r.counter.Add(more)
+}
+
+// takes returns how long so much of the journal and of all else takes.
+func (r *reporting) takes(others, journal float64) float64 {
+	if r.apart {
+		return others/r.lanes + journal
+	}
+	return max((others+journal)/r.lanes, journal)
+}
