@@ -88,12 +88,24 @@ func (s *State) Step() string {
 
 // slower returns how many times as long the steps have taken as they do on the
 // machine they are measured by, the last ones above all; 1 where nothing is done yet.
-// A step that goes on, of a run that was interrupted, does some again and says nothing
-// of the machine.
+// What streams on a disk cost shows in the scoring alone, and what a cold disk costs in
+// the check above all: so it is the least of what all of them say and all but the
+// scoring.
 func (s steps) slower(now time.Time) float64 {
+	all, without := s.slowerBy(now, true), s.slowerBy(now, false)
+	if without == 1 { // nothing else was seen
+		return all
+	}
+	return min(all, without)
+}
+
+// slowerBy is slower by the steps with the scoring or without it, 1 where there is none.
+func (s steps) slowerBy(now time.Time, scored bool) float64 {
 	took, measured := 0.5, 0.5 // as if so much had been seen, which soon does not count
 	for i, one := range s.all[:s.now+1] {
-		if one.GetBegun() == 0 || one.GetSeconds() == 0 || one.GetBefore() > 0 {
+		// A step of a run that was interrupted does some again, and says nothing of the
+		// machine.
+		if one.GetBegun() == 0 || one.GetSeconds() == 0 || one.GetBefore() > 0 || i == scoring && !scored {
 			continue
 		}
 		passed, did := float64(one.GetEnded()-one.GetBegun())/1000, 1.0

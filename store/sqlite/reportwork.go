@@ -19,7 +19,7 @@ const (
 	tookKnownCost   = 1.5
 	tookConversion  = 4 // to count it
 	tookAttributed  = 4 // a conversion, to add up its attributions, and each of these
-	tookAttribution = 0.75
+	tookAttribution = 0.85
 	tookJourney     = 20 // to read it from the journal, and each session of it
 	tookMark        = 0.25
 )
