@@ -113,12 +113,14 @@ func (b *builtin) at(now float64) *run.State {
 func TestTimeLeftKnowsTheStepsOfARun(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		off   float64
-		wrong int // of a thousand looks, at the most
+		off     float64
+		streams float64 // how many times as long as said the scoring takes
+		wrong   int     // of a thousand looks, at the most
 	}{
-		"as they are said to be": {0, 1},
-		"vary by 0.15":           {0.15, 3},
-		"vary by 0.3":            {0.3, 20},
+		"as they are said to be": {0, 1, 1},
+		"vary by 0.15":           {0.15, 1, 3},
+		"vary by 0.3":            {0.3, 1, 20},
+		"slow streams":           {0.1, 1.7, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -126,6 +128,7 @@ func TestTimeLeftKnowsTheStepsOfARun(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
 			for n := range 60 {
 				b := newBuiltin(r, 12+40*r.Float64(), c.off)
+				b.takes[2] *= c.streams
 				b.killed = []float64{0, 0, 0.3, 0.8}[n%4]
 				for _, from := range []float64{0, b.end() / 3, b.end() * 3 / 5} {
 					var left run.TimeLeft

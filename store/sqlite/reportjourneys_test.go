@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,20 +20,20 @@ import (
 func journalled(t *testing.T, conversions int, walk func(conv, step int) int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shop.db")
-	script := InputSchema
+	var sold, visited []string
 	result := &ihcv1.AttributionResult{RunId: "run", Chunk: 1, Model: "builtin x"}
 	for c := range conversions {
-		script += fmt.Sprintf("INSERT INTO conversions VALUES ('c%d', 'u%d', '2023-02-%02d', '12:00:00', %d);\n", c, c, 1+c%28, 10+c)
+		sold = append(sold, fmt.Sprintf("('c%d', 'u%d', '2023-02-%02d', '12:00:00', %d)", c, c, 1+c%28, 10+c))
 		a := &ihcv1.Attribution{ConvId: fmt.Sprint("c", c)}
 		for k := range 1 + c%5 {
 			id := fmt.Sprintf("s%d-%d", c, k)
-			script += fmt.Sprintf("INSERT INTO session_sources VALUES ('%s', 'u%d', '2023-01-%02d', '12:00:00', 'channel %d', 0, 0, 0);\n", id, c, 1+(c+k)%31, walk(c, k))
+			visited = append(visited, fmt.Sprintf("('%s', 'u%d', '2023-01-%02d', '12:00:00', 'channel %d', 0, 0, 0)", id, c, 1+(c+k)%31, walk(c, k)))
 			a.SessionIds = append(a.SessionIds, id)
 			a.Ihc, a.Initializer, a.Holder, a.Closer = append(a.Ihc, 2000), append(a.Initializer, uint32(k)), append(a.Holder, 7), append(a.Closer, uint32(c))
 		}
 		result.Attributions = append(result.Attributions, a)
 	}
-	execute(t, path, "", script)
+	execute(t, path, "", InputSchema+"INSERT INTO conversions VALUES "+strings.Join(sold, ", ")+"; INSERT INTO session_sources VALUES "+strings.Join(visited, ", "))
 	db := New(path)
 	require.NoError(t, db.Expect(t.Context(), "run", &ihcv1.RunExtracted{Chunks: 1, Counts: &ihcv1.Counts{InRange: uint64(conversions)}}))
 	require.NoError(t, db.Store(t.Context(), []*ihcv1.AttributionResult{result}))

@@ -1,0 +1,51 @@
+package extractor
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+)
+
+// How much of a run was scored before is told by the days it has in common with one
+// that made and scored its journeys likewise.
+func TestWhatWasScoredBefore(t *testing.T) {
+	t.Parallel()
+	const builtin, other = `{"model":"builtin","modelParams":"{}"}`, `{"model":"linear"}`
+	run := func(request, scoredBy string) store.KnownRun {
+		return store.KnownRun{RunRecord: store.RunRecord{ID: "before", Request: request, ScoredBy: scoredBy}, InRange: 9}
+	}
+	for name, c := range map[string]struct {
+		asks  *ihcv1.RunRequest
+		known []store.KnownRun
+		want  float64
+	}{
+		"none":             {&ihcv1.RunRequest{}, nil, 0},
+		"all":              {&ihcv1.RunRequest{}, []store.KnownRun{run(`{}`, builtin)}, 1},
+		"days of all":      {&ihcv1.RunRequest{StartDate: "2023-09-03", EndDate: "2023-09-04"}, []store.KnownRun{run(`{}`, builtin)}, 1},
+		"all, after days":  {&ihcv1.RunRequest{}, []store.KnownRun{run(`{"start_date":"2023-09-03","end_date":"2023-09-07"}`, builtin)}, 0.5},
+		"a day later":      {&ihcv1.RunRequest{StartDate: "2023-09-02", EndDate: "2023-09-05"}, []store.KnownRun{run(`{"startDate":"2023-09-01","endDate":"2023-09-04"}`, builtin)}, 0.75},
+		"the most of them": {&ihcv1.RunRequest{}, []store.KnownRun{run(`{"start_date":"2023-09-10"}`, builtin), run(`{"start_date":"2023-09-02"}`, builtin), run(`{}`, other)}, 0.9},
+		"no day in common": {&ihcv1.RunRequest{StartDate: "2023-09-06"}, []store.KnownRun{run(`{"end_date":"2023-09-05"}`, builtin)}, 0},
+		"no conversions":   {&ihcv1.RunRequest{StartDate: "2024-01-01"}, []store.KnownRun{run(`{}`, builtin)}, 0},
+		"another model":    {&ihcv1.RunRequest{}, []store.KnownRun{run(`{}`, other), run(`{}`, ``), run(`{`, builtin)}, 0},
+		"other journeys":   {&ihcv1.RunRequest{LookbackDays: 7}, []store.KnownRun{run(`{}`, builtin)}, 0},
+		"itself":           {&ihcv1.RunRequest{RunId: "before"}, []store.KnownRun{run(`{}`, builtin)}, 0},
+		"never read":       {&ihcv1.RunRequest{}, []store.KnownRun{{RunRecord: store.RunRecord{Request: `{}`, ScoredBy: builtin}}}, 0},
+	} {
+		accepted := &ihcv1.RunAccepted{Request: c.asks, Scoring: &ihcv1.Scoring{Model: "builtin", ModelParams: "{}"}}
+		require.InDelta(t, c.want, scoredBefore(accepted, c.known, "2023-09-01", "2023-09-10"), 1e-9, name)
+	}
+}
+
+// The first journeys that are read say little, and all of them all.
+func TestTouchpointsOfAConversion(t *testing.T) {
+	t.Parallel()
+	require.InDelta(t, 60, mean(0, 60, 1, 100_000), 1e-9)
+	require.InDelta(t, 40, mean(40, 60, 1, 100_000), 0.1)
+	require.InDelta(t, 50, mean(40, 60, toldByCheck, 1e9), 0.1)
+	require.InDelta(t, 60, mean(40, 60, 100_000, 100_000), 1e-9)
+	require.InDelta(t, 60, mean(40, 60, 7, 7), 1e-9)
+}

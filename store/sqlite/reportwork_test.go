@@ -1,0 +1,66 @@
+package sqlite
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
+	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/sessionindex"
+)
+
+// A report tells how far it is until about all is done, by the rows that it reads,
+// whether two connections make it or one in several passes.
+func TestReportTellsHowFarItIs(t *testing.T) {
+	t.Parallel()
+	path := journalled(t, 6*toldAtOnce, func(conv, step int) int { return (conv + step) % 5 })
+	var mu sync.Mutex
+	var told []float64
+	ctx := store.OnStep(t.Context(), func(done float64) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, done)
+	})
+	for name, report := range map[string]func() (*store.Totals, error){
+		"side by side": func() (*store.Totals, error) {
+			db := New(path)
+			defer db.Close()
+			return db.Rebuild(ctx, &ihcv1.RunRequest{})
+		},
+		"in passes": func() (*store.Totals, error) {
+			db, err := Open(ctx, path, Write)
+			if err != nil {
+				return nil, err
+			}
+			defer db.Close()
+			return rebuild(ctx, path, db, nil, &ihcv1.RunRequest{}, sizes{rows: 1000, few: 4000, most: 8000, hash: sessionindex.NewHash})
+		},
+	} {
+		told = nil
+		_, err := report()
+		require.NoError(t, err, name)
+		require.Zero(t, told[0], name)
+		require.True(t, slices.IsSorted(told), name)
+		require.Greater(t, len(told), 10, name)
+		require.InDelta(t, 0.97, told[len(told)-1], 0.0301, name)
+		for i := range told[1:] {
+			require.Less(t, told[i+1]-told[i], 0.4, name)
+		}
+	}
+}
+
+// What is left takes as long as the journal by itself, where that is more than half
+// of it, and of both in turn where they are read in turn.
+func TestLeftOfAReport(t *testing.T) {
+	t.Parallel()
+	r := &reporting{lanes: 2}
+	require.InDelta(t, 6, r.takes(8, 4), 1e-12)
+	require.InDelta(t, 8, r.takes(1, 8), 1e-12)
+	r.apart = true
+	require.InDelta(t, 8, r.takes(4, 6), 1e-12)
+	r.lanes = 1
+	require.InDelta(t, 10, r.takes(4, 6), 1e-12)
+}
