@@ -24,6 +24,7 @@ type Rates struct {
 	Score   PerRow // read, score, and store in the journal what is not reused
 	Reused  PerRow // the same of what is
 	Sweep   PerRow
+	Replace PerRow // in Sweep's time, of what is shown otherwise by then
 	Report  PerRow
 	Compare PerRow // models on the page of a report that is small enough for it
 }
@@ -58,6 +59,7 @@ func (w *Work) Takes() Takes {
 	}
 	if w.Scored {
 		t.Sort += r.Reuse.of(0, conversions, touchpoints)
+		t.Sweep += (1 - w.Reused) * r.Replace.of(0, conversions, touchpoints)
 	}
 	if touchpoints <= MostCompared {
 		t.Compare = r.Compare.of(sessions, conversions, touchpoints)

@@ -28,7 +28,7 @@ func TestCounterTellsShares(t *testing.T) {
 func TestWhatIsReusedTakesLess(t *testing.T) {
 	t.Parallel()
 	w := store.Work{InRange: 1_000_000, Touchpoints: 10_000_000, Size: store.Size{Sessions: 8_000_000, Conversions: 1_000_000,
-		Rates: store.Rates{Score: store.PerRow{Conversion: 10, Touchpoint: 0.5}, Reused: store.PerRow{Conversion: 5}, Reuse: store.PerRow{Conversion: 2}, Sort: store.PerRow{Session: 1}, Compare: store.PerRow{Session: 1}}}}
+		Rates: store.Rates{Score: store.PerRow{Conversion: 10, Touchpoint: 0.5}, Reused: store.PerRow{Conversion: 5}, Reuse: store.PerRow{Conversion: 2}, Sweep: store.PerRow{Conversion: 3}, Replace: store.PerRow{Conversion: 4}, Sort: store.PerRow{Session: 1}, Compare: store.PerRow{Session: 1}}}}
 	first := w.Takes()
 	require.InDelta(t, 15, first.Score, 1e-9)
 	require.InDelta(t, 8, first.Sort, 1e-9)
@@ -37,5 +37,7 @@ func TestWhatIsReusedTakesLess(t *testing.T) {
 	again := w.Takes()
 	require.InDelta(t, 0.5*(10+0.25)+0.5*5, again.Score, 1e-9)
 	require.InDelta(t, 10, again.Sort, 1e-9)
+	require.InDelta(t, 3, first.Sweep, 1e-9)
+	require.InDelta(t, 3+0.5*4, again.Sweep, 1e-9)
 	require.InDelta(t, 8, again.Compare, 1e-9)
 }

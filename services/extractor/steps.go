@@ -3,6 +3,7 @@ package extractor
 import (
 	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,39 +59,43 @@ func (b *builder) settled(accepted *ihcv1.RunAccepted) {
 	b.meter.Add(b.ctx, func(p *ihcv1.Progress) { plan(p, b.req, b.work) })
 }
 
-// scoredBefore returns about how much of a run one that the database knows has
-// scored, from 0 to 1: as many of its days with conversions, which are from first to
-// last, as had their journeys made and scored likewise.
+// scoredBefore returns about how much of a run is scored as the database shows it, from 0
+// to 1: as many of its days with conversions, which are from first to last, as the last
+// run that reported them made and scored the journeys of likewise.
 func scoredBefore(accepted *ihcv1.RunAccepted, known []store.KnownRun, first, last string) float64 {
-	req := accepted.GetRequest()
-	asked, err := protojson.Marshal(req)
+	asked, err := protojson.Marshal(accepted.GetRequest())
 	if err != nil {
 		return 0
 	}
-	days := daysOf(req, first, last)
-	most := 0
-	for _, r := range known {
-		var by ihcv1.Scoring
-		if r.ID == req.GetRunId() || r.InRange == 0 || run.Shape([]byte(r.Request)) != run.Shape(asked) ||
-			protojson.Unmarshal([]byte(r.ScoredBy), &by) != nil || !run.SameScoring(&by, accepted.GetScoring()) {
+	from, to := daysOf(accepted.GetRequest(), first, last)
+	shown := make([]bool, max(to-from+1, 0))
+	scored := 0
+	for _, r := range slices.Backward(known) {
+		was, err := run.Decode([]byte(r.Request))
+		if err != nil || r.Report == 0 || r.ID == accepted.GetRequest().GetRunId() {
 			continue
 		}
-		if was, err := run.Decode([]byte(r.Request)); err == nil {
-			start, end := run.Range(req)
-			from, to := run.Range(was)
-			both := &ihcv1.RunRequest{StartDate: max(start, from), EndDate: min(end, to)}
-			most = max(most, daysOf(both, first, last))
+		var by ihcv1.Scoring
+		same := protojson.Unmarshal([]byte(r.ScoredBy), &by) == nil && run.SameScoring(&by, accepted.GetScoring()) && run.Shape([]byte(r.Request)) == run.Shape(asked)
+		begin, end := daysOf(was, first, last)
+		for day := max(begin, from); day <= min(end, to); day++ {
+			if n := day - from; !shown[n] {
+				shown[n] = true
+				if same {
+					scored++
+				}
+			}
 		}
 	}
-	return float64(most) / float64(max(days, 1))
+	return float64(scored) / float64(max(len(shown), 1))
 }
 
-// daysOf returns how many days the range of a request has that are from first to last.
-func daysOf(r *ihcv1.RunRequest, first, last string) int {
+// daysOf returns the days of the range of a request that are from first to last.
+func daysOf(r *ihcv1.RunRequest, first, last string) (from, to civil.Date) {
 	start, end := run.Range(r)
-	from, _ := civil.ParseDate(max(start, first))
-	to, _ := civil.ParseDate(min(end, last))
-	return max(int(to-from)+1, 0)
+	from, _ = civil.ParseDate(max(start, first))
+	to, _ = civil.ParseDate(min(end, last))
+	return from, to
 }
 
 // plan notes what the steps of a run take.

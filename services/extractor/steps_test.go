@@ -9,13 +9,13 @@ import (
 	"github.com/ihc-pipeline/ihc/store"
 )
 
-// How much of a run was scored before is told by the days it has in common with one
-// that made and scored its journeys likewise.
+// How much of a run was scored before is told by its days that were last reported by a
+// run that made and scored its journeys likewise.
 func TestWhatWasScoredBefore(t *testing.T) {
 	t.Parallel()
 	const builtin, other = `{"model":"builtin","modelParams":"{}"}`, `{"model":"linear"}`
 	run := func(request, scoredBy string) store.KnownRun {
-		return store.KnownRun{RunRecord: store.RunRecord{ID: "before", Request: request, ScoredBy: scoredBy}, InRange: 9}
+		return store.KnownRun{RunRecord: store.RunRecord{ID: "before", Request: request, ScoredBy: scoredBy}, Report: 1}
 	}
 	for name, c := range map[string]struct {
 		asks  *ihcv1.RunRequest
@@ -27,13 +27,16 @@ func TestWhatWasScoredBefore(t *testing.T) {
 		"days of all":      {&ihcv1.RunRequest{StartDate: "2023-09-03", EndDate: "2023-09-04"}, []store.KnownRun{run(`{}`, builtin)}, 1},
 		"all, after days":  {&ihcv1.RunRequest{}, []store.KnownRun{run(`{"start_date":"2023-09-03","end_date":"2023-09-07"}`, builtin)}, 0.5},
 		"a day later":      {&ihcv1.RunRequest{StartDate: "2023-09-02", EndDate: "2023-09-05"}, []store.KnownRun{run(`{"startDate":"2023-09-01","endDate":"2023-09-04"}`, builtin)}, 0.75},
-		"the most of them": {&ihcv1.RunRequest{}, []store.KnownRun{run(`{"start_date":"2023-09-10"}`, builtin), run(`{"start_date":"2023-09-02"}`, builtin), run(`{}`, other)}, 0.9},
+		"by several":       {&ihcv1.RunRequest{}, []store.KnownRun{run(`{"end_date":"2023-09-04"}`, builtin), run(`{"start_date":"2023-09-03","end_date":"2023-09-06"}`, builtin)}, 0.6},
+		"scored anew":      {&ihcv1.RunRequest{}, []store.KnownRun{run(`{}`, builtin), run(`{}`, other)}, 0},
+		"some of it anew":  {&ihcv1.RunRequest{}, []store.KnownRun{run(`{}`, builtin), run(`{"start_date":"2023-09-08"}`, other)}, 0.7},
+		"and again":        {&ihcv1.RunRequest{}, []store.KnownRun{run(`{}`, other), run(`{}`, builtin)}, 1},
 		"no day in common": {&ihcv1.RunRequest{StartDate: "2023-09-06"}, []store.KnownRun{run(`{"end_date":"2023-09-05"}`, builtin)}, 0},
 		"no conversions":   {&ihcv1.RunRequest{StartDate: "2024-01-01"}, []store.KnownRun{run(`{}`, builtin)}, 0},
 		"another model":    {&ihcv1.RunRequest{}, []store.KnownRun{run(`{}`, other), run(`{}`, ``), run(`{`, builtin)}, 0},
 		"other journeys":   {&ihcv1.RunRequest{LookbackDays: 7}, []store.KnownRun{run(`{}`, builtin)}, 0},
 		"itself":           {&ihcv1.RunRequest{RunId: "before"}, []store.KnownRun{run(`{}`, builtin)}, 0},
-		"never read":       {&ihcv1.RunRequest{}, []store.KnownRun{{RunRecord: store.RunRecord{Request: `{}`, ScoredBy: builtin}}}, 0},
+		"never reported":   {&ihcv1.RunRequest{}, []store.KnownRun{{RunRecord: store.RunRecord{Request: `{}`, ScoredBy: builtin}}}, 0},
 	} {
 		accepted := &ihcv1.RunAccepted{Request: c.asks, Scoring: &ihcv1.Scoring{Model: "builtin", ModelParams: "{}"}}
 		require.InDelta(t, c.want, scoredBefore(accepted, c.known, "2023-09-01", "2023-09-10"), 1e-9, name)

@@ -18,6 +18,7 @@ var Rates = store.Rates{
 	Score:   store.PerRow{Conversion: 10, Touchpoint: 0.35},
 	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
 	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 0.68},
+	Replace: store.PerRow{Conversion: 4, Touchpoint: 0.7},
 	Report:  store.PerRow{Session: 0.64, Conversion: 5.8, Touchpoint: 0.2},
 	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
 }

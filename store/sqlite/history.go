@@ -27,6 +27,7 @@ type comparing struct {
 	run    int64
 	again  bool  // the run has a report already
 	report int64 // number of the last one, 0 for none
+	told   *reporting
 
 	write, untold *rows
 	before        driver.Rows  // of pipeline_told, those from next on
@@ -43,7 +44,7 @@ func openHistory(ctx context.Context, s *summing) (*comparing, error) {
 	if err != nil || !there || s.readers == nil {
 		return nil, err
 	}
-	h := (&comparing{conn: s.conn, row: make([]driver.Value, 4)}).anew()
+	h := (&comparing{conn: s.conn, told: s.told, row: make([]driver.Value, 4)}).anew()
 	err = s.conn.QueryRowContext(ctx, `SELECT run, report IS NOT NULL, (SELECT coalesce(max(report), 0) FROM pipeline_runs) FROM pipeline_runs WHERE run_id = ?`,
 		s.req.GetRunId()).Scan(&h.run, &h.again, &h.report)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -53,11 +53,15 @@ func (h *comparing) pair(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pairs := 0
 	err = raw(h.conn, func(c *sqlite3.SQLiteConn) error {
 		return each(ctx, c, `SELECT o.journey, o.conv_id, o.run, o.fingerprint, o.sessions, o.revenue, o.credit,
 				n.journey, n.conv_id, n.run, n.fingerprint, n.sessions, n.revenue, n.credit
 			FROM pipeline_untold u CROSS JOIN pipeline_told o ON o.journey = u.journey LEFT JOIN pipeline_latest l ON l.conv_id = o.conv_id
 			LEFT JOIN pipeline_told n ON n.journey = l.journey AND n.journey NOT IN (SELECT journey FROM pipeline_untold)`, nil, 14, func(row []driver.Value) error {
+			if pairs++; pairs%toldAtOnce == 0 {
+				h.told.pair(toldAtOnce)
+			}
 			was := readTold(row[:7])
 			if row[7] == nil {
 				return h.Removed(&was)

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/ihc-pipeline/ihc/internal/tables"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 )
 
@@ -22,6 +23,7 @@ const (
 	tookAttribution = 0.85
 	tookJourney     = 20 // to read it from the journal, and each session of it
 	tookMark        = 0.25
+	tookPair        = 6 // to compare a conversion with what was told of it otherwise
 )
 
 // takes are how long a pass over the tables takes whose parts are alike, in
@@ -37,6 +39,7 @@ type reporting struct {
 	mu              sync.Mutex
 	lanes           float64 // what works side by side
 	journal, others work    // in microseconds of one processor
+	pairs           work    // likewise, of what is compared when all is read
 	apart           bool    // the journal is read when all else is
 	told            float64 // how much of it, from 0 to 1
 }
@@ -62,7 +65,7 @@ func newReporting(ctx context.Context, readers *sql.DB) *reporting {
 }
 
 // expect notes how much there is to read, where the sessions take so many passes.
-func (r *reporting) expect(ctx context.Context, conn *sql.Conn, passes uint64) (t takes, err error) {
+func (r *reporting) expect(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRequest, passes uint64) (t takes, err error) {
 	if r == nil {
 		return takes{}, nil
 	}
@@ -79,6 +82,10 @@ func (r *reporting) expect(ctx context.Context, conn *sql.Conn, passes uint64) (
 		}
 		rows[table] = n
 	}
+	replaced, err := tellsAnew(ctx, conn, req)
+	if err != nil {
+		return takes{}, err
+	}
 	each, err := perConversion(ctx, conn, 1)
 	if err != nil {
 		return takes{}, err
@@ -93,12 +100,13 @@ func (r *reporting) expect(ctx context.Context, conn *sql.Conn, passes uint64) (
 	defer r.mu.Unlock()
 	r.apart = passes > 1
 	r.journal = work{all: journeys * (tookJourney + each*tookMark)}
+	r.pairs = work{all: replaced * tookPair}
 	r.others = work{all: rows[tables.Conversions]*tookConversion + t.known + float64(passes)*(t.sessions+t.costs+journeys*(tookAttributed+each*tookAttribution))}
 	return t, nil
 }
 
 // read notes that so much of the tables is read, in microseconds.
-func (r *reporting) read(took float64) { r.add(took, 0) }
+func (r *reporting) read(took float64) { r.add(took, 0, 0) }
 
 // readAttributions notes that the attributions of so many conversions are read.
 func (r *reporting) readAttributions(conversions, rows int) {
@@ -107,19 +115,23 @@ func (r *reporting) readAttributions(conversions, rows int) {
 
 // readJourneys notes that so many journeys of the journal are read.
 func (r *reporting) readJourneys(n, sessions int) {
-	r.add(0, float64(n)*tookJourney+float64(sessions)*tookMark)
+	r.add(0, float64(n)*tookJourney+float64(sessions)*tookMark, 0)
 }
 
-func (r *reporting) add(others, journal float64) {
+// pair notes that so many conversions are compared with what was told of them.
+func (r *reporting) pair(n int) { r.add(0, 0, float64(n)*tookPair) }
+
+func (r *reporting) add(others, journal, pairs float64) {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	r.others.done += others
 	r.journal.done += journal
+	r.pairs.done += pairs
 	more := 0.0
-	if whole := r.takes(r.others.all, r.journal.all); whole > 0 {
-		more = 1 - r.takes(r.others.left(), r.journal.left())/whole - r.told
+	if whole := r.takes(r.others.all, r.journal.all) + r.pairs.all; whole > 0 {
+		more = 1 - (r.takes(r.others.left(), r.journal.left())+r.pairs.left())/whole - r.told
 		r.told += max(more, 0)
 	}
 	r.mu.Unlock()
@@ -132,4 +144,16 @@ func (r *reporting) takes(others, journal float64) float64 {
 		return others/r.lanes + journal
 	}
 	return max((others+journal)/r.lanes, journal)
+}
+
+// tellsAnew returns of about how many conversions a run tells otherwise than the last
+// report did: those that it scored itself, as far as any were told of.
+func tellsAnew(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRequest) (conversions float64, err error) {
+	there, err := hasTables(ctx, conn, "pipeline_told", "pipeline_counts", "pipeline_runs")
+	if err != nil || !there {
+		return 0, err
+	}
+	err = conn.QueryRowContext(ctx, `SELECT min((SELECT count(*) FROM pipeline_told),
+		coalesce((SELECT sum(CASE WHEN outcome = 'reused' THEN -conversions WHEN touchpoints > 0 THEN conversions END) FROM pipeline_runs JOIN pipeline_counts USING (run) WHERE run_id = ?), 0))`, req.GetRunId()).Scan(&conversions)
+	return max(conversions, 0), err
 }

@@ -27,11 +27,9 @@ func (d *Database) sweep(ctx context.Context, tx transaction, r runRow, touchpoi
 	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey)`).Scan(&s.replaces); err != nil {
 		return 0, err
 	}
-	s.work.Expect(float64(touchpoints))
-	first := 0.0 // a third of it is to find what goes
-	if s.replaces {
-		first = float64(touchpoints) / 2
-		s.work.Expect(first)
+	first, err := s.expect(ctx, float64(touchpoints))
+	if err != nil {
+		return 0, err
 	}
 	if err := s.remove(ctx); err != nil {
 		return 0, err
@@ -121,6 +119,25 @@ type sweeper struct {
 	bytes     int            // written, about
 	out       *outflow       // nil where they go into the log
 	work      *store.Counter // in touchpoints
+}
+
+// expect notes how much there is to do: the touchpoints and, where there are rows
+// already, to find what goes, which comes first and is returned, and to clean up. The
+// less of a run is new, the more of it is the first: what is the same is compared alone.
+func (s *sweeper) expect(ctx context.Context, touchpoints float64) (first float64, err error) {
+	s.work.Expect(touchpoints)
+	if s.work == nil || !s.replaces {
+		return 0, nil
+	}
+	var reused float64
+	err = s.tx.QueryRowContext(ctx, `SELECT coalesce(sum(conversions) FILTER (WHERE outcome = 'reused') / max(total(conversions) FILTER (WHERE outcome <> 'reused' AND touchpoints > 0), 1), 0)
+		FROM pipeline_counts WHERE run = ?`, s.run).Scan(&reused)
+	if err != nil {
+		return 0, err
+	}
+	first = touchpoints * (0.17 + 0.33*reused)
+	s.work.Expect(first + touchpoints*0.18*(1-reused))
+	return first, nil
 }
 
 // exec runs statements with the run's number as ?1 and the first row of its
