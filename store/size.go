@@ -4,6 +4,8 @@ package store
 // told without reading it: 0 for what cannot.
 type Size struct {
 	Sessions, Costs, Conversions int64
+	// InRange is how many conversions have the dates asked for, 0 where these are all.
+	InRange int64
 	// PerConversion is about how many touchpoints a conversion has, by the last run or
 	// by a check; 0 where neither tells.
 	PerConversion float64

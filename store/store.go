@@ -58,9 +58,10 @@ type Source interface {
 	// errors), or constraints and triggers of the users' (input errors). It
 	// leaves nothing behind.
 	Rehearse(ctx context.Context) error
-	// Size returns about how much there is, at once, for people who wait. It writes
-	// nothing.
-	Size(ctx context.Context) (Size, error)
+	// Size returns about how much there is, at once, for people who wait, and how many
+	// conversions have dates from start to end, both included and either empty for
+	// unbounded. It writes nothing. With an error it returns what it could tell.
+	Size(ctx context.Context, start, end string) (Size, error)
 	// UnknownChannels returns those of the channel names that no session has.
 	UnknownChannels(ctx context.Context, names []string) ([]string, error)
 	// Sold returns how many of the conversions, which are different ones, are in the

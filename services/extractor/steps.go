@@ -29,11 +29,11 @@ func (e *extractor) work(ctx context.Context, req *ihcv1.RunRequest, inRange uin
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		var err error
-		if found.size, err = e.db.Size(ctx); err != nil {
+		if found.size, err = e.db.Size(ctx, req.GetStartDate(), req.GetEndDate()); err != nil {
 			e.Log.Debug("could not tell the size of the database", "error", err)
 		}
 	}
-	w := store.Work{Size: found.size, InRange: cmp.Or(int64(inRange), found.size.Conversions)}
+	w := store.Work{Size: found.size, InRange: cmp.Or(int64(inRange), found.size.InRange, found.size.Conversions)}
 	w.Touchpoints = float64(w.InRange) * cmp.Or(found.size.PerConversion, touchpointsGuessed)
 	if found.size.Scored && !req.GetFull() {
 		w.Reused = 1

@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/store"
 )
@@ -24,11 +26,14 @@ var Rates = store.Rates{
 }
 
 // Size implements [store.Source], by what the server last counted.
-func (d *Database) Size(ctx context.Context) (store.Size, error) {
+func (d *Database) Size(ctx context.Context, start, end string) (store.Size, error) {
 	size := store.Size{Rates: Rates}
 	err := d.reading(ctx, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `SELECT `+counted("$1")+`, `+counted("$2")+`, `+counted("$3"), tables.SessionSources, tables.SessionCosts, tables.Conversions).
 			Scan(&size.Sessions, &size.Costs, &size.Conversions)
+		if err == nil && (start != "" || end != "") {
+			err = tx.QueryRow(ctx, `SELECT count(*) FROM conversions WHERE conv_date::text BETWEEN $1 AND $2`, cmp.Or(start, civil.First), cmp.Or(end, civil.Last)).Scan(&size.InRange)
+		}
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ func (d *Database) Validate(ctx context.Context, o findings.Options) (*findings.
 	work := store.Begin(ctx)
 	if work != nil { // somebody listens
 		brief, cancel := context.WithTimeout(ctx, time.Second)
-		size, _ := d.Size(brief) // a role may lack the rights: then nobody knows how far it is
+		size, _ := d.Size(brief, "", "") // a role may lack the rights: then nobody knows how far it is
 		cancel()
 		for table, rows := range map[string]int64{tables.SessionSources: size.Sessions, tables.SessionCosts: size.Costs, tables.Conversions: size.Conversions} {
 			work.Expect(float64(rows) * float64(len(contract[table])))

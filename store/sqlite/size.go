@@ -1,10 +1,12 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 
+	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/store"
 )
@@ -23,7 +25,7 @@ var Rates = store.Rates{
 }
 
 // Size implements [store.Source], by the row numbers.
-func (d *Database) Size(ctx context.Context) (store.Size, error) {
+func (d *Database) Size(ctx context.Context, start, end string) (store.Size, error) {
 	size := store.Size{Rates: Rates}
 	err := d.inSnapshot(ctx, noSource, func(conn *sql.Conn) (err error) {
 		for table, n := range map[string]*int64{tables.SessionSources: &size.Sessions, tables.SessionCosts: &size.Costs, tables.Conversions: &size.Conversions} {
@@ -37,7 +39,10 @@ func (d *Database) Size(ctx context.Context) (store.Size, error) {
 		}
 		size.PerConversion, err = perConversion(ctx, conn, 0)
 		size.Scored = size.PerConversion > 0
-		return err
+		if err != nil || start == "" && end == "" {
+			return err
+		}
+		return conn.QueryRowContext(ctx, `SELECT count(*) FROM conversions WHERE conv_date BETWEEN ? AND ?`, cmp.Or(start, civil.First), cmp.Or(end, civil.Last)).Scan(&size.InRange)
 	})
 	return size, err
 }

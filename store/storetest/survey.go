@@ -28,6 +28,7 @@ var surveyTests = map[string]func(*testing.T, Backend){
 	"UnattributedIsWhatTheLedgerLastRecorded":    unattributedIsWhatTheLedgerLastRecorded,
 	"ConversionIsExplainedAsItIsShown":           conversionIsExplainedAsItIsShown,
 	"LastConversionIsTheLatest":                  lastConversionIsTheLatest,
+	"SizeTellsOfDatesAndOfTheLastRun":            sizeTellsOfDatesAndOfTheLastRun,
 	"CellIsTheRowOfTheReport":                    cellIsTheRowOfTheReport,
 	"SurveyOfADatabaseWithoutResultsIsRefused":   surveyOfADatabaseWithoutResultsIsRefused,
 }
@@ -302,6 +303,29 @@ func cellIsTheRowOfTheReport(t *testing.T, b Backend) {
 		_, err := f.Cell(t.Context(), strings.Repeat("x", 100), "2023-01-01")
 		require.Equal(t, errkind.Input, errkind.KindOf(err))
 	})
+}
+
+func sizeTellsOfDatesAndOfTheLastRun(t *testing.T, b Backend) {
+	f := b.fresh(t)
+	for i, date := range []string{"2023-01-01", "2023-01-02", "2023-01-02", "2023-01-04"} {
+		f.exec(`INSERT INTO conversions VALUES ($1, 'u', $2, '12:00:00', 1)`, fmt.Sprint("c", i), date)
+	}
+	for _, c := range []struct {
+		start, end string
+		want       int64
+	}{{"", "", 0}, {"2023-01-02", "", 3}, {"", "2023-01-02", 3}, {"2023-01-02", "2023-01-03", 2}, {"2024-01-01", "", 0}} {
+		size, err := f.Size(t.Context(), c.start, c.end)
+		require.NoError(t, err)
+		require.Equal(t, c.want, size.InRange, c)
+		require.False(t, size.Scored)
+		require.Zero(t, size.PerConversion)
+	}
+	f.ran("run", result("run", 1, attributed("c0", 10000), attributed("c1", 5000, 3000, 2000)))
+	size, err := f.Size(t.Context(), "2023-01-02", "")
+	require.NoError(t, err)
+	require.EqualValues(t, 3, size.InRange)
+	require.True(t, size.Scored)
+	require.InDelta(t, 2, size.PerConversion, 1e-9)
 }
 
 func lastConversionIsTheLatest(t *testing.T, b Backend) {
