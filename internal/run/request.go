@@ -292,5 +292,10 @@ func Shape(data []byte) string {
 	if err != nil {
 		return ""
 	}
+	return ShapeOf(r)
+}
+
+// ShapeOf is [Shape] of a request that is read.
+func ShapeOf(r *ihcv1.RunRequest) string {
 	return fmt.Sprint(r.GetLookbackDays(), r.GetIncludeSimultaneous(), r.GetMaxSessions(), r.GetLongJourneys())
 }

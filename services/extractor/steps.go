@@ -63,10 +63,6 @@ func (b *builder) settled(accepted *ihcv1.RunAccepted) {
 // to 1: as many of its days with conversions, which are from first to last, as the last
 // run that reported them made and scored the journeys of likewise.
 func scoredBefore(accepted *ihcv1.RunAccepted, known []store.KnownRun, first, last string) float64 {
-	asked, err := protojson.Marshal(accepted.GetRequest())
-	if err != nil {
-		return 0
-	}
 	from, to := daysOf(accepted.GetRequest(), first, last)
 	shown := make([]bool, max(to-from+1, 0))
 	scored := 0
@@ -76,7 +72,7 @@ func scoredBefore(accepted *ihcv1.RunAccepted, known []store.KnownRun, first, la
 			continue
 		}
 		var by ihcv1.Scoring
-		same := protojson.Unmarshal([]byte(r.ScoredBy), &by) == nil && run.SameScoring(&by, accepted.GetScoring()) && run.Shape([]byte(r.Request)) == run.Shape(asked)
+		same := protojson.Unmarshal([]byte(r.ScoredBy), &by) == nil && run.SameScoring(&by, accepted.GetScoring()) && run.ShapeOf(was) == run.ShapeOf(accepted.GetRequest())
 		begin, end := daysOf(was, first, last)
 		for day := max(begin, from); day <= min(end, to); day++ {
 			if n := day - from; !shown[n] {

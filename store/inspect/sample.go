@@ -86,8 +86,11 @@ const fewestSampled = 30
 
 // PerConversion returns about how many touchpoints a conversion in the range of the
 // options has, by what some users did: the sessions before it, within the lookback. It
-// is 0 where there are too few to tell.
+// is 0 where there are too few to tell, or where a scan is nil.
 func PerConversion(sessions, conversions *Scan, o findings.Options) float64 {
+	if sessions == nil || conversions == nil {
+		return 0
+	}
 	visits, orders := &sessions.sample, &conversions.sample
 	level := max(visits.level, orders.level)
 	visits.narrow(level)

@@ -115,9 +115,7 @@ func (v *validation) checkInputs(ctx context.Context, d *Database) error {
 			err = v.checkDuplicates(ctx, in.table, contract[in.table][0].name, in.terms[0])
 		}
 	}
-	if sessions, conversions := scans[tables.SessionSources], scans[tables.Conversions]; sessions != nil && conversions != nil {
-		v.found.PerConversion = inspect.PerConversion(sessions, conversions, v.opts)
-	}
+	v.found.PerConversion = inspect.PerConversion(scans[tables.SessionSources], scans[tables.Conversions], v.opts)
 	return err
 }
 

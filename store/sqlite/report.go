@@ -166,6 +166,7 @@ func sumTables(ctx context.Context, of *summing) (t *store.Totals, x *sessionind
 	}
 	for tries := range 8 {
 		s := *of
+		s.sessionRows = sessions
 		s.x, s.whole = sessionindex.InPasses(sessions, s.size.few, s.size.most, tries, s.size.hash()), &part{}
 		err = s.passes(ctx)
 		s.x.Close()
@@ -192,6 +193,7 @@ type summing struct {
 	whole                 *part
 	history               *comparing // nil where none is kept
 	told                  *reporting
+	sessionRows           int64 // of session_sources
 	// inDates says of each group, by number, whether its date is in range; nil
 	// where all are.
 	inDates []bool
@@ -201,7 +203,7 @@ type summing struct {
 // Sessions come first, since what they cost and earned is summed by their
 // channel and date.
 func (s *summing) passes(ctx context.Context) error {
-	takes, err := s.told.expect(ctx, s.conn, s.req, s.x.Passes())
+	takes, err := s.told.expect(ctx, s.conn, s.req, s.sessionRows, s.x.Passes())
 	if err != nil {
 		return fmt.Errorf("count the rows: %w", err)
 	}

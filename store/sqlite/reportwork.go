@@ -64,12 +64,12 @@ func newReporting(ctx context.Context, readers *sql.DB) *reporting {
 	return r
 }
 
-// expect notes how much there is to read, where the sessions take so many passes.
-func (r *reporting) expect(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRequest, passes uint64) (t takes, err error) {
+// expect notes how much there is to read, where so many sessions take so many passes.
+func (r *reporting) expect(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRequest, sessions int64, passes uint64) (t takes, err error) {
 	if r == nil {
 		return takes{}, nil
 	}
-	rows := map[string]float64{tables.SessionSources: 0, tables.SessionCosts: 0, tables.Conversions: 0}
+	rows := map[string]float64{tables.SessionCosts: 0, tables.Conversions: 0}
 	if there, err := hasTables(ctx, conn, "pipeline_latest"); err != nil {
 		return takes{}, err
 	} else if there {
@@ -92,7 +92,7 @@ func (r *reporting) expect(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRe
 	}
 	each, journeys := cmp.Or(each, attributionsGuessed), rows["pipeline_latest"]
 	t = takes{
-		sessions: rows[tables.SessionSources] * tookSession,
+		sessions: float64(sessions) * tookSession,
 		costs:    rows[tables.SessionCosts] * tookCost,
 		known:    rows[tables.SessionCosts] * tookKnownCost,
 	}

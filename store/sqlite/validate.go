@@ -64,9 +64,7 @@ func (v *validation) conclude() {
 			v.found.Digest += scan.Conclude(v.found, v.opts)
 		}
 	}
-	if sessions, conversions := v.scans[tables.SessionSources], v.scans[tables.Conversions]; sessions != nil && conversions != nil {
-		v.found.PerConversion = inspect.PerConversion(sessions, conversions, v.opts)
-	}
+	v.found.PerConversion = inspect.PerConversion(v.scans[tables.SessionSources], v.scans[tables.Conversions], v.opts)
 	v.found.Order()
 }
 
