@@ -4,13 +4,13 @@ package store
 // told without reading it: 0 for what cannot.
 type Size struct {
 	Sessions, Costs, Conversions int64
-	// InRange is how many conversions have the dates asked for, 0 where these are all.
+	// InRange is how many of the conversions have the dates asked for.
 	InRange int64
-	// PerConversion is about how many touchpoints a conversion has, by the last run or
+	// Attributed is how many conversions, of any date, have results of earlier runs.
+	Attributed int64
+	// PerConversion is about how many touchpoints a conversion has, by earlier runs or
 	// by a check; 0 where neither tells.
 	PerConversion float64
-	// Scored is whether an earlier run scored any.
-	Scored bool
 	// Rates are those of the kind of database.
 	Rates Rates
 }
@@ -41,9 +41,8 @@ func (r PerRow) of(sessions, conversions, touchpoints float64) float64 {
 // Work is what a run has to do.
 type Work struct {
 	Size
-	InRange     int64   // conversions
-	Touchpoints float64 // of these
-	Reused      float64 // how much of them is not scored again, from 0 to 1
+	Each   float64 // touchpoints of a conversion
+	Reused float64 // how much of what is in range is not scored again, from 0 to 1
 }
 
 // Takes are the seconds that the steps of a run take.
@@ -51,22 +50,29 @@ type Takes struct{ Check, Sort, Score, Sweep, Report, Compare float64 }
 
 // Takes returns what the steps of a run take by the rates of its database.
 func (w *Work) Takes() Takes {
-	r, sessions, conversions, touchpoints := w.Rates, float64(w.Sessions), float64(w.InRange), w.Touchpoints
+	r, sessions, conversions, shown := w.Rates, float64(w.Sessions), float64(w.InRange), w.shown()
+	touchpoints := conversions * w.Each
 	t := Takes{
 		Check:  r.Check.of(sessions+float64(w.Costs), float64(w.Conversions), 0),
 		Sort:   r.Sort.of(sessions, conversions, min(sessions, touchpoints)),
 		Score:  (1-w.Reused)*r.Score.of(0, conversions, touchpoints) + w.Reused*r.Reused.of(0, conversions, touchpoints),
 		Sweep:  r.Sweep.of(0, conversions, touchpoints),
-		Report: r.Report.of(sessions, max(conversions, float64(w.Conversions)), touchpoints),
+		Report: r.Report.of(sessions, max(shown, float64(w.Conversions)), shown*w.Each),
 	}
-	if w.Scored {
+	if w.Attributed > 0 {
 		t.Sort += r.Reuse.of(0, conversions, touchpoints)
 		t.Sweep += (1 - w.Reused) * r.Replace.of(0, conversions, touchpoints)
 	}
-	if touchpoints <= MostCompared {
+	if conversions > 0 && touchpoints <= MostCompared {
 		t.Compare = r.Compare.of(sessions, conversions, touchpoints)
 	}
 	return t
+}
+
+// shown returns about how many conversions have results when the run is written: those
+// of other dates too, which the report has as well.
+func (w *Work) shown() float64 {
+	return min(float64(w.Attributed)+(1-w.Reused)*float64(w.InRange), float64(max(w.Conversions, w.InRange)))
 }
 
 // MostCompared is up to how many touchpoints the page of a run compares the models:

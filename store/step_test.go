@@ -27,17 +27,31 @@ func TestCounterTellsShares(t *testing.T) {
 
 func TestWhatIsReusedTakesLess(t *testing.T) {
 	t.Parallel()
-	w := store.Work{InRange: 1_000_000, Touchpoints: 10_000_000, Size: store.Size{Sessions: 8_000_000, Conversions: 1_000_000,
-		Rates: store.Rates{Score: store.PerRow{Conversion: 10, Touchpoint: 0.5}, Reused: store.PerRow{Conversion: 5}, Reuse: store.PerRow{Conversion: 2}, Sweep: store.PerRow{Conversion: 3}, Replace: store.PerRow{Conversion: 4}, Sort: store.PerRow{Session: 1}, Compare: store.PerRow{Session: 1}}}}
+	w := store.Work{Each: 10, Size: store.Size{Sessions: 8_000_000, Conversions: 1_000_000, InRange: 1_000_000,
+		Rates: store.Rates{Score: store.PerRow{Conversion: 10, Touchpoint: 0.5}, Reused: store.PerRow{Conversion: 5}, Reuse: store.PerRow{Conversion: 2}, Sweep: store.PerRow{Conversion: 3}, Replace: store.PerRow{Conversion: 4}, Sort: store.PerRow{Session: 1}, Report: store.PerRow{Conversion: 1, Touchpoint: 1}, Compare: store.PerRow{Session: 1}}}}
 	first := w.Takes()
 	require.InDelta(t, 15, first.Score, 1e-9)
 	require.InDelta(t, 8, first.Sort, 1e-9)
 	require.Zero(t, first.Compare) // there are too many touchpoints
-	w.Scored, w.Reused, w.Touchpoints = true, 0.5, store.MostCompared
+	require.InDelta(t, 1+10, first.Report, 1e-9)
+	w.Attributed, w.Reused, w.Each = 1_000_000, 0.5, 0.5
 	again := w.Takes()
 	require.InDelta(t, 0.5*(10+0.25)+0.5*5, again.Score, 1e-9)
 	require.InDelta(t, 10, again.Sort, 1e-9)
 	require.InDelta(t, 3, first.Sweep, 1e-9)
 	require.InDelta(t, 3+0.5*4, again.Sweep, 1e-9)
 	require.InDelta(t, 8, again.Compare, 1e-9)
+}
+
+func TestAReportReadsWhatIsOutOfRangeToo(t *testing.T) {
+	t.Parallel()
+	w := store.Work{Each: 10, Size: store.Size{Conversions: 1_000_000, InRange: 100_000, Rates: store.Rates{Report: store.PerRow{Conversion: 1, Touchpoint: 1}, Compare: store.PerRow{Conversion: 1}}}}
+	require.InDelta(t, 1+1, w.Takes().Report, 1e-9)
+	w.Attributed = 500_000
+	require.InDelta(t, 1+6, w.Takes().Report, 1e-9)
+	w.Attributed = 1_000_000
+	require.InDelta(t, 1+10, w.Takes().Report, 1e-9)
+	w.InRange = 0
+	require.InDelta(t, 1+10, w.Takes().Report, 1e-9)
+	require.Zero(t, w.Takes().Compare) // there is nothing to compare
 }

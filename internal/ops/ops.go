@@ -174,7 +174,9 @@ func (r *Runs) progress(ctx context.Context, s *run.State) (run.Progress, error)
 			p.Full = err.Error()
 		}
 	}
-	p.ScoredChunks, err = r.client.ScoredChunks(ctx, results)
+	kept, err := r.client.ScoredChunks(ctx, results)
+	// Streams that go with the process keep no result that is stored in the database.
+	p.ScoredChunks = max(kept, min(p.Attributor.GetChunks(), p.Writer.GetChunks()+kept))
 	if s.Planned != nil { // a chunk that was put back may have two results
 		p.ScoredChunks = min(p.ScoredChunks, uint64(s.Planned.GetChunks()))
 	}

@@ -21,21 +21,35 @@ func Steps() []string {
 	return []string{StepCheck, StepSort, StepScore, StepSweep, StepReport, StepCompare}
 }
 
+// reading is how much of [StepScore] is to read journeys and to send them; the rest, to
+// score and to store them, is done beside it and after it.
+const reading = 0.35
+
 // Scored returns how much of [StepScore] is done, from 0 to 1, where there are so many
-// conversions, by what the stages tell. Each does its part of the work beside the
-// others: scoring takes the most of it.
+// conversions, by what the stages tell.
 func Scored(conversions uint64, extractor, attributor, writer *ihcv1.Progress) float64 {
+	return reading*share(conversions, extractor) + (1-reading)*stored(conversions, attributor, writer)
+}
+
+// share returns how many of so many conversions a stage is done with.
+func share(conversions uint64, p *ihcv1.Progress) float64 {
 	if conversions == 0 {
 		return 0
 	}
-	share := func(p *ihcv1.Progress) float64 { return min(float64(p.GetConversions())/float64(conversions), 1) }
-	return 0.3*share(extractor) + 0.4*share(attributor) + 0.3*share(writer)
+	return min(float64(p.GetConversions())/float64(conversions), 1)
+}
+
+// stored returns how much is done of scoring and storing what is read.
+func stored(conversions uint64, attributor, writer *ihcv1.Progress) float64 {
+	return 0.6*share(conversions, attributor) + 0.4*share(conversions, writer)
 }
 
 // steps are the steps of a run as one sees them, by the clocks of the services.
 type steps struct {
 	all []*ihcv1.Step // in the order of [Steps]; nil where nobody told them
 	now int           // the one that is under way
+	// How much of the scoring's work is done: of reading, and of what comes after it.
+	read, stored float64
 }
 
 // stepsOf returns the steps of a run, those of its writer and reporter as they tell
@@ -62,6 +76,7 @@ func stepsOf(s *State) steps {
 		}
 		if name == StepScore && one.GetEnded() == 0 {
 			total := max(s.Planned.GetCounts().GetInRange(), p.Extractor.GetConversionsTotal())
+			of.read, of.stored = share(total, p.Extractor), stored(total, p.Attributor, p.Writer)
 			one = &ihcv1.Step{Seconds: one.GetSeconds(), Begun: one.GetBegun(), Before: one.GetBefore(), Done: max(Scored(total, p.Extractor, p.Attributor, p.Writer), one.GetBefore())}
 		}
 		of.all = append(of.all, one)
@@ -92,15 +107,16 @@ func (s *State) Step() string {
 // the check above all: so it is the least of what all of them say and all but the
 // scoring.
 func (s steps) slower(now time.Time) float64 {
-	all, without := s.slowerBy(now, true), s.slowerBy(now, false)
-	if without == 1 { // nothing else was seen
-		return all
+	all, _ := s.slowerBy(now, true)
+	if without, seen := s.slowerBy(now, false); seen {
+		return min(all, without)
 	}
-	return min(all, without)
+	return all
 }
 
-// slowerBy is slower by the steps with the scoring or without it, 1 where there is none.
-func (s steps) slowerBy(now time.Time, scored bool) float64 {
+// slowerBy is slower by the steps with the scoring or without it, and whether any was
+// seen.
+func (s steps) slowerBy(now time.Time, scored bool) (slower float64, seen bool) {
 	took, measured := 0.5, 0.5 // as if so much had been seen, which soon does not count
 	for i, one := range s.all[:s.now+1] {
 		// A step of a run that was interrupted does some again, and says nothing of the
@@ -111,6 +127,8 @@ func (s steps) slowerBy(now time.Time, scored bool) float64 {
 		passed, did := float64(one.GetEnded()-one.GetBegun())/1000, 1.0
 		trust := 1.0
 		switch {
+		case one.GetTook() > 0: // by whoever did it before, with nothing beside it
+			passed = float64(one.GetTook()) / 1000
 		case i == s.now:
 			passed, did = pass(now, one)
 			trust = trusted(one)
@@ -118,11 +136,12 @@ func (s steps) slowerBy(now time.Time, scored bool) float64 {
 			passed = float64(s.all[i+1].GetBegun()-one.GetBegun()) / 1000
 		}
 		if did > 0 && passed > 0 {
+			seen = true
 			took = took*(1-trust/2) + trust*passed
 			measured = measured*(1-trust/2) + trust*one.GetSeconds()*did
 		}
 	}
-	return took / measured
+	return took / measured, seen
 }
 
 // trusted returns how much the pace of a step that is under way says of it, from 0 to
@@ -152,11 +171,36 @@ func (s steps) left(now time.Time) (left time.Duration, known bool) {
 	}
 	slower := s.slower(now)
 	one := s.all[s.now]
-	sum := stepLeft(now, one, slower*one.GetSeconds())
+	sum := 0.0
+	if takes := slower * one.GetSeconds(); s.now == scoring {
+		sum = s.scoringLeft(now, takes)
+	} else {
+		sum = stepLeft(now, one, takes)
+	}
 	for _, one := range s.all[s.now+1:] {
 		sum += slower * one.GetSeconds() * (1 - one.GetDone())
 	}
 	return seconds(sum), true
+}
+
+// scoringLeft is stepLeft of the scoring: half of it is said to pass while all is read,
+// which goes by its own pace, and then what is not stored yet takes as long as what was,
+// without what reading took of that time. Streams on a disk may make that take much
+// longer than said, and not the reading.
+func (s steps) scoringLeft(now time.Time, takes float64) float64 {
+	one := s.all[scoring]
+	passed, _ := pass(now, one)
+	before := one.GetBefore() / (1 - reading) // nothing is read before
+	did, all := s.stored-before, 1-before
+	if one.GetBegun() == 0 || passed <= 0 || s.read <= 0 || did <= 0 || all <= 0 {
+		return stepLeft(now, one, takes)
+	}
+	trust := min(2*s.read, 1)
+	left := (1 - s.read) * (trust*passed/s.read + (1-trust)*takes/2)
+	read, score := reading*takes*s.read, (1-reading)*takes
+	own := max(passed-read, passed*did*score/(did*score+read)) / did
+	trust = min(4*did/all, 1)
+	return left + max(1-s.stored-left*did/passed, 0)*(trust*own+(1-trust)*score)
 }
 
 // afterScoring returns how long what comes after the last result takes.

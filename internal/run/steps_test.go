@@ -155,6 +155,55 @@ func TestTimeLeftKnowsTheStepsOfARun(t *testing.T) {
 	}
 }
 
+// Streams on a slow disk make the scoring take three times as long as said, and not the
+// reading, which is done beside the first tenth of it.
+func TestScoringGoesByItsOwnPaceWhenAllIsRead(t *testing.T) {
+	t.Parallel()
+	const checked, read, scored = 14.0, 45.0, 132.0 // when
+	clock := func(at float64) time.Time { return beginning.Add(time.Duration(at * float64(time.Second))) }
+	for at := read; at < scored; at++ {
+		stored := uint64((0.11 + 0.89*(at-read)/(scored-read)) * conversions)
+		extractor := &ihcv1.Progress{ConversionsTotal: conversions, Conversions: conversions}
+		for i, name := range run.Steps() {
+			stream.PlanStep(extractor, name, []float64{7, 7, 40, 0.1, 0.1, 0}[i])
+		}
+		stream.BeginStep(extractor, run.StepCheck, clock(0), 0)
+		stream.EndStep(extractor, run.StepCheck, clock(checked/2))
+		stream.BeginStep(extractor, run.StepSort, clock(checked/2), 0)
+		stream.EndStep(extractor, run.StepSort, clock(checked))
+		stream.BeginStep(extractor, run.StepScore, clock(checked), 0)
+		s := run.Fold([]run.Entry{
+			{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r", Model: run.ModelBuiltin}}}}},
+			{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Extracted{Extracted: &ihcv1.RunExtracted{Chunks: 100, Counts: &ihcv1.Counts{InRange: conversions}}}}},
+		})[0]
+		s.Progress = run.Progress{Extractor: extractor, Attributor: &ihcv1.Progress{Conversions: stored}, Writer: &ihcv1.Progress{Conversions: stored}}
+		var left run.TimeLeft
+		pace, truth := left.See(clock(at), s), scored-at
+		require.True(t, pace.Known)
+		require.Less(t, max(pace.Left.Seconds()/truth, truth/pace.Left.Seconds()), 1.5, "%s at %g, true %g", pace.Left, at, truth)
+	}
+}
+
+// A run that goes on checks again beside what is still being scored, which says nothing
+// of how fast the machine is: the first check does.
+func TestWhoeverDidAStepFastestSaysHowFastTheMachineIs(t *testing.T) {
+	t.Parallel()
+	clock := func(at float64) time.Time { return beginning.Add(time.Duration(at * float64(time.Second))) }
+	p := &ihcv1.Progress{ConversionsTotal: conversions}
+	for i, name := range run.Steps() {
+		stream.PlanStep(p, name, []float64{10, 10, 40, 20, 20, 0}[i])
+	}
+	for _, from := range []float64{0, 100} { // the second one takes three times as long
+		stream.BeginStep(p, run.StepCheck, clock(from), 0)
+		stream.EndStep(p, run.StepCheck, clock(from+10+from/5))
+	}
+	stream.BeginStep(p, run.StepSort, clock(130), 0)
+	s := run.Fold([]run.Entry{{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r", Model: run.ModelBuiltin}}}}}})[0]
+	s.Progress = run.Progress{Extractor: p}
+	var left run.TimeLeft
+	require.InDelta(t, 90, left.See(clock(130), s).Left.Seconds(), 0.1)
+}
+
 func TestTimeLeftIsNeverNegativeNorToldWhileARunWaits(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

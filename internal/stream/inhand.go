@@ -106,11 +106,14 @@ func join(all []told) *ihcv1.Progress {
 func joinSteps(sum *ihcv1.Progress, steps []*ihcv1.Step) {
 	for _, s := range steps {
 		is := stepOf(sum, s.GetName())
-		seconds := max(is.GetSeconds(), s.GetSeconds())
+		seconds, took := max(is.GetSeconds(), s.GetSeconds()), min(is.GetTook(), s.GetTook())
+		if took == 0 { // of one of them
+			took = max(is.GetTook(), s.GetTook())
+		}
 		if s.GetBegun() > is.GetBegun() {
 			proto.Reset(is)
 			proto.Merge(is, s)
 		}
-		is.Seconds = seconds
+		is.Seconds, is.Took = seconds, took
 	}
 }

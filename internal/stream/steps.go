@@ -44,6 +44,9 @@ func TellStep(p *ihcv1.Progress, name string, now time.Time, done float64) {
 func EndStep(p *ihcv1.Progress, name string, now time.Time) {
 	if s := stepOf(p, name); s.GetBegun() > 0 && s.GetEnded() == 0 {
 		s.Ended, s.Done = now.UnixMilli(), 1
+		if took := s.GetEnded() - s.GetBegun(); s.GetTook() == 0 || took < s.GetTook() {
+			s.Took = took
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func TestStepsComeInTheirOrder(t *testing.T) {
 	TellStep(p, "check", at(3), 0.4) // by a goroutine that was slower
 	EndStep(p, "check", at(4))
 	BeginStep(p, "read", at(5), 0.25)
-	check := &ihcv1.Step{Name: "check", Seconds: 2, Done: 1, Begun: 1000, Ended: 4000, At: 3000}
+	check := &ihcv1.Step{Name: "check", Seconds: 2, Done: 1, Begun: 1000, Ended: 4000, At: 3000, Took: 3000}
 	read := &ihcv1.Step{Name: "read", Seconds: 3, Begun: 5000, Before: 0.25, At: 5000}
 	require.True(t, proto.Equal(&ihcv1.Progress{Steps: []*ihcv1.Step{check, read}}, p), "%v", p)
 
@@ -30,7 +30,7 @@ func TestStepsComeInTheirOrder(t *testing.T) {
 	TakeOver(p)
 	require.True(t, proto.Equal(&ihcv1.Progress{Steps: []*ihcv1.Step{check, {Name: "read", Seconds: 3}}}, p), "%v", p)
 	BeginStep(p, "check", at(9), 0)
-	require.True(t, proto.Equal(&ihcv1.Progress{Steps: []*ihcv1.Step{{Name: "check", Seconds: 2, Begun: 9000, At: 9000}, {Name: "read", Seconds: 3}}}, p), "%v", p)
+	require.True(t, proto.Equal(&ihcv1.Progress{Steps: []*ihcv1.Step{{Name: "check", Seconds: 2, Begun: 9000, At: 9000, Took: 3000}, {Name: "read", Seconds: 3}}}, p), "%v", p)
 }
 
 func TestTheReplicaThatBeganAStepLastIsAtIt(t *testing.T) {

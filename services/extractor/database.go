@@ -117,10 +117,7 @@ func (e *extractor) builder(ctx context.Context, accepted *ihcv1.RunAccepted, fr
 	}
 	b, err := newBuilder(ctx, e, accepted, chunks, stored, reusable)
 	if err == nil {
-		b.fresh, b.work = fresh, e.work(ctx, b.req, b.meter.Now().GetConversionsTotal())
-		if fresh {
-			b.settled(accepted)
-		}
+		b.fresh, b.work = fresh, e.work(ctx, b.req)
 	}
 	return b, err
 }
@@ -161,6 +158,7 @@ func (e *extractor) accept(ctx context.Context, req *ihcv1.RunRequest, asked str
 	if accepted.Scoring, err = e.scoring(ctx, req); err != nil {
 		return nil, err
 	}
+	e.settled(ctx, accepted)
 	if err := e.enter(ctx, accepted); err != nil {
 		return nil, err
 	}

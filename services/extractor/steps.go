@@ -23,7 +23,7 @@ const touchpointsGuessed = 12
 
 // work returns about how much there is to do; nothing of it where that cannot be
 // told, since it is a courtesy.
-func (e *extractor) work(ctx context.Context, req *ihcv1.RunRequest, inRange uint64) store.Work {
+func (e *extractor) work(ctx context.Context, req *ihcv1.RunRequest) store.Work {
 	found, checked := e.checked.of(req.GetRunId())
 	if !checked {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -33,30 +33,36 @@ func (e *extractor) work(ctx context.Context, req *ihcv1.RunRequest, inRange uin
 			e.Log.Debug("could not tell the size of the database", "error", err)
 		}
 	}
-	w := store.Work{Size: found.size, InRange: cmp.Or(int64(inRange), found.size.InRange, found.size.Conversions)}
-	w.Touchpoints = float64(w.InRange) * cmp.Or(found.size.PerConversion, touchpointsGuessed)
-	if found.size.Scored && !req.GetFull() {
+	w := store.Work{Size: found.size, Each: cmp.Or(found.size.PerConversion, touchpointsGuessed)}
+	switch {
+	case w.Attributed == 0 || req.GetFull():
+	case found.reused != nil:
+		w.Reused = *found.reused
+	default:
 		w.Reused = 1
 	}
 	return w
 }
 
-// settled notes what is known better of a run that begins when it is settled what
-// scores it: how much of it was scored before.
-func (b *builder) settled(accepted *ihcv1.RunAccepted) {
-	if !b.work.Scored || b.req.GetFull() {
+// settled notes what is known better of a run when it is settled what scores it: how
+// much of it was scored before.
+func (e *extractor) settled(ctx context.Context, accepted *ihcv1.RunAccepted) {
+	req := accepted.GetRequest()
+	found, checked := e.checked.of(req.GetRunId())
+	if !checked || found.size.Attributed == 0 || req.GetFull() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+	brief, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	known, err := b.e.db.Runs(ctx)
+	known, err := e.db.Runs(brief)
 	if err != nil {
-		b.e.Log.Debug("could not tell what earlier runs scored", "error", err)
+		e.Log.Debug("could not tell what earlier runs scored", "error", err)
 		return
 	}
-	found, _ := b.e.checked.of(b.req.GetRunId())
-	b.work.Reused = scoredBefore(accepted, known, found.first, found.last)
-	b.meter.Add(b.ctx, func(p *ihcv1.Progress) { plan(p, b.req, b.work) })
+	found.reused = new(scoredBefore(accepted, known, found.first, found.last))
+	e.checked.put(req.GetRunId(), found)
+	work := e.work(ctx, req)
+	e.Bus.MeterOf(req.GetRunId()).Add(ctx, func(p *ihcv1.Progress) { plan(p, req, work) })
 }
 
 // scoredBefore returns about how much of a run is scored as the database shows it, from 0
@@ -97,6 +103,7 @@ func daysOf(r *ihcv1.RunRequest, first, last string) (from, to civil.Date) {
 // plan notes what the steps of a run take.
 func plan(p *ihcv1.Progress, req *ihcv1.RunRequest, w store.Work) {
 	t := w.Takes()
+	t.Score = max(t.Score, 1e-3) // known, if there is nothing to score
 	if !run.Whole(req) {
 		t.Score = 0 // by an API: nobody knows
 	}
@@ -113,7 +120,7 @@ func plan(p *ihcv1.Progress, req *ihcv1.RunRequest, w store.Work) {
 func (e *extractor) check(ctx context.Context, req *ihcv1.RunRequest, o findings.Options) (*findings.Findings, error) {
 	id := req.GetRunId()
 	meter := e.Bus.MeterOf(id)
-	work, planned := e.work(ctx, req, 0), false
+	work, planned := e.work(ctx, req), false
 	meter.Add(ctx, func(p *ihcv1.Progress) {
 		if planned = len(p.GetSteps()) > 0; !planned { // a run that goes on knows better
 			plan(p, req, work)
@@ -133,11 +140,11 @@ func (e *extractor) check(ctx context.Context, req *ihcv1.RunRequest, o findings
 		return nil, err
 	}
 	end()
-	work.Sessions, work.Costs, work.Conversions = found.Sessions, found.Costs, found.Conversions
+	work.Sessions, work.Costs, work.Conversions, work.InRange = found.Sessions, found.Costs, found.Conversions, found.ConversionsInRange
 	work.PerConversion = cmp.Or(found.PerConversion, work.PerConversion)
-	e.checked.put(id, seen{work.Size, found.FirstConversion, found.LastConversion})
+	e.checked.put(id, seen{size: work.Size, first: found.FirstConversion, last: found.LastConversion})
 	if !planned {
-		work = e.work(ctx, req, uint64(found.ConversionsInRange))
+		work = e.work(ctx, req)
 		meter.Add(ctx, func(p *ihcv1.Progress) { plan(p, req, work) })
 	}
 	return found, nil
@@ -150,11 +157,13 @@ type checked struct {
 	seen seen
 }
 
-// seen is the size of a database, which is exact after a check, and the first and
-// last date of its conversions.
+// seen is the size of a database, which is exact after a check, the first and last
+// date of its conversions, and how much of the run was scored before, nil where that
+// is not settled.
 type seen struct {
 	size        store.Size
 	first, last string
+	reused      *float64
 }
 
 func (c *checked) put(run string, s seen) {
@@ -190,7 +199,7 @@ func (b *builder) begun() {
 }
 
 // toldByCheck is for as many conversions as are read what was known before counts.
-const toldByCheck = 2000
+const toldByCheck = 20_000
 
 // mean returns about how many touchpoints a conversion has, where so many were known
 // before, 0 for none, and a mean of so many read is another: the first ones read may be
@@ -210,7 +219,7 @@ func (b *builder) replan(p *ihcv1.Progress) {
 		b.work.Reused = float64(b.chunks.Reused) / float64(n)
 	}
 	if n := float64(c.GetInRange()); n > 0 {
-		b.work.Touchpoints = float64(b.work.InRange) * mean(b.work.PerConversion, float64(c.GetTouchpoints())/n, n, float64(b.work.InRange))
+		b.work.Each = mean(b.work.PerConversion, float64(c.GetTouchpoints())/n, n, float64(b.work.InRange))
 	}
 	plan(p, b.req, b.work)
 }

@@ -179,7 +179,7 @@ func (r *reporter) report(ctx context.Context, accepted *ihcv1.RunAccepted, w *i
 		Approximations: totals.Approximations, SourceDigest: accepted.GetSourceDigest(), Program: version.This().Version}
 	reconciliation.Fill(result, totals)
 	report.SumChannels(result, rows)
-	models, err := r.models(ctx, req, w.GetCounts().GetTouchpoints())
+	models, err := r.models(ctx, req, w.GetCounts())
 	if err != nil {
 		return nil, err
 	}
@@ -204,9 +204,12 @@ func (r *reporter) writeCSV(id string, rows []store.Row) (path, digest string, e
 
 // models compares the models on the run's conversions, nil where there is too
 // much to compare.
-func (r *reporter) models(ctx context.Context, req *ihcv1.RunRequest, touchpoints uint64) (*report.Models, error) {
-	if touchpoints > store.MostCompared {
-		return nil, nil //nolint:nilnil // as below; to begin would sort all sessions
+func (r *reporter) models(ctx context.Context, req *ihcv1.RunRequest, counts *ihcv1.Counts) (*report.Models, error) {
+	switch { // to begin would sort all sessions
+	case counts.GetInRange() == 0:
+		return report.NoModels(), nil
+	case counts.GetTouchpoints() > store.MostCompared:
+		return nil, nil //nolint:nilnil // as below
 	}
 	tell, _ := r.Bus.MeterOf(req.GetRunId()).Step(ctx, run.StepCompare)
 	tell(0)

@@ -3,7 +3,6 @@ package postgres
 import (
 	"cmp"
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -31,22 +30,19 @@ func (d *Database) Size(ctx context.Context, start, end string) (store.Size, err
 	err := d.reading(ctx, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `SELECT `+counted("$1")+`, `+counted("$2")+`, `+counted("$3"), tables.SessionSources, tables.SessionCosts, tables.Conversions).
 			Scan(&size.Sessions, &size.Costs, &size.Conversions)
-		if err == nil && (start != "" || end != "") {
+		if size.InRange = size.Conversions; err == nil && (start != "" || end != "") {
 			err = tx.QueryRow(ctx, `SELECT count(*) FROM conversions WHERE conv_date::text BETWEEN $1 AND $2`, cmp.Or(start, civil.First), cmp.Or(end, civil.Last)).Scan(&size.InRange)
 		}
 		if err != nil {
 			return err
 		}
-		if there, err := hasTables(ctx, tx, "pipeline_counts"); err != nil || !there {
+		if there, err := hasTables(ctx, tx, "pipeline_counts", "pipeline_latest"); err != nil || !there {
 			return err
 		}
-		err = tx.QueryRow(ctx, `SELECT (sum(touchpoints) / sum(conversions))::float8 FROM pipeline_counts WHERE outcome <> 'reused'
-			GROUP BY run HAVING sum(conversions) > 0 ORDER BY run DESC LIMIT 1`).Scan(&size.PerConversion)
-		if errors.Is(err, pgx.ErrNoRows) {
-			err = nil
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM pipeline_latest`).Scan(&size.Attributed); err != nil {
+			return err
 		}
-		size.Scored = size.PerConversion > 0
-		return err
+		return tx.QueryRow(ctx, `SELECT coalesce(sum(touchpoints) / nullif(sum(conversions), 0), 0)::float8 FROM pipeline_counts WHERE outcome <> 'reused'`).Scan(&size.PerConversion)
 	})
 	return size, err
 }

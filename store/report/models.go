@@ -50,6 +50,9 @@ type Models struct {
 	costs map[string]map[string]decimal.Decimal // by period, "" for all, and channel
 }
 
+// NoModels is the comparison of a run without conversions.
+func NoModels() *Models { return &Models{Comparison: &attribution.Comparison{}} }
+
 // CompareModels reads the journeys and the costs side by side. The data must
 // have passed validation.
 func CompareModels(ctx context.Context, db store.Source, q ModelsQuery) (*Models, error) {

@@ -71,7 +71,6 @@ func TestPageWithoutModelsSaysWhichCommandComparesThem(t *testing.T) {
 	require.Contains(t, section.Lead, "`ihc models`")
 	_, there = New(totals, Options{Channel: "SEO"}).modelSection()
 	require.False(t, there, "one channel is not divided among")
-	empty := &Models{Comparison: &attribution.Comparison{}}
-	section, _ = New(totals, Options{Models: empty}).modelSection()
+	section, _ = New(totals, Options{Models: NoModels()}).modelSection()
 	require.Contains(t, section.Lead, "no conversions")
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
 	"github.com/ihc-pipeline/ihc/internal/tables"
@@ -37,27 +36,31 @@ func (d *Database) Size(ctx context.Context, start, end string) (store.Size, err
 				*n = last - first + 1
 			}
 		}
-		size.PerConversion, err = perConversion(ctx, conn, 0)
-		size.Scored = size.PerConversion > 0
-		if err != nil || start == "" && end == "" {
+		if size.PerConversion, err = perConversion(ctx, conn, 0); err != nil {
 			return err
+		}
+		if there, err := hasTables(ctx, conn, "pipeline_latest"); err != nil {
+			return err
+		} else if there {
+			if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM pipeline_latest`).Scan(&size.Attributed); err != nil {
+				return err
+			}
+		}
+		if size.InRange = size.Conversions; start == "" && end == "" {
+			return nil
 		}
 		return conn.QueryRowContext(ctx, `SELECT count(*) FROM conversions WHERE conv_date BETWEEN ? AND ?`, cmp.Or(start, civil.First), cmp.Or(end, civil.Last)).Scan(&size.InRange)
 	})
 	return size, err
 }
 
-// perConversion returns how many touchpoints a conversion had in the last run that
-// scored any, of conversions with at least so many; 0 where there was none.
+// perConversion returns how many touchpoints a conversion has as runs scored it, of
+// conversions with at least so many; 0 where none was scored.
 func perConversion(ctx context.Context, conn *sql.Conn, least int) (n float64, err error) {
 	ledger, err := hasTables(ctx, conn, "pipeline_counts")
 	if err != nil || !ledger {
 		return 0, err
 	}
-	err = conn.QueryRowContext(ctx, `SELECT total(touchpoints) / sum(conversions) FROM pipeline_counts WHERE outcome <> 'reused' AND touchpoints >= ?
-		GROUP BY run HAVING sum(conversions) > 0 ORDER BY run DESC LIMIT 1`, least).Scan(&n)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
+	err = conn.QueryRowContext(ctx, `SELECT total(touchpoints) / max(total(conversions), 1) FROM pipeline_counts WHERE outcome <> 'reused' AND touchpoints >= ?`, least).Scan(&n)
 	return n, err
 }

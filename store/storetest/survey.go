@@ -313,18 +313,21 @@ func sizeTellsOfDatesAndOfTheLastRun(t *testing.T, b Backend) {
 	for _, c := range []struct {
 		start, end string
 		want       int64
-	}{{"", "", 0}, {"2023-01-02", "", 3}, {"", "2023-01-02", 3}, {"2023-01-02", "2023-01-03", 2}, {"2024-01-01", "", 0}} {
+	}{{"2023-01-02", "", 3}, {"", "2023-01-02", 3}, {"2023-01-02", "2023-01-03", 2}, {"2024-01-01", "", 0}} {
 		size, err := f.Size(t.Context(), c.start, c.end)
 		require.NoError(t, err)
 		require.Equal(t, c.want, size.InRange, c)
-		require.False(t, size.Scored)
+		require.Zero(t, size.Attributed)
 		require.Zero(t, size.PerConversion)
 	}
 	f.ran("run", result("run", 1, attributed("c0", 10000), attributed("c1", 5000, 3000, 2000)))
-	size, err := f.Size(t.Context(), "2023-01-02", "")
+	size, err := f.Size(t.Context(), "", "")
+	require.NoError(t, err)
+	require.Equal(t, size.Conversions, size.InRange)
+	size, err = f.Size(t.Context(), "2023-01-02", "")
 	require.NoError(t, err)
 	require.EqualValues(t, 3, size.InRange)
-	require.True(t, size.Scored)
+	require.EqualValues(t, 2, size.Attributed)
 	require.InDelta(t, 2, size.PerConversion, 1e-9)
 }
 
