@@ -178,6 +178,7 @@ func (f *follower) progress(ctx context.Context) {
 		was := f.state.Progress
 		p.Extractor, p.Attributor = cmp.Or(p.Extractor, was.Extractor), cmp.Or(p.Attributor, was.Attributor)
 		p.Writer, p.Reporter = cmp.Or(p.Writer, was.Writer), cmp.Or(p.Reporter, was.Reporter)
+		p.ScoredChunks = max(p.ScoredChunks, was.ScoredChunks)
 		f.state.Progress = p
 		f.tell(Update{State: f.state})
 	}

@@ -18,7 +18,7 @@ func (l *TimeLeft) requestsLeft(now time.Time, s *State) (left time.Duration, kn
 	p := s.Progress.Attributor
 	total := uint64(s.Planned.GetChunks())
 	if total <= s.Progress.ScoredChunks {
-		return 0, false, false
+		return 0, s.Planned != nil && s.Progress.Writer.GetChunks() >= total, false // else by what is stored
 	}
 	undone, workers := int(total-s.Progress.ScoredChunks), int(p.GetAtOnce())
 	if workers == 0 || p.GetTimed() < max(p.GetAtOnce(), leastTimed) {

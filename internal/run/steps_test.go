@@ -235,6 +235,13 @@ func TestNoTimeIsToldOfWhatAnAPIIsToScore(t *testing.T) {
 	for at := 0.0; at < b.takes[0]+b.takes[1]; at += 0.5 {
 		require.False(t, left.See(beginning.Add(time.Duration(at*float64(time.Second))), b.at(at)).Known)
 	}
-	at := b.end() - b.takes[4]
+	at := b.takes[0] + b.takes[1] + 0.9*b.takes[2]
+	s := b.at(at)
+	require.False(t, left.See(beginning.Add(time.Duration(at*float64(time.Second))), s).Known)
+	s.Progress.ScoredChunks, s.Progress.Writer.Chunks = 100, 100 // all of it
+	pace := left.See(beginning.Add(time.Duration(at*float64(time.Second))), s)
+	require.True(t, pace.Known)
+	require.Positive(t, pace.Left)
+	at = b.end() - b.takes[4]
 	require.True(t, left.See(beginning.Add(time.Duration(at*float64(time.Second))), b.at(at)).Known)
 }
