@@ -118,6 +118,16 @@ func TestRunIsFollowedFromRequestToReport(t *testing.T) {
 	require.Len(t, all, 1)
 }
 
+// What a stage tells may be missing at a look; what was known before still holds.
+func TestWhatIsScoredIsNotForgottenWhereAStageIsMissed(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	f := follower{Runs: s.Runs, state: &run.State{ID: "run", Progress: run.Progress{Writer: &ihcv1.Progress{Chunks: 7}, ScoredChunks: 7}}, tell: func(Update) {}}
+	f.progress(s.Ctx)
+	require.EqualValues(t, 7, f.state.Progress.ScoredChunks)
+	require.EqualValues(t, 7, f.state.Progress.Writer.GetChunks())
+}
+
 // Anybody can publish, and what they publish keeps nobody from the other runs.
 func TestEventsThatMakeNoSenseHideNoRun(t *testing.T) {
 	t.Parallel()
