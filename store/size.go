@@ -20,6 +20,9 @@ type Size struct {
 // nothing else to do. Only what they are to each other counts: how fast a machine is
 // shows in the steps that are done. docs/performance.md says how they are measured.
 type Rates struct {
+	// Sorted is of how many conversions the sessions are sorted before the first is
+	// scored, 0 for all: the others are sorted beside the scoring.
+	Sorted  int64
 	Check   PerRow // a session is a row of the sources, a conversion another
 	Sort    PerRow // a touchpoint here is a session of a buyer
 	Reuse   PerRow // looking up, in Sort's time, what earlier runs scored
@@ -58,6 +61,10 @@ func (w *Work) Takes() Takes {
 		Score:  (1-w.Reused)*r.Score.of(0, conversions, touchpoints) + w.Reused*r.Reused.of(0, conversions, touchpoints),
 		Sweep:  r.Sweep.of(0, conversions, touchpoints),
 		Report: r.Report.of(sessions, max(shown, float64(w.Conversions)), shown*w.Each),
+	}
+	if r.Sorted > 0 && w.InRange > r.Sorted {
+		first := t.Sort * float64(r.Sorted) / conversions
+		t.Sort, t.Score = first, t.Score+t.Sort-first
 	}
 	if w.Attributed > 0 {
 		t.Sort += r.Reuse.of(0, conversions, touchpoints)

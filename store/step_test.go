@@ -43,6 +43,15 @@ func TestWhatIsReusedTakesLess(t *testing.T) {
 	require.InDelta(t, 8, again.Compare, 1e-9)
 }
 
+func TestWhatIsSortedInSlicesIsSortedBesideTheScoring(t *testing.T) {
+	t.Parallel()
+	w := store.Work{Size: store.Size{Sessions: 1_000_000, InRange: 100_000, Rates: store.Rates{Sorted: 10_000, Sort: store.PerRow{Session: 10}, Score: store.PerRow{Conversion: 10}}}}
+	require.Equal(t, []float64{1, 1 + 9}, []float64{w.Takes().Sort, w.Takes().Score})
+	w.InRange = 10_000 // one slice
+	require.InDelta(t, 10, w.Takes().Sort, 1e-9)
+	require.InDelta(t, 0.1, w.Takes().Score, 1e-9)
+}
+
 func TestAReportReadsWhatIsOutOfRangeToo(t *testing.T) {
 	t.Parallel()
 	w := store.Work{Each: 10, Size: store.Size{Conversions: 1_000_000, InRange: 100_000, Rates: store.Rates{Report: store.PerRow{Conversion: 1, Touchpoint: 1}, Compare: store.PerRow{Conversion: 1}}}}

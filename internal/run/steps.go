@@ -171,7 +171,7 @@ func (s steps) left(now time.Time) (left time.Duration, known bool) {
 	}
 	slower := s.slower(now)
 	one := s.all[s.now]
-	sum := 0.0
+	var sum float64
 	if takes := slower * one.GetSeconds(); s.now == scoring {
 		sum = s.scoringLeft(now, takes)
 	} else {

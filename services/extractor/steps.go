@@ -183,19 +183,36 @@ func (c *checked) of(run string) (seen, bool) {
 }
 
 // begun notes that the first conversion of a run is read: the sessions are sorted.
-// Of a run that goes on, some was scored before, but all of it is read again.
+// Of a run that goes on, some was scored before, but all of it is read again. Whoever
+// reads another of its slices begins nothing.
 func (b *builder) begun() {
-	p := b.meter.Now()
+	told, err := b.e.Bus.Progress(b.ctx, b.req.GetRunId())
+	if b.part != nil && (scoringUnderWay(b.meter.Now()) || scoringUnderWay(told[stream.StageExtractor])) {
+		return
+	}
 	scored := 0.0
-	if !b.fresh {
-		if told, err := b.e.Bus.Progress(b.ctx, b.req.GetRunId()); err == nil {
-			scored = run.Scored(p.GetConversionsTotal(), nil, told[stream.StageAttributor], told[stream.StageWriter])
-		}
+	if err == nil {
+		scored = run.Scored(b.meter.Now().GetConversionsTotal(), nil, told[stream.StageAttributor], told[stream.StageWriter])
 	}
 	b.meter.Add(b.ctx, func(p *ihcv1.Progress) {
 		stream.EndStep(p, run.StepSort, time.Now())
 		stream.BeginStep(p, run.StepScore, time.Now(), scored)
 	})
+}
+
+// scoringUnderWay says whether the scoring has begun, and not before the sessions were
+// last sorted.
+func scoringUnderWay(p *ihcv1.Progress) bool {
+	var sort, score int64
+	for _, s := range p.GetSteps() {
+		switch s.GetName() {
+		case run.StepSort:
+			sort = s.GetBegun()
+		case run.StepScore:
+			score = s.GetBegun()
+		}
+	}
+	return score > 0 && score >= sort
 }
 
 // toldByCheck is for as many conversions as are read what was known before counts.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 )
@@ -51,4 +52,16 @@ func TestTouchpointsOfAConversion(t *testing.T) {
 	require.InDelta(t, 50, mean(40, 60, toldByCheck, 1e9), 0.1)
 	require.InDelta(t, 60, mean(40, 60, 100_000, 100_000), 1e-9)
 	require.InDelta(t, 60, mean(40, 60, 7, 7), 1e-9)
+}
+
+func TestScoringIsUnderWayFromTheFirstSliceOn(t *testing.T) {
+	t.Parallel()
+	steps := func(sort, score int64) *ihcv1.Progress {
+		return &ihcv1.Progress{Steps: []*ihcv1.Step{{Name: run.StepSort, Begun: sort}, {Name: run.StepScore, Begun: score}}}
+	}
+	require.False(t, scoringUnderWay(nil))
+	require.False(t, scoringUnderWay(steps(5, 0)))
+	require.True(t, scoringUnderWay(steps(5, 6)))
+	require.True(t, scoringUnderWay(steps(0, 6)))  // of whoever reads slices only
+	require.False(t, scoringUnderWay(steps(9, 6))) // what a killed process told
 }

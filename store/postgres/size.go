@@ -7,22 +7,27 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ihc-pipeline/ihc/internal/civil"
+	"github.com/ihc-pipeline/ihc/internal/packing"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	"github.com/ihc-pipeline/ihc/store"
 )
 
 // Rates are the rates of a PostgreSQL database: see [store.Rates].
 var Rates = store.Rates{
+	Sorted:  packing.SliceConversions,
 	Check:   store.PerRow{Session: 0.4, Conversion: 0.4},
 	Sort:    store.PerRow{Session: 0.38, Touchpoint: 0.3},
 	Reuse:   store.PerRow{Conversion: 3.5},
 	Score:   store.PerRow{Conversion: 10, Touchpoint: 0.35},
 	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
-	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 0.68},
+	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 1},
 	Replace: store.PerRow{Conversion: 4, Touchpoint: 0.7},
 	Report:  store.PerRow{Session: 0.64, Conversion: 5.8, Touchpoint: 0.2},
 	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
 }
+
+// joined is the rate of a report that the server adds up: see [summing.readTables].
+var joined = store.PerRow{Session: 1.4, Conversion: 13, Touchpoint: 0.44}
 
 // Size implements [store.Source], by what the server last counted.
 func (d *Database) Size(ctx context.Context, start, end string) (store.Size, error) {
@@ -30,6 +35,9 @@ func (d *Database) Size(ctx context.Context, start, end string) (store.Size, err
 	err := d.reading(ctx, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `SELECT `+counted("$1")+`, `+counted("$2")+`, `+counted("$3"), tables.SessionSources, tables.SessionCosts, tables.Conversions).
 			Scan(&size.Sessions, &size.Costs, &size.Conversions)
+		if max(size.Sessions, size.Conversions) > int64(d.sessions) {
+			size.Rates.Report = joined
+		}
 		if size.InRange = size.Conversions; err == nil && (start != "" || end != "") {
 			err = tx.QueryRow(ctx, `SELECT count(*) FROM conversions WHERE conv_date::text BETWEEN $1 AND $2`, cmp.Or(start, civil.First), cmp.Or(end, civil.Last)).Scan(&size.InRange)
 		}
