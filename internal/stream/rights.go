@@ -36,7 +36,7 @@ var users = map[string]does{
 		events:    []Event{EventAccepted, EventExtracted, EventFailed},
 		publishes: []string{"ihc.v1.journeys.extracted.*.*", "ihc.v1.run.slice.*.*", SubjectScoring},
 		keys:      []string{"budget.*", "slice.*.*.*"},
-		reads:     []string{Runs, Journeys, Results, Dead},
+		reads:     []string{Runs, Journeys, Results, Dead, bucketStream},
 		looks:     []string{Runs, Journeys},
 	},
 	StageAttributor: {

@@ -117,7 +117,7 @@ func (e *extractor) builder(ctx context.Context, accepted *ihcv1.RunAccepted, fr
 	}
 	b, err := newBuilder(ctx, e, accepted, chunks, stored, reusable)
 	if err == nil {
-		b.work = e.work(ctx, b.req)
+		b.fresh, b.work = fresh, e.work(ctx, b.req)
 	}
 	return b, err
 }
@@ -215,6 +215,7 @@ type builder struct {
 	chunk     uint32 // number of the last chunk
 	scoring   []byte // digest of what scores the run, nil where that is not settled
 	told      bool   // that the first chunk is there
+	fresh     bool   // nothing of the run is stored yet
 	work      store.Work
 	part      *part // where it is of a slice, whose first chunk has a number that others know
 }

@@ -186,13 +186,15 @@ func (c *checked) of(run string) (seen, bool) {
 // Of a run that goes on, some was scored before, but all of it is read again. Whoever
 // reads another of its slices begins nothing.
 func (b *builder) begun() {
-	told, err := b.e.Bus.Progress(b.ctx, b.req.GetRunId())
-	if b.part != nil && (scoringUnderWay(b.meter.Now()) || scoringUnderWay(told[stream.StageExtractor])) {
-		return
-	}
 	scored := 0.0
-	if err == nil {
-		scored = run.Scored(b.meter.Now().GetConversionsTotal(), nil, told[stream.StageAttributor], told[stream.StageWriter])
+	if !b.fresh || b.part != nil {
+		told, err := b.e.Bus.Progress(b.ctx, b.req.GetRunId())
+		if b.part != nil && (scoringUnderWay(b.meter.Now()) || scoringUnderWay(told[stream.StageExtractor])) {
+			return
+		}
+		if err == nil {
+			scored = run.Scored(b.meter.Now().GetConversionsTotal(), nil, told[stream.StageAttributor], told[stream.StageWriter])
+		}
 	}
 	b.meter.Add(b.ctx, func(p *ihcv1.Progress) {
 		stream.EndStep(p, run.StepSort, time.Now())
