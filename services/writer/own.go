@@ -49,13 +49,17 @@ func (w *writer) hear(e stream.Event, id string) {
 
 // trouble says what an error means for runs. Where one of several may be the cause,
 // all are tried one by one. That a database was replaced is for the extractor to
-// judge, and what is paid for is kept until it has.
+// judge while the run is under way, and what is paid for is kept until it has.
 func (w *writer) trouble(ctx context.Context, err error, runs ...string) error {
 	switch {
 	case errkind.KindOf(err) != errkind.Input: // what it is refused with, or what a file that was written over looks like
 	case len(runs) > 1:
 		return err
-	case w.waitsForJudgement(ctx, runs[0]):
+	case !w.waitsForJudgement(ctx, runs[0]):
+	case w.ended.Over(runs[0]): // nobody judges it any more: a message came again that was acknowledged too late
+		w.Log.Warn("the run has ended, and its database was replaced since: what comes of it now has no place", "run", runs[0])
+		err = nil
+	default:
 		err = stream.Retry(err, judgedWithin)
 	}
 	return w.Outcome(ctx, err, runs...)

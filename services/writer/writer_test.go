@@ -284,6 +284,21 @@ func TestRunThatNeverBeganLeavesNoTrace(t *testing.T) {
 }
 
 // No database is no reason to lose anything.
+// A message that comes again when its run has a report, and the database was replaced
+// since, keeps nobody waiting: nobody judges that any more.
+func TestWhatComesAgainOfARunThatEndedOnAnotherDatabaseIsDropped(t *testing.T) {
+	t.Parallel()
+	b := streamtest.New(t)
+	db := filepath.Join(t.TempDir(), "shop.db")
+	newDB(t, db)
+	accepted(b, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}, Database: "of another"})
+	b.Event("run", &ihcv1.RunEvent{Event: &ihcv1.RunEvent_Reported{Reported: &ihcv1.RunReported{}}})
+	publishResults(t, b, "run", 2)
+	write(b, db)
+	b.Idle(stream.Scored)
+	require.Zero(t, count(t, db, `SELECT count(*) FROM sqlite_schema WHERE name = 'attribution_customer_journey'`))
+}
+
 func TestResultsWaitForTheDatabase(t *testing.T) {
 	t.Parallel()
 	b := streamtest.New(t)
