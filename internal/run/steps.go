@@ -114,14 +114,18 @@ func (s steps) slower(now time.Time) float64 {
 	return all
 }
 
+// leastSaid is how many seconds a step must be said to take to tell how fast the machine
+// is.
+const leastSaid = 0.05
+
 // slowerBy is slower by the steps with the scoring or without it, and whether any was
 // seen.
 func (s steps) slowerBy(now time.Time, scored bool) (slower float64, seen bool) {
 	took, measured := 0.5, 0.5 // as if so much had been seen, which soon does not count
 	for i, one := range s.all[:s.now+1] {
 		// A step of a run that was interrupted does some again, and says nothing of the
-		// machine.
-		if one.GetBegun() == 0 || one.GetSeconds() == 0 || one.GetBefore() > 0 || i == scoring && !scored {
+		// machine; nor does one that has next to nothing to do.
+		if one.GetBegun() == 0 || one.GetSeconds() < leastSaid || one.GetBefore() > 0 || i == scoring && !scored {
 			continue
 		}
 		passed, did := float64(one.GetEnded()-one.GetBegun())/1000, 1.0
