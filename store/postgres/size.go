@@ -47,7 +47,8 @@ func (d *Database) Size(ctx context.Context, start, end string) (store.Size, err
 		if there, err := hasTables(ctx, tx, "pipeline_counts", "pipeline_latest"); err != nil || !there {
 			return err
 		}
-		if err := tx.QueryRow(ctx, `SELECT count(*) FROM pipeline_latest`).Scan(&size.Attributed); err != nil {
+		// Counted here only where the server has not: it may be much.
+		if err := tx.QueryRow(ctx, `SELECT CASE WHEN `+counted("$1")+` > 0 THEN `+counted("$1")+` ELSE (SELECT count(*) FROM pipeline_latest) END`, "pipeline_latest").Scan(&size.Attributed); err != nil {
 			return err
 		}
 		return tx.QueryRow(ctx, `SELECT coalesce(sum(touchpoints) / nullif(sum(conversions), 0), 0)::float8 FROM pipeline_counts WHERE outcome <> 'reused'`).Scan(&size.PerConversion)
