@@ -30,18 +30,21 @@ func (s *stack) ends(ctx context.Context) {
 // says waits until a process has written a text to its log so many times.
 func (s *stack) says(ctx context.Context, name, text string, times int) {
 	s.t.Helper()
-	for {
-		data, err := os.ReadFile(s.procs[name].log)
-		require.NoError(s.t, err)
-		if strings.Count(string(data), text) >= times {
-			return
-		}
+	for s.said(name, text) < times {
 		select {
 		case <-ctx.Done():
 			require.Fail(s.t, "the "+name+" never says "+text, s.logs(25))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// said returns how many times a process has written a text to its log.
+func (s *stack) said(name, text string) int {
+	s.t.Helper()
+	data, err := os.ReadFile(s.procs[name].log)
+	require.NoError(s.t, err)
+	return strings.Count(string(data), text)
 }
 
 // startWithout starts all processes but those whose names begin so.
