@@ -30,6 +30,7 @@ type Rates struct {
 	Reused  PerRow // the same of what is
 	Sweep   PerRow
 	Replace PerRow // in Sweep's time, of what is shown otherwise by then
+	Shown   PerRow // in Sweep's time, looking through what earlier runs show
 	Report  PerRow
 	Compare PerRow // models on the page of a report that is small enough for it
 }
@@ -68,7 +69,7 @@ func (w *Work) Takes() Takes {
 	}
 	if w.Attributed > 0 {
 		t.Sort += r.Reuse.of(0, conversions, touchpoints)
-		t.Sweep += (1 - w.Reused) * r.Replace.of(0, conversions, touchpoints)
+		t.Sweep += (1-w.Reused)*r.Replace.of(0, conversions, touchpoints) + r.Shown.of(0, float64(w.Attributed), float64(w.Attributed)*w.Each)
 	}
 	if conversions > 0 && touchpoints <= MostCompared {
 		t.Compare = r.Compare.of(sessions, conversions, touchpoints)

@@ -40,6 +40,8 @@ func TestWhatIsReusedTakesLess(t *testing.T) {
 	require.InDelta(t, 10, again.Sort, 1e-9)
 	require.InDelta(t, 3, first.Sweep, 1e-9)
 	require.InDelta(t, 3+0.5*4, again.Sweep, 1e-9)
+	w.Rates.Shown = store.PerRow{Touchpoint: 6}
+	require.InDelta(t, 3+0.5*4+0.5*6, w.Takes().Sweep, 1e-9)
 	require.InDelta(t, 8, again.Compare, 1e-9)
 }
 

@@ -202,7 +202,11 @@ func (s steps) scoringLeft(now time.Time, takes float64) float64 {
 	trust := min(2*s.read, 1)
 	left := (1 - s.read) * (trust*passed/s.read + (1-trust)*takes/2)
 	read, score := reading*takes*s.read, (1-reading)*takes
-	own := max(passed-read, passed*did*score/(did*score+read)) / did
+	own := passed * did * score / (did*score + read)
+	if before == 0 { // what is read once more waits for nobody, and keeps scoring from the machine
+		own = max(own, passed-read)
+	}
+	own /= did
 	trust = min(4*did/all, 1)
 	return left + max(1-s.stored-left*did/passed, 0)*(trust*own+(1-trust)*score)
 }

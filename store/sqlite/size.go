@@ -19,6 +19,7 @@ var Rates = store.Rates{
 	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
 	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 0.28},
 	Replace: store.PerRow{Conversion: 4, Touchpoint: 0.37},
+	Shown:   store.PerRow{Touchpoint: 0.06},
 	Report:  store.PerRow{Session: 0.7, Conversion: 6.4, Touchpoint: 0.22},
 	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
 }
