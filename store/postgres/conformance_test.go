@@ -55,7 +55,7 @@ var runTables = []string{"chunks", "counts", "outcomes", "reused", "reusable", "
 
 // backend is a schema of its own on a server.
 func backend(name string, server *pgtest.Server) storetest.Backend {
-	return storetest.Backend{Name: name, NoNUL: true, Shares: "ihc", Damage: "ihc = '{}'", Books: runTables, Import: Import, Open: func(dsn string) store.Database { return New(dsn) },
+	return storetest.Backend{Name: name, NoNUL: true, Shares: "ihc", Damage: "ihc = '{}'", Versions: `SELECT ctid::text, xmin::text, xmax::text FROM attribution_customer_journey ORDER BY ctid`, Books: runTables, Import: Import, Open: func(dsn string) store.Database { return New(dsn) },
 		New: func(t storetest.T) (string, *sql.DB) { return schema(t, server, InputSchema) }}
 }
 

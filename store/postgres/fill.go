@@ -10,14 +10,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ihc-pipeline/ihc/internal/tables"
+	"github.com/ihc-pipeline/ihc/store"
 )
 
 // fill copies what a run shows into attribution_customer_journey, which is empty:
 // to store row by row what the database reads from the journal takes it twice as
 // long. The rows of the query, which are [scored] and in the order of conversions,
 // are read by a connection of their own, as the transaction sees them; none of them
-// is of the transaction's making.
-func (d *Database) fill(ctx context.Context, tx pgx.Tx, run int64, query string) error {
+// is of the transaction's making. There are about so many touchpoints.
+func (d *Database) fill(ctx context.Context, tx pgx.Tx, run int64, touchpoints uint64, work *store.Counter, query string) error {
 	err := d.beside(ctx, tx, func(beside pgx.Tx) error {
 		if err := inBulk(ctx, beside); err != nil {
 			return err
@@ -28,13 +29,15 @@ func (d *Database) fill(ctx context.Context, tx pgx.Tx, run int64, query string)
 				return err
 			}
 			defer rows.Close()
-			return writeRows(to, rows)
+			return writeRows(to, rows, func(some int) { work.Add(partFilled * float64(some) / float64(max(touchpoints, 1))) })
 		})
 	})
 	if err != nil {
 		return err
 	}
-	return addKey(ctx, tx)
+	err = addKey(ctx, tx)
+	work.Add(partKey)
+	return err
 }
 
 // addKey gives attribution_customer_journey its key, if it has none. A key that is
@@ -55,11 +58,12 @@ type touchpoint struct {
 }
 
 // writeRows writes the rows of attribution_customer_journey, in the order of its
-// key.
-func writeRows(to io.Writer, rows pgx.Rows) error {
+// key, and tells from time to time how many more.
+func writeRows(to io.Writer, rows pgx.Rows, tell func(some int)) error {
 	var journey scored
 	var all []touchpoint
 	var row []byte
+	some := 0 // not told yet
 	for rows.Next() {
 		if err := journey.read(rows.RawValues()); err != nil {
 			return err
@@ -67,6 +71,10 @@ func writeRows(to io.Writer, rows pgx.Rows) error {
 		all = all[:0]
 		for i, id := range journey.sessions {
 			all = append(all, touchpoint{id, journey.shares[0][i]})
+		}
+		if some += len(all); some >= 100_000 {
+			tell(some)
+			some = 0
 		}
 		slices.SortFunc(all, func(a, b touchpoint) int { return bytes.Compare(a.session, b.session) })
 		for _, t := range all {
@@ -77,5 +85,6 @@ func writeRows(to io.Writer, rows pgx.Rows) error {
 			}
 		}
 	}
+	tell(some)
 	return rows.Err()
 }

@@ -5,7 +5,9 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -55,6 +57,32 @@ func TestRoleThatMayReadTheSourceAloneIsEnough(t *testing.T) {
 	_, err = d.Survey(ctx, &ihcv1.RunRequest{}, store.View{})
 	require.Equal(t, errkind.Environment, errkind.KindOf(err))
 	require.ErrorContains(t, err, "grant what docs/postgres.md names")
+}
+
+// A report tells how far it is until most of it is done, whether the shop is held or
+// the server adds it up.
+func TestReportTellsHowFarItIs(t *testing.T) {
+	t.Parallel()
+	dsn, _ := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema)
+	execute(t, dsn, `INSERT INTO conversions VALUES ('c', 'u', '2023-01-02', '12:00:00', 1), ('d', 'u', '2023-01-02', '13:00:00', 1);
+		INSERT INTO session_sources VALUES ('s', 'u', '2023-01-01', '12:00:00', 'SEO', 0, 0, 0)`)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	for _, room := range []int{mostSessions, 1} {
+		d.sessions = room
+		var mu sync.Mutex
+		var told []float64
+		_, err := d.Rebuild(store.OnStep(t.Context(), func(done float64) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, done)
+		}), &ihcv1.RunRequest{})
+		require.NoError(t, err)
+		require.NotEmpty(t, told)
+		require.Zero(t, told[0])
+		require.Greater(t, slices.Max(told), 0.6)
+		require.LessOrEqual(t, slices.Max(told), 1.0)
+	}
 }
 
 // execute runs a script at an address.

@@ -28,7 +28,8 @@ func (d *Database) Rebuild(ctx context.Context, req *ihcv1.RunRequest) (t *store
 		if _, err := tx.Exec(ctx, `LOCK TABLE channel_reporting IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err
 		}
-		s := &summing{d: d, tx: tx, req: req, Totals: &store.Totals{}}
+		s := &summing{d: d, tx: tx, req: req, work: store.Begin(ctx), Totals: &store.Totals{}}
+		s.work.Expect(1)
 		if s.history, err = openHistory(ctx, tx, req.GetRunId()); err != nil {
 			return err
 		}
@@ -166,7 +167,9 @@ type summing struct {
 	elsewhen        string // where it is another date there, as SQL: see [summing.useZone]
 	start, end      string // of the range
 	groups          map[key]*group
-	history         *comparing // nil where none is kept
+	history         *comparing     // nil where none is kept
+	work            *store.Counter // of 1; nil where nobody listens
+	journey         float64        // what each journey of the journal takes of that
 }
 
 // elsewhere stands for the sessions of other channels than the one asked for.
@@ -246,11 +249,11 @@ func (s *summing) sum(ctx context.Context) (err error) {
 	s.start, s.end = run.Range(s.req)
 	s.Ranged, s.groups = ranged(s.req), map[key]*group{}
 	err = s.inSteps(ctx, []step{
-		{"find the dates in the time zone", s.useZone},
-		{"read the amounts", s.checkAmounts},
-		{"add up the tables", s.readTables},
-		{"read the journal of the run", s.readApproximations},
-		{"find what came and went", s.readChanges},
+		{"find the dates in the time zone", 0, s.useZone},
+		{"read the amounts", 0.01, s.checkAmounts},
+		{"add up the tables", 0, s.readTables}, // which has steps of its own
+		{"read the journal of the run", 0.01, s.readApproximations},
+		{"find what came and went", 0.01, s.readChanges},
 	})
 	if err != nil {
 		return err
@@ -260,9 +263,11 @@ func (s *summing) sum(ctx context.Context) (err error) {
 	return nil
 }
 
-// step is a part of a reading, and what it is called in messages.
+// step is a part of a reading, what it is called in messages, and how much of a report
+// it takes, from 0 to 1.
 type step struct {
 	what string
+	part float64
 	do   func(context.Context) error
 }
 
@@ -271,6 +276,7 @@ func (s *summing) inSteps(ctx context.Context, steps []step) error {
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
+		s.work.Add(step.part)
 	}
 	return nil
 }
@@ -285,17 +291,18 @@ func (s *summing) readTables(ctx context.Context) error {
 	if max(sessions, conversions) <= s.d.sessions {
 		return s.readHeld(ctx, sessions, conversions)
 	}
+	s.journey = 0.2 / float64(max(conversions, 1))
 	return s.inSteps(ctx, []step{
-		{"read session_sources and session_costs", s.readSessions},
-		{"read attribution_customer_journey", s.readAttributions},
-		{"add up the shares of each conversion", s.checkShares},
-		{"read conversions", s.readConversions},
-		{"read the outcomes of the run", s.readOutcomes},
-		{"read the outcomes of conversions", s.readUnattributed},
-		{"read session_costs", s.readKnownCosts},
-		{"read pipeline_daily_costs", s.readDailyCosts},
-		{"read the conversions after the range", s.readDates},
-		{"read pipeline_journeys", func(ctx context.Context) error {
+		{"read session_sources and session_costs", 0.09, s.readSessions},
+		{"read attribution_customer_journey", 0.24, s.readAttributions},
+		{"add up the shares of each conversion", 0.05, s.checkShares},
+		{"read conversions", 0.04, s.readConversions},
+		{"read the outcomes of the run", 0.05, s.readOutcomes},
+		{"read the outcomes of conversions", 0.05, s.readUnattributed},
+		{"read session_costs", 0.08, s.readKnownCosts},
+		{"read pipeline_daily_costs", 0, s.readDailyCosts},
+		{"read the conversions after the range", 0, s.readDates},
+		{"read pipeline_journeys", 0.04, func(ctx context.Context) error {
 			return s.beside(ctx, func(other *summing) error { return other.readJourneysInParts(ctx) })
 		}},
 	})

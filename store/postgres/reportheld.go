@@ -79,6 +79,7 @@ func (s *summing) beside(ctx context.Context, do func(*summing) error) error {
 
 // readHeld adds up a shop that fits, of so many sessions and conversions.
 func (s *summing) readHeld(ctx context.Context, sessions, conversions int) error {
+	s.journey = 0.3 / float64(max(conversions, 1))
 	h := &held{count: sessions, sessions: sessionindex.New(sessions, sessionindex.NewHash()), conversions: sessionindex.NewTable(conversions), sold: make([]sold, 0, conversions)}
 	defer h.close()
 	defer memory.Allow(int64(conversions) * int64(unsafe.Sizeof(sold{})))()
@@ -90,8 +91,12 @@ func (s *summing) readHeld(ctx context.Context, sessions, conversions int) error
 // readBoth adds up the shop by two readings beside the report's own.
 func (s *summing) readBoth(ctx context.Context, h *held, one, other *summing) error {
 	both, entering := errgroup.WithContext(ctx)
-	both.Go(func() error { return one.enterSessions(entering, h.sessions) })
-	both.Go(func() error { return other.enterConversions(entering, h) })
+	both.Go(func() error {
+		return one.inSteps(entering, []step{{"read session_sources", 0.2, func(ctx context.Context) error { return one.enterSessions(ctx, h.sessions) }}})
+	})
+	both.Go(func() error {
+		return other.inSteps(entering, []step{{"read conversions", 0.03, func(ctx context.Context) error { return other.enterConversions(ctx, h) }}})
+	})
 	if err := both.Wait(); err != nil {
 		return err
 	}
@@ -104,14 +109,14 @@ func (s *summing) readBoth(ctx context.Context, h *held, one, other *summing) er
 	both.Go(func() error { return one.readJourneys(adding, h.sessions) })
 	both.Go(func() error {
 		return other.inSteps(adding, []step{
-			{"read session_costs", func(ctx context.Context) error { return other.addCosts(ctx, h) }},
-			{"read attribution_customer_journey", func(ctx context.Context) error { return other.addAttributions(ctx, h) }},
-			{"add up the shares of each conversion", func(ctx context.Context) error { return other.checkHeldShares(ctx, h) }},
-			{"read the outcomes of the run", func(ctx context.Context) error { return other.countOutcomes(ctx, h) }},
-			{"read the outcomes of conversions", func(ctx context.Context) error { return other.countUnattributed(ctx, h) }},
-			{"read session_costs", other.readKnownCosts},
-			{"read pipeline_daily_costs", other.readDailyCosts},
-			{"read the conversions after the range", other.readDates},
+			{"read session_costs", 0.1, func(ctx context.Context) error { return other.addCosts(ctx, h) }},
+			{"read attribution_customer_journey", 0.2, func(ctx context.Context) error { return other.addAttributions(ctx, h) }},
+			{"add up the shares of each conversion", 0.02, func(ctx context.Context) error { return other.checkHeldShares(ctx, h) }},
+			{"read the outcomes of the run", 0.02, func(ctx context.Context) error { return other.countOutcomes(ctx, h) }},
+			{"read the outcomes of conversions", 0.05, func(ctx context.Context) error { return other.countUnattributed(ctx, h) }},
+			{"read session_costs", 0.02, other.readKnownCosts},
+			{"read pipeline_daily_costs", 0, other.readDailyCosts},
+			{"read the conversions after the range", 0, other.readDates},
 		})
 	})
 	if err := both.Wait(); err != nil {

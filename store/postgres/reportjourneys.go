@@ -24,6 +24,7 @@ type journeySums struct {
 	sessions *sessionindex.Index
 	row      scored
 	marks    []uint64           // of its sessions
+	read     int                // rows
 	journey  journeysum.Journey // at hand
 }
 
@@ -157,8 +158,17 @@ func (a *journeySums) readRows(ctx context.Context, after, last int64) error {
 // toldAtATime is how many conversions are written at a time.
 const toldAtATime = 10_000
 
+// tell tells now and then that rows were read, which takes so many times as long as to
+// add them.
+func (a *journeySums) tell(times float64) {
+	if a.read++; a.read%1000 == 0 {
+		a.of.work.Add(1000 * times * a.of.journey)
+	}
+}
+
 // add adds a row. One with a date that validation would have refused is none.
 func (a *journeySums) add(row [][]byte) (added bool, err error) {
+	a.tell(1)
 	if err := a.row.read(row[4:]); err != nil {
 		return false, err
 	}

@@ -63,6 +63,7 @@ func (a *journeySums) noteSessions(ctx context.Context, after int64) (last int64
 		if err := a.row.read(row[1:]); err != nil {
 			return err
 		}
+		a.tell(0.7)
 		if last == after {
 			x.Clear(len(a.row.sessions))
 		} else if len(a.row.sessions) > x.Room() {

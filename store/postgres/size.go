@@ -21,13 +21,13 @@ var Rates = store.Rates{
 	Score:   store.PerRow{Conversion: 10, Touchpoint: 0.35},
 	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
 	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 1},
-	Replace: store.PerRow{Conversion: 4, Touchpoint: 0.7},
+	Replace: store.PerRow{Conversion: 4, Touchpoint: 8},
 	Report:  store.PerRow{Session: 0.64, Conversion: 5.8, Touchpoint: 0.2},
 	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
 }
 
 // joined is the rate of a report that the server adds up: see [summing.readTables].
-var joined = store.PerRow{Session: 1.4, Conversion: 13, Touchpoint: 0.44}
+var joined = store.PerRow{Session: 1.7, Conversion: 15.5, Touchpoint: 0.53}
 
 // Size implements [store.Source], by what the server last counted.
 func (d *Database) Size(ctx context.Context, start, end string) (store.Size, error) {

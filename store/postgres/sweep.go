@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/books"
 )
 
@@ -37,9 +38,11 @@ func inBulk(ctx context.Context, tx pgx.Tx) error {
 }
 
 // sweep brings attribution_customer_journey to the state of the journal for a
-// complete run, in the order of the table's key and within one transaction:
-// whoever reads sees the state before or the state after (invariant 9).
-func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64) error {
+// complete run of so many touchpoints, in the order of the table's key and within one
+// transaction: whoever reads sees the state before or the state after (invariant 9).
+func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64, touchpoints uint64) error {
+	work := store.Begin(ctx)
+	work.Expect(1)
 	if err := inBulk(ctx, tx); err != nil {
 		return err
 	}
@@ -63,16 +66,17 @@ func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64) error {
 	if err != nil {
 		return err
 	}
+	work.Add(partLooked)
 	var some, known bool // rows of the table; and of what it shows
 	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey), EXISTS (SELECT 1 FROM pipeline_latest)`).Scan(&some, &known); err != nil {
 		return err
 	}
 	if some {
 		if err = addKey(ctx, tx); err == nil {
-			err = replace(ctx, tx, run, with)
+			err = replace(ctx, tx, run, with, work)
 		}
 	} else {
-		err = d.fill(ctx, tx, run, with("", `WITH {due} SELECT `+scoredColumns+` FROM due JOIN pipeline_journeys j USING (journey) WHERE NOT gone ORDER BY j.conv_id`))
+		err = d.fill(ctx, tx, run, touchpoints, work, with("", `WITH {due} SELECT `+scoredColumns+` FROM due JOIN pipeline_journeys j USING (journey) WHERE NOT gone ORDER BY j.conv_id`))
 	}
 	if err != nil {
 		return err
@@ -84,26 +88,46 @@ func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64) error {
 	if _, err := tx.Exec(ctx, latest, run); err != nil {
 		return err
 	}
+	work.Add(partLatest)
 	return clean(ctx, tx, run)
 }
 
+// What parts of a sweep take, of all of it: to look for what goes; to fill an empty
+// table and give it its key, or to look over one with rows and to replace what differs;
+// and to note what is shown. The rest is to clean up.
+const (
+	partLooked   = 0.09
+	partFilled   = 0.50
+	partKey      = 0.27
+	partReplaced = 0.68
+	partLatest   = 0.12
+)
+
 // replace takes out of attribution_customer_journey what a run does not show, and
 // puts in what it shows. Rows that are there already are left alone.
-func replace(ctx context.Context, tx pgx.Tx, run int64, with func(of, statement string) string) error {
+func replace(ctx context.Context, tx pgx.Tx, run int64, with func(of, statement string) string, work *store.Counter) error {
 	if err := checkJournal(ctx, tx, unshown, run); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, with("attribution_customer_journey", `DELETE FROM attribution_customer_journey WHERE conv_id IN {without}`), run); err != nil {
 		return err
 	}
-	return exec(ctx, tx, []string{
-		with("", `WITH {due} DELETE FROM attribution_customer_journey a USING due JOIN pipeline_journeys j USING (journey)
-			WHERE a.conv_id = due.conv_id AND NOT due.gone AND a.session_id <> ALL (j.sessions)`),
-		with("", `WITH {due} INSERT INTO attribution_customer_journey AS a (conv_id, session_id, ihc)
-			SELECT due.conv_id, s.session_id, s.ihc::double precision / 10000 FROM due JOIN pipeline_journeys j USING (journey), LATERAL unnest(j.sessions, j.ihc) AS s(session_id, ihc) WHERE NOT gone
-			ORDER BY due.conv_id, s.session_id COLLATE "C"
-			ON CONFLICT (conv_id, session_id) DO UPDATE SET ihc = EXCLUDED.ihc WHERE a.ihc <> EXCLUDED.ihc`),
-	}, run)
+	work.Add(partLooked)
+	// What differs is found by a join, in one pass: ON CONFLICT alone would lock, and so
+	// write, each row that is there already.
+	_, err := tx.Exec(ctx, with("", `WITH {due}, shown AS (
+			SELECT due.conv_id, s.session_id, s.ihc::double precision / 10000 AS ihc FROM due JOIN pipeline_journeys j USING (journey), LATERAL unnest(j.sessions, j.ihc) AS s(session_id, ihc) WHERE NOT gone
+		), differ AS MATERIALIZED (
+			SELECT conv_id, session_id, shown.ihc, shown.conv_id IS NULL AS over
+			FROM shown FULL JOIN (SELECT a.* FROM attribution_customer_journey a JOIN due USING (conv_id) WHERE NOT gone) a USING (conv_id, session_id)
+			WHERE shown.conv_id IS NULL OR a.ihc IS DISTINCT FROM shown.ihc
+		), removed AS (
+			DELETE FROM attribution_customer_journey a USING differ d WHERE d.over AND a.conv_id = d.conv_id AND a.session_id = d.session_id)
+		INSERT INTO attribution_customer_journey (conv_id, session_id, ihc)
+		SELECT conv_id, session_id, ihc FROM differ WHERE NOT over ORDER BY conv_id, session_id COLLATE "C"
+		ON CONFLICT (conv_id, session_id) DO UPDATE SET ihc = EXCLUDED.ihc`), run)
+	work.Add(partReplaced)
+	return err
 }
 
 // clean drops from the journal what is shown no more.

@@ -59,12 +59,19 @@ func again(run string) *ihcv1.AttributionResult {
 func whatIsReusedStaysWhereItIs(t *testing.T, b Backend) {
 	f := scoredBefore(t, b)
 	was, journal, latest := f.shown(), f.journal(), f.latest()
+	var untouched []string
+	if b.Versions != "" {
+		untouched = f.rows(b.Versions)
+	}
 	f.reuse("two", time.Time{}, map[[2]string]bool{{"a", "A"}: true, {"b", "B"}: true, {"a", "B"}: false, {"c", "A"}: false})
 	f.expect("two", 1, 2)
 	f.store(again("two"), again("two"))
 	counts := f.finish("two").Counts
 	require.Equal(t, []uint64{2, 2, 2, 3}, []uint64{counts.GetInRange(), counts.GetAttributed(), counts.GetReused(), counts.GetTouchpoints()})
 	require.Equal(t, was, f.shown())
+	if b.Versions != "" {
+		require.Equal(t, untouched, f.rows(b.Versions))
+	}
 	require.Equal(t, journal, f.journal())
 	require.Equal(t, latest, f.latest())
 	require.Empty(t, f.rows(`SELECT * FROM pipeline_reusable`), "a run that is written reuses no more")

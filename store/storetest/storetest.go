@@ -57,6 +57,9 @@ type Backend struct {
 	Visits string
 	// Shares is the column of pipeline_journeys with the shares.
 	Shares string
+	// Versions is a query for which rows of attribution_customer_journey that are
+	// written or locked are others than before; "" where none tells.
+	Versions string
 }
 
 // Run tests a backend.

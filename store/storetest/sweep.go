@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,6 +21,7 @@ var sweepTests = map[string]func(*testing.T, Backend){
 	"RevisionOfAnEarlierRunLeavesTheRestToTheLater": revisionOfAnEarlierRunLeavesTheRestToTheLater,
 	"TwoRunsInterleaved":                            twoRunsInterleaved,
 	"TablesAreThoseOfTheModel":                      tablesAreThoseOfTheModel,
+	"SweepTellsHowFarItIs":                          sweepTellsHowFarItIs,
 }
 
 // before is what an earlier run left, in a database of four conversions.
@@ -34,6 +36,33 @@ func before(t *testing.T, b Backend) (*fixture, []string) {
 
 func ofRun(f *fixture, run string) []string {
 	return f.rows(`SELECT j.conv_id FROM pipeline_journeys j JOIN pipeline_runs r ON r.run = j.run WHERE r.run_id = $1`, run)
+}
+
+// How far a sweep is is told from 0 to most of it, of an empty table and of one with
+// rows.
+func sweepTellsHowFarItIs(t *testing.T, b Backend) {
+	f := b.fresh(t)
+	f.sell("a", "b")
+	for run, r := range map[string]*ihcv1.AttributionResult{
+		"one": result("one", 1, attributed("a", 2500, 7500), attributed("b", 10_000)),
+		"two": result("two", 1, attributed("a", 10_000), attributed("b", 5000, 5000)),
+	} {
+		f.expect(run, 1, 2)
+		f.store(r)
+		var mu sync.Mutex
+		var told []float64
+		s, err := f.Finish(store.OnStep(t.Context(), func(done float64) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, done)
+		}), run)
+		require.NoError(t, err)
+		require.True(t, s.Complete)
+		require.NotEmpty(t, told)
+		require.Zero(t, told[0])
+		require.Greater(t, slices.Max(told), 0.6)
+		require.LessOrEqual(t, slices.Max(told), 1.0)
+	}
 }
 
 // Invariant 9, while results come in.
