@@ -5,9 +5,7 @@ package postgres
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -19,6 +17,7 @@ import (
 	"github.com/ihc-pipeline/ihc/internal/pgtest"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
+	"github.com/ihc-pipeline/ihc/store/storetest"
 )
 
 // A role with nothing but what docs/postgres.md grants: its own schema, and the
@@ -70,18 +69,10 @@ func TestReportTellsHowFarItIs(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	for _, room := range []int{mostSessions, 1} {
 		d.sessions = room
-		var mu sync.Mutex
-		var told []float64
-		_, err := d.Rebuild(store.OnStep(t.Context(), func(done float64) {
-			mu.Lock()
-			defer mu.Unlock()
-			told = append(told, done)
-		}), &ihcv1.RunRequest{})
+		ctx, told := storetest.Listen(t.Context())
+		_, err := d.Rebuild(ctx, &ihcv1.RunRequest{})
 		require.NoError(t, err)
-		require.NotEmpty(t, told)
-		require.Zero(t, told[0])
-		require.Greater(t, slices.Max(told), 0.6)
-		require.LessOrEqual(t, slices.Max(told), 1.0)
+		storetest.RequireMostTold(t, told())
 	}
 }
 

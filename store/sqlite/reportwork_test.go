@@ -1,8 +1,8 @@
 package sqlite
 
 import (
+	"context"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,6 +10,7 @@ import (
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/sessionindex"
+	"github.com/ihc-pipeline/ihc/store/storetest"
 )
 
 // A report tells how far it is until about all is done, by the rows that it reads,
@@ -17,20 +18,13 @@ import (
 func TestReportTellsHowFarItIs(t *testing.T) {
 	t.Parallel()
 	path := journalled(t, 6*toldAtOnce, func(conv, step int) int { return (conv + step) % 5 })
-	var mu sync.Mutex
-	var told []float64
-	ctx := store.OnStep(t.Context(), func(done float64) {
-		mu.Lock()
-		defer mu.Unlock()
-		told = append(told, done)
-	})
-	for name, report := range map[string]func() (*store.Totals, error){
-		"side by side": func() (*store.Totals, error) {
+	for name, report := range map[string]func(context.Context) (*store.Totals, error){
+		"side by side": func(ctx context.Context) (*store.Totals, error) {
 			db := New(path)
 			defer db.Close()
 			return db.Rebuild(ctx, &ihcv1.RunRequest{})
 		},
-		"in passes": func() (*store.Totals, error) {
+		"in passes": func(ctx context.Context) (*store.Totals, error) {
 			db, err := Open(ctx, path, Write)
 			if err != nil {
 				return nil, err
@@ -39,9 +33,10 @@ func TestReportTellsHowFarItIs(t *testing.T) {
 			return rebuild(ctx, path, db, nil, &ihcv1.RunRequest{}, sizes{rows: 1000, few: 4000, most: 8000, hash: sessionindex.NewHash})
 		},
 	} {
-		told = nil
-		_, err := report()
+		ctx, all := storetest.Listen(t.Context())
+		_, err := report(ctx)
 		require.NoError(t, err, name)
+		told := all()
 		require.Zero(t, told[0], name)
 		slices.Sort(told) // two connections tell at once
 		require.Greater(t, len(told), 6, name)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
@@ -43,26 +44,44 @@ func ofRun(f *fixture, run string) []string {
 func sweepTellsHowFarItIs(t *testing.T, b Backend) {
 	f := b.fresh(t)
 	f.sell("a", "b")
-	for run, r := range map[string]*ihcv1.AttributionResult{
-		"one": result("one", 1, attributed("a", 2500, 7500), attributed("b", 10_000)),
-		"two": result("two", 1, attributed("a", 10_000), attributed("b", 5000, 5000)),
+	for _, r := range []*ihcv1.AttributionResult{
+		result("one", 1, attributed("a", 2500, 7500), attributed("b", 10_000)),
+		result("two", 1, attributed("a", 10_000), attributed("b", 5000, 5000)),
 	} {
-		f.expect(run, 1, 2)
+		f.expect(r.GetRunId(), 1, 2)
 		f.store(r)
-		var mu sync.Mutex
-		var told []float64
-		s, err := f.Finish(store.OnStep(t.Context(), func(done float64) {
-			mu.Lock()
-			defer mu.Unlock()
-			told = append(told, done)
-		}), run)
+		ctx, told := Listen(t.Context())
+		s, err := f.Finish(ctx, r.GetRunId())
 		require.NoError(t, err)
 		require.True(t, s.Complete)
-		require.NotEmpty(t, told)
-		require.Zero(t, told[0])
-		require.Greater(t, slices.Max(told), 0.6)
-		require.LessOrEqual(t, slices.Max(told), 1.0)
+		RequireMostTold(t, told())
 	}
+}
+
+// Listen returns a context of [store.OnStep], and a function for what was told by it so
+// far, which two connections may have told at once.
+func Listen(ctx context.Context) (listening context.Context, told func() []float64) {
+	var mu sync.Mutex
+	var all []float64
+	listening = store.OnStep(ctx, func(done float64) {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, done)
+	})
+	return listening, func() []float64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
+}
+
+// RequireMostTold checks that 0 was told first, and most of all there is by the end.
+func RequireMostTold(t *testing.T, told []float64) {
+	t.Helper()
+	require.NotEmpty(t, told)
+	require.Zero(t, told[0])
+	require.Greater(t, slices.Max(told), 0.6)
+	require.LessOrEqual(t, slices.Max(told), 1.0)
 }
 
 // Invariant 9, while results come in.
