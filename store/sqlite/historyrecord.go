@@ -81,6 +81,7 @@ func (h *comparing) pair(ctx context.Context) error {
 			return err
 		}
 	}
+	h.told.untell(pairs)
 	return nil
 }
 

@@ -203,7 +203,7 @@ type summing struct {
 // Sessions come first, since what they cost and earned is summed by their
 // channel and date.
 func (s *summing) passes(ctx context.Context) error {
-	takes, err := s.told.expect(ctx, s.conn, s.req, s.sessionRows, s.x.Passes())
+	takes, err := s.told.expect(ctx, s)
 	if err != nil {
 		return fmt.Errorf("count the rows: %w", err)
 	}

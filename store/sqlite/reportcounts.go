@@ -40,7 +40,7 @@ func (s *summing) readCounts(ctx context.Context, conn *sql.Conn, p *part) error
 func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) error {
 	start, end := run.Range(s.req)
 	query := `SELECT v.conv_id||'', v.revenue, EXISTS (SELECT 1 FROM attribution_customer_journey a WHERE a.conv_id = v.conv_id)
-		FROM conversions v WHERE ` + s.date("v.conv_date", "v.conv_time") + ` BETWEEN ? AND ?`
+		FROM conversions v WHERE ` + s.inRange()
 	return raw(conn, func(c *sqlite3.SQLiteConn) error {
 		return each(ctx, c, query, []driver.Value{start, end}, 3, func(row []driver.Value) error {
 			revenue, err := moneyOf(text(row[0]), row[1])
@@ -68,6 +68,9 @@ func (s *summing) readConversions(ctx context.Context, conn *sql.Conn, p *part) 
 		})
 	})
 }
+
+// inRange is the condition by which a conversion v is in a range of two dates.
+func (s *summing) inRange() string { return s.date("v.conv_date", "v.conv_time") + ` BETWEEN ? AND ?` }
 
 // mostReasons is how many reasons a report has.
 const mostReasons = 100

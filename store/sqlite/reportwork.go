@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/ihc-pipeline/ihc/internal/run"
 	"github.com/ihc-pipeline/ihc/internal/tables"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
@@ -23,7 +24,9 @@ const (
 	tookAttribution = 0.85
 	tookJourney     = 20 // to read it from the journal, and each session of it
 	tookMark        = 0.25
-	tookPair        = 6 // to compare a conversion with what was told of it otherwise
+	tookCounted     = 0.1 // a row, to know how many there are
+	tookPair        = 5.5 // to compare a conversion with what was told of it otherwise
+	tookUntold      = 1   // to forget what was told
 )
 
 // takes are how long a pass over the tables takes whose parts are alike, in
@@ -39,7 +42,7 @@ type reporting struct {
 	mu              sync.Mutex
 	lanes           float64 // what works side by side
 	journal, others work    // in microseconds of one processor
-	pairs           work    // likewise, of what is compared when all is read
+	alone           work    // likewise, of what has nothing beside it, before and after
 	apart           bool    // the journal is read when all else is
 	told            float64 // how much of it, from 0 to 1
 }
@@ -64,11 +67,12 @@ func newReporting(ctx context.Context, readers *sql.DB) *reporting {
 	return r
 }
 
-// expect notes how much there is to read, where so many sessions take so many passes.
-func (r *reporting) expect(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRequest, sessions int64, passes uint64) (t takes, err error) {
+// expect notes how much there is to read of the tables, and returns how long they take.
+func (r *reporting) expect(ctx context.Context, s *summing) (t takes, err error) {
 	if r == nil {
 		return takes{}, nil
 	}
+	conn := s.conn
 	rows := map[string]float64{tables.SessionCosts: 0, tables.Conversions: 0}
 	if there, err := hasTables(ctx, conn, "pipeline_latest"); err != nil {
 		return takes{}, err
@@ -82,7 +86,15 @@ func (r *reporting) expect(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRe
 		}
 		rows[table] = n
 	}
-	replaced, err := tellsAnew(ctx, conn, req)
+	counted := tookCounted * (float64(s.sessionRows) + rows[tables.SessionCosts] + rows[tables.Conversions] + rows["pipeline_latest"])
+	if start, end := run.Range(s.req); ranged(s.req) {
+		var n float64
+		if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM conversions v WHERE `+s.inRange(), start, end).Scan(&n); err != nil {
+			return takes{}, err
+		}
+		rows[tables.Conversions] = n
+	}
+	replaced, err := tellsAnew(ctx, conn, s.req)
 	if err != nil {
 		return takes{}, err
 	}
@@ -92,16 +104,18 @@ func (r *reporting) expect(ctx context.Context, conn *sql.Conn, req *ihcv1.RunRe
 	}
 	each, journeys := cmp.Or(each, attributionsGuessed), rows["pipeline_latest"]
 	t = takes{
-		sessions: float64(sessions) * tookSession,
+		sessions: float64(s.sessionRows) * tookSession,
 		costs:    rows[tables.SessionCosts] * tookCost,
 		known:    rows[tables.SessionCosts] * tookKnownCost,
 	}
+	passes := s.x.Passes()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.apart = passes > 1
 	r.journal = work{all: journeys * (tookJourney + each*tookMark)}
-	r.pairs = work{all: replaced * tookPair}
+	r.alone = work{all: counted + replaced*(tookPair+tookUntold)}
 	r.others = work{all: rows[tables.Conversions]*tookConversion + t.known + float64(passes)*(t.sessions+t.costs+journeys*(tookAttributed+each*tookAttribution))}
+	r.mu.Unlock()
+	r.add(0, 0, counted)
 	return t, nil
 }
 
@@ -121,17 +135,20 @@ func (r *reporting) readJourneys(n, sessions int) {
 // pair notes that so many conversions are compared with what was told of them.
 func (r *reporting) pair(n int) { r.add(0, 0, float64(n)*tookPair) }
 
-func (r *reporting) add(others, journal, pairs float64) {
+// untell notes that what was told of so many conversions is forgotten.
+func (r *reporting) untell(n int) { r.add(0, 0, float64(n)*tookUntold) }
+
+func (r *reporting) add(others, journal, alone float64) {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	r.others.done += others
 	r.journal.done += journal
-	r.pairs.done += pairs
+	r.alone.done += alone
 	more := 0.0
-	if whole := r.takes(r.others.all, r.journal.all) + r.pairs.all; whole > 0 {
-		more = 1 - (r.takes(r.others.left(), r.journal.left())+r.pairs.left())/whole - r.told
+	if whole := r.takes(r.others.all, r.journal.all) + r.alone.all; whole > 0 {
+		more = 1 - (r.takes(r.others.left(), r.journal.left())+r.alone.left())/whole - r.told
 		r.told += max(more, 0)
 	}
 	r.mu.Unlock()

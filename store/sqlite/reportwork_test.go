@@ -14,7 +14,7 @@ import (
 )
 
 // A report tells how far it is until about all is done, by the rows that it reads,
-// whether two connections make it or one in several passes.
+// whether two connections make it or one in several passes, whatever its dates.
 func TestReportTellsHowFarItIs(t *testing.T) {
 	t.Parallel()
 	path := journalled(t, 6*toldAtOnce, func(conv, step int) int { return (conv + step) % 5 })
@@ -23,6 +23,11 @@ func TestReportTellsHowFarItIs(t *testing.T) {
 			db := New(path)
 			defer db.Close()
 			return db.Rebuild(ctx, &ihcv1.RunRequest{})
+		},
+		"of a range without conversions": func(ctx context.Context) (*store.Totals, error) {
+			db := New(path)
+			defer db.Close()
+			return db.Rebuild(ctx, &ihcv1.RunRequest{StartDate: "1999-01-01", EndDate: "1999-01-02"})
 		},
 		"in passes": func(ctx context.Context) (*store.Totals, error) {
 			db, err := Open(ctx, path, Write)
