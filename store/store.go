@@ -179,6 +179,10 @@ type Stored interface {
 	// that fingerprint (see [journey.Fingerprints]). It is then the successor's,
 	// as soon as the writer stores an outcome of it of kind attributed.
 	Has(ctx context.Context, conv string, fingerprint []byte) (bool, error)
+	// For returns the same for whoever asks of the conversions that a reading of those
+	// options gives, and of no others: what is stored of them may be at hand then. A
+	// slice's snapshot that is gone is [ErrGone].
+	For(ctx context.Context, o journey.Options) (Stored, error)
 }
 
 // Status is how far a run is by the ledger.

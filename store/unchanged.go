@@ -23,6 +23,9 @@ func Unchanged(ctx context.Context, from interface {
 	if err != nil || shown == nil {
 		return nil, err
 	}
+	if shown, err = shown.For(ctx, run.Journeys(req)); err != nil {
+		return nil, err
+	}
 	digest := run.ScoringDigest(scoring)
 	return func(conv string, fingerprint []byte) (bool, error) {
 		return shown.Has(ctx, conv, journey.ScoredBy(fingerprint, digest))

@@ -59,6 +59,14 @@ func (e *extractor) readInto(ctx context.Context, b *builder) error {
 
 func (e *extractor) readSlices(ctx context.Context, b *builder, slices ...journey.Options) error {
 	for _, o := range slices {
+		b.reading = b.reading[:0]
+		for _, s := range b.stored {
+			near, err := s.For(ctx, o)
+			if err != nil {
+				return err
+			}
+			b.reading = append(b.reading, near)
+		}
 		if err := e.db.Journeys(ctx, o, b.chunks.Add); err != nil {
 			return err
 		}
@@ -212,10 +220,12 @@ type builder struct {
 	chunks    *packing.Chunks
 	publisher *stream.ChunkPublisher
 	meter     *stream.Meter
-	chunk     uint32 // number of the last chunk
-	scoring   []byte // digest of what scores the run, nil where that is not settled
-	told      bool   // that the first chunk is there
-	fresh     bool   // nothing of the run is stored yet
+	chunk     uint32         // number of the last chunk
+	stored    []store.Stored // what other runs have stored
+	reading   []store.Stored // the same, for the journeys that are read
+	scoring   []byte         // digest of what scores the run, nil where that is not settled
+	told      bool           // that the first chunk is there
+	fresh     bool           // nothing of the run is stored yet
 	work      store.Work
 	part      *part // where it is of a slice, whose first chunk has a number that others know
 }
@@ -236,12 +246,14 @@ func newBuilder(ctx context.Context, e *extractor, accepted *ihcv1.RunAccepted, 
 	}
 	b := &builder{ctx: ctx, e: e, req: req, publisher: publisher, meter: e.Bus.MeterOf(req.GetRunId()), scoring: run.ScoringDigest(accepted.GetScoring())}
 	var known func(string, []byte) (bool, error)
-	stored = slices.DeleteFunc(stored, func(s store.Stored) bool { return s == nil })
-	if len(stored) > 0 && b.scoring != nil {
+	if b.scoring != nil {
+		b.stored = slices.DeleteFunc(stored, func(s store.Stored) bool { return s == nil })
+	}
+	if len(b.stored) > 0 {
 		known = func(conv string, fingerprint []byte) (there bool, err error) {
 			scoredBy := journey.ScoredBy(fingerprint, b.scoring)
-			for i := 0; i < len(stored) && !there && err == nil; i++ {
-				there, err = stored[i].Has(ctx, conv, scoredBy)
+			for i := 0; i < len(b.reading) && !there && err == nil; i++ {
+				there, err = b.reading[i].Has(ctx, conv, scoredBy)
 			}
 			return there, err
 		}

@@ -79,13 +79,7 @@ func see(ctx context.Context, tx pgx.Tx, snapshot string) error {
 }
 
 func readJourneys(ctx context.Context, from sources, tx, beside pgx.Tx, o journey.Options, yield func(journey.Journey) error) error {
-	users, args := "", []any{o.Start, o.End}
-	for _, bound := range []struct{ is, at string }{{">=", o.Slice.From}, {"<", o.Slice.Before}} {
-		if bound.at != "" {
-			args = append(args, bound.at)
-			users += fmt.Sprintf(` AND user_id COLLATE "C" %s $%d`, bound.is, len(args))
-		}
-	}
+	users, args := usersOf(o)
 	conversions, err := tx.Query(ctx, from.in(conversionsQuery, "{users}", users), args...)
 	if err != nil {
 		return fmt.Errorf("read conversions: %w", err)
@@ -97,6 +91,19 @@ func readJourneys(ctx context.Context, from sources, tx, beside pgx.Tx, o journe
 	}
 	defer sessions.Close()
 	return journey.Walk(o, nextConversion(conversions), nextVisit(sessions), yield)
+}
+
+// usersOf returns the condition by which a user is of the slice that is read, "" where
+// all are, and its arguments, which the two dates come before.
+func usersOf(o journey.Options) (users string, args []any) {
+	args = []any{o.Start, o.End}
+	for _, bound := range []struct{ is, at string }{{">=", o.Slice.From}, {"<", o.Slice.Before}} {
+		if bound.at != "" {
+			args = append(args, bound.at)
+			users += fmt.Sprintf(` AND user_id COLLATE "C" %s $%d`, bound.is, len(args))
+		}
+	}
+	return users, args
 }
 
 // next returns the columns of the next row, or [io.EOF].

@@ -3,10 +3,13 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ihc-pipeline/ihc/internal/journey"
+	"github.com/ihc-pipeline/ihc/internal/packing"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
@@ -43,32 +46,102 @@ func (d *Database) Adopt(ctx context.Context, superseded, successor string) (sto
 	if err != nil {
 		return nil, err
 	}
-	return &found{d: d, query: `SELECT EXISTS (SELECT 1 FROM pipeline_adopted WHERE run = $3 AND conv_id = $1 AND fingerprint = $2)`, arg: heir}, nil
+	return &found{d: d, rows: `SELECT conv_id, fingerprint FROM pipeline_adopted WHERE run = {arg}`, arg: heir}, nil
 }
 
-// found says by a query of a conversion and a fingerprint, and one argument more,
-// what is stored. Without a query, nothing is.
+// found says what is stored: the conversions and fingerprints that rows gives, a query
+// with an {arg}. Without rows, nothing is.
 type found struct {
-	d     *Database
-	query string
-	arg   int64
+	d    *Database
+	rows string
+	arg  int64
 }
 
 // Has implements [store.Stored]. It is asked while journeys are read, and so does
 // not wait for whoever is to close the database.
 func (f *found) Has(ctx context.Context, conv string, fingerprint []byte) (there bool, err error) {
-	if f.query == "" {
+	if f.rows == "" {
 		return false, nil
 	}
 	pool, err := f.d.open(ctx)
 	if err == nil {
-		err = pool.QueryRow(ctx, f.query, conv, fingerprint, f.arg).Scan(&there)
+		query := `SELECT EXISTS (SELECT 1 FROM (` + f.rows + `) s WHERE s.conv_id = $2 AND s.fingerprint = $3)`
+		err = pool.QueryRow(ctx, strings.ReplaceAll(query, "{arg}", "$1"), f.arg, conv, fingerprint).Scan(&there)
 	}
 	if err != nil && ctx.Err() != nil {
 		return false, ctx.Err()
 	}
 	return there, f.d.explain(err)
 }
+
+// mostAtHand is of how many conversions it is held what is stored of them, in some
+// 150 bytes each: of a few slices.
+const mostAtHand = 4 * packing.SliceConversions
+
+// For implements [store.Stored]. To ask the server of each conversion takes longer
+// than to score it, however near the server is.
+func (f *found) For(ctx context.Context, o journey.Options) (store.Stored, error) {
+	if f.rows == "" {
+		return f, nil
+	}
+	at := atHand{}
+	few := true
+	err := f.d.reading(ctx, func(tx pgx.Tx) error {
+		if o.Slice.Snapshot != "" {
+			if err := see(ctx, tx, o.Slice.Snapshot); err != nil {
+				return err
+			}
+		}
+		from, err := findSources(ctx, tx)
+		if err != nil {
+			return err
+		}
+		users, args := usersOf(o)
+		var conversions int
+		if err := tx.QueryRow(ctx, from.in(`SELECT count(*) FROM {conversions} v WHERE conv_date COLLATE "C" BETWEEN $1 AND $2{users}`, "{users}", users), args...).Scan(&conversions); err != nil {
+			return err
+		}
+		if few = conversions <= mostAtHand; !few {
+			return nil
+		}
+		// LIMIT makes the database look up one conversion after the other. It would
+		// read the journal as a whole for each slice, or what is stored for each row
+		// where nobody counted that yet.
+		query := `SELECT v.conv_id, s.fingerprint FROM {conversions} v
+			CROSS JOIN LATERAL (SELECT fingerprint FROM (` + f.rows + `) s WHERE s.conv_id = v.conv_id COLLATE "C" LIMIT 1) s
+			WHERE conv_date COLLATE "C" BETWEEN $1 AND $2{users}`
+		found, err := tx.Query(ctx, from.in(query, "{users}", users, "{arg}", fmt.Sprintf("$%d", len(args)+1)), append(args, f.arg)...)
+		if err != nil {
+			return err
+		}
+		var conv string
+		var fingerprint []byte
+		_, err = pgx.ForEachRow(found, []any{&conv, &fingerprint}, func() error {
+			at[conv] = string(fingerprint)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what is stored of the conversions: %w", err)
+	}
+	if !few {
+		return f, nil
+	}
+	return at, nil
+}
+
+// atHand are the fingerprints of conversions that have one stored.
+type atHand map[string]string
+
+// Has implements [store.Stored].
+func (a atHand) Has(_ context.Context, conv string, fingerprint []byte) (bool, error) {
+	stored, there := a[conv]
+	return there && stored != "" && stored == string(fingerprint), nil
+}
+
+// For implements [store.Stored].
+func (a atHand) For(context.Context, journey.Options) (store.Stored, error) { return a, nil }
 
 // Reuse implements [store.Ledger]. What may be used is settled by the first call,
 // and no more comes to it: where that is nothing, nobody need be asked for each
@@ -84,10 +157,10 @@ func (d *Database) Reuse(ctx context.Context, req *ihcv1.RunRequest, since time.
 		}
 		some := false
 		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pipeline_reusable WHERE run = $1)`, all.arg).Scan(&some)
-		all.query = ""
+		all.rows = ""
 		if some {
-			all.query = `SELECT EXISTS (SELECT 1 FROM pipeline_reusable r JOIN pipeline_journeys j ON j.journey = r.journey AND j.conv_id = r.conv_id
-				WHERE r.run = $3 AND r.conv_id = $1 AND r.fingerprint = $2 AND ` + intact + `)`
+			all.rows = `SELECT r.conv_id, r.fingerprint FROM pipeline_reusable r JOIN pipeline_journeys j ON j.journey = r.journey AND j.conv_id = r.conv_id
+				WHERE r.run = {arg} AND ` + intact
 		}
 		return err
 	})
@@ -136,8 +209,8 @@ func (d *Database) Shown(ctx context.Context, since time.Time) (store.Stored, er
 	if err != nil || !ours {
 		return nil, err // no run was here
 	}
-	return &found{d: d, query: `SELECT EXISTS (SELECT 1 FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id
-		WHERE l.conv_id = $1 AND j.fingerprint = $2 AND j.scored >= $3 AND ` + intact + `)`, arg: oldest(since)}, nil
+	return &found{d: d, rows: `SELECT l.conv_id, j.fingerprint FROM pipeline_latest l JOIN pipeline_journeys j ON j.journey = l.journey AND j.conv_id = l.conv_id
+		WHERE j.scored >= {arg} AND ` + intact, arg: oldest(since)}, nil
 }
 
 // useStored are the statements that make conversions' stored attributions those of

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/run"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
@@ -100,6 +101,9 @@ func (f *storedBefore) Has(ctx context.Context, conv string, fingerprint []byte)
 	}
 	return there, Explain(f.path, err)
 }
+
+// For implements [store.Stored]: what is stored is in the same process.
+func (f *storedBefore) For(context.Context, journey.Options) (store.Stored, error) { return f, nil }
 
 // useStored are the statements that make a conversion's stored attribution one of
 // a chunk's, in the order in which they are tried: one that the run adopted

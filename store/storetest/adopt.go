@@ -27,11 +27,7 @@ func (f *fixture) adopt(superseded, successor string, has map[[2]string]bool) {
 	for range 2 {
 		stored, err := f.Adopt(f.t.Context(), superseded, successor)
 		require.NoError(f.t, err)
-		for k, want := range has {
-			there, err := stored.Has(f.t.Context(), k[0], []byte(k[1]))
-			require.NoError(f.t, err)
-			require.Equal(f.t, want, there, k)
-		}
+		f.has(stored, has)
 	}
 }
 
