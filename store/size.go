@@ -1,5 +1,7 @@
 package store
 
+import "math"
+
 // Size is about how much a database has of what a run reads, as far as that can be
 // told without reading it: 0 for what cannot.
 type Size struct {
@@ -21,7 +23,8 @@ type Size struct {
 // shows in the steps that are done. docs/performance.md says how they are measured.
 type Rates struct {
 	// Sorted is of how many conversions the sessions are sorted before the first is
-	// scored, 0 for all: the others are sorted beside the scoring.
+	// scored, 0 for all: those of as many others at a time are looked for among all
+	// sessions, and sorted, beside the scoring.
 	Sorted  int64
 	Check   PerRow // a session is a row of the sources, a conversion another
 	Sort    PerRow // a touchpoint here is a session of a buyer
@@ -64,8 +67,9 @@ func (w *Work) Takes() Takes {
 		Report: r.Report.of(sessions, max(shown, float64(w.Conversions)), shown*w.Each),
 	}
 	if r.Sorted > 0 && w.InRange > r.Sorted {
-		first := t.Sort * float64(r.Sorted) / conversions
-		t.Sort, t.Score = first, t.Score+t.Sort-first
+		slices := math.Ceil(conversions / float64(r.Sorted))
+		t.Sort = r.Sort.of(sessions, conversions/slices, min(sessions, touchpoints)/slices) // each looks through all sessions
+		t.Score += (slices - 1) * t.Sort
 	}
 	if w.Attributed > 0 {
 		t.Sort += r.Reuse.of(0, conversions, touchpoints)

@@ -90,6 +90,10 @@ type writer struct {
 	ledger  store.Database
 	ended   *stream.Ended
 
+	// finishing is held while a run is brought to the table: the last result and the
+	// event extracted may both find it complete.
+	finishing sync.Mutex
+
 	mu    sync.Mutex
 	owned map[string]bool // runs that were found to be this database's
 }
@@ -350,10 +354,12 @@ func (w *writer) finish(ctx context.Context, id string) error {
 	if now, err := w.turn(ctx, id); !now || err != nil {
 		return err
 	}
+	w.finishing.Lock()
 	tell, end := w.Bus.MeterOf(id).Step(ctx, run.StepSweep)
 	s, err := w.ledger.Finish(store.OnStep(ctx, tell), id)
 	end()
-	first := false // the last result and the event extracted may both find the run complete
+	w.finishing.Unlock()
+	first := false
 	switch {
 	case err != nil:
 		return w.trouble(ctx, err, id)

@@ -217,7 +217,7 @@ func (d *Database) Finish(ctx context.Context, id string) (s store.State, err er
 		if err != nil || !due {
 			return err
 		}
-		if err := d.sweep(ctx, tx, r.run, s.Counts.GetTouchpoints()); err != nil {
+		if err := d.sweep(ctx, tx, r.run, s.Counts); err != nil {
 			return fmt.Errorf("bring attribution_customer_journey to the journal's state: %w", err)
 		}
 		if _, err := tx.Exec(ctx, `UPDATE pipeline_chunks SET shown = true WHERE run = $1 AND NOT shown`, r.run); err != nil {

@@ -250,10 +250,10 @@ func (s *summing) sum(ctx context.Context) (err error) {
 	s.Ranged, s.groups = ranged(s.req), map[key]*group{}
 	err = s.inSteps(ctx, []step{
 		{"find the dates in the time zone", 0, s.useZone},
-		{"read the amounts", 0.01, s.checkAmounts},
+		{"read the amounts", 0.02, s.checkAmounts},
 		{"add up the tables", 0, s.readTables}, // which has steps of its own
-		{"read the journal of the run", 0.01, s.readApproximations},
-		{"find what came and went", 0.01, s.readChanges},
+		{"read the journal of the run", 0.005, s.readApproximations},
+		{"find what came and went", 0.02, s.readChanges},
 	})
 	if err != nil {
 		return err
@@ -291,18 +291,18 @@ func (s *summing) readTables(ctx context.Context) error {
 	if max(sessions, conversions) <= s.d.sessions {
 		return s.readHeld(ctx, sessions, conversions)
 	}
-	s.journey = 0.2 / float64(max(conversions, 1))
+	s.journey = 0.15 / float64(max(conversions, 1))
 	return s.inSteps(ctx, []step{
 		{"read session_sources and session_costs", 0.09, s.readSessions},
-		{"read attribution_customer_journey", 0.24, s.readAttributions},
-		{"add up the shares of each conversion", 0.05, s.checkShares},
-		{"read conversions", 0.04, s.readConversions},
-		{"read the outcomes of the run", 0.05, s.readOutcomes},
+		{"read attribution_customer_journey", 0.23, s.readAttributions},
+		{"add up the shares of each conversion", 0.06, s.checkShares},
+		{"read conversions", 0.055, s.readConversions},
+		{"read the outcomes of the run", 0.04, s.readOutcomes},
 		{"read the outcomes of conversions", 0.05, s.readUnattributed},
 		{"read session_costs", 0.08, s.readKnownCosts},
 		{"read pipeline_daily_costs", 0, s.readDailyCosts},
 		{"read the conversions after the range", 0, s.readDates},
-		{"read pipeline_journeys", 0.04, func(ctx context.Context) error {
+		{"read pipeline_journeys", 0, func(ctx context.Context) error {
 			return s.beside(ctx, func(other *summing) error { return other.readJourneysInParts(ctx) })
 		}},
 	})

@@ -57,13 +57,13 @@ func toldApart(what string, enter func(sessionindex.Hash) error) (err error) {
 // is room for, in its order, and returns the last row of that. One journey is always
 // read, however long it is.
 func (a *journeySums) noteSessions(ctx context.Context, after int64) (last int64, err error) {
-	x, last := a.sessions, after
+	x, last, noted := a.sessions, after, 0
 	err = fetched(ctx, a.of.tx, a.of.in(a.journal(`j.journey, `+scoredColumns, after, math.MaxInt64)), func(found pgx.CollectableRow) error {
 		row := found.RawValues()
 		if err := a.row.read(row[1:]); err != nil {
 			return err
 		}
-		a.tell(0.7)
+		a.tell(0.87)
 		if last == after {
 			x.Clear(len(a.row.sessions))
 		} else if len(a.row.sessions) > x.Room() {
@@ -75,16 +75,19 @@ func (a *journeySums) noteSessions(ctx context.Context, after int64) (last int64
 			}
 		}
 		last = integer(row[0])
+		noted++
 		return nil
 	}, func() error { return nil })
 	if err != nil || last == after {
 		return last, err
 	}
 	w := x.Writer()
-	return last, a.of.eachSession(ctx, x, func(mark uint64, group key) error {
+	err = a.of.eachSession(ctx, x, func(mark uint64, group key) error {
 		w.Fill(mark, group)
 		return nil
 	})
+	a.of.work.Add(0.33 * float64(noted) * a.of.journey)
+	return last, err
 }
 
 // marked returns what the sessions of the row at hand go by.

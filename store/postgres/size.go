@@ -16,18 +16,19 @@ import (
 var Rates = store.Rates{
 	Sorted:  packing.SliceConversions,
 	Check:   store.PerRow{Session: 0.4, Conversion: 0.4},
-	Sort:    store.PerRow{Session: 0.38, Touchpoint: 0.3},
-	Reuse:   store.PerRow{Conversion: 3.5},
-	Score:   store.PerRow{Conversion: 10, Touchpoint: 0.35},
-	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
-	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 1},
-	Replace: store.PerRow{Conversion: 4, Touchpoint: 8},
+	Sort:    store.PerRow{Session: 0.1, Conversion: 0.5, Touchpoint: 0.3},
+	Reuse:   store.PerRow{Conversion: 3.8},
+	Score:   store.PerRow{Conversion: 6, Touchpoint: 0.48},
+	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.05},
+	Sweep:   store.PerRow{Conversion: 3, Touchpoint: 0.8},
+	Replace: store.PerRow{Conversion: 4, Touchpoint: 8.7},
+	Shown:   store.PerRow{Touchpoint: 0.7},
 	Report:  store.PerRow{Session: 0.64, Conversion: 5.8, Touchpoint: 0.2},
 	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
 }
 
 // joined is the rate of a report that the server adds up: see [summing.readTables].
-var joined = store.PerRow{Session: 1.7, Conversion: 15.5, Touchpoint: 0.53}
+var joined = store.PerRow{Session: 1.6, Conversion: 14.5, Touchpoint: 0.52}
 
 // Size implements [store.Source], by what the server last counted.
 func (d *Database) Size(ctx context.Context, start, end string) (store.Size, error) {

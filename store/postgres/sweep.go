@@ -5,6 +5,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ihc-pipeline/ihc/internal/run"
+	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
 	"github.com/ihc-pipeline/ihc/store/books"
 )
@@ -38,9 +40,9 @@ func inBulk(ctx context.Context, tx pgx.Tx) error {
 }
 
 // sweep brings attribution_customer_journey to the state of the journal for a
-// complete run of so many touchpoints, in the order of the table's key and within one
+// complete run of those counts, in the order of the table's key and within one
 // transaction: whoever reads sees the state before or the state after (invariant 9).
-func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64, touchpoints uint64) error {
+func (d *Database) sweep(ctx context.Context, tx pgx.Tx, number int64, counts *ihcv1.Counts) error {
 	work := store.Begin(ctx)
 	work.Expect(1)
 	if err := inBulk(ctx, tx); err != nil {
@@ -56,27 +58,36 @@ func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64, touchpoints 
 	err = exec(ctx, tx, []string{
 		with("pipeline_latest", `INSERT INTO pipeline_replaced SELECT journey FROM pipeline_latest WHERE conv_id IN {without} ON CONFLICT DO NOTHING`),
 		with("pipeline_latest", `DELETE FROM pipeline_latest WHERE conv_id IN {without}`),
-		// What is gone is put on record, so that the report can tell (see [books.Gone]).
-		with("", `WITH {due}, told AS (INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions)
-				SELECT $1, due.chunk, due.conv_id, '`+books.Gone+`', 'not in conversions any more', cardinality(j.sessions) FROM due JOIN pipeline_journeys j USING (journey) WHERE gone
-				ON CONFLICT (run, chunk, conv_id) DO UPDATE SET outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, sessions = EXCLUDED.sessions)
-			INSERT INTO pipeline_replaced SELECT l.journey FROM due JOIN pipeline_latest l USING (conv_id) WHERE l.journey <> due.journey
-			UNION SELECT journey FROM due WHERE gone ON CONFLICT DO NOTHING`),
-	}, run)
+	}, number)
 	if err != nil {
 		return err
 	}
-	work.Add(partLooked)
-	var some, known bool // rows of the table; and of what it shows
-	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey), EXISTS (SELECT 1 FROM pipeline_latest)`).Scan(&some, &known); err != nil {
+	// What is gone is put on record, so that the report can tell (see [books.Gone]).
+	replaced, err := tx.Exec(ctx, with("", `WITH {due}, told AS (INSERT INTO pipeline_outcomes (run, chunk, conv_id, outcome, reason, sessions)
+				SELECT $1, due.chunk, due.conv_id, '`+books.Gone+`', 'not in conversions any more', cardinality(j.sessions) FROM due JOIN pipeline_journeys j USING (journey) WHERE gone
+				ON CONFLICT (run, chunk, conv_id) DO UPDATE SET outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, sessions = EXCLUDED.sessions)
+			INSERT INTO pipeline_replaced SELECT l.journey FROM due JOIN pipeline_latest l USING (conv_id) WHERE l.journey <> due.journey
+			UNION SELECT journey FROM due WHERE gone ON CONFLICT DO NOTHING`), number)
+	if err != nil {
 		return err
 	}
+	var some bool // rows of the table
+	var shown int64
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey), (SELECT count(*) FROM pipeline_latest)`).Scan(&some, &shown); err != nil {
+		return err
+	}
+	known := shown > 0
 	if some {
+		written := Rates.Replace.Touchpoint * float64(replaced.RowsAffected()) /
+			max(Rates.Sweep.Touchpoint*float64(run.WithAttribution(counts))+Rates.Shown.Touchpoint*float64(shown), 1)
+		work.Expect(written)
+		work.Add(partLooked)
 		if err = addKey(ctx, tx); err == nil {
-			err = replace(ctx, tx, run, with, work)
+			err = replace(ctx, tx, number, with, work, written)
 		}
 	} else {
-		err = d.fill(ctx, tx, run, touchpoints, work, with("", `WITH {due} SELECT `+scoredColumns+` FROM due JOIN pipeline_journeys j USING (journey) WHERE NOT gone ORDER BY j.conv_id`))
+		work.Add(partLooked)
+		err = d.fill(ctx, tx, number, counts.GetTouchpoints(), work, with("", `WITH {due} SELECT `+scoredColumns+` FROM due JOIN pipeline_journeys j USING (journey) WHERE NOT gone ORDER BY j.conv_id`))
 	}
 	if err != nil {
 		return err
@@ -85,11 +96,11 @@ func (d *Database) sweep(ctx context.Context, tx pgx.Tx, run int64, touchpoints 
 	if known {
 		latest += ` ON CONFLICT (conv_id) DO UPDATE SET journey = EXCLUDED.journey WHERE l.journey <> EXCLUDED.journey`
 	}
-	if _, err := tx.Exec(ctx, latest, run); err != nil {
+	if _, err := tx.Exec(ctx, latest, number); err != nil {
 		return err
 	}
 	work.Add(partLatest)
-	return clean(ctx, tx, run)
+	return clean(ctx, tx, number)
 }
 
 // What parts of a sweep take, of all of it: to look for what goes; to fill an empty
@@ -104,8 +115,9 @@ const (
 )
 
 // replace takes out of attribution_customer_journey what a run does not show, and
-// puts in what it shows. Rows that are there already are left alone.
-func replace(ctx context.Context, tx pgx.Tx, run int64, with func(of, statement string) string, work *store.Counter) error {
+// puts in what it shows. Rows that are there already are left alone. To write what
+// differs takes so many times as long as a sweep that finds nothing.
+func replace(ctx context.Context, tx pgx.Tx, run int64, with func(of, statement string) string, work *store.Counter, written float64) error {
 	if err := checkJournal(ctx, tx, unshown, run); err != nil {
 		return err
 	}
@@ -126,7 +138,7 @@ func replace(ctx context.Context, tx pgx.Tx, run int64, with func(of, statement 
 		INSERT INTO attribution_customer_journey (conv_id, session_id, ihc)
 		SELECT conv_id, session_id, ihc FROM differ WHERE NOT over ORDER BY conv_id, session_id COLLATE "C"
 		ON CONFLICT (conv_id, session_id) DO UPDATE SET ihc = EXCLUDED.ihc`), run)
-	work.Add(partReplaced)
+	work.Add(partReplaced + written)
 	return err
 }
 
