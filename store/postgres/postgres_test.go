@@ -5,6 +5,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
 	"github.com/ihc-pipeline/ihc/internal/findings"
+	"github.com/ihc-pipeline/ihc/internal/journey"
 	"github.com/ihc-pipeline/ihc/internal/pgtest"
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
 	"github.com/ihc-pipeline/ihc/store"
@@ -100,6 +102,52 @@ func TestRehearsalLeavesNothingBehind(t *testing.T) {
 	err = d.Rehearse(t.Context())
 	require.Equal(t, errkind.Input, errkind.KindOf(err))
 	require.ErrorContains(t, err, "table attribution_customer_journey of database")
+}
+
+// An extractor that reads a slice has what is stored of it at hand, and nothing of
+// other users; of more conversions than are held, the server is asked of each.
+func TestWhatIsStoredOfASliceIsAtHand(t *testing.T) {
+	t.Parallel()
+	dsn, db := schema(t, pgtest.Start(t, pgtest.Options{}), InputSchema)
+	d := New(dsn)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	ctx := t.Context()
+	require.NoError(t, d.Accept(ctx, &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "run"}}))
+	change := func(script string) {
+		t.Helper()
+		_, err := db.ExecContext(ctx, script)
+		require.NoError(t, err)
+	}
+	change(`INSERT INTO conversions VALUES ('a', 'u1', '2023-01-02', '12:00:00', 1), ('b', 'u2', '2023-01-02', '12:00:00', 1), ('c', 'u1', '2023-01-02', '12:00:00', 1), ('d', 'u1', '2023-02-02', '12:00:00', 1);
+		INSERT INTO pipeline_adopted (run, conv_id, fingerprint, journey) VALUES (7, 'a', 'A', 1), (7, 'b', 'B', 2), (7, 'c', NULL, 3), (7, 'd', 'D', 4), (8, 'c', 'C', 5)`)
+	stored := &found{d: d, rows: `SELECT conv_id, fingerprint FROM pipeline_adopted WHERE run = {arg}`, arg: 7}
+	has := func(s store.Stored, conv, fingerprint string) bool {
+		t.Helper()
+		there, err := s.Has(ctx, conv, []byte(fingerprint))
+		require.NoError(t, err)
+		return there
+	}
+	january := journey.Options{Start: "2023-01-01", End: "2023-01-31", Slice: journey.Slice{Before: "u2"}}
+	read, err := stored.For(ctx, january)
+	require.NoError(t, err)
+	require.True(t, has(stored, "a", "A"))
+	change(`DELETE FROM pipeline_adopted`)
+	require.False(t, has(stored, "a", "A"))
+	require.True(t, has(read, "a", "A"))
+	for conv, fingerprint := range map[string]string{"a": "B", "b": "B", "c": "C", "d": "D", "": ""} {
+		require.False(t, has(read, conv, fingerprint), conv)
+	}
+	require.False(t, has(read, "c", ""))
+
+	january.Slice.Snapshot = "00000003-0000001B-1"
+	_, err = stored.For(ctx, january)
+	require.ErrorIs(t, err, store.ErrGone)
+
+	january.Slice.Snapshot = ""
+	change(`INSERT INTO conversions SELECT 'n' || n, 'u1', '2023-01-02', '12:00:00', 1 FROM generate_series(1, ` + strconv.Itoa(mostAtHand-1) + `) n`)
+	read, err = stored.For(ctx, january)
+	require.NoError(t, err)
+	require.Same(t, stored, read)
 }
 
 // Many begin at once on a database that has no table yet, and after somebody
