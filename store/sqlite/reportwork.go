@@ -25,8 +25,8 @@ const (
 	tookJourney     = 20 // to read it from the journal, and each session of it
 	tookMark        = 0.25
 	tookCounted     = 0.1 // a row, to know how many there are
-	tookPair        = 5.5 // to compare a conversion with what was told of it otherwise
-	tookUntold      = 1   // to forget what was told
+	tookPair        = 6.5 // to compare a conversion with what was told of it otherwise
+	tookUntold      = 1.3 // to forget what was told
 )
 
 // takes are how long a pass over the tables takes whose parts are alike, in
