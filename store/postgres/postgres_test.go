@@ -144,7 +144,8 @@ func TestWhatIsStoredOfASliceIsAtHand(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrGone)
 
 	january.Slice.Snapshot = ""
-	change(`INSERT INTO conversions SELECT 'n' || n, 'u1', '2023-01-02', '12:00:00', 1 FROM generate_series(1, ` + strconv.Itoa(mostAtHand-1) + `) n`)
+	change(`INSERT INTO conversions SELECT 'n' || n, 'u1', '2023-01-02', '12:00:00', 1 FROM generate_series(0, ` + strconv.Itoa(mostAtHand) + `) n;
+		INSERT INTO pipeline_adopted (run, conv_id, fingerprint, journey) SELECT 7, 'n' || n, 'N', n FROM generate_series(0, ` + strconv.Itoa(mostAtHand) + `) n`)
 	read, err = stored.For(ctx, january)
 	require.NoError(t, err)
 	require.Same(t, stored, read)

@@ -85,7 +85,6 @@ func (f *found) For(ctx context.Context, o journey.Options) (store.Stored, error
 		return f, nil
 	}
 	at := atHand{}
-	few := true
 	err := f.d.reading(ctx, func(tx pgx.Tx) error {
 		if o.Slice.Snapshot != "" {
 			if err := see(ctx, tx, o.Slice.Snapshot); err != nil {
@@ -97,20 +96,14 @@ func (f *found) For(ctx context.Context, o journey.Options) (store.Stored, error
 			return err
 		}
 		users, args := usersOf(o)
-		var conversions int
-		if err := tx.QueryRow(ctx, from.in(`SELECT count(*) FROM {conversions} v WHERE conv_date COLLATE "C" BETWEEN $1 AND $2{users}`, "{users}", users), args...).Scan(&conversions); err != nil {
-			return err
-		}
-		if few = conversions <= mostAtHand; !few {
-			return nil
-		}
-		// LIMIT makes the database look up one conversion after the other. It would
-		// read the journal as a whole for each slice, or what is stored for each row
+		args = append(args, f.arg, mostAtHand+1)
+		// The inner LIMIT makes the database look up one conversion after the other. It
+		// would read the journal as a whole for each slice, or what is stored for each row
 		// where nobody counted that yet.
 		query := `SELECT v.conv_id, s.fingerprint FROM {conversions} v
 			CROSS JOIN LATERAL (SELECT fingerprint FROM (` + f.rows + `) s WHERE s.conv_id = v.conv_id COLLATE "C" LIMIT 1) s
-			WHERE conv_date COLLATE "C" BETWEEN $1 AND $2{users}`
-		found, err := tx.Query(ctx, from.in(query, "{users}", users, "{arg}", fmt.Sprintf("$%d", len(args)+1)), append(args, f.arg)...)
+			WHERE conv_date COLLATE "C" BETWEEN $1 AND $2{users} LIMIT {most}`
+		found, err := tx.Query(ctx, from.in(query, "{users}", users, "{arg}", fmt.Sprintf("$%d", len(args)-1), "{most}", fmt.Sprintf("$%d", len(args))), args...)
 		if err != nil {
 			return err
 		}
@@ -125,7 +118,7 @@ func (f *found) For(ctx context.Context, o journey.Options) (store.Stored, error
 	if err != nil {
 		return nil, fmt.Errorf("read what is stored of the conversions: %w", err)
 	}
-	if !few {
+	if len(at) > mostAtHand {
 		return f, nil
 	}
 	return at, nil

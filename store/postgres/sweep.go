@@ -76,24 +76,25 @@ func (d *Database) sweep(ctx context.Context, tx pgx.Tx, number int64, counts *i
 	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM attribution_customer_journey), (SELECT count(*) FROM pipeline_latest)`).Scan(&some, &shown); err != nil {
 		return err
 	}
-	known := shown > 0
+	written := 0.0
 	if some {
-		written := Rates.Replace.Touchpoint * float64(replaced.RowsAffected()) /
+		written = Rates.Replace.Touchpoint * float64(replaced.RowsAffected()) /
 			max(Rates.Sweep.Touchpoint*float64(run.WithAttribution(counts))+Rates.Shown.Touchpoint*float64(shown), 1)
-		work.Expect(written)
-		work.Add(partLooked)
+	}
+	work.Expect(written)
+	work.Add(partLooked)
+	if some {
 		if err = addKey(ctx, tx); err == nil {
 			err = replace(ctx, tx, number, with, work, written)
 		}
 	} else {
-		work.Add(partLooked)
 		err = d.fill(ctx, tx, number, counts.GetTouchpoints(), work, with("", `WITH {due} SELECT `+scoredColumns+` FROM due JOIN pipeline_journeys j USING (journey) WHERE NOT gone ORDER BY j.conv_id`))
 	}
 	if err != nil {
 		return err
 	}
 	latest := with("", `WITH {due} INSERT INTO pipeline_latest AS l (conv_id, journey) SELECT conv_id, journey FROM due WHERE NOT gone ORDER BY conv_id`)
-	if known {
+	if shown > 0 {
 		latest += ` ON CONFLICT (conv_id) DO UPDATE SET journey = EXCLUDED.journey WHERE l.journey <> EXCLUDED.journey`
 	}
 	if _, err := tx.Exec(ctx, latest, number); err != nil {
