@@ -29,6 +29,7 @@ type Rates struct {
 	Check   PerRow // a session is a row of the sources, a conversion another
 	Sort    PerRow // a touchpoint here is a session of a buyer
 	Reuse   PerRow // looking up, in Sort's time, what earlier runs scored
+	Read    PerRow // in Score's time, to read what is not reused and to send it
 	Score   PerRow // read, score, and store in the journal what is not reused
 	Reused  PerRow // the same of what is
 	Sweep   PerRow
@@ -48,12 +49,14 @@ func (r PerRow) of(sessions, conversions, touchpoints float64) float64 {
 // Work is what a run has to do.
 type Work struct {
 	Size
-	Each   float64 // touchpoints of a conversion
-	Reused float64 // how much of what is in range is not scored again, from 0 to 1
+	Each    float64 // touchpoints of a conversion
+	Reused  float64 // how much of what is in range is not scored again, from 0 to 1
+	Streams PerRow  // what streams add to the scoring, in microseconds as of [Rates]
 }
 
-// Takes are the seconds that the steps of a run take.
-type Takes struct{ Check, Sort, Score, Sweep, Report, Compare float64 }
+// Takes are the seconds that the steps of a run take, and how many of the scoring's are
+// to read.
+type Takes struct{ Check, Sort, Read, Score, Sweep, Report, Compare float64 }
 
 // Takes returns what the steps of a run take by the rates of its database.
 func (w *Work) Takes() Takes {
@@ -62,13 +65,15 @@ func (w *Work) Takes() Takes {
 	t := Takes{
 		Check:  r.Check.of(sessions+float64(w.Costs), float64(w.Conversions), 0),
 		Sort:   r.Sort.of(sessions, conversions, min(sessions, touchpoints)),
-		Score:  (1-w.Reused)*r.Score.of(0, conversions, touchpoints) + w.Reused*r.Reused.of(0, conversions, touchpoints),
+		Read:   (1 - w.Reused) * r.Read.of(0, conversions, touchpoints),
+		Score:  (1-w.Reused)*(r.Score.of(0, conversions, touchpoints)+w.Streams.of(0, conversions, touchpoints)) + w.Reused*r.Reused.of(0, conversions, touchpoints),
 		Sweep:  r.Sweep.of(0, conversions, touchpoints),
 		Report: r.Report.of(sessions, max(shown, float64(w.Conversions)), shown*w.Each),
 	}
 	if r.Sorted > 0 && w.InRange > r.Sorted {
 		slices := math.Ceil(conversions / float64(r.Sorted))
 		t.Sort = r.Sort.of(sessions, conversions/slices, min(sessions, touchpoints)/slices) // each looks through all sessions
+		t.Read += (slices - 1) * t.Sort
 		t.Score += (slices - 1) * t.Sort
 	}
 	if w.Attributed > 0 {

@@ -40,6 +40,9 @@ func TestWhatIsReusedTakesLess(t *testing.T) {
 	require.InDelta(t, 10, again.Sort, 1e-9)
 	require.InDelta(t, 3, first.Sweep, 1e-9)
 	require.InDelta(t, 3+0.5*4, again.Sweep, 1e-9)
+	w.Rates.Read, w.Streams = store.PerRow{Conversion: 4}, store.PerRow{Touchpoint: 8}
+	require.InDelta(t, 0.5*(10+0.25+4)+0.5*5, w.Takes().Score, 1e-9)
+	require.InDelta(t, 0.5*4, w.Takes().Read, 1e-9)
 	w.Rates.Shown = store.PerRow{Touchpoint: 6}
 	require.InDelta(t, 3+0.5*4+0.5*6, w.Takes().Sweep, 1e-9)
 	require.InDelta(t, 8, again.Compare, 1e-9)
@@ -50,6 +53,7 @@ func TestWhatIsSortedInSlicesIsSortedBesideTheScoring(t *testing.T) {
 	w := store.Work{Size: store.Size{Sessions: 1_000_000, InRange: 100_000, Rates: store.Rates{Sorted: 10_000, Sort: store.PerRow{Session: 1, Conversion: 10}, Score: store.PerRow{Conversion: 10}}}}
 	require.InDelta(t, 1+0.1, w.Takes().Sort, 1e-9) // each of ten slices looks through all sessions
 	require.InDelta(t, 1+9*(1+0.1), w.Takes().Score, 1e-9)
+	require.InDelta(t, 9*(1+0.1), w.Takes().Read, 1e-9)
 	w.InRange = 10_000 // one slice
 	require.InDelta(t, 1+0.1, w.Takes().Sort, 1e-9)
 	require.InDelta(t, 0.1, w.Takes().Score, 1e-9)

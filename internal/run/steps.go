@@ -21,14 +21,19 @@ func Steps() []string {
 	return []string{StepCheck, StepSort, StepScore, StepSweep, StepReport, StepCompare}
 }
 
-// reading is how much of [StepScore] is to read journeys and to send them; the rest, to
-// score and to store them, is done beside it and after it.
-const reading = 0.35
+// reading returns how much of [StepScore] is to read journeys and to send them, from 0
+// to 1; 0 where nobody told.
+func reading(score *ihcv1.Step) float64 {
+	if score.GetSeconds() == 0 {
+		return 0
+	}
+	return min(score.GetReading()/score.GetSeconds(), 1)
+}
 
-// Scored returns how much of [StepScore] is done, from 0 to 1, where there are so many
-// conversions, by what the stages tell.
-func Scored(conversions uint64, extractor, attributor, writer *ihcv1.Progress) float64 {
-	return reading*share(conversions, extractor) + (1-reading)*stored(conversions, attributor, writer)
+// Stored returns how much is done of scoring and storing what is read, from 0 to 1, where
+// there are so many conversions, by what the stages tell.
+func Stored(conversions uint64, attributor, writer *ihcv1.Progress) float64 {
+	return 0.6*share(conversions, attributor) + 0.4*share(conversions, writer)
 }
 
 // share returns how many of so many conversions a stage is done with.
@@ -39,17 +44,13 @@ func share(conversions uint64, p *ihcv1.Progress) float64 {
 	return min(float64(p.GetConversions())/float64(conversions), 1)
 }
 
-// stored returns how much is done of scoring and storing what is read.
-func stored(conversions uint64, attributor, writer *ihcv1.Progress) float64 {
-	return 0.6*share(conversions, attributor) + 0.4*share(conversions, writer)
-}
-
 // steps are the steps of a run as one sees them, by the clocks of the services.
 type steps struct {
 	all []*ihcv1.Step // in the order of [Steps]; nil where nobody told them
 	now int           // the one that is under way
-	// How much of the scoring's work is done: of reading, and of what comes after it.
-	read, stored float64
+	// How much of the scoring is to read, how much of that is done, and how much of what
+	// comes after it is and was when this process began.
+	reading, read, stored, before float64
 }
 
 // stepsOf returns the steps of a run, those of its writer and reporter as they tell
@@ -60,7 +61,7 @@ func stepsOf(s *State) steps {
 	for _, stage := range []*ihcv1.Progress{p.Extractor, p.Writer, p.Reporter} {
 		for _, one := range stage.GetSteps() {
 			if was := told[one.GetName()]; was != nil {
-				one = &ihcv1.Step{Name: one.GetName(), Seconds: was.GetSeconds(), Done: one.GetDone(), Begun: one.GetBegun(), Ended: one.GetEnded(), At: one.GetAt()}
+				one = &ihcv1.Step{Name: one.GetName(), Seconds: was.GetSeconds(), Done: one.GetDone(), Reading: was.GetReading(), Begun: one.GetBegun(), Ended: one.GetEnded(), At: one.GetAt()}
 			}
 			told[one.GetName()] = one
 		}
@@ -76,8 +77,10 @@ func stepsOf(s *State) steps {
 		}
 		if name == StepScore && one.GetEnded() == 0 {
 			total := max(s.Planned.GetCounts().GetInRange(), p.Extractor.GetConversionsTotal())
-			of.read, of.stored = share(total, p.Extractor), stored(total, p.Attributor, p.Writer)
-			one = &ihcv1.Step{Seconds: one.GetSeconds(), Begun: one.GetBegun(), Before: one.GetBefore(), Done: max(Scored(total, p.Extractor, p.Attributor, p.Writer), one.GetBefore())}
+			of.reading, of.read, of.stored, of.before = reading(one), share(total, p.Extractor), Stored(total, p.Attributor, p.Writer), one.GetBefore()
+			of.stored = max(of.stored, of.before)
+			scored := 1 - of.reading
+			one = &ihcv1.Step{Seconds: one.GetSeconds(), Begun: one.GetBegun(), Before: scored * of.before, Done: of.reading*of.read + scored*of.stored}
 		}
 		of.all = append(of.all, one)
 		if one.GetBegun() > 0 {
@@ -125,7 +128,7 @@ func (s steps) slowerBy(now time.Time, scored bool) (slower float64, seen bool) 
 	for i, one := range s.all[:s.now+1] {
 		// A step of a run that was interrupted does some again, and says nothing of the
 		// machine; nor does one that has next to nothing to do.
-		if one.GetBegun() == 0 || one.GetSeconds() < leastSaid || one.GetBefore() > 0 || i == scoring && !scored {
+		if one.GetBegun() == 0 && one.GetTook() == 0 || one.GetSeconds() < leastSaid || one.GetBefore() > 0 || i == scoring && !scored {
 			continue
 		}
 		passed, did := float64(one.GetEnded()-one.GetBegun())/1000, 1.0
@@ -194,16 +197,15 @@ func (s steps) left(now time.Time) (left time.Duration, known bool) {
 func (s steps) scoringLeft(now time.Time, takes float64) float64 {
 	one := s.all[scoring]
 	passed, _ := pass(now, one)
-	before := one.GetBefore() / (1 - reading) // nothing is read before
-	did, all := s.stored-before, 1-before
+	did, all := s.stored-s.before, 1-s.before // nothing is read before
 	if one.GetBegun() == 0 || passed <= 0 || s.read <= 0 || did <= 0 || all <= 0 {
 		return stepLeft(now, one, takes)
 	}
 	trust := min(2*s.read, 1)
 	left := (1 - s.read) * (trust*passed/s.read + (1-trust)*takes/2)
-	read, score := reading*takes*s.read, (1-reading)*takes
+	read, score := s.reading*takes*s.read, (1-s.reading)*takes
 	own := passed * did * score / (did*score + read)
-	if before == 0 { // what is read once more waits for nobody, and keeps scoring from the machine
+	if s.before == 0 { // what is read once more waits for nobody, and keeps scoring from the machine
 		own = max(own, passed-read)
 	}
 	own /= did

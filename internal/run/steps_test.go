@@ -66,6 +66,7 @@ func (b *builtin) at(now float64) *run.State {
 	for i, name := range run.Steps() {
 		stream.PlanStep(read, name, b.said[i])
 	}
+	stream.PlanReading(read, run.StepScore, 0.35*b.said[2])
 	stages := []*ihcv1.Progress{read, read, read, written, reported, reported}
 	entries := []run.Entry{}
 	event := func(e *ihcv1.RunEvent) { e.RunId = "r"; entries = append(entries, run.Entry{Event: e}) }
@@ -78,7 +79,7 @@ func (b *builtin) at(now float64) *run.State {
 		part := min((told-from)/b.lasts(i), 1)
 		before := 0.0
 		if i == 2 {
-			before = b.scored()
+			before = b.killed
 			goOn := func(x float64) uint64 { return uint64((b.killed + (1-b.killed)*x) * conversions) }
 			read.Conversions, scored.Conversions, written.Conversions = uint64(min(1.5*part, 1)*conversions), goOn(part), goOn(part*part)
 		}
@@ -167,6 +168,7 @@ func TestScoringGoesByItsOwnPaceWhenAllIsRead(t *testing.T) {
 		for i, name := range run.Steps() {
 			stream.PlanStep(extractor, name, []float64{7, 7, 40, 0.1, 0.1, 0}[i])
 		}
+		stream.PlanReading(extractor, run.StepScore, 14)
 		stream.BeginStep(extractor, run.StepCheck, clock(0), 0)
 		stream.EndStep(extractor, run.StepCheck, clock(checked/2))
 		stream.BeginStep(extractor, run.StepSort, clock(checked/2), 0)

@@ -3,6 +3,9 @@ package service
 import (
 	"cmp"
 	"context"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/retry"
@@ -51,4 +54,25 @@ func (d Deps) Look(ctx context.Context, runs *stream.Ended, do func(ctx context.
 		}
 	}
 	return nil
+}
+
+// Noticed keeps what the last look found of each run that is under way: a number of
+// chunks. The zero value is ready to use, by any number of goroutines.
+type Noticed struct {
+	mu   sync.Mutex
+	last map[string][]uint32
+}
+
+// Again says whether a look found some chunks of a run, and those that the last look
+// found of it.
+func (n *Noticed) Again(runs *stream.Ended, run string, chunks []uint32) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	again := len(chunks) > 0 && slices.Equal(n.last[run], chunks)
+	if n.last == nil {
+		n.last = map[string][]uint32{}
+	}
+	maps.DeleteFunc(n.last, func(run string, _ []uint32) bool { return runs.Over(run) })
+	n.last[run] = chunks
+	return again
 }

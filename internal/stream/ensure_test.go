@@ -95,3 +95,23 @@ func TestAServerAloneIsNoCluster(t *testing.T) {
 	settings.Replicas = 3
 	require.ErrorContains(t, EnsureOn(t.Context(), nc, settings), "IHC_REPLICAS is 3, but the NATS server is no cluster", "of streams that are there")
 }
+
+func TestAClientKnowsWhetherMessagesAreKept(t *testing.T) {
+	t.Parallel()
+	for _, passing := range []bool{false, true} {
+		server, err := broker.Start(broker.Config{Dir: t.TempDir()})
+		require.NoError(t, err)
+		t.Cleanup(func() { server.Stop(context.WithoutCancel(t.Context())) })
+		nc, err := server.Connect("test")
+		require.NoError(t, err)
+		t.Cleanup(nc.Close)
+		settings := DefaultSettings()
+		settings.Passing = passing
+		require.NoError(t, EnsureOn(t.Context(), nc, settings))
+		c, err := New(t.Context(), nc, Options{Stage: StageExtractor})
+		require.NoError(t, err)
+		is, err := c.Passing(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, passing, is)
+	}
+}

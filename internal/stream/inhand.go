@@ -50,13 +50,11 @@ func LayDown(p *ihcv1.Progress, begun, now time.Time, done bool) {
 
 // TakeOver makes of what a process told the progress that the one begins with
 // which takes its place. It has nothing in hand, soon knows better how long a chunk
-// takes, and begins a step that was under way anew.
+// takes, and does all steps again unless all are done.
 func TakeOver(p *ihcv1.Progress) {
 	p.Waiting, p.NextTry = "", 0
-	for _, s := range p.GetSteps() {
-		if s.GetEnded() == 0 {
-			s.Begun, s.At, s.Done, s.Before = 0, 0, 0, 0
-		}
+	if slices.ContainsFunc(p.GetSteps(), func(s *ihcv1.Step) bool { return s.GetEnded() == 0 }) {
+		again(p.GetSteps())
 	}
 	p.Timed = min(p.GetTimed(), max(p.GetAtOnce(), 2))
 	p.Begun, p.AtOnce = nil, 0
@@ -106,7 +104,8 @@ func join(all []told) *ihcv1.Progress {
 func joinSteps(sum *ihcv1.Progress, steps []*ihcv1.Step) {
 	for _, s := range steps {
 		is := stepOf(sum, s.GetName())
-		seconds, took := max(is.GetSeconds(), s.GetSeconds()), min(is.GetTook(), s.GetTook())
+		seconds, reading := max(is.GetSeconds(), s.GetSeconds()), max(is.GetReading(), s.GetReading())
+		took := min(is.GetTook(), s.GetTook())
 		if took == 0 { // of one of them
 			took = max(is.GetTook(), s.GetTook())
 		}
@@ -114,6 +113,6 @@ func joinSteps(sum *ihcv1.Progress, steps []*ihcv1.Step) {
 			proto.Reset(is)
 			proto.Merge(is, s)
 		}
-		is.Seconds, is.Took = seconds, took
+		is.Seconds, is.Reading, is.Took = seconds, reading, took
 	}
 }

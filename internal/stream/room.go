@@ -74,6 +74,16 @@ func (c *Client) look(ctx context.Context) error {
 	return nil
 }
 
+// Passing says whether the server drops chunks and results as soon as they are
+// acknowledged: see [Settings].
+func (c *Client) Passing(ctx context.Context) (bool, error) {
+	s, err := c.stream(ctx, Journeys)
+	if err != nil {
+		return false, fmt.Errorf("stream %s: %w", Journeys, err)
+	}
+	return s.CachedInfo().Config.Retention == jetstream.InterestPolicy, nil
+}
+
 // Free removes a run's chunks and results from the streams, and returns how many
 // messages that were and how many bytes they had. Events and dead letters stay.
 func (c *Client) Free(ctx context.Context, run string) (messages, size uint64, err error) {

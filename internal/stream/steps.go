@@ -24,14 +24,22 @@ func stepOf(p *ihcv1.Progress, name string) *ihcv1.Step {
 // all steps. Steps come in the order in which they are first named.
 func PlanStep(p *ihcv1.Progress, name string, seconds float64) { stepOf(p, name).Seconds = seconds }
 
+// PlanReading notes how many of a step's seconds are to read.
+func PlanReading(p *ihcv1.Progress, name string, seconds float64) { stepOf(p, name).Reading = seconds }
+
 // BeginStep notes that a step begins, and that so much of it was done before. Those
 // that come after it are still to be done.
 func BeginStep(p *ihcv1.Progress, name string, now time.Time, before float64) {
 	s := stepOf(p, name)
-	for _, later := range p.Steps[slices.Index(p.Steps, s):] {
-		later.Begun, later.At, later.Ended, later.Done, later.Before = 0, 0, 0, 0, 0
-	}
+	again(p.Steps[slices.Index(p.Steps, s):])
 	s.Begun, s.Before, s.At = now.UnixMilli(), before, now.UnixMilli()
+}
+
+// again notes that steps are still to be done.
+func again(all []*ihcv1.Step) {
+	for _, s := range all {
+		s.Begun, s.At, s.Ended, s.Done, s.Before = 0, 0, 0, 0, 0
+	}
 }
 
 // TellStep notes how much of a step that is under way is done by now, from 0 to 1.

@@ -15,32 +15,41 @@ func TestStepsComeInTheirOrder(t *testing.T) {
 	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
 	p := &ihcv1.Progress{}
 	PlanStep(p, "check", 2)
-	PlanStep(p, "read", 3)
+	PlanStep(p, "score", 3)
+	PlanReading(p, "score", 2)
 	EndStep(p, "check", at(1)) // which has not begun
 	BeginStep(p, "check", at(1), 0)
 	TellStep(p, "check", at(2), 0.5)
 	TellStep(p, "check", at(3), 0.4) // by a goroutine that was slower
 	EndStep(p, "check", at(4))
-	BeginStep(p, "read", at(5), 0.25)
+	BeginStep(p, "score", at(5), 0.25)
 	check := &ihcv1.Step{Name: "check", Seconds: 2, Done: 1, Begun: 1000, Ended: 4000, At: 3000, Took: 3000}
-	read := &ihcv1.Step{Name: "read", Seconds: 3, Begun: 5000, Before: 0.25, At: 5000}
-	require.True(t, proto.Equal(&ihcv1.Progress{Steps: []*ihcv1.Step{check, read}}, p), "%v", p)
+	score := &ihcv1.Step{Name: "score", Seconds: 3, Reading: 2, Begun: 5000, Before: 0.25, At: 5000}
+	require.True(t, proto.Equal(&ihcv1.Progress{Steps: []*ihcv1.Step{check, score}}, p), "%v", p)
 
-	// Another process begins what was under way anew, and so does one that goes back.
+	// Another process does again what was done, and so does one that goes back.
+	before := []*ihcv1.Step{{Name: "check", Seconds: 2, Took: 3000}, {Name: "score", Seconds: 3, Reading: 2}}
 	TakeOver(p)
-	require.True(t, proto.Equal(&ihcv1.Progress{Steps: []*ihcv1.Step{check, {Name: "read", Seconds: 3}}}, p), "%v", p)
+	require.True(t, proto.Equal(&ihcv1.Progress{Steps: before}, p), "%v", p)
 	BeginStep(p, "check", at(9), 0)
-	require.True(t, proto.Equal(&ihcv1.Progress{Steps: []*ihcv1.Step{{Name: "check", Seconds: 2, Begun: 9000, At: 9000, Took: 3000}, {Name: "read", Seconds: 3}}}, p), "%v", p)
+	before[0].Begun, before[0].At = 9000, 9000
+	require.True(t, proto.Equal(&ihcv1.Progress{Steps: before}, p), "%v", p)
+	EndStep(p, "check", at(13))
+	BeginStep(p, "score", at(13), 0)
+	EndStep(p, "score", at(14)) // all is done
+	done := proto.CloneOf(p)
+	TakeOver(p)
+	require.True(t, proto.Equal(done, p), "%v", p)
 }
 
 func TestTheReplicaThatBeganAStepLastIsAtIt(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	first := &ihcv1.Progress{Steps: []*ihcv1.Step{{Name: "sweep", Seconds: 4, Begun: 100, Done: 0.9}}}
+	first := &ihcv1.Progress{Steps: []*ihcv1.Step{{Name: "sweep", Seconds: 4, Reading: 1, Begun: 100, Done: 0.9}}}
 	last := &ihcv1.Progress{Steps: []*ihcv1.Step{{Name: "sweep", Seconds: 3, Begun: 200, Done: 0.1}}}
 	for _, all := range [][]told{{{first, now}, {last, now}}, {{last, now}, {first, now}}} {
 		sum := join(all)
-		require.True(t, proto.Equal(&ihcv1.Step{Name: "sweep", Seconds: 4, Begun: 200, Done: 0.1}, sum.GetSteps()[0]), "%v", sum)
+		require.True(t, proto.Equal(&ihcv1.Step{Name: "sweep", Seconds: 4, Reading: 1, Begun: 200, Done: 0.1}, sum.GetSteps()[0]), "%v", sum)
 	}
 	require.InDelta(t, 0.9, first.GetSteps()[0].GetDone(), 0)
 }

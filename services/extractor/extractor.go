@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ihc-pipeline/ihc/internal/errkind"
@@ -98,9 +97,9 @@ type extractor struct {
 	ended *stream.Ended
 	under *underWay
 
-	checked  checked
-	noticing sync.Mutex
-	lost     map[string][]uint32 // what the last look at a run found to be lost
+	checked checked
+	// What the last look at a run found to be without a result, and to be lost.
+	missing, lost service.Noticed
 }
 
 // handle takes one request to its end: chunks and the event extracted, or the

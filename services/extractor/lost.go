@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -20,7 +19,8 @@ import (
 // there are. What is missing in both is published again, from the source as
 // long as that is what it was; if it is not, another run takes the run's place.
 
-// lookAfter sees to what is lost of a run that is under way. What it finds
+// lookAfter sees to what is lost of a run that is under way and does not get on: to
+// know what is in the streams takes reading all of the run in them. What it finds
 // lost it puts back if it is still so the next time.
 func (e *extractor) lookAfter(ctx context.Context, id string) error {
 	return e.putBackLost(ctx, id, false)
@@ -34,11 +34,17 @@ func (e *extractor) putBackLost(ctx context.Context, id string, resumed bool) er
 	if s.Planned == nil || s.ResultsRun != "" || s.Status() != run.StatusRunning {
 		return nil // it is not all extracted, has no chunks of its own, or rests
 	}
+	if !resumed {
+		missing, err := e.db.Missing(ctx, id, s.Planned.GetChunks())
+		if err != nil || !e.missing.Again(e.ended, id, missing) {
+			return err // it has all results or gets on
+		}
+	}
 	w, lost, err := e.whatIsLost(ctx, id, s.Planned.GetChunks())
 	if err != nil {
 		return err
 	}
-	if again := e.notice(id, lost); len(lost) == 0 || !again && !resumed {
+	if again := e.lost.Again(e.ended, id, lost); len(lost) == 0 || !again && !resumed {
 		return nil
 	}
 	gone := slices.DeleteFunc(slices.Clone(lost), func(chunk uint32) bool { return w.Chunks[chunk] > 0 })
@@ -91,19 +97,6 @@ func (e *extractor) whatIsLost(ctx context.Context, id string, chunks uint32) (s
 		_, scored := w.Results[chunk]
 		return scored || w.Dead[chunk] || w.Chunks[chunk] > done
 	}), nil
-}
-
-// notice says whether what is lost of a run is what the last look found.
-func (e *extractor) notice(id string, lost []uint32) (again bool) {
-	e.noticing.Lock()
-	defer e.noticing.Unlock()
-	again = slices.Equal(e.lost[id], lost)
-	if e.lost == nil {
-		e.lost = map[string][]uint32{}
-	}
-	maps.DeleteFunc(e.lost, func(id string, _ []uint32) bool { return e.ended.Over(id) })
-	e.lost[id] = lost
-	return again
 }
 
 // extractAgain publishes chunks of a run that are in no stream any more.

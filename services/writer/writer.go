@@ -94,6 +94,8 @@ type writer struct {
 	// event extracted may both find it complete.
 	finishing sync.Mutex
 
+	missing service.Noticed // results, at the last look
+
 	mu    sync.Mutex
 	owned map[string]bool // runs that were found to be this database's
 }
@@ -269,11 +271,15 @@ func (w *writer) storeAgain(ctx context.Context, from, id string, wanted func(ch
 }
 
 // lookAfter sees to a run whose results were acknowledged and are not in the
-// ledger, as in a database that was restored from a backup.
+// ledger, as in a database that was restored from a backup, if it does not get on.
 func (w *writer) lookAfter(ctx context.Context, id string) error {
 	e, err := w.Bus.Extracted(ctx, id)
 	if err != nil {
 		return err
+	}
+	missing, err := w.ledger.Missing(ctx, id, e.GetChunks())
+	if err != nil || !w.missing.Again(w.ended, id, missing) {
+		return err // all of them are, or it gets on
 	}
 	done, err := w.Bus.Done(ctx, stream.Scored)
 	if err != nil {
@@ -287,8 +293,7 @@ func (w *writer) lookAfter(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	missing, err := w.ledger.Missing(ctx, id, e.GetChunks())
-	if err != nil {
+	if missing, err = w.ledger.Missing(ctx, id, e.GetChunks()); err != nil {
 		return err
 	}
 	lost := map[uint32]bool{}

@@ -18,6 +18,7 @@ var Rates = store.Rates{
 	Check:   store.PerRow{Session: 0.4, Conversion: 0.4},
 	Sort:    store.PerRow{Session: 0.1, Conversion: 0.5, Touchpoint: 0.3},
 	Reuse:   store.PerRow{Conversion: 3.8},
+	Read:    store.PerRow{Conversion: 2.1, Touchpoint: 0.17},
 	Score:   store.PerRow{Conversion: 6, Touchpoint: 0.48},
 	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.05},
 	Sweep:   store.PerRow{Conversion: 3, Touchpoint: 0.8},

@@ -197,13 +197,17 @@ type Step struct {
 	// When it began and ended, in milliseconds as above; 0 for not yet.
 	Begun int64 `protobuf:"varint,4,opt,name=begun,proto3" json:"begun,omitempty"`
 	Ended int64 `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
-	// How much of it was done when it began, of a run that goes on.
+	// How much of it was done when it began, of a run that goes on: of the scoring, how
+	// much of what comes after reading.
 	Before float64 `protobuf:"fixed64,6,opt,name=before,proto3" json:"before,omitempty"`
 	// When as much was done as is told, in milliseconds as above.
 	At int64 `protobuf:"varint,7,opt,name=at,proto3" json:"at,omitempty"`
 	// How many milliseconds it took whoever did it fastest: a run that goes on does it
 	// again, beside what is still being scored.
-	Took          int64 `protobuf:"varint,8,opt,name=took,proto3" json:"took,omitempty"`
+	Took int64 `protobuf:"varint,8,opt,name=took,proto3" json:"took,omitempty"`
+	// Of the scoring: how many of its seconds are to read the journeys and to send
+	// them; the rest, to score and to store them, is done beside it and after it.
+	Reading       float64 `protobuf:"fixed64,9,opt,name=reading,proto3" json:"reading,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -290,6 +294,13 @@ func (x *Step) GetAt() int64 {
 func (x *Step) GetTook() int64 {
 	if x != nil {
 		return x.Took
+	}
+	return 0
+}
+
+func (x *Step) GetReading() float64 {
+	if x != nil {
+		return x.Reading
 	}
 	return 0
 }
@@ -392,7 +403,7 @@ const file_ihc_v1_progress_proto_rawDesc = "" +
 	"\rchunk_seconds\x18\v \x01(\x01R\fchunkSeconds\x12\x14\n" +
 	"\x05timed\x18\f \x01(\rR\x05timed\x12*\n" +
 	"\x11chunk_seconds_off\x18\r \x01(\x01R\x0fchunkSecondsOff\x12\"\n" +
-	"\x05steps\x18\x0e \x03(\v2\f.ihc.v1.StepR\x05steps\"\xb0\x01\n" +
+	"\x05steps\x18\x0e \x03(\v2\f.ihc.v1.StepR\x05steps\"\xca\x01\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aseconds\x18\x02 \x01(\x01R\aseconds\x12\x12\n" +
@@ -401,7 +412,8 @@ const file_ihc_v1_progress_proto_rawDesc = "" +
 	"\x05ended\x18\x05 \x01(\x03R\x05ended\x12\x16\n" +
 	"\x06before\x18\x06 \x01(\x01R\x06before\x12\x0e\n" +
 	"\x02at\x18\a \x01(\x03R\x02at\x12\x12\n" +
-	"\x04took\x18\b \x01(\x03R\x04took\"h\n" +
+	"\x04took\x18\b \x01(\x03R\x04took\x12\x18\n" +
+	"\areading\x18\t \x01(\x01R\areading\"h\n" +
 	"\x06Budget\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x04R\x05limit\x12\x14\n" +
 	"\x05spent\x18\x02 \x01(\x04R\x05spent\x12\x18\n" +
