@@ -49,8 +49,9 @@ type steps struct {
 	all []*ihcv1.Step // in the order of [Steps]; nil where nobody told them
 	now int           // the one that is under way
 	// How much of the scoring is to read, how much of that is done, and how much of what
-	// comes after it is and was when this process began.
-	reading, read, stored, before float64
+	// comes after it is, was when this process began, and was when all was read.
+	reading, read, stored, before, then float64
+	readAt                              time.Time // zero for not yet
 }
 
 // stepsOf returns the steps of a run, those of its writer and reporter as they tell
@@ -61,7 +62,7 @@ func stepsOf(s *State) steps {
 	for _, stage := range []*ihcv1.Progress{p.Extractor, p.Writer, p.Reporter} {
 		for _, one := range stage.GetSteps() {
 			if was := told[one.GetName()]; was != nil {
-				one = &ihcv1.Step{Name: one.GetName(), Seconds: was.GetSeconds(), Done: one.GetDone(), Reading: was.GetReading(), Begun: one.GetBegun(), Ended: one.GetEnded(), At: one.GetAt()}
+				one = &ihcv1.Step{Name: one.GetName(), Seconds: was.GetSeconds(), Done: one.GetDone(), Reading: was.GetReading(), Begun: one.GetBegun(), Ended: one.GetEnded(), At: one.GetAt(), ReadAt: one.GetReadAt(), Stored: one.GetStored()}
 			}
 			told[one.GetName()] = one
 		}
@@ -79,6 +80,9 @@ func stepsOf(s *State) steps {
 			total := max(s.Planned.GetCounts().GetInRange(), p.Extractor.GetConversionsTotal())
 			of.reading, of.read, of.stored, of.before = reading(one), share(total, p.Extractor), Stored(total, p.Attributor, p.Writer), one.GetBefore()
 			of.stored = max(of.stored, of.before)
+			if at := one.GetReadAt(); at > 0 && at >= one.GetBegun() {
+				of.readAt, of.then = time.UnixMilli(at), one.GetStored()
+			}
 			scored := 1 - of.reading
 			one = &ihcv1.Step{Seconds: one.GetSeconds(), Begun: one.GetBegun(), Before: scored * of.before, Done: of.reading*of.read + scored*of.stored}
 		}
@@ -191,9 +195,9 @@ func (s steps) left(now time.Time) (left time.Duration, known bool) {
 }
 
 // scoringLeft is stepLeft of the scoring: half of it is said to pass while all is read,
-// which goes by its own pace, and then what is not stored yet takes as long as what was,
-// without what reading took of that time. Streams on a disk may make that take much
-// longer than said, and not the reading.
+// which goes by its own pace, and then what is not stored yet takes as long as what was
+// stored since then. Until enough was, it takes as long as what was stored before, of
+// whose time reading took as much as it is said to be of the work.
 func (s steps) scoringLeft(now time.Time, takes float64) float64 {
 	one := s.all[scoring]
 	passed, _ := pass(now, one)
@@ -204,13 +208,14 @@ func (s steps) scoringLeft(now time.Time, takes float64) float64 {
 	trust := min(2*s.read, 1)
 	left := (1 - s.read) * (trust*passed/s.read + (1-trust)*takes/2)
 	read, score := s.reading*takes*s.read, (1-s.reading)*takes
-	own := passed * did * score / (did*score + read)
-	if s.before == 0 { // what is read once more waits for nobody, and keeps scoring from the machine
-		own = max(own, passed-read)
-	}
-	own /= did
+	own := passed * score / (did*score + read)
 	trust = min(4*did/all, 1)
-	return left + max(1-s.stored-left*did/passed, 0)*(trust*own+(1-trust)*score)
+	each := trust*own + (1-trust)*score
+	if since, alone := now.Sub(s.readAt).Seconds(), s.stored-s.then; !s.readAt.IsZero() && since > 0 && alone > 0 {
+		trust = min(4*alone/max(1-s.then, alone), 1)
+		each = trust*since/alone + (1-trust)*each
+	}
+	return left + max(1-s.stored-left*did/passed, 0)*each
 }
 
 // afterScoring returns how long what comes after the last result takes.

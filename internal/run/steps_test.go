@@ -156,33 +156,36 @@ func TestTimeLeftKnowsTheStepsOfARun(t *testing.T) {
 	}
 }
 
-// Streams on a slow disk make the scoring take three times as long as said, and not the
-// reading, which is done beside the first tenth of it.
+// Streams on a slow disk make storing take much longer than said, and not the reading,
+// which is done beside the first tenth of it. What is stored since then soon tells.
 func TestScoringGoesByItsOwnPaceWhenAllIsRead(t *testing.T) {
 	t.Parallel()
-	const checked, read, scored = 14.0, 45.0, 132.0 // when
+	const checked, read, then = 14.0, 45.0, 0.11 // when, and how much is stored then
 	clock := func(at float64) time.Time { return beginning.Add(time.Duration(at * float64(time.Second))) }
-	for at := read; at < scored; at++ {
-		stored := uint64((0.11 + 0.89*(at-read)/(scored-read)) * conversions)
-		extractor := &ihcv1.Progress{ConversionsTotal: conversions, Conversions: conversions}
-		for i, name := range run.Steps() {
-			stream.PlanStep(extractor, name, []float64{7, 7, 40, 0.1, 0.1, 0}[i])
+	for scored, soon := range map[float64]float64{71: 0, 90: 3, 132: 8} {
+		for at := read + soon; at < scored; at++ {
+			stored := uint64((then + (1-then)*(at-read)/(scored-read)) * conversions)
+			extractor := &ihcv1.Progress{ConversionsTotal: conversions, Conversions: conversions}
+			for i, name := range run.Steps() {
+				stream.PlanStep(extractor, name, []float64{7, 7, 40, 0.1, 0.1, 0}[i])
+			}
+			stream.PlanReading(extractor, run.StepScore, 14)
+			stream.BeginStep(extractor, run.StepCheck, clock(0), 0)
+			stream.EndStep(extractor, run.StepCheck, clock(checked/2))
+			stream.BeginStep(extractor, run.StepSort, clock(checked/2), 0)
+			stream.EndStep(extractor, run.StepSort, clock(checked))
+			stream.BeginStep(extractor, run.StepScore, clock(checked), 0)
+			stream.ReadStep(extractor, run.StepScore, clock(read), then)
+			s := run.Fold([]run.Entry{
+				{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r", Model: run.ModelBuiltin}}}}},
+				{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Extracted{Extracted: &ihcv1.RunExtracted{Chunks: 100, Counts: &ihcv1.Counts{InRange: conversions}}}}},
+			})[0]
+			s.Progress = run.Progress{Extractor: extractor, Attributor: &ihcv1.Progress{Conversions: stored}, Writer: &ihcv1.Progress{Conversions: stored}}
+			var left run.TimeLeft
+			pace, truth := left.See(clock(at), s), scored-at
+			require.True(t, pace.Known)
+			require.Less(t, max(pace.Left.Seconds()/truth, truth/pace.Left.Seconds()), 1.5, "%s at %g, true %g", pace.Left, at, truth)
 		}
-		stream.PlanReading(extractor, run.StepScore, 14)
-		stream.BeginStep(extractor, run.StepCheck, clock(0), 0)
-		stream.EndStep(extractor, run.StepCheck, clock(checked/2))
-		stream.BeginStep(extractor, run.StepSort, clock(checked/2), 0)
-		stream.EndStep(extractor, run.StepSort, clock(checked))
-		stream.BeginStep(extractor, run.StepScore, clock(checked), 0)
-		s := run.Fold([]run.Entry{
-			{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r", Model: run.ModelBuiltin}}}}},
-			{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Extracted{Extracted: &ihcv1.RunExtracted{Chunks: 100, Counts: &ihcv1.Counts{InRange: conversions}}}}},
-		})[0]
-		s.Progress = run.Progress{Extractor: extractor, Attributor: &ihcv1.Progress{Conversions: stored}, Writer: &ihcv1.Progress{Conversions: stored}}
-		var left run.TimeLeft
-		pace, truth := left.See(clock(at), s), scored-at
-		require.True(t, pace.Known)
-		require.Less(t, max(pace.Left.Seconds()/truth, truth/pace.Left.Seconds()), 1.5, "%s at %g, true %g", pace.Left, at, truth)
 	}
 }
 

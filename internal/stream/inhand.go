@@ -105,6 +105,11 @@ func joinSteps(sum *ihcv1.Progress, steps []*ihcv1.Step) {
 	for _, s := range steps {
 		is := stepOf(sum, s.GetName())
 		seconds, reading := max(is.GetSeconds(), s.GetSeconds()), max(is.GetReading(), s.GetReading())
+		read := is
+		if s.GetReadAt() > is.GetReadAt() { // by whoever read the last slice
+			read = s
+		}
+		readAt, stored := read.GetReadAt(), read.GetStored()
 		took := min(is.GetTook(), s.GetTook())
 		if took == 0 { // of one of them
 			took = max(is.GetTook(), s.GetTook())
@@ -113,6 +118,6 @@ func joinSteps(sum *ihcv1.Progress, steps []*ihcv1.Step) {
 			proto.Reset(is)
 			proto.Merge(is, s)
 		}
-		is.Seconds, is.Reading, is.Took = seconds, reading, took
+		is.Seconds, is.Reading, is.Took, is.ReadAt, is.Stored = seconds, reading, took, readAt, stored
 	}
 }

@@ -38,7 +38,7 @@ func BeginStep(p *ihcv1.Progress, name string, now time.Time, before float64) {
 // again notes that steps are still to be done.
 func again(all []*ihcv1.Step) {
 	for _, s := range all {
-		s.Begun, s.At, s.Ended, s.Done, s.Before = 0, 0, 0, 0, 0
+		s.Begun, s.At, s.Ended, s.Done, s.Before, s.ReadAt, s.Stored = 0, 0, 0, 0, 0, 0, 0
 	}
 }
 
@@ -56,6 +56,13 @@ func EndStep(p *ihcv1.Progress, name string, now time.Time) {
 			s.Took = took
 		}
 	}
+}
+
+// ReadStep notes that all is read of a step, and how much of what comes after reading is
+// done.
+func ReadStep(p *ihcv1.Progress, name string, now time.Time, stored float64) {
+	s := stepOf(p, name)
+	s.ReadAt, s.Stored = now.UnixMilli(), stored
 }
 
 // Step returns what tells how far this process is with a step of a run, which begins

@@ -23,8 +23,9 @@ func TestStepsComeInTheirOrder(t *testing.T) {
 	TellStep(p, "check", at(3), 0.4) // by a goroutine that was slower
 	EndStep(p, "check", at(4))
 	BeginStep(p, "score", at(5), 0.25)
+	ReadStep(p, "score", at(6), 0.5)
 	check := &ihcv1.Step{Name: "check", Seconds: 2, Done: 1, Begun: 1000, Ended: 4000, At: 3000, Took: 3000}
-	score := &ihcv1.Step{Name: "score", Seconds: 3, Reading: 2, Begun: 5000, Before: 0.25, At: 5000}
+	score := &ihcv1.Step{Name: "score", Seconds: 3, Reading: 2, Begun: 5000, Before: 0.25, At: 5000, ReadAt: 6000, Stored: 0.5}
 	require.True(t, proto.Equal(&ihcv1.Progress{Steps: []*ihcv1.Step{check, score}}, p), "%v", p)
 
 	// Another process does again what was done, and so does one that goes back.

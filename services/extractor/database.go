@@ -33,6 +33,7 @@ func (e *extractor) fromDatabase(ctx context.Context, req *ihcv1.RunRequest, ask
 		return nil, err
 	}
 	counts := b.counts()
+	e.allRead(ctx, req.GetRunId())
 	return counts, e.finish(ctx, req.GetRunId(), b.chunk, counts)
 }
 

@@ -23,7 +23,7 @@ const touchpointsGuessed = 12
 
 // kept is what streams add to the scoring that keep what went through them: it is on
 // a disk before it goes on. docs/performance.md says how it is measured.
-var kept = store.PerRow{Touchpoint: 0.6}
+var kept = store.PerRow{Touchpoint: 0.4}
 
 // work returns about how much there is to do; nothing of it where that cannot be
 // told, since it is a courtesy.
@@ -208,6 +208,16 @@ func (b *builder) begun() {
 		stream.EndStep(p, run.StepSort, time.Now())
 		stream.BeginStep(p, run.StepScore, time.Now(), scored)
 	})
+}
+
+// allRead notes that all of a run is read, and how much of it is stored by then.
+func (e *extractor) allRead(ctx context.Context, id string) {
+	told, err := e.Bus.Progress(ctx, id)
+	if err != nil {
+		return // it is a courtesy
+	}
+	stored := run.Stored(told[stream.StageExtractor].GetConversionsTotal(), told[stream.StageAttributor], told[stream.StageWriter])
+	e.Bus.MeterOf(id).Add(ctx, func(p *ihcv1.Progress) { stream.ReadStep(p, run.StepScore, time.Now(), stored) })
 }
 
 // scoringUnderWay says whether the scoring has begun, and not before the sessions were

@@ -16,11 +16,11 @@ import (
 // What a row takes in a report, in microseconds of one processor. Only what they are
 // to each other counts: docs/performance.md says how they are measured.
 const (
-	tookSession     = 1.45
+	tookSession     = 1.4
 	tookCost        = 0.9 // and to sum it by a join, once more
 	tookKnownCost   = 1.5
-	tookConversion  = 4 // to count it
-	tookAttributed  = 4 // a conversion, to add up its attributions, and each of these
+	tookConversion  = 2.5 // to count it
+	tookAttributed  = 4   // a conversion, to add up its attributions, and each of these
 	tookAttribution = 0.85
 	tookJourney     = 20 // to read it from the journal, and each session of it
 	tookMark        = 0.25

@@ -12,16 +12,16 @@ import (
 
 // Rates are the rates of a SQLite file: see [store.Rates].
 var Rates = store.Rates{
-	Check:   store.PerRow{Session: 0.27, Conversion: 0.27},
+	Check:   store.PerRow{Session: 0.31, Conversion: 0.31},
 	Sort:    store.PerRow{Session: 0.38, Touchpoint: 0.3},
 	Reuse:   store.PerRow{Conversion: 3.5},
 	Read:    store.PerRow{Conversion: 3, Touchpoint: 0.28},
 	Score:   store.PerRow{Conversion: 10, Touchpoint: 0.51},
 	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
-	Sweep:   store.PerRow{Conversion: 4, Touchpoint: 0.28},
+	Sweep:   store.PerRow{Conversion: 3, Touchpoint: 0.28},
 	Replace: store.PerRow{Conversion: 4, Touchpoint: 0.5},
 	Shown:   store.PerRow{Touchpoint: 0.06},
-	Report:  store.PerRow{Session: 0.7, Conversion: 6.4, Touchpoint: 0.22},
+	Report:  store.PerRow{Session: 0.7, Conversion: 6.8, Touchpoint: 0.19},
 	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
 }
 

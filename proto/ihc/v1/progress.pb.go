@@ -207,7 +207,11 @@ type Step struct {
 	Took int64 `protobuf:"varint,8,opt,name=took,proto3" json:"took,omitempty"`
 	// Of the scoring: how many of its seconds are to read the journeys and to send
 	// them; the rest, to score and to store them, is done beside it and after it.
-	Reading       float64 `protobuf:"fixed64,9,opt,name=reading,proto3" json:"reading,omitempty"`
+	Reading float64 `protobuf:"fixed64,9,opt,name=reading,proto3" json:"reading,omitempty"`
+	// Of the scoring: when all was read, in milliseconds as above, 0 for not yet; and
+	// how much of what comes after reading was done then.
+	ReadAt        int64   `protobuf:"varint,10,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"`
+	Stored        float64 `protobuf:"fixed64,11,opt,name=stored,proto3" json:"stored,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,6 +305,20 @@ func (x *Step) GetTook() int64 {
 func (x *Step) GetReading() float64 {
 	if x != nil {
 		return x.Reading
+	}
+	return 0
+}
+
+func (x *Step) GetReadAt() int64 {
+	if x != nil {
+		return x.ReadAt
+	}
+	return 0
+}
+
+func (x *Step) GetStored() float64 {
+	if x != nil {
+		return x.Stored
 	}
 	return 0
 }
@@ -403,7 +421,7 @@ const file_ihc_v1_progress_proto_rawDesc = "" +
 	"\rchunk_seconds\x18\v \x01(\x01R\fchunkSeconds\x12\x14\n" +
 	"\x05timed\x18\f \x01(\rR\x05timed\x12*\n" +
 	"\x11chunk_seconds_off\x18\r \x01(\x01R\x0fchunkSecondsOff\x12\"\n" +
-	"\x05steps\x18\x0e \x03(\v2\f.ihc.v1.StepR\x05steps\"\xca\x01\n" +
+	"\x05steps\x18\x0e \x03(\v2\f.ihc.v1.StepR\x05steps\"\xfb\x01\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aseconds\x18\x02 \x01(\x01R\aseconds\x12\x12\n" +
@@ -413,7 +431,10 @@ const file_ihc_v1_progress_proto_rawDesc = "" +
 	"\x06before\x18\x06 \x01(\x01R\x06before\x12\x0e\n" +
 	"\x02at\x18\a \x01(\x03R\x02at\x12\x12\n" +
 	"\x04took\x18\b \x01(\x03R\x04took\x12\x18\n" +
-	"\areading\x18\t \x01(\x01R\areading\"h\n" +
+	"\areading\x18\t \x01(\x01R\areading\x12\x17\n" +
+	"\aread_at\x18\n" +
+	" \x01(\x03R\x06readAt\x12\x16\n" +
+	"\x06stored\x18\v \x01(\x01R\x06stored\"h\n" +
 	"\x06Budget\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x04R\x05limit\x12\x14\n" +
 	"\x05spent\x18\x02 \x01(\x04R\x05spent\x12\x18\n" +
