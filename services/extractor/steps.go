@@ -28,10 +28,10 @@ var kept = store.PerRow{Touchpoint: 0.4}
 // work returns about how much there is to do; nothing of it where that cannot be
 // told, since it is a courtesy.
 func (e *extractor) work(ctx context.Context, req *ihcv1.RunRequest) store.Work {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
 	found, checked := e.checked.of(req.GetRunId())
 	if !checked {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
 		var err error
 		if found.size, err = e.db.Size(ctx, req.GetStartDate(), req.GetEndDate()); err != nil {
 			e.Log.Debug("could not tell the size of the database", "error", err)
