@@ -25,10 +25,21 @@ var Rates = store.Rates{
 	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
 }
 
-// Size implements [store.Source], by the row numbers.
+// Size implements [store.Source], by the row numbers. Whoever asks may have nothing else
+// to do with the database: what is opened for it is not kept.
 func (d *Database) Size(ctx context.Context, start, end string) (store.Size, error) {
 	size := store.Size{Rates: Rates}
-	err := d.inSnapshot(ctx, noSource, func(conn *sql.Conn) (err error) {
+	db, err := Open(ctx, d.path, Read, Readers(1), BusyTimeout(handleBusy))
+	if err != nil {
+		return size, err
+	}
+	defer db.Close() //nolint:errcheck // only read
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return size, Explain(d.path, err)
+	}
+	defer conn.Close()
+	err = withSources(ctx, conn, noSource, func() (err error) {
 		for table, n := range map[string]*int64{tables.SessionSources: &size.Sessions, tables.SessionCosts: &size.Costs, tables.Conversions: &size.Conversions} {
 			first, last, numbered, err := rowNumbers(ctx, conn, table)
 			if err != nil {
@@ -53,7 +64,7 @@ func (d *Database) Size(ctx context.Context, start, end string) (store.Size, err
 		}
 		return conn.QueryRowContext(ctx, `SELECT count(*) FROM conversions WHERE conv_date BETWEEN ? AND ?`, cmp.Or(start, civil.First), cmp.Or(end, civil.Last)).Scan(&size.InRange)
 	})
-	return size, err
+	return size, Explain(d.path, err)
 }
 
 // perConversion returns how many touchpoints a conversion has as runs scored it, of
