@@ -108,7 +108,7 @@ const withoutSQLite = 160 << 20
 
 // keptStreams is how much more memory a process may take whose streams stay: what the
 // server stored in the last ten seconds it holds in memory. With less the garbage
-// collector took a third of a run with many touchpoints, and stalled it.
+// collector took a quarter of a run with many touchpoints, and stalled it.
 const keptStreams = 256 << 20
 
 // Start brings everything up. The context it returns ends with ctx, or when a

@@ -62,7 +62,7 @@ func stepsOf(s *State) steps {
 	for _, stage := range []*ihcv1.Progress{p.Extractor, p.Writer, p.Reporter} {
 		for _, one := range stage.GetSteps() {
 			if was := told[one.GetName()]; was != nil {
-				one = &ihcv1.Step{Name: one.GetName(), Seconds: was.GetSeconds(), Done: one.GetDone(), Reading: was.GetReading(), Begun: one.GetBegun(), Ended: one.GetEnded(), At: one.GetAt(), ReadAt: one.GetReadAt(), Stored: one.GetStored()}
+				one = &ihcv1.Step{Name: one.GetName(), Seconds: was.GetSeconds(), Done: one.GetDone(), Begun: one.GetBegun(), Ended: one.GetEnded(), At: one.GetAt()}
 			}
 			told[one.GetName()] = one
 		}

@@ -50,7 +50,12 @@ func (d *Database) inSnapshot(ctx context.Context, what reading, do func(*sql.Co
 	if err != nil {
 		return err
 	}
-	conn, err := reads.Conn(ctx)
+	return d.snapshot(ctx, reads, what, do)
+}
+
+// snapshot is inSnapshot of a database that is open.
+func (d *Database) snapshot(ctx context.Context, db *sql.DB, what reading, do func(*sql.Conn) error) error {
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return Explain(d.path, err)
 	}

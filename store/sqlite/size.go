@@ -34,12 +34,7 @@ func (d *Database) Size(ctx context.Context, start, end string) (store.Size, err
 		return size, err
 	}
 	defer db.Close() //nolint:errcheck // only read
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return size, Explain(d.path, err)
-	}
-	defer conn.Close()
-	err = withSources(ctx, conn, noSource, func() (err error) {
+	err = d.snapshot(ctx, db, noSource, func(conn *sql.Conn) (err error) {
 		for table, n := range map[string]*int64{tables.SessionSources: &size.Sessions, tables.SessionCosts: &size.Costs, tables.Conversions: &size.Conversions} {
 			first, last, numbered, err := rowNumbers(ctx, conn, table)
 			if err != nil {
@@ -64,7 +59,7 @@ func (d *Database) Size(ctx context.Context, start, end string) (store.Size, err
 		}
 		return conn.QueryRowContext(ctx, `SELECT count(*) FROM conversions WHERE conv_date BETWEEN ? AND ?`, cmp.Or(start, civil.First), cmp.Or(end, civil.Last)).Scan(&size.InRange)
 	})
-	return size, Explain(d.path, err)
+	return size, err
 }
 
 // perConversion returns how many touchpoints a conversion has as runs scored it, of
