@@ -54,13 +54,13 @@ func Duration(d time.Duration) string {
 	}
 }
 
-// About says, to the second, about how long something takes: "about 12s", "under
-// 1s".
+// About says about how long something takes, in whole seconds, the last one begun
+// among them, as people count down: "about 12s" of 11.2 s, "under 1s".
 func About(d time.Duration) string {
-	if d = d.Round(time.Second); d < time.Second {
+	if d < time.Second {
 		return "under 1s"
 	}
-	return "about " + d.String()
+	return "about " + (d + time.Second - 1).Truncate(time.Second).String()
 }
 
 // Bytes writes a number of bytes in decimal units, to a tenth: 999 B, 1.5 kB,

@@ -45,7 +45,7 @@ func TestDurationsAreRounded(t *testing.T) {
 		require.Equal(t, want, Duration(d))
 	}
 	for d, want := range map[time.Duration]string{
-		0: "under 1s", 499 * time.Millisecond: "under 1s", 500 * time.Millisecond: "about 1s", 90400 * time.Millisecond: "about 1m30s", -time.Second: "under 1s",
+		0: "under 1s", 999 * time.Millisecond: "under 1s", time.Second: "about 1s", 1001 * time.Millisecond: "about 2s", 90400 * time.Millisecond: "about 1m31s", -time.Second: "under 1s",
 	} {
 		require.Equal(t, want, About(d))
 	}
