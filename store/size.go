@@ -36,6 +36,7 @@ type Rates struct {
 	Replace PerRow // in Sweep's time, of what is shown otherwise by then
 	Shown   PerRow // in Sweep's time, looking through what earlier runs show
 	Report  PerRow
+	Told    PerRow // in Report's time, of what the last report told otherwise
 	Compare PerRow // models on the page of a report that is small enough for it
 }
 
@@ -79,6 +80,7 @@ func (w *Work) Takes() Takes {
 	if w.Attributed > 0 {
 		t.Sort += r.Reuse.of(0, conversions, touchpoints)
 		t.Sweep += (1-w.Reused)*r.Replace.of(0, conversions, touchpoints) + r.Shown.of(0, float64(w.Attributed), float64(w.Attributed)*w.Each)
+		t.Report += r.Told.of(0, min((1-w.Reused)*conversions, float64(w.Attributed)), 0)
 	}
 	if conversions > 0 && touchpoints <= MostCompared {
 		t.Compare = r.Compare.of(sessions, conversions, touchpoints)

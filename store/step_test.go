@@ -45,6 +45,11 @@ func TestWhatIsReusedTakesLess(t *testing.T) {
 	require.InDelta(t, 0.5*4, w.Takes().Read, 1e-9)
 	w.Rates.Shown = store.PerRow{Touchpoint: 6}
 	require.InDelta(t, 3+0.5*4+0.5*6, w.Takes().Sweep, 1e-9)
+	before := w.Takes().Report
+	w.Rates.Told = store.PerRow{Conversion: 8}
+	require.InDelta(t, before+0.5*8, w.Takes().Report, 1e-9)
+	w.Attributed = 250_000 // nothing was told of the others
+	require.InDelta(t, 1+0.75*0.5+0.25*8, w.Takes().Report, 1e-9)
 	require.InDelta(t, 8, again.Compare, 1e-9)
 }
 

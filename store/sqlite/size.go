@@ -19,9 +19,10 @@ var Rates = store.Rates{
 	Score:   store.PerRow{Conversion: 10, Touchpoint: 0.51},
 	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
 	Sweep:   store.PerRow{Conversion: 3, Touchpoint: 0.28},
-	Replace: store.PerRow{Conversion: 4, Touchpoint: 0.5},
+	Replace: store.PerRow{Conversion: 3.5, Touchpoint: 0.7},
 	Shown:   store.PerRow{Touchpoint: 0.06},
 	Report:  store.PerRow{Session: 0.7, Conversion: 6.8, Touchpoint: 0.19},
+	Told:    store.PerRow{Conversion: 4},
 	Compare: store.PerRow{Session: 0.85, Touchpoint: 0.15},
 }
 
