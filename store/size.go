@@ -52,6 +52,7 @@ type Work struct {
 	Size
 	Each    float64 // touchpoints of a conversion
 	Reused  float64 // how much of what is in range is not scored again, from 0 to 1
+	Same    float64 // how much of the rest gets the shares that it has, from 0 to 1
 	Streams PerRow  // what streams add to the scoring, in microseconds as of [Rates]
 }
 
@@ -79,7 +80,7 @@ func (w *Work) Takes() Takes {
 	}
 	if w.Attributed > 0 {
 		t.Sort += r.Reuse.of(0, conversions, touchpoints)
-		t.Sweep += (1-w.Reused)*r.Replace.of(0, conversions, touchpoints) + r.Shown.of(0, float64(w.Attributed), float64(w.Attributed)*w.Each)
+		t.Sweep += (1-w.Reused)*(1-w.Same)*r.Replace.of(0, conversions, touchpoints) + r.Shown.of(0, float64(w.Attributed), float64(w.Attributed)*w.Each)
 		t.Report += r.Told.of(0, min((1-w.Reused)*conversions, float64(w.Attributed)), 0)
 	}
 	if conversions > 0 && touchpoints <= MostCompared {

@@ -43,7 +43,9 @@ func TestWhatIsReusedTakesLess(t *testing.T) {
 	w.Rates.Read, w.Streams = store.PerRow{Conversion: 4}, store.PerRow{Touchpoint: 8}
 	require.InDelta(t, 0.5*(10+0.25+4)+0.5*5, w.Takes().Score, 1e-9)
 	require.InDelta(t, 0.5*4, w.Takes().Read, 1e-9)
-	w.Rates.Shown = store.PerRow{Touchpoint: 6}
+	w.Same = 0.75 // as --full gives most the shares that they have
+	require.InDelta(t, 3+0.25*0.5*4, w.Takes().Sweep, 1e-9)
+	w.Same, w.Rates.Shown = 0, store.PerRow{Touchpoint: 6}
 	require.InDelta(t, 3+0.5*4+0.5*6, w.Takes().Sweep, 1e-9)
 	before := w.Takes().Report
 	w.Rates.Told = store.PerRow{Conversion: 8}

@@ -23,7 +23,7 @@ const touchpointsGuessed = 12
 
 // kept is what streams add to the scoring that keep what went through them: it is on
 // a disk before it goes on. docs/performance.md says how it is measured.
-var kept = store.PerRow{Touchpoint: 0.4}
+var kept = store.PerRow{Touchpoint: 0.6}
 
 // work returns about how much there is to do; nothing of it where that cannot be
 // told, since it is a courtesy.
@@ -41,22 +41,28 @@ func (e *extractor) work(ctx context.Context, req *ihcv1.RunRequest) store.Work 
 	if passing, err := e.Bus.Passing(ctx); err == nil && !passing {
 		w.Streams = kept
 	}
+	before := 0.0
 	switch {
-	case w.Attributed == 0 || req.GetFull():
-	case found.reused != nil:
-		w.Reused = *found.reused
+	case w.Attributed == 0:
+	case found.likewise != nil:
+		before = *found.likewise
 	default:
-		w.Reused = 1
+		before = 1
+	}
+	if req.GetFull() {
+		w.Same, w.Rates.Reuse = before, store.PerRow{} // nothing is looked up
+	} else {
+		w.Reused = before
 	}
 	return w
 }
 
 // settled notes what is known better of a run when it is settled what scores it: how
-// much of it was scored before.
+// much of it was scored likewise before.
 func (e *extractor) settled(ctx context.Context, accepted *ihcv1.RunAccepted) {
 	req := accepted.GetRequest()
 	found, checked := e.checked.of(req.GetRunId())
-	if !checked || found.size.Attributed == 0 || req.GetFull() {
+	if !checked || found.size.Attributed == 0 {
 		return
 	}
 	brief, cancel := context.WithTimeout(ctx, time.Second)
@@ -66,7 +72,7 @@ func (e *extractor) settled(ctx context.Context, accepted *ihcv1.RunAccepted) {
 		e.Log.Debug("could not tell what earlier runs scored", "error", err)
 		return
 	}
-	found.reused = new(scoredBefore(accepted, known, found.first, found.last))
+	found.likewise = new(scoredBefore(accepted, known, found.first, found.last))
 	e.checked.put(req.GetRunId(), found)
 	work := e.work(ctx, req)
 	e.Bus.MeterOf(req.GetRunId()).Add(ctx, func(p *ihcv1.Progress) { plan(p, req, work) })
@@ -166,12 +172,12 @@ type checked struct {
 }
 
 // seen is the size of a database, which is exact after a check, the first and last
-// date of its conversions, and how much of the run was scored before, nil where that
-// is not settled.
+// date of its conversions, and how much of the run was scored likewise before, nil where
+// that is not settled.
 type seen struct {
 	size        store.Size
 	first, last string
-	reused      *float64
+	likewise    *float64
 }
 
 func (c *checked) put(run string, s seen) {
