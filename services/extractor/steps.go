@@ -41,19 +41,7 @@ func (e *extractor) work(ctx context.Context, req *ihcv1.RunRequest) store.Work 
 	if passing, err := e.Bus.Passing(ctx); err == nil && !passing {
 		w.Streams = kept
 	}
-	before := 0.0
-	switch {
-	case w.Attributed == 0:
-	case found.likewise != nil:
-		before = *found.likewise
-	default:
-		before = 1
-	}
-	if req.GetFull() {
-		w.Same, w.Rates.Reuse = before, store.PerRow{} // nothing is looked up
-	} else {
-		w.Reused = before
-	}
+	found.scored(&w, req.GetFull())
 	return w
 }
 
@@ -178,6 +166,24 @@ type seen struct {
 	size        store.Size
 	first, last string
 	likewise    *float64
+}
+
+// scored notes how much of a run is as it was scored before: so much is reused, or of one
+// that scores all again gets the shares that it has. Until it is settled what scores it,
+// that is all.
+func (s seen) scored(w *store.Work, full bool) {
+	before := 1.0
+	switch {
+	case w.Attributed == 0:
+		before = 0
+	case s.likewise != nil:
+		before = *s.likewise
+	}
+	if full {
+		w.Same, w.Rates.Reuse = before, store.PerRow{} // nothing is looked up
+	} else {
+		w.Reused = before
+	}
 }
 
 func (c *checked) put(run string, s seen) {

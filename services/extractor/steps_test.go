@@ -65,3 +65,31 @@ func TestScoringIsUnderWayFromTheFirstSliceOn(t *testing.T) {
 	require.True(t, scoringUnderWay(steps(0, 6)))  // of whoever reads slices only
 	require.False(t, scoringUnderWay(steps(9, 6))) // what a killed process told
 }
+
+// A run that scores all again reuses nothing and looks nothing up; what is scored as it
+// was before gets the shares that it has.
+func TestWhatIsScoredLikewiseIsReusedOrTheSame(t *testing.T) {
+	t.Parallel()
+	rates := store.Rates{Reuse: store.PerRow{Conversion: 3}}
+	for name, c := range map[string]struct {
+		attributed   int64
+		likewise     *float64
+		reused, same float64 // of a usual run, and of one that scores all again
+	}{
+		"first run":   {0, nil, 0, 0},
+		"not settled": {10, nil, 1, 1},
+		"settled":     {10, new(0.4), 0.4, 0.4},
+		"other model": {10, new(0.0), 0, 0},
+	} {
+		usual := store.Work{Size: store.Size{Attributed: c.attributed, Rates: rates}}
+		seen{likewise: c.likewise}.scored(&usual, false)
+		require.InDelta(t, c.reused, usual.Reused, 1e-9, name)
+		require.Zero(t, usual.Same, name)
+		require.Equal(t, rates, usual.Rates, name)
+		full := store.Work{Size: store.Size{Attributed: c.attributed, Rates: rates}}
+		seen{likewise: c.likewise}.scored(&full, true)
+		require.InDelta(t, c.same, full.Same, 1e-9, name)
+		require.Zero(t, full.Reused, name)
+		require.Zero(t, full.Rates, name)
+	}
+}
