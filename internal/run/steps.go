@@ -1,6 +1,7 @@
 package run
 
 import (
+	"math"
 	"time"
 
 	ihcv1 "github.com/ihc-pipeline/ihc/proto/ihc/v1"
@@ -108,51 +109,48 @@ func (s *State) Step() string {
 	return ""
 }
 
-// slower returns how many times as long the steps have taken as they do on the
-// machine they are measured by, the last ones above all; 1 where nothing is done yet.
-// What streams on a disk cost shows in the scoring alone, and what a cold disk costs in
-// the check above all: so it is the least of what all of them say and all but the
-// scoring.
-func (s steps) slower(now time.Time) float64 {
-	all, _ := s.slowerBy(now, true)
-	if without, seen := s.slowerBy(now, false); seen {
-		return min(all, without)
-	}
-	return all
-}
-
 // leastSaid is how many seconds a step must be said to take to tell how fast the machine
 // is.
 const leastSaid = 0.05
 
-// slowerBy is slower by the steps with the scoring or without it, and whether any was
-// seen.
-func (s steps) slowerBy(now time.Time, scored bool) (slower float64, seen bool) {
-	took, measured := 0.5, 0.5 // as if so much had been seen, which soon does not count
+// unseen is for how many seconds a step is taken to have gone as said before anything
+// was seen of it, which soon does not count.
+const unseen = 0.5
+
+// slower returns how many times as long the steps have taken as they do on the
+// machine they are measured by, the last ones above all; 1 where nothing is done yet.
+// A step may be held up by what the others are not: a cold disk holds the check up,
+// streams on a disk hold up the scoring, and other processes what they run beside. So
+// no more is said than what the step says that is done and was held up the least.
+func (s steps) slower(now time.Time) float64 {
+	took, measured, least := unseen, unseen, math.Inf(1)
 	for i, one := range s.all[:s.now+1] {
 		// A step of a run that was interrupted does some again, and says nothing of the
 		// machine; nor does one that has next to nothing to do.
-		if one.GetBegun() == 0 && one.GetTook() == 0 || one.GetSeconds() < leastSaid || one.GetBefore() > 0 || i == scoring && !scored {
+		if one.GetBegun() == 0 && one.GetTook() == 0 || one.GetSeconds() < leastSaid || one.GetBefore() > 0 {
 			continue
 		}
 		passed, did := float64(one.GetEnded()-one.GetBegun())/1000, 1.0
-		trust := 1.0
+		trust, done := 1.0, true
 		switch {
 		case one.GetTook() > 0: // by whoever did it before, with nothing beside it
 			passed = float64(one.GetTook()) / 1000
 		case i == s.now:
 			passed, did = pass(now, one)
-			trust = trusted(one)
+			trust, done = trusted(one), false
 		case one.GetEnded() == 0:
 			passed = float64(s.all[i+1].GetBegun()-one.GetBegun()) / 1000
 		}
-		if did > 0 && passed > 0 {
-			seen = true
-			took = took*(1-trust/2) + trust*passed
-			measured = measured*(1-trust/2) + trust*one.GetSeconds()*did
+		if did <= 0 || passed <= 0 {
+			continue
 		}
+		if done {
+			least = min(least, (unseen/2+passed)/(unseen/2+one.GetSeconds()))
+		}
+		took = took*(1-trust/2) + trust*passed
+		measured = measured*(1-trust/2) + trust*one.GetSeconds()*did
 	}
-	return took / measured, seen
+	return min(least, took/measured)
 }
 
 // trusted returns how much the pace of a step that is under way says of it, from 0 to

@@ -116,12 +116,14 @@ func TestTimeLeftKnowsTheStepsOfARun(t *testing.T) {
 	for name, c := range map[string]struct {
 		off     float64
 		streams float64 // how many times as long as said the scoring takes
+		heldUp  float64 // likewise one of its steps
 		wrong   int     // of a thousand looks, at the most
 	}{
-		"as they are said to be": {0, 1, 1},
-		"vary by 0.15":           {0.15, 1, 3},
-		"vary by 0.3":            {0.3, 1, 20},
-		"slow streams":           {0.1, 1.7, 10},
+		"as they are said to be": {0, 1, 1, 1},
+		"vary by 0.15":           {0.15, 1, 1, 3},
+		"vary by 0.3":            {0.3, 1, 1, 25},
+		"slow streams":           {0.1, 1.7, 1, 10},
+		"one is held up":         {0.1, 1, 1.8, 75},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -130,6 +132,7 @@ func TestTimeLeftKnowsTheStepsOfARun(t *testing.T) {
 			for n := range 60 {
 				b := newBuiltin(r, 12+40*r.Float64(), c.off)
 				b.takes[2] *= c.streams
+				b.takes[n/4%5] *= c.heldUp
 				b.killed = []float64{0, 0, 0.3, 0.8}[n%4]
 				for _, from := range []float64{0, b.end() / 3, b.end() * 3 / 5} {
 					var left run.TimeLeft
@@ -207,6 +210,34 @@ func TestWhoeverDidAStepFastestSaysHowFastTheMachineIs(t *testing.T) {
 	s.Progress = run.Progress{Extractor: p}
 	var left run.TimeLeft
 	require.InDelta(t, 90, left.See(clock(130), s).Left.Seconds(), 0.1)
+}
+
+// One step may be held up by what the others are not, and says nothing of what they take.
+func TestAStepThatIsHeldUpDoesNotSayHowFastTheMachineIs(t *testing.T) {
+	t.Parallel()
+	clock := func(at float64) time.Time { return beginning.Add(time.Duration(at * float64(time.Second))) }
+	const machine, heldUp = 2.0, 3.0
+	for held := range 3 {
+		p := &ihcv1.Progress{ConversionsTotal: conversions}
+		at := 0.0
+		for i, name := range run.Steps() {
+			said := []float64{10, 10, 40, 20, 20, 0}[i]
+			stream.PlanStep(p, name, said)
+			if i > 2 {
+				continue
+			}
+			stream.BeginStep(p, name, clock(at), 0)
+			if at += machine * said; i == held {
+				at += (heldUp - 1) * machine * said
+			}
+			stream.EndStep(p, name, clock(at))
+		}
+		stream.BeginStep(p, run.StepSweep, clock(at), 0)
+		s := run.Fold([]run.Entry{{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r", Model: run.ModelBuiltin}}}}}})[0]
+		s.Progress = run.Progress{Extractor: p}
+		var left run.TimeLeft
+		require.InEpsilon(t, machine*40, left.See(clock(at), s).Left.Seconds(), 0.05, "%s is held up", run.Steps()[held])
+	}
 }
 
 func TestTimeLeftIsNeverNegativeNorToldWhileARunWaits(t *testing.T) {
