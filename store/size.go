@@ -34,6 +34,7 @@ type Rates struct {
 	Reused  PerRow // the same of what is
 	Sweep   PerRow
 	Replace PerRow // in Sweep's time, of what is shown otherwise by then
+	Renew   PerRow // likewise of what is scored again and gets the shares that it has
 	Shown   PerRow // in Sweep's time, looking through what earlier runs show
 	Report  PerRow
 	Told    PerRow // in Report's time, of what the last report told otherwise
@@ -51,6 +52,7 @@ func (r PerRow) of(sessions, conversions, touchpoints float64) float64 {
 type Work struct {
 	Size
 	Each    float64 // touchpoints of a conversion
+	Full    bool    // all is scored again: what earlier runs scored is not looked up
 	Reused  float64 // how much of what is in range is not scored again, from 0 to 1
 	Same    float64 // how much of the rest gets the shares that it has, from 0 to 1
 	Streams PerRow  // what streams add to the scoring, in microseconds as of [Rates]
@@ -78,9 +80,12 @@ func (w *Work) Takes() Takes {
 		t.Read += (slices - 1) * t.Sort
 		t.Score += (slices - 1) * t.Sort
 	}
-	if w.Attributed > 0 {
+	if w.Attributed > 0 && !w.Full {
 		t.Sort += r.Reuse.of(0, conversions, touchpoints)
-		t.Sweep += (1-w.Reused)*(1-w.Same)*r.Replace.of(0, conversions, touchpoints) + r.Shown.of(0, float64(w.Attributed), float64(w.Attributed)*w.Each)
+	}
+	if w.Attributed > 0 {
+		t.Sweep += (1 - w.Reused) * ((1-w.Same)*r.Replace.of(0, conversions, touchpoints) + w.Same*r.Renew.of(0, conversions, touchpoints))
+		t.Sweep += r.Shown.of(0, float64(w.Attributed), float64(w.Attributed)*w.Each)
 		t.Report += r.Told.of(0, min((1-w.Reused)*conversions, float64(w.Attributed)), 0)
 	}
 	if conversions > 0 && touchpoints <= MostCompared {

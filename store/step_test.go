@@ -38,6 +38,9 @@ func TestWhatIsReusedTakesLess(t *testing.T) {
 	again := w.Takes()
 	require.InDelta(t, 0.5*(10+0.25)+0.5*5, again.Score, 1e-9)
 	require.InDelta(t, 10, again.Sort, 1e-9)
+	w.Full = true
+	require.InDelta(t, 8, w.Takes().Sort, 1e-9) // nothing is looked up
+	w.Full = false
 	require.InDelta(t, 3, first.Sweep, 1e-9)
 	require.InDelta(t, 3+0.5*4, again.Sweep, 1e-9)
 	w.Rates.Read, w.Streams = store.PerRow{Conversion: 4}, store.PerRow{Touchpoint: 8}
@@ -45,6 +48,8 @@ func TestWhatIsReusedTakesLess(t *testing.T) {
 	require.InDelta(t, 0.5*4, w.Takes().Read, 1e-9)
 	w.Same = 0.75 // as --full gives most the shares that they have
 	require.InDelta(t, 3+0.25*0.5*4, w.Takes().Sweep, 1e-9)
+	w.Rates.Renew = store.PerRow{Conversion: 2}
+	require.InDelta(t, 3+0.25*0.5*4+0.75*0.5*2, w.Takes().Sweep, 1e-9)
 	w.Same, w.Rates.Shown = 0, store.PerRow{Touchpoint: 6}
 	require.InDelta(t, 3+0.5*4+0.5*6, w.Takes().Sweep, 1e-9)
 	before := w.Takes().Report

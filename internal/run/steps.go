@@ -115,7 +115,7 @@ const leastSaid = 0.05
 
 // unseen is for how many seconds a step is taken to have gone as said before anything
 // was seen of it, which soon does not count.
-const unseen = 0.5
+const unseen = 0.1
 
 // slower returns how many times as long the steps have taken as they do on the
 // machine they are measured by, the last ones above all; 1 where nothing is done yet.

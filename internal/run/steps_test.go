@@ -121,9 +121,9 @@ func TestTimeLeftKnowsTheStepsOfARun(t *testing.T) {
 	}{
 		"as they are said to be": {0, 1, 1, 1},
 		"vary by 0.15":           {0.15, 1, 1, 3},
-		"vary by 0.3":            {0.3, 1, 1, 25},
+		"vary by 0.3":            {0.3, 1, 1, 20},
 		"slow streams":           {0.1, 1.7, 1, 10},
-		"one is held up":         {0.1, 1, 1.8, 75},
+		"one is held up":         {0.1, 1, 1.8, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -179,8 +179,8 @@ func (s seen) scored(w *store.Work, full bool) {
 	case s.likewise != nil:
 		before = *s.likewise
 	}
-	if full {
-		w.Same, w.Rates.Reuse = before, store.PerRow{} // nothing is looked up
+	if w.Full = full; full {
+		w.Same = before
 	} else {
 		w.Reused = before
 	}

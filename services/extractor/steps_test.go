@@ -70,7 +70,6 @@ func TestScoringIsUnderWayFromTheFirstSliceOn(t *testing.T) {
 // was before gets the shares that it has.
 func TestWhatIsScoredLikewiseIsReusedOrTheSame(t *testing.T) {
 	t.Parallel()
-	rates := store.Rates{Reuse: store.PerRow{Conversion: 3}}
 	for name, c := range map[string]struct {
 		attributed   int64
 		likewise     *float64
@@ -81,15 +80,15 @@ func TestWhatIsScoredLikewiseIsReusedOrTheSame(t *testing.T) {
 		"settled":     {10, new(0.4), 0.4, 0.4},
 		"other model": {10, new(0.0), 0, 0},
 	} {
-		usual := store.Work{Size: store.Size{Attributed: c.attributed, Rates: rates}}
+		usual := store.Work{Size: store.Size{Attributed: c.attributed}}
 		seen{likewise: c.likewise}.scored(&usual, false)
 		require.InDelta(t, c.reused, usual.Reused, 1e-9, name)
 		require.Zero(t, usual.Same, name)
-		require.Equal(t, rates, usual.Rates, name)
-		full := store.Work{Size: store.Size{Attributed: c.attributed, Rates: rates}}
+		require.False(t, usual.Full, name)
+		full := store.Work{Size: store.Size{Attributed: c.attributed}}
 		seen{likewise: c.likewise}.scored(&full, true)
 		require.InDelta(t, c.same, full.Same, 1e-9, name)
 		require.Zero(t, full.Reused, name)
-		require.Zero(t, full.Rates, name)
+		require.True(t, full.Full, name)
 	}
 }

@@ -20,6 +20,7 @@ var Rates = store.Rates{
 	Reused:  store.PerRow{Conversion: 9, Touchpoint: 0.03},
 	Sweep:   store.PerRow{Conversion: 2, Touchpoint: 0.36},
 	Replace: store.PerRow{Conversion: 3.5, Touchpoint: 0.7},
+	Renew:   store.PerRow{Conversion: 3.4},
 	Shown:   store.PerRow{Touchpoint: 0.06},
 	Report:  store.PerRow{Session: 0.75, Conversion: 5.5, Touchpoint: 0.28},
 	Told:    store.PerRow{Conversion: 4},
