@@ -291,7 +291,7 @@ func (s *summing) readTables(ctx context.Context) error {
 	if max(sessions, conversions) <= s.d.sessions {
 		return s.readHeld(ctx, sessions, conversions)
 	}
-	s.journey = 0.15 / float64(max(conversions, 1))
+	s.journey = 0.175 / float64(max(conversions, 1))
 	return s.inSteps(ctx, []step{
 		{"read session_sources and session_costs", 0.09, s.readSessions},
 		{"read attribution_customer_journey", 0.23, s.readAttributions},
