@@ -121,7 +121,8 @@ const unseen = 0.1
 // machine they are measured by, the last ones above all; 1 where nothing is done yet.
 // A step may be held up by what the others are not: a cold disk holds the check up,
 // streams on a disk hold up the scoring, and other processes what they run beside. So
-// no more is said than what the step says that is done and was held up the least.
+// no more is said than what the step says that is done and was held up the least. Not
+// by the sorting: that of a small shop is done sooner than said, and held up or not.
 func (s steps) slower(now time.Time) float64 {
 	took, measured, least := unseen, unseen, math.Inf(1)
 	for i, one := range s.all[:s.now+1] {
@@ -144,7 +145,7 @@ func (s steps) slower(now time.Time) float64 {
 		if did <= 0 || passed <= 0 {
 			continue
 		}
-		if done {
+		if done && i != sorting {
 			least = min(least, (unseen/2+passed)/(unseen/2+one.GetSeconds()))
 		}
 		took = took*(1-trust/2) + trust*passed
@@ -169,8 +170,11 @@ func pass(now time.Time, s *ihcv1.Step) (passed, did float64) {
 	return max(float64(at-s.GetBegun())/1000, 0), s.GetDone() - s.GetBefore()
 }
 
-// scoring is the place of [StepScore] among the steps.
-const scoring = 2
+// The places of [StepSort] and [StepScore] among the steps.
+const (
+	sorting = 1
+	scoring = 2
+)
 
 // left returns how long the steps take yet. It is not known where nobody told what
 // there is to do, nor while there is something to be scored by an API.

@@ -240,6 +240,25 @@ func TestAStepThatIsHeldUpDoesNotSayHowFastTheMachineIs(t *testing.T) {
 	}
 }
 
+// A small shop is sorted sooner than said, which does not make the machine a fast one.
+func TestSortingDoesNotSayHowFastTheMachineIs(t *testing.T) {
+	t.Parallel()
+	clock := func(at float64) time.Time { return beginning.Add(time.Duration(at * float64(time.Second))) }
+	p := &ihcv1.Progress{ConversionsTotal: conversions}
+	for i, name := range run.Steps() {
+		stream.PlanStep(p, name, []float64{10, 10, 0, 20, 20, 0}[i]) // what an API scores nobody knows
+	}
+	stream.BeginStep(p, run.StepCheck, clock(0), 0)
+	stream.EndStep(p, run.StepCheck, clock(20))
+	stream.BeginStep(p, run.StepSort, clock(20), 0)
+	stream.EndStep(p, run.StepSort, clock(30))
+	stream.BeginStep(p, run.StepSweep, clock(100), 0)
+	s := run.Fold([]run.Entry{{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r"}}}}}})[0]
+	s.Progress = run.Progress{Extractor: p}
+	var left run.TimeLeft
+	require.Greater(t, left.See(clock(100), s).Left.Seconds(), 1.25*40)
+}
+
 func TestTimeLeftIsNeverNegativeNorToldWhileARunWaits(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
