@@ -121,8 +121,8 @@ const unseen = 0.1
 // machine they are measured by, the last ones above all; 1 where nothing is done yet.
 // A step may be held up by what the others are not: a cold disk holds the check up,
 // streams on a disk hold up the scoring, and other processes what they run beside. So
-// no more is said than what the step says that is done and was held up the least. Not
-// by the sorting: that of a small shop is done sooner than said, and held up or not.
+// no more is said than what the step says that is done and was held up the least. The
+// sorting is not asked: that of a small shop is done sooner than said. See ADR 0040.
 func (s steps) slower(now time.Time) float64 {
 	took, measured, least := unseen, unseen, math.Inf(1)
 	for i, one := range s.all[:s.now+1] {

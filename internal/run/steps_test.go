@@ -41,6 +41,18 @@ func newBuiltin(r *rand.Rand, lasts, off float64) *builtin {
 	return b
 }
 
+// clock returns the time so many seconds after the beginning.
+func clock(at float64) time.Time {
+	return beginning.Add(time.Duration(at * float64(time.Second)))
+}
+
+// underWay returns a run that is accepted, of which the extractor told that.
+func underWay(model string, extractor *ihcv1.Progress) *run.State {
+	s := run.Fold([]run.Entry{{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r", Model: model}}}}}})[0]
+	s.Progress = run.Progress{Extractor: extractor}
+	return s
+}
+
 func (b *builtin) scored() float64 { return 0.7 * b.killed } // it is read again
 
 // lasts returns what a step really takes.
@@ -61,7 +73,6 @@ func (b *builtin) end() (sum float64) {
 // at returns what one sees of the run: what was told at the last half second.
 func (b *builtin) at(now float64) *run.State {
 	told := math.Floor(2*now) / 2
-	clock := func(at float64) time.Time { return beginning.Add(time.Duration(at * float64(time.Second))) }
 	read, scored, written, reported := &ihcv1.Progress{ConversionsTotal: conversions}, &ihcv1.Progress{}, &ihcv1.Progress{}, &ihcv1.Progress{}
 	for i, name := range run.Steps() {
 		stream.PlanStep(read, name, b.said[i])
@@ -164,7 +175,6 @@ func TestTimeLeftKnowsTheStepsOfARun(t *testing.T) {
 func TestScoringGoesByItsOwnPaceWhenAllIsRead(t *testing.T) {
 	t.Parallel()
 	const checked, read, then = 14.0, 45.0, 0.11 // when, and how much is stored then
-	clock := func(at float64) time.Time { return beginning.Add(time.Duration(at * float64(time.Second))) }
 	for scored, soon := range map[float64]float64{71: 0, 90: 3, 132: 8} {
 		for at := read + soon; at < scored; at++ {
 			stored := uint64((then + (1-then)*(at-read)/(scored-read)) * conversions)
@@ -196,7 +206,6 @@ func TestScoringGoesByItsOwnPaceWhenAllIsRead(t *testing.T) {
 // of how fast the machine is: the first check does.
 func TestWhoeverDidAStepFastestSaysHowFastTheMachineIs(t *testing.T) {
 	t.Parallel()
-	clock := func(at float64) time.Time { return beginning.Add(time.Duration(at * float64(time.Second))) }
 	p := &ihcv1.Progress{ConversionsTotal: conversions}
 	for i, name := range run.Steps() {
 		stream.PlanStep(p, name, []float64{10, 10, 40, 20, 20, 0}[i])
@@ -206,8 +215,7 @@ func TestWhoeverDidAStepFastestSaysHowFastTheMachineIs(t *testing.T) {
 		stream.EndStep(p, run.StepCheck, clock(from+10+from/5))
 	}
 	stream.BeginStep(p, run.StepSort, clock(130), 0)
-	s := run.Fold([]run.Entry{{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r", Model: run.ModelBuiltin}}}}}})[0]
-	s.Progress = run.Progress{Extractor: p}
+	s := underWay(run.ModelBuiltin, p)
 	var left run.TimeLeft
 	require.InDelta(t, 90, left.See(clock(130), s).Left.Seconds(), 0.1)
 }
@@ -215,7 +223,6 @@ func TestWhoeverDidAStepFastestSaysHowFastTheMachineIs(t *testing.T) {
 // One step may be held up by what the others are not, and says nothing of what they take.
 func TestAStepThatIsHeldUpDoesNotSayHowFastTheMachineIs(t *testing.T) {
 	t.Parallel()
-	clock := func(at float64) time.Time { return beginning.Add(time.Duration(at * float64(time.Second))) }
 	const machine, heldUp = 2.0, 3.0
 	for held := range 3 {
 		p := &ihcv1.Progress{ConversionsTotal: conversions}
@@ -233,8 +240,7 @@ func TestAStepThatIsHeldUpDoesNotSayHowFastTheMachineIs(t *testing.T) {
 			stream.EndStep(p, name, clock(at))
 		}
 		stream.BeginStep(p, run.StepSweep, clock(at), 0)
-		s := run.Fold([]run.Entry{{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r", Model: run.ModelBuiltin}}}}}})[0]
-		s.Progress = run.Progress{Extractor: p}
+		s := underWay(run.ModelBuiltin, p)
 		var left run.TimeLeft
 		require.InEpsilon(t, machine*40, left.See(clock(at), s).Left.Seconds(), 0.05, "%s is held up", run.Steps()[held])
 	}
@@ -243,7 +249,6 @@ func TestAStepThatIsHeldUpDoesNotSayHowFastTheMachineIs(t *testing.T) {
 // A small shop is sorted sooner than said, which does not make the machine a fast one.
 func TestSortingDoesNotSayHowFastTheMachineIs(t *testing.T) {
 	t.Parallel()
-	clock := func(at float64) time.Time { return beginning.Add(time.Duration(at * float64(time.Second))) }
 	p := &ihcv1.Progress{ConversionsTotal: conversions}
 	for i, name := range run.Steps() {
 		stream.PlanStep(p, name, []float64{10, 10, 0, 20, 20, 0}[i]) // what an API scores nobody knows
@@ -253,8 +258,7 @@ func TestSortingDoesNotSayHowFastTheMachineIs(t *testing.T) {
 	stream.BeginStep(p, run.StepSort, clock(20), 0)
 	stream.EndStep(p, run.StepSort, clock(30))
 	stream.BeginStep(p, run.StepSweep, clock(100), 0)
-	s := run.Fold([]run.Entry{{Event: &ihcv1.RunEvent{RunId: "r", Event: &ihcv1.RunEvent_Accepted{Accepted: &ihcv1.RunAccepted{Request: &ihcv1.RunRequest{RunId: "r"}}}}}})[0]
-	s.Progress = run.Progress{Extractor: p}
+	s := underWay(run.ModelAPI, p)
 	var left run.TimeLeft
 	require.Greater(t, left.See(clock(100), s).Left.Seconds(), 1.25*40)
 }
